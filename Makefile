@@ -1,0 +1,314 @@
+# kv: build, test, install. `make help` lists the targets.
+#
+#   make V=1            shows the commands
+#   make WERROR=1       makes warnings errors
+#   make VARIANT=asan   builds into build/asan, beside the plain build in build/. A variant is one or
+#                       more of these words, joined by dashes (clang-tsan, asan-stress):
+#                         clang   compiled by clang
+#                         asan    AddressSanitizer and UBSan
+#                         tsan    ThreadSanitizer
+#                         stress  tiny pages and limits, so that rare paths become common
+#   make test TESTS='unit/test_node crash/*'   runs only these
+#
+# Packagers: CC CXX AR CFLAGS CPPFLAGS LDFLAGS LDLIBS and DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR
+# MANDIR PKGCONFIGDIR (or prefix bindir libdir includedir mandir) are yours; what the sources need
+# stands in variables of its own and is added to them.
+
+.DEFAULT_GOAL := all
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.SUFFIXES:
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+# ---- version: include/kv.h has it, everything else asks there ----
+
+version_part = $(shell sed -n 's/^\#define KV_VERSION_$(1) //p' include/kv.h)
+VERSION := $(call version_part,MAJOR).$(call version_part,MINOR).$(call version_part,PATCH)
+SOVERSION := $(call version_part,MAJOR)
+
+# ---- what a builder may set ----
+
+VARIANT ?=
+V ?=
+WERROR ?=
+TESTS ?=
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+variant_words := $(subst -, ,$(VARIANT))
+variant_has = $(filter $(1),$(variant_words))
+unknown_words := $(filter-out clang asan tsan stress,$(variant_words))
+ifneq ($(unknown_words),)
+$(error VARIANT has unknown words: $(unknown_words))
+endif
+
+ifneq ($(call variant_has,clang),)
+CC := clang
+CXX := clang++
+endif
+CFLAGS ?= $(if $(call variant_has,asan tsan),-O1 -g,-O2 -g)
+CPPFLAGS ?=
+LDFLAGS ?=
+LDLIBS ?=
+
+DESTDIR ?=
+prefix ?= /usr/local
+PREFIX ?= $(prefix)
+bindir ?= $(PREFIX)/bin
+BINDIR ?= $(bindir)
+libdir ?= $(PREFIX)/lib
+LIBDIR ?= $(libdir)
+includedir ?= $(PREFIX)/include
+INCLUDEDIR ?= $(includedir)
+mandir ?= $(PREFIX)/share/man
+MANDIR ?= $(mandir)
+PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+INSTALL ?= install
+
+# ---- what the sources need ----
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes \
+            -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings
+ifneq ($(WERROR),)
+WARNINGS += -Werror
+endif
+
+SANITIZE :=
+ifneq ($(call variant_has,asan),)
+SANITIZE += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
+ifneq ($(call variant_has,tsan),)
+SANITIZE += -fsanitize=thread
+# gcc has no model of fences under ThreadSanitizer and says so at each one.
+ifeq ($(call variant_has,clang),)
+SANITIZE += -Wno-tsan
+endif
+endif
+
+# No path of the building machine reaches the objects: the build is reproducible.
+BASE_CFLAGS := -std=c11 -pthread -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(SANITIZE) $(WARNINGS)
+BASE_CPPFLAGS := -D_GNU_SOURCE -Iinclude $(if $(call variant_has,stress),-DKVI_STRESS=1)
+BASE_LDFLAGS := -pthread $(SANITIZE) -Wl,--as-needed -Wl,-z,relro -Wl,-z,now
+BASE_LDLIBS := -llz4
+
+# The command and the examples see the public header only; tests see the engine's insides.
+ENGINE_CPPFLAGS := $(BASE_CPPFLAGS) -DKV_BUILDING
+TEST_CPPFLAGS := $(BASE_CPPFLAGS) -Isrc -Itest -Itest/support
+# A test takes cmocka's state whether it needs it or not.
+TEST_CFLAGS := -Wno-unused-parameter
+
+# Calls between our own exported functions need no detour: nobody may replace one of them.
+SHARED_CFLAGS := -fPIC -fno-semantic-interposition
+SHARED_LDFLAGS := -shared -Wl,-soname,libkv.so.$(SOVERSION) -Wl,--version-script=src/kv.map
+# A sanitizer's own functions stay undefined until the program is linked.
+SHARED_LDFLAGS += $(if $(SANITIZE),,-Wl,-z,defs)
+
+# ---- files ----
+
+B := build$(if $(VARIANT),/$(VARIANT))
+
+ENGINE_C := $(sort $(wildcard src/*.c))
+CLI_C := $(sort $(wildcard src/cli/*.c))
+EXAMPLE_C := $(sort $(wildcard examples/*.c))
+BENCH_C := $(sort $(wildcard test/bench/*.c))
+DEMO_C := $(sort $(wildcard test/demo/*.c))
+SUPPORT_C := $(sort $(wildcard test/support/*.c))
+MAN := $(sort $(wildcard docs/*.1))
+
+# Tests are test/KIND/test_NAME.c, each a program, and test/KIND/test_NAME.sh.
+tests_named = $(sort $(foreach t,$(if $(TESTS),$(TESTS),*/test_*),$(wildcard test/$(t).$(1))))
+TEST_C := $(call tests_named,c)
+TEST_SH := $(call tests_named,sh)
+# Which of them say something new in a variant: packaging is the plain build's affair, the stress
+# build is not meant for users, ThreadSanitizer is for threads.
+ifneq ($(call variant_has,asan tsan stress),)
+TEST_SH := $(filter-out test/install/%,$(TEST_SH))
+endif
+ifneq ($(call variant_has,stress),)
+TEST_SH :=
+endif
+ifneq ($(call variant_has,tsan),)
+TEST_SH := $(filter test/examples/%,$(TEST_SH))
+TEST_C := $(if $(TEST_C),$(shell grep -l pthread_create $(TEST_C)))
+endif
+
+STATIC_O := $(ENGINE_C:%.c=$(B)/obj/%.o)
+SHARED_O := $(ENGINE_C:%.c=$(B)/pic/%.o)
+CLI_O := $(CLI_C:%.c=$(B)/obj/%.o)
+SUPPORT_O := $(SUPPORT_C:%.c=$(B)/obj/%.o)
+BENCH_O := $(BENCH_C:%.c=$(B)/obj/%.o)
+DEMO_O := $(DEMO_C:%.c=$(B)/obj/%.o)
+TEST_O := $(TEST_C:%.c=$(B)/obj/%.o)
+EXAMPLE_O := $(EXAMPLE_C:%.c=$(B)/obj/%.o)
+
+LIBRARY_REAL := libkv.so.$(VERSION)
+LIBRARY_SONAME := libkv.so.$(SOVERSION)
+STATIC := $(B)/libkv.a
+SHARED := $(B)/$(LIBRARY_REAL)
+LIBRARIES := $(STATIC) $(SHARED) $(B)/$(LIBRARY_SONAME) $(B)/libkv.so
+EXAMPLES := $(EXAMPLE_C:%.c=$(B)/%)
+TEST_PROGRAMS := $(TEST_C:%.c=$(B)/%)
+
+# ---- how a line of output looks ----
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(patsubst build/%,%,$(2))')
+
+# ---- building ----
+
+.PHONY: all
+all: $(LIBRARIES) $(B)/kv $(B)/kv.pc $(EXAMPLES) ## build libraries, command and examples (the default)
+	@:
+
+# Objects depend on the Makefile, since it holds their flags.
+define compile
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(1) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+endef
+
+$(B)/pic/src/%.o: src/%.c Makefile
+	$(call compile,$(SHARED_CFLAGS) $(ENGINE_CPPFLAGS))
+$(B)/obj/src/%.o: src/%.c Makefile
+	$(call compile,$(ENGINE_CPPFLAGS))
+$(B)/obj/src/cli/%.o: src/cli/%.c Makefile
+	$(call compile,$(BASE_CPPFLAGS))
+$(B)/obj/examples/%.o: examples/%.c Makefile
+	$(call compile,$(BASE_CPPFLAGS))
+$(B)/obj/test/%.o: test/%.c Makefile
+	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS))
+
+define archive
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcsD $@ $(filter %.o,$^)
+endef
+
+$(STATIC): $(STATIC_O)
+	$(archive)
+$(B)/obj/test/support.a: $(SUPPORT_O)
+	@mkdir -p $(@D)
+	$(archive)
+
+# $(1): flags, $(2): libraries of our own beyond those of the engine
+define link
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_LDFLAGS) $(1) $(CFLAGS) $(LDFLAGS) -o $@ \
+	    $(filter %.o,$^) $(filter %.a,$^) $(2) $(BASE_LDLIBS) $(LDLIBS)
+endef
+
+$(SHARED): $(SHARED_O) src/kv.map
+	$(call link,$(SHARED_LDFLAGS))
+$(B)/$(LIBRARY_SONAME): $(SHARED)
+	$(Q)ln -sf $(LIBRARY_REAL) $@
+$(B)/libkv.so: $(B)/$(LIBRARY_SONAME)
+	$(Q)ln -sf $(LIBRARY_SONAME) $@
+$(B)/kv: $(CLI_O) $(STATIC)
+	$(call link)
+$(B)/examples/%: $(B)/obj/examples/%.o $(STATIC)
+	$(call link)
+$(B)/test/%: $(B)/obj/test/%.o $(B)/obj/test/support.a $(STATIC)
+	$(call link,,-lcmocka)
+$(B)/bench: $(BENCH_O) $(STATIC)
+	$(call link,,-llmdb)
+$(B)/demo: $(DEMO_O) $(STATIC)
+	$(call link)
+
+# Directories below the prefix are written relative to it, so that an installed tree can be moved.
+below_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+pkg_config = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(call below_prefix,$(LIBDIR))|' \
+    -e 's|@INCLUDEDIR@|$(call below_prefix,$(INCLUDEDIR))|' -e 's|@VERSION@|$(VERSION)|' kv.pc.in
+
+$(B)/kv.pc: kv.pc.in include/kv.h Makefile
+	@mkdir -p $(@D)
+	$(Q)$(pkg_config) >$@
+
+-include $(patsubst %.o,%.d,$(STATIC_O) $(SHARED_O) $(CLI_O) $(SUPPORT_O) $(BENCH_O) $(DEMO_O) $(TEST_O) \
+    $(EXAMPLE_O))
+
+# ---- checking ----
+
+# Steps that first install what is missing build in a make of their own, afterwards, on all
+# processors unless the caller said otherwise.
+build = +@$(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
+in_build = BUILD='$(CURDIR)/$(B)' SRC='$(CURDIR)' CC='$(CC)' CXX='$(CXX)' VARIANT='$(VARIANT)'
+
+# The plain run includes the test programs of the stress build.
+WITH_STRESS := $(if $(VARIANT)$(if $(TEST_C),,none),,stress)
+
+.PHONY: deps demo test test-programs stress-programs bench crash asan tsan stress lint format
+deps: ## install what building, testing and the demo need
+	@$(in_build) .ci/deps build test demo
+
+demo: ## the database at work on real data: start here
+	@$(in_build) .ci/deps build demo
+	$(build) all $(B)/demo
+	@$(in_build) test/demo/demo.sh
+
+test: ## build and run all tests (TESTS=... for some of them)
+	@$(in_build) .ci/deps build test
+	$(build) test-programs $(if $(TEST_SH),all) $(WITH_STRESS:%=%-programs)
+	@$(in_build) test/run $(TEST_SH) $(TEST_PROGRAMS) \
+	    $(if $(WITH_STRESS),$(TEST_C:%.c=build/stress/%))
+
+test-programs: $(TEST_PROGRAMS)
+	@:
+
+stress-programs:
+	+@$(MAKE) VARIANT=stress test-programs
+
+crash: ## search crash states for as long as CRASH_STATES=... takes
+	@$(in_build) .ci/deps build test
+	$(build) TESTS='crash/test_*' test-programs
+	@for program in $(filter $(B)/test/crash/%,$(TEST_PROGRAMS)); do \
+	    CRASH_STATES=$${CRASH_STATES:-10000000} $$program || exit 1; done
+
+asan: ## all tests under AddressSanitizer and UBSan
+	+@$(MAKE) VARIANT=asan test
+
+tsan: ## the tests with threads under ThreadSanitizer
+	+@$(MAKE) VARIANT=tsan test
+
+stress: ## the test programs with tiny pages and limits
+	+@$(MAKE) VARIANT=stress test
+
+bench: ## kv beside LMDB: speed and size (BENCH_ARGS=... for the program)
+	@$(in_build) .ci/deps build bench
+	$(build) $(B)/bench
+	@$(in_build) $(B)/bench $(BENCH_ARGS)
+
+lint: $(LIBRARIES) ## layers, names, headers, style, static analysis
+	@$(in_build) WARNINGS='$(WARNINGS)' test/lint/run
+
+FORMATTED := $(wildcard include/*.h src/*.[ch] src/cli/*.[ch] examples/*.c test/*/*.[ch] test/*/*.cc)
+format: ## format the sources in place
+	clang-format -i $(FORMATTED)
+
+# ---- installing ----
+
+.PHONY: install uninstall clean help
+install: $(STATIC) $(SHARED) $(B)/kv ## install below PREFIX (/usr/local), staged into DESTDIR
+	$(Q)$(INSTALL) -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' \
+	    '$(DESTDIR)$(PKGCONFIGDIR)' $(if $(MAN),'$(DESTDIR)$(MANDIR)/man1')
+	$(Q)$(INSTALL) -m 755 $(B)/kv '$(DESTDIR)$(BINDIR)/kv'
+	$(Q)$(INSTALL) -m 644 include/kv.h '$(DESTDIR)$(INCLUDEDIR)/kv.h'
+	$(Q)$(INSTALL) -m 644 $(STATIC) '$(DESTDIR)$(LIBDIR)/libkv.a'
+	$(Q)$(INSTALL) -m 755 $(SHARED) '$(DESTDIR)$(LIBDIR)/$(LIBRARY_REAL)'
+	$(Q)ln -sf $(LIBRARY_REAL) '$(DESTDIR)$(LIBDIR)/$(LIBRARY_SONAME)'
+	$(Q)ln -sf $(LIBRARY_SONAME) '$(DESTDIR)$(LIBDIR)/libkv.so'
+	$(Q)$(pkg_config) >'$(DESTDIR)$(PKGCONFIGDIR)/kv.pc'
+	$(Q)chmod 644 '$(DESTDIR)$(PKGCONFIGDIR)/kv.pc'
+	$(if $(MAN),$(Q)$(INSTALL) -m 644 $(MAN) '$(DESTDIR)$(MANDIR)/man1')
+	$(if $(DESTDIR),,@ldconfig 2>/dev/null || true)
+
+uninstall: ## remove what install put there
+	$(Q)rm -f '$(DESTDIR)$(BINDIR)/kv' '$(DESTDIR)$(INCLUDEDIR)/kv.h' '$(DESTDIR)$(LIBDIR)/libkv.a' \
+	    '$(DESTDIR)$(LIBDIR)/$(LIBRARY_REAL)' '$(DESTDIR)$(LIBDIR)/$(LIBRARY_SONAME)' \
+	    '$(DESTDIR)$(LIBDIR)/libkv.so' '$(DESTDIR)$(PKGCONFIGDIR)/kv.pc' \
+	    $(patsubst docs/%,'$(DESTDIR)$(MANDIR)/man1/%',$(MAN))
+
+clean: ## remove build/
+	$(Q)rm -rf build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
