@@ -1,0 +1,457 @@
+/* kv.h - kv, an embedded, ordered key-value database in one file.
+ *
+ * SPDX-License-Identifier: MIT
+ *
+ * A database is one file. It holds a main tree and any number of named trees, each an ordered map
+ * of byte-string keys to byte-string values. One writer at a time commits atomic transactions;
+ * any number of readers see the snapshot they began with and never wait for the writer.
+ *
+ *     kv_db *db;
+ *     kv_txn *txn;
+ *     if (kv_db_open("phone.kv", NULL, &db) == KV_OK) {
+ *         if (kv_txn_begin(db, KV_TXN_WRITE, &txn) == KV_OK) {
+ *             kv_put(kv_txn_main(txn), "alice", 5, "+1 555 0100", 11, 0);
+ *             kv_txn_commit(txn);
+ *         }
+ *         kv_db_close(db);
+ *     }
+ *
+ * CONVENTIONS, true for every function below unless it says otherwise
+ *
+ * Results. int results are KV_OK (0), a positive outcome (KV_NOTFOUND, KV_EXISTS, KV_MISMATCH: the
+ *   call did its work and this is the answer), or a negative error. On an error nothing was
+ *   changed, unless the description says what was. Output arguments are written on KV_OK only;
+ *   handle outputs are set to NULL otherwise.
+ * Errors that any call on an open database may return, and that are not repeated below:
+ *   KV_EINVAL (a NULL handle or output, an unknown flag, a wrong combination), KV_ENOMEM, KV_EIO,
+ *   KV_ECORRUPT (a damaged page was met; the transaction can still be used elsewhere or ended),
+ *   KV_EBADTXN (an earlier failure in this write transaction left it good only for abort).
+ *   kv_db_errmsg() then has a sentence with the details.
+ * Bytes. Keys and values are pointer + length, in bytes; any byte may occur; zero length is legal
+ *   (the pointer may then be NULL). Keys are ordered by unsigned bytes, a prefix before its
+ *   extensions. A key has at most kv_db_stat.key_max bytes (page size / 4 - 64: 960 by default),
+ *   a value at most KV_VALUE_MAX.
+ * Views. A kv_slice that a read returns points into the database or into memory of the
+ *   transaction. Values: valid until the transaction ends; in a write transaction only until
+ *   the next change made through it. Keys: valid until their cursor moves or closes. Never write
+ *   through a view.
+ * Handles. Trees live as long as their transaction and are not closed. Cursors are closed by
+ *   kv_cursor_close or by the end of their transaction. Ending a transaction invalidates its
+ *   handle, also when commit returns an error.
+ * Threads. A kv_db may be used by any number of threads at once. A transaction, with its trees and
+ *   cursors, may be used by one thread at a time and may move between threads. kv starts
+ *   no threads and uses no thread-local storage.
+ * Cost. n = entries of the tree, h = its height (3 or 4 for millions of entries). Unless stated
+ *   otherwise a call costs O(h) page visits.
+ */
+#ifndef KV_H
+#define KV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KV_VERSION_MAJOR 0
+#define KV_VERSION_MINOR 1
+#define KV_VERSION_PATCH 0
+
+#if defined(KV_BUILDING) && defined(__GNUC__)
+#define KV_API __attribute__((visibility("default")))
+#else
+#define KV_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- results ---- */
+
+enum {
+    KV_OK = 0,
+    /* outcomes */
+    KV_NOTFOUND = 1, /* no such key, tree or position */
+    KV_EXISTS = 2,   /* the key or tree is there already */
+    KV_MISMATCH = 3, /* a condition on the old value does not hold */
+    /* errors */
+    KV_EINVAL = -1,       /* wrong argument: a mistake in the calling program */
+    KV_ENOMEM = -2,       /* an allocation failed */
+    KV_EIO = -3,          /* a system call failed; kv_db_errmsg names it */
+    KV_ENOSPC = -4,       /* the disk is full or a quota is reached */
+    KV_ECORRUPT = -5,     /* the file is damaged; kv_db_errmsg names page and invariant */
+    KV_EBUSY = -6,        /* somebody holds the lock, or children of the handle are open */
+    KV_EREADONLY = -7,    /* a change through a read-only handle or transaction */
+    KV_EPOISONED = -8,    /* a flush failed earlier: reading goes on, writing needs a reopen */
+    KV_EVERSION = -9,     /* the file needs a feature or format version that this library lacks */
+    KV_ENOTKV = -10,      /* the file is not a kv database */
+    KV_ETOOBIG = -11,     /* key, value or name over its limit */
+    KV_EBADTXN = -12,     /* the transaction can only be aborted */
+    KV_ENOENT = -13,      /* no such file, and creating it was not asked for */
+    KV_EACCESS = -14,     /* the file's permissions forbid it */
+    KV_ECANCELED = -15,   /* a callback asked to stop */
+    KV_EUNSUPPORTED = -16 /* the file system or build cannot do it */
+};
+
+/* A short description of a result, never NULL, static. */
+KV_API const char *kv_strerror(int result);
+
+/* "0.1.0", of the library that is linked. */
+KV_API const char *kv_version(void);
+
+/* ---- types ---- */
+
+typedef struct kv_db kv_db;         /* an open database */
+typedef struct kv_txn kv_txn;       /* a transaction */
+typedef struct kv_tree kv_tree;     /* a tree seen by a transaction */
+typedef struct kv_cursor kv_cursor; /* a position in a tree */
+
+typedef struct kv_slice {
+    const void *ptr;
+    size_t len; /* bytes */
+} kv_slice;
+
+typedef struct kv_pair {
+    kv_slice key;
+    kv_slice value;
+} kv_pair;
+
+#define KV_VALUE_MAX ((uint64_t)1 << 40) /* bytes; memory and disk end earlier */
+
+/* ---- databases ---- */
+
+enum kv_durability {
+    KV_DEFAULT = 0, /* in kv_options: KV_DURABLE; in a transaction: what the database has */
+    KV_DURABLE = 1, /* commit returns after one flush; survives power loss */
+    KV_STRICT = 2,  /* two flushes: also the pages are known durable before the meta is written */
+    KV_LAZY = 3     /* no flush; a power cut may lose the newest commits, never their integrity */
+};
+
+enum {                          /* kv_options.flags */
+       KV_OPEN_CREATE = 1,      /* create the file when it is missing or empty */
+       KV_OPEN_READONLY = 2,    /* only read transactions; never writes to the file */
+       KV_OPEN_IMMUTABLE = 4,   /* with READONLY: nobody will change the file; takes no locks */
+       KV_OPEN_NO_CHECKSUM = 8, /* do not verify page checksums on first touch (structure still) */
+       KV_OPEN_NO_CLOSE_SYNC = 16, /* closing does not flush lazy commits */
+       KV_OPEN_EXCLUSIVE =
+           32 /* nobody else may have the file open; what a writing open does anyway */
+};
+
+/* Options for kv_db_open. Zero a kv_options, set size, then what you need: zero means default. */
+typedef struct kv_options {
+    size_t size;              /* sizeof(kv_options) */
+    uint32_t flags;           /* KV_OPEN_* */
+    uint32_t page_size;       /* of a new file: 4096 (default), 8192, 16384, 32768, 65536 */
+    int durability;           /* enum kv_durability, of commits that do not choose */
+    uint32_t wait_ms;         /* how long open waits for another process's lock; default 0 */
+    uint64_t memory_budget;   /* bytes of dirty pages a transaction keeps; default 256 MiB */
+    uint64_t lazy_sync_bytes; /* lazy bytes after which a commit flushes; default 64 MiB,
+                                 UINT64_MAX: never, then a power cut loses all since the last sync */
+} kv_options;
+
+/* Opens the database file at path. options == NULL: defaults with KV_OPEN_CREATE.
+ * Without KV_OPEN_READONLY the file is opened exclusively: while it is open, nobody else, in this
+ * process or another, can open it. Read-only opens share it with each other. Opening after a
+ * crash costs at most reading the last commit; there is no repair scan.
+ * Errors: KV_ENOENT, KV_EACCESS, KV_EBUSY (locked for longer than wait_ms), KV_ENOTKV, KV_EVERSION,
+ * KV_ECORRUPT, KV_ENOSPC, KV_EUNSUPPORTED (network file system, or no OFD locks), KV_EINVAL (also:
+ * a directory, device or FIFO). */
+KV_API int kv_db_open(const char *path, const kv_options *options, kv_db **db);
+
+/* As kv_db_open, with a sentence about a failure: message (may be NULL) receives at most
+ * message_size bytes with the final zero. */
+KV_API int kv_db_open_explain(const char *path, const kv_options *options, kv_db **db,
+                              char *message, size_t message_size);
+
+/* Closes the database. Lazy commits are flushed first (unless KV_OPEN_NO_CLOSE_SYNC).
+ * KV_EBUSY: transactions are open; the database stays open. Any other error: the database is closed all the
+ * same, but the flush failed and lazy commits may be lost. NULL is fine. */
+KV_API int kv_db_close(kv_db *db);
+
+/* The sentence for the newest error on this handle; "" when there was none. Written to buf, at
+ * most size bytes with the final zero. Other threads' errors overwrite it. */
+KV_API void kv_db_errmsg(kv_db *db, char *buf, size_t size);
+
+/* Makes every commit so far durable (only lazy ones need it). Waits for the writer's turn. One flush; two
+ * when more than 1 MiB is at stake. KV_EPOISONED, KV_EIO, KV_ENOSPC: see kv_txn_commit. */
+KV_API int kv_db_sync(kv_db *db);
+
+/* The newest commit that a power cut cannot take. */
+KV_API uint64_t kv_db_durable_id(kv_db *db);
+
+typedef struct kv_db_info {
+    size_t size;                                    /* in: sizeof(kv_db_info) */
+    uint32_t page_size;                             /* bytes */
+    uint32_t key_max;                               /* bytes */
+    uint64_t file_size;                             /* bytes */
+    uint64_t pages;                                 /* below the high-water mark */
+    uint64_t free_pages;                            /* reusable now */
+    uint64_t blocked_pages;                         /* dead, but a snapshot still needs them */
+    uint64_t commit_id;                             /* newest commit */
+    uint64_t durable_id;                            /* newest durable commit */
+    uint64_t entries;                               /* of all trees */
+    uint64_t trees;                                 /* named trees */
+    uint64_t leaf_pages, branch_pages, large_pages; /* of all trees, the catalog included */
+    uint64_t space_pages; /* that hold the free-space records themselves */
+    uint32_t readers;     /* open read transactions of this handle */
+    uint32_t poisoned;    /* 1: a flush failed, writing is refused */
+    uint64_t flushes;     /* since open */
+    uint64_t commits;     /* since open */
+    uint8_t file_id[16];  /* random, given at creation */
+} kv_db_info;
+
+/* Statistics. O(trees). free_pages, blocked_pages and space_pages need the space records, which are
+ * loaded at the first write or by this call. */
+KV_API int kv_db_stat(kv_db *db, kv_db_info *info);
+
+typedef struct kv_reader_info {
+    uint64_t snapshot;   /* commit id that is pinned */
+    uint64_t age_ms;     /* since the transaction began or was refreshed */
+    uint64_t held_pages; /* dead pages that cannot be reused while it lives */
+} kv_reader_info;
+
+/* Calls fn for each open read transaction, oldest snapshot first. fn returns 0 to go on; another
+ * value stops, and KV_ECANCELED is returned. */
+KV_API int kv_db_readers(kv_db *db, int (*fn)(void *context, const kv_reader_info *reader),
+                         void *context);
+
+/* ---- checking, copying, repairing ---- */
+
+typedef struct kv_check_problem {
+    uint64_t page;         /* page number, 0 when none is concerned */
+    const char *invariant; /* "N4", "T2" ...; see docs/design.md */
+    const char *message;
+} kv_check_problem;
+
+typedef struct kv_progress {
+    uint64_t done, total; /* pages */
+} kv_progress;
+
+typedef struct kv_check_options {
+    size_t size;                                                    /* sizeof(kv_check_options) */
+    int (*problem)(void *context, const kv_check_problem *problem); /* may be NULL; not 0 stops */
+    int (*progress)(void *context, const kv_progress *progress);    /* may be NULL; not 0 stops */
+    void *context;
+} kv_check_options;
+
+/* Checks the whole file as of the newest commit: every page reachable once or free once, checksums,
+ * order, counts, large values. KV_OK: sound. KV_ECORRUPT: problems were reported. O(file). */
+KV_API int kv_db_check(kv_db *db, const kv_check_options *options);
+
+enum {                     /* kv_db_copy */
+       KV_COPY_COMPACT = 1 /* rebuild the trees: smallest file, O(data); else page by page */
+};
+
+/* Writes a consistent copy of the newest commit to a new file while readers and the writer work.
+ * The copy is durable when the call returns. KV_EXISTS: the path is taken. A page-by-page copy holds the
+ * same pages at the same places. */
+KV_API int kv_db_copy(kv_db *db, const char *path, uint32_t flags);
+
+/* The same to a descriptor open for writing: a file, pipe or socket. Not flushed. Only ever writes
+ * forward, except that a compacting copy to a descriptor first builds a temporary file in TMPDIR. */
+KV_API int kv_db_copy_fd(kv_db *db, int fd, uint32_t flags);
+
+/* The exclusive way through what an ordinary open refuses or leaves alone: adopts the newest whole commit,
+ * rebuilds the free-space records from the trees, and writes both metas anew, durably. The file must not
+ * be open elsewhere. report (may be NULL) is called with a sentence for each thing found or done.
+ * KV_ECORRUPT: a subtree cannot be read; the file is unchanged. O(file). */
+KV_API int kv_db_repair(const char *path, void (*report)(void *context, const char *sentence),
+                        void *context);
+
+/* ---- transactions ---- */
+
+enum { /* kv_txn_begin */
+       KV_TXN_READ = 0,
+       KV_TXN_WRITE = 1,    /* waits until the running write transaction has ended */
+       KV_TXN_TRY = 2,      /* with WRITE: KV_EBUSY instead of waiting */
+       KV_TXN_DURABLE = 16, /* with WRITE: durability of this commit */
+       KV_TXN_STRICT = 32,
+       KV_TXN_LAZY = 64
+};
+
+/* Begins a transaction. Read: pins the newest published commit; never waits, makes no system
+ * call. Write: one at a time per database. A thread that holds the write transaction must not begin another (it would wait
+ * for itself). KV_EREADONLY, KV_EPOISONED, KV_EBUSY (TRY). */
+KV_API int kv_txn_begin(kv_db *db, uint32_t flags, kv_txn **txn);
+
+/* As kv_txn_begin with KV_TXN_WRITE, but waits at most wait_ms milliseconds, then KV_EBUSY. */
+KV_API int kv_txn_begin_wait(kv_db *db, uint32_t flags, uint32_t wait_ms, kv_txn **txn);
+
+/* Ends the transaction and makes its changes visible, all or none, durable as chosen. A read transaction is just
+ * ended. KV_ENOSPC, KV_ENOMEM, KV_EIO before the commit record is written: nothing changed, the
+ * database goes on. KV_EPOISONED: a write or flush failed at a point where the outcome is unknown; the
+ * database refuses further writing until it is closed and opened again, which finds out. */
+KV_API int kv_txn_commit(kv_txn *txn);
+
+/* Ends the transaction without changes. NULL is fine. */
+KV_API void kv_txn_abort(kv_txn *txn);
+
+/* Moves a read transaction to the newest commit, as abort + begin. Its trees stay valid handles (a tree that is
+ * gone answers KV_NOTFOUND); its cursors are unpositioned; views are invalid. */
+KV_API int kv_txn_refresh(kv_txn *txn);
+
+/* Of a read transaction: the commit that it sees. Of a write transaction: the id its commit will have. */
+KV_API uint64_t kv_txn_id(const kv_txn *txn);
+
+/* The transaction's one clock reading, milliseconds since the epoch; never smaller than in an
+ * earlier commit. */
+KV_API uint64_t kv_txn_now(const kv_txn *txn);
+
+/* Savepoints of a write transaction, nested like brackets. rollback_to undoes everything since the savepoint and
+ * keeps it; release forgets it (and those inside) and keeps the changes. Both invalidate cursors' positions and views.
+ * Trees opened since the savepoint and created inside become invalid by rollback. KV_NOTFOUND: no such savepoint. O(1) to set;
+ * the first change of a page afterwards copies it. */
+KV_API int kv_txn_savepoint(kv_txn *txn, uint32_t *savepoint);
+KV_API int kv_txn_rollback_to(kv_txn *txn, uint32_t savepoint);
+KV_API int kv_txn_release(kv_txn *txn, uint32_t savepoint);
+
+/* ---- trees ---- */
+
+enum {                       /* kv_tree_open */
+       KV_TREE_CREATE = 1,   /* create it when missing (write transactions) */
+       KV_TREE_EXCLUSIVE = 2 /* with CREATE: KV_EXISTS when it is there */
+};
+
+typedef struct kv_tree_options { /* of a new tree, kept in the file */
+    size_t size;                 /* sizeof(kv_tree_options) */
+    uint64_t
+        compress_from; /* bytes: LZ4 for values at least this long, where that saves pages; 0 = never */
+} kv_tree_options;
+
+/* The main tree; never NULL, never fails. */
+KV_API kv_tree *kv_txn_main(kv_txn *txn);
+
+/* Opens a named tree. options: only used when the tree is created; may be NULL. KV_NOTFOUND, KV_EXISTS,
+ * KV_EREADONLY, KV_ETOOBIG (name longer than a key, or empty: KV_EINVAL). Opening the same name again gives the same
+ * handle. */
+KV_API int kv_tree_open(kv_txn *txn, const void *name, size_t name_len, uint32_t flags,
+                        const kv_tree_options *options, kv_tree **tree);
+
+/* Sets options of an existing tree, the main tree included; values already stored keep their form. */
+KV_API int kv_tree_configure(kv_tree *tree, const kv_tree_options *options);
+
+/* Calls fn with each tree's name in order. fn must not change trees; not 0 stops: KV_ECANCELED. */
+KV_API int kv_tree_list(kv_txn *txn, int (*fn)(void *context, kv_slice name), void *context);
+
+/* Gives the tree another name. KV_EXISTS: it is taken. KV_EINVAL for the main tree. */
+KV_API int kv_tree_rename(kv_tree *tree, const void *name, size_t name_len);
+
+/* Removes all entries. O(pages). */
+KV_API int kv_tree_clear(kv_tree *tree);
+
+/* Removes the tree; its handle and cursors become invalid. The main tree cannot be dropped: KV_EINVAL. O(pages). */
+KV_API int kv_tree_drop(kv_tree *tree);
+
+typedef struct kv_tree_info {
+    size_t size; /* in: sizeof(kv_tree_info) */
+    uint64_t entries;
+    uint64_t leaf_pages, branch_pages, large_pages;
+    uint32_t height; /* levels of pages; 0 = empty */
+    uint32_t reserved;
+    uint64_t compress_from;
+} kv_tree_info;
+
+KV_API int kv_tree_stat(kv_tree *tree, kv_tree_info *info);
+
+/* ---- single keys ---- */
+
+/* The value of a key; value may be NULL when only the answer counts. KV_NOTFOUND. */
+KV_API int kv_get(kv_tree *tree, const void *key, size_t key_len, kv_slice *value);
+
+/* KV_OK or KV_NOTFOUND; touches no large value. */
+KV_API int kv_exists(kv_tree *tree, const void *key, size_t key_len);
+
+enum {                    /* kv_put, kv_reserve */
+       KV_PUT_ABSENT = 1, /* only if the key is absent: KV_EXISTS */
+       KV_PUT_PRESENT = 2 /* only if it is present: KV_NOTFOUND */
+};
+
+/* Stores value under key, replacing what was there. The bytes are copied. KV_ETOOBIG, KV_EREADONLY. */
+KV_API int kv_put(kv_tree *tree, const void *key, size_t key_len, const void *value,
+                  size_t value_len, uint32_t flags);
+
+/* As kv_put, but returns the place for value_len bytes, to be filled by the caller before the next call on this
+ * transaction. The bytes are undefined until then. Never compressed. */
+KV_API int kv_reserve(kv_tree *tree, const void *key, size_t key_len, size_t value_len,
+                      uint32_t flags, void **place);
+
+/* Removes a key. KV_NOTFOUND: it was not there. */
+KV_API int kv_del(kv_tree *tree, const void *key, size_t key_len);
+
+/* ---- ranges ---- */
+
+enum {                         /* kv_range.flags */
+       KV_RANGE_REVERSE = 1,   /* from the last key down */
+       KV_RANGE_FROM_OPEN = 2, /* without the key from itself */
+       KV_RANGE_TO_CLOSED = 4  /* with the key to itself */
+};
+
+/* A set of neighbouring keys: those >= from and < to that begin with prefix. A NULL pointer leaves that bound open (zero
+ * length with a pointer is the empty key). The bytes must stay valid while a cursor uses the range. */
+typedef struct kv_range {
+    size_t size; /* sizeof(kv_range) */
+    const void *from;
+    size_t from_len;
+    const void *to;
+    size_t to_len;
+    const void *prefix;
+    size_t prefix_len;
+    uint64_t limit; /* at most so many entries; 0 = all */
+    uint32_t flags; /* KV_RANGE_* */
+    uint32_t reserved;
+} kv_range;
+
+/* Removes the entries of a range (NULL: all); *deleted (may be NULL) tells how many. Whole subtrees are cut: O(h + pages
+ * removed). */
+KV_API int kv_del_range(kv_tree *tree, const kv_range *range, uint64_t *deleted);
+
+/* How many entries a range has (NULL: all). O(h): counts are kept in the tree. */
+KV_API int kv_count(kv_tree *tree, const kv_range *range, uint64_t *count);
+
+/* How many keys of the tree are smaller than key (which need not exist). O(h). */
+KV_API int kv_rank(kv_tree *tree, const void *key, size_t key_len, uint64_t *rank);
+
+/* ---- cursors ---- */
+
+/* A cursor over the tree, or over a range of it (range may be NULL). It starts unpositioned: next
+ * then goes to the first entry, prev to the last. With a range, it moves inside the range only, first and next follow
+ * the range's direction, and limit counts the entries that next (or read) returned since first. In a write transaction a cursor finds its
+ * place again by key after changes that were not made through it. */
+KV_API int kv_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor);
+KV_API void kv_cursor_close(kv_cursor *cursor);
+
+/* Movement. KV_NOTFOUND: no such entry; the cursor is then before the first or behind the last entry. */
+KV_API int kv_cursor_first(kv_cursor *cursor);
+KV_API int kv_cursor_last(kv_cursor *cursor);
+KV_API int kv_cursor_next(kv_cursor *cursor);
+KV_API int kv_cursor_prev(kv_cursor *cursor);
+
+enum kv_seek {
+    KV_SEEK_LT = -2, /* the greatest key < key */
+    KV_SEEK_LE = -1,
+    KV_SEEK_EQ = 0,
+    KV_SEEK_GE = 1,
+    KV_SEEK_GT = 2 /* the smallest key > key */
+};
+KV_API int kv_cursor_seek(kv_cursor *cursor, enum kv_seek how, const void *key, size_t key_len);
+
+/* To entry number n of the tree (or range), counted from 0. O(h). */
+KV_API int kv_cursor_nth(kv_cursor *cursor, uint64_t n);
+
+/* The entry under the cursor. KV_NOTFOUND: it is not on one. Either output may be NULL. */
+KV_API int kv_cursor_get(kv_cursor *cursor, kv_slice *key, kv_slice *value);
+
+/* The next n entries at once, as n calls of next + get would give them; *got tells how many (0 at the end: KV_NOTFOUND). The cursor is
+ * on the last one. Keys stay valid until the cursor moves again. */
+KV_API int kv_cursor_read(kv_cursor *cursor, kv_pair *pairs, size_t n, size_t *got);
+
+/* Replaces the value under the cursor. */
+KV_API int kv_cursor_put(kv_cursor *cursor, const void *value, size_t value_len);
+
+/* Removes the entry under the cursor; the next step (next) goes to its successor, prev to its predecessor. */
+KV_API int kv_cursor_del(kv_cursor *cursor);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,176 @@
+/* api_cursor.c - the public calls on ranges and cursors: arguments are checked here, nowhere below. */
+#include "cursor.h"
+#include "ops.h"
+
+static int tree_check(const kv_tree *tree, bool change)
+{
+    return tree ? kvi_tree_usable(tree, change) : KV_EINVAL;
+}
+
+static inline int cursor_check(const kv_cursor *cursor)
+{
+    if (KVI_UNLIKELY(!cursor))
+        return KV_EINVAL;
+    if (KVI_UNLIKELY(cursor->txn->failed || cursor->tree->gone))
+        return kvi_tree_usable(cursor->tree, false);
+    return KV_OK;
+}
+
+static inline bool bytes_sound(const void *ptr, size_t len)
+{
+    return ptr || len == 0;
+}
+
+/* ---- ranges ---- */
+
+/* Calls work with the range taken apart. */
+static int with_range(kv_tree *tree, const kv_range *range, uint64_t *result,
+                      int (*work)(kv_tree *tree, const kvi_range *range, uint64_t *result))
+{
+    kvi_range bounds;
+    int rc = kvi_range_init(&bounds, tree, range);
+    if (rc != KV_OK)
+        return rc;
+    rc = work(tree, &bounds, result);
+    kvi_range_done(&bounds, tree);
+    return rc;
+}
+
+KV_API int kv_del_range(kv_tree *tree, const kv_range *range, uint64_t *deleted)
+{
+    uint64_t removed = 0;
+    int rc = tree_check(tree, true);
+    if (rc == KV_OK)
+        rc = with_range(tree, range, &removed, kvi_range_del);
+    if (rc == KV_OK && deleted)
+        *deleted = removed;
+    return rc;
+}
+
+KV_API int kv_count(kv_tree *tree, const kv_range *range, uint64_t *count)
+{
+    int rc = tree_check(tree, false);
+    if (rc != KV_OK)
+        return rc;
+    return count ? with_range(tree, range, count, kvi_range_count) : KV_EINVAL;
+}
+
+KV_API int kv_rank(kv_tree *tree, const void *key, size_t key_len, uint64_t *rank)
+{
+    bool found;
+    uint64_t number;
+    int rc = tree_check(tree, false);
+    if (rc != KV_OK)
+        return rc;
+    if (!rank || !bytes_sound(key, key_len))
+        return KV_EINVAL;
+    rc = kvi_tree_rank(tree, kvi_range_key(tree, key, key_len), &number, &found);
+    if (rc == KV_OK)
+        *rank = number;
+    return rc;
+}
+
+/* ---- cursors ---- */
+
+KV_API int kv_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor)
+{
+    if (!cursor)
+        return KV_EINVAL;
+    *cursor = NULL;
+    int rc = tree_check(tree, false);
+    return rc == KV_OK ? kvi_cursor_open(tree, range, cursor) : rc;
+}
+
+KV_API void kv_cursor_close(kv_cursor *cursor)
+{
+    if (cursor)
+        kvi_cursor_close(cursor);
+}
+
+KV_API int kv_cursor_first(kv_cursor *cursor)
+{
+    int rc = cursor_check(cursor);
+    return rc == KV_OK ? kvi_cursor_first(cursor) : rc;
+}
+
+KV_API int kv_cursor_last(kv_cursor *cursor)
+{
+    int rc = cursor_check(cursor);
+    return rc == KV_OK ? kvi_cursor_last(cursor) : rc;
+}
+
+KV_API int kv_cursor_next(kv_cursor *cursor)
+{
+    int rc = cursor_check(cursor);
+    return rc == KV_OK ? kvi_cursor_next(cursor) : rc;
+}
+
+KV_API int kv_cursor_prev(kv_cursor *cursor)
+{
+    int rc = cursor_check(cursor);
+    return rc == KV_OK ? kvi_cursor_prev(cursor) : rc;
+}
+
+KV_API int kv_cursor_seek(kv_cursor *cursor, enum kv_seek how, const void *key, size_t key_len)
+{
+    int rc = cursor_check(cursor);
+    if (rc != KV_OK)
+        return rc;
+    if (how < KV_SEEK_LT || how > KV_SEEK_GT || !bytes_sound(key, key_len))
+        return KV_EINVAL;
+    return kvi_cursor_seek(cursor, how, kvi_range_key(cursor->tree, key, key_len));
+}
+
+KV_API int kv_cursor_nth(kv_cursor *cursor, uint64_t n)
+{
+    int rc = cursor_check(cursor);
+    return rc == KV_OK ? kvi_cursor_nth(cursor, n) : rc;
+}
+
+KV_API int kv_cursor_get(kv_cursor *cursor, kv_slice *key, kv_slice *value)
+{
+    int rc = cursor_check(cursor);
+    return rc == KV_OK ? kvi_cursor_get(cursor, key, value) : rc;
+}
+
+KV_API int kv_cursor_read(kv_cursor *cursor, kv_pair *pairs, size_t n, size_t *got)
+{
+    if (!got || (!pairs && n > 0))
+        return KV_EINVAL;
+    int rc = cursor_check(cursor);
+    if (rc != KV_OK)
+        return rc;
+    *got = 0;
+    return kvi_cursor_read(cursor, pairs, n, got);
+}
+
+/* The key of the entry that is about to change. */
+static int cursor_change(kv_cursor *cursor, kvi_slice *key)
+{
+    if (!cursor)
+        return KV_EINVAL;
+    int rc = kvi_tree_usable(cursor->tree, true);
+    return rc == KV_OK ? kvi_cursor_key(cursor, key) : rc;
+}
+
+KV_API int kv_cursor_put(kv_cursor *cursor, const void *value, size_t value_len)
+{
+    kvi_slice key;
+    if (!bytes_sound(value, value_len))
+        return KV_EINVAL;
+    int rc = cursor_change(cursor, &key);
+    if (rc != KV_OK)
+        return rc;
+    return kvi_put(cursor->tree, key, kvi_slice_of(value, value_len), KV_PUT_PRESENT, NULL);
+}
+
+KV_API int kv_cursor_del(kv_cursor *cursor)
+{
+    kvi_slice key;
+    int rc = cursor_change(cursor, &key);
+    if (rc == KV_OK)
+        rc = kvi_del(cursor->tree, key);
+    if (rc == KV_OK)
+        kvi_cursor_removed(cursor);
+    return rc;
+}

@@ -1,0 +1,54 @@
+/* api_whole.c - the public calls on whole databases that are open: arguments are checked here. */
+#include "check.h"
+#include "copy.h"
+#include "db.h"
+#include "stat.h"
+
+KV_API int kv_db_stat(kv_db *db, kv_db_info *info)
+{
+    kv_db_info found = {.size = sizeof found};
+    if (!db || !info || info->size < sizeof info->size)
+        return KV_EINVAL;
+    int rc = kvi_stat(db, &found);
+    if (rc != KV_OK)
+        return rc;
+    found.size = info->size;
+    memcpy(info, &found, KVI_MIN(info->size, sizeof found)); /* callers may know fewer fields */
+    return KV_OK;
+}
+
+KV_API int kv_db_readers(kv_db *db, int (*fn)(void *context, const kv_reader_info *reader),
+                         void *context)
+{
+    return db && fn ? kvi_readers_list(db, fn, context) : KV_EINVAL;
+}
+
+KV_API int kv_db_check(kv_db *db, const kv_check_options *options)
+{
+    kv_check_options known = {.size = sizeof known};
+    if (!db || (options && options->size < sizeof options->size))
+        return KV_EINVAL;
+    if (options)
+        memcpy(&known, options, KVI_MIN(options->size, sizeof known));
+    return kvi_check(db, &known);
+}
+
+KV_API int kv_db_copy(kv_db *db, const char *path, uint32_t flags)
+{
+    if (!db || !path || !*path || (flags & ~(uint32_t)KV_COPY_COMPACT))
+        return KV_EINVAL;
+    return kvi_copy(db, path, flags);
+}
+
+KV_API int kv_db_copy_fd(kv_db *db, int fd, uint32_t flags)
+{
+    if (!db || fd < 0 || (flags & ~(uint32_t)KV_COPY_COMPACT))
+        return KV_EINVAL;
+    return kvi_copy_fd(db, fd, flags);
+}
+
+KV_API int kv_db_repair(const char *path, void (*report)(void *context, const char *sentence),
+                        void *context)
+{
+    return path && *path ? kvi_db_repair(&kvi_os_posix, path, report, context) : KV_EINVAL;
+}

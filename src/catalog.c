@@ -1,0 +1,197 @@
+/* catalog.c - see catalog.h. */
+#include "catalog.h"
+
+static int desc_decode(kv_txn *txn, kvi_stored stored, kvi_tree_desc *desc)
+{
+    const kv_db *db = txn->db;
+    if (stored.special || stored.bytes.len != KVI_TREE_SIZE ||
+        !kvi_tree_desc_decode(stored.bytes.ptr, db->file.page_size, txn->view.limit,
+                              txn->view.newest, desc))
+        return kvi_fail(&txn->db->err, KV_ECORRUPT, "the catalog has a broken tree descriptor");
+    return KV_OK;
+}
+
+int kvi_catalog_find(kv_txn *txn, kvi_slice name, kvi_tree_desc *desc)
+{
+    kvi_stored stored;
+    int rc = kvi_tree_find(&txn->catalog, name, &stored);
+    return rc == KV_OK ? desc_decode(txn, stored, desc) : rc;
+}
+
+static int catalog_put(kv_txn *txn, kvi_slice name, const kvi_tree_desc *desc)
+{
+    uint8_t bytes[KVI_TREE_SIZE];
+    kvi_item item = {.key = name, .value = {bytes, sizeof bytes}};
+    kvi_path path;
+    bool found;
+    kvi_tree_desc_encode(desc, bytes);
+    int rc = kvi_tree_seek(&txn->catalog, name, &path, &found);
+    if (rc != KV_OK)
+        return rc;
+    return found ? kvi_tree_replace(&txn->catalog, &path, &item)
+                 : kvi_tree_insert(&txn->catalog, &path, &item);
+}
+
+static int catalog_remove(kv_txn *txn, kvi_slice name)
+{
+    kvi_path path;
+    bool found;
+    int rc = kvi_tree_seek(&txn->catalog, name, &path, &found);
+    if (rc == KV_OK && found)
+        rc = kvi_tree_remove(&txn->catalog, &path);
+    return rc;
+}
+
+static bool name_is(const kv_tree *tree, kvi_slice name)
+{
+    return !tree->gone && tree->name_len == name.len && memcmp(tree->name, name.ptr, name.len) == 0;
+}
+
+static int name_keep(kv_txn *txn, kvi_slice name, const uint8_t **kept)
+{
+    uint8_t *copy;
+    int rc = kvi_txn_lend(txn, name.len, &copy);
+    if (rc == KV_OK) {
+        memcpy(copy, name.ptr, name.len);
+        *kept = copy;
+    }
+    return rc;
+}
+
+static int handle_new(kv_txn *txn, kvi_slice name, const kvi_tree_desc *desc, kv_tree **out)
+{
+    kv_tree *tree = txn->db->os->alloc(txn->db->os, sizeof *tree);
+    if (!tree)
+        return KV_ENOMEM;
+    *tree = (kv_tree){.txn = txn, .desc = *desc, .name_len = name.len, .next = txn->trees};
+    int rc = name_keep(txn, name, &tree->name);
+    if (rc != KV_OK) {
+        txn->db->os->free(txn->db->os, tree);
+        return rc;
+    }
+    txn->trees = tree;
+    *out = tree;
+    return KV_OK;
+}
+
+static int tree_create(kv_txn *txn, kvi_slice name, const kv_tree_options *options,
+                       kvi_tree_desc *desc)
+{
+    if (!txn->write)
+        return kvi_fail(&txn->db->err, KV_EREADONLY, "a read transaction cannot create a tree");
+    *desc = (kvi_tree_desc){.compress_from = options ? options->compress_from : 0};
+    desc->codec = desc->compress_from ? KVI_CODEC_LZ4 : KVI_CODEC_NONE;
+    txn->changes++;
+    return kvi_txn_spoil(txn, catalog_put(txn, name, desc));
+}
+
+int kvi_catalog_open(kv_txn *txn, kvi_slice name, uint32_t flags, const kv_tree_options *options,
+                     kv_tree **out)
+{
+    kvi_tree_desc desc;
+    for (kv_tree *tree = txn->trees; tree; tree = tree->next) {
+        if (name_is(tree, name)) {
+            *out = tree;
+            return flags & KV_TREE_EXCLUSIVE ? KV_EXISTS : KV_OK;
+        }
+    }
+    int rc = kvi_catalog_find(txn, name, &desc);
+    if (rc == KV_OK && (flags & KV_TREE_EXCLUSIVE))
+        return KV_EXISTS;
+    if (rc == KV_NOTFOUND && (flags & KV_TREE_CREATE))
+        rc = tree_create(txn, name, options, &desc);
+    return rc == KV_OK ? handle_new(txn, name, &desc, out) : rc;
+}
+
+int kvi_catalog_list(kv_txn *txn, int (*fn)(void *context, kv_slice name), void *context)
+{
+    kv_db *db = txn->db;
+    kvi_path path;
+    uint8_t *key = db->os->alloc(db->os, kvi_key_max(db->file.page_size));
+    if (!key)
+        return KV_ENOMEM;
+    int rc = kvi_path_edge(&txn->catalog, &path, false);
+    while (rc == KV_OK) {
+        const kvi_step *leaf = kvi_path_leaf(&path);
+        size_t len = kvi_node_key(leaf->page, db->file.page_size, leaf->slot, key);
+        rc = fn(context, (kv_slice){key, len}) == 0 ? kvi_path_next(&txn->catalog, &path)
+                                                    : KV_ECANCELED;
+    }
+    db->os->free(db->os, key);
+    return rc == KV_NOTFOUND ? KV_OK : rc;
+}
+
+int kvi_catalog_rename(kv_tree *tree, kvi_slice name)
+{
+    kv_txn *txn = tree->txn;
+    kvi_tree_desc desc;
+    const uint8_t *kept;
+    int rc = kvi_catalog_find(txn, name, &desc);
+    if (rc != KV_NOTFOUND)
+        return rc == KV_OK ? KV_EXISTS : rc;
+    kvi_slice old = {tree->name, tree->name_len};
+    rc = kvi_catalog_find(txn, old, &desc); /* as of before this transaction's changes to it */
+    if (rc == KV_OK)
+        rc = name_keep(txn, name, &kept);
+    if (rc != KV_OK)
+        return rc;
+    txn->changes++;
+    rc = catalog_remove(txn, old);
+    if (rc == KV_OK)
+        rc = catalog_put(txn, name, &desc);
+    tree->name = kept;
+    tree->name_len = name.len;
+    return kvi_txn_spoil(txn, rc);
+}
+
+int kvi_catalog_drop(kv_tree *tree)
+{
+    kv_txn *txn = tree->txn;
+    txn->changes++;
+    int rc = kvi_tree_clear(tree);
+    if (rc == KV_OK)
+        rc = catalog_remove(txn, (kvi_slice){tree->name, tree->name_len});
+    if (rc == KV_OK)
+        tree->gone = true;
+    return kvi_txn_spoil(txn, rc);
+}
+
+/* A tree that was dropped and made again has several handles; the oldest is the one that counts. */
+static bool older_handle(const kv_tree *tree, const kv_tree *end)
+{
+    bool younger = true;
+    for (const kv_tree *other = tree->next; other; other = other->next) {
+        younger = younger && other != end;
+        if ((younger || !other->gone) && other->name_len == tree->name_len &&
+            memcmp(other->name, tree->name, tree->name_len) == 0)
+            return true;
+    }
+    return false;
+}
+
+int kvi_catalog_reload(kv_txn *txn, const kv_tree *end)
+{
+    for (kv_tree *tree = txn->trees; tree != end; tree = tree->next) {
+        int rc = kvi_catalog_find(txn, (kvi_slice){tree->name, tree->name_len}, &tree->desc);
+        if (rc < 0)
+            return rc;
+        tree->gone = rc == KV_NOTFOUND || older_handle(tree, end);
+        tree->changed = false;
+        tree->run_leaf = 0;
+        if (tree->gone)
+            tree->desc = (kvi_tree_desc){0};
+    }
+    return KV_OK;
+}
+
+int kvi_catalog_update(kv_txn *txn)
+{
+    for (kv_tree *tree = txn->trees; tree; tree = tree->next) {
+        if (!tree->changed || tree->gone)
+            continue;
+        int rc = catalog_put(txn, (kvi_slice){tree->name, tree->name_len}, &tree->desc);
+        if (rc != KV_OK)
+            return rc;
+    }
+    return KV_OK;
+}

@@ -1,0 +1,379 @@
+/* check.c - see check.h. */
+#include "check.h"
+#include "begin.h"
+#include "codec.h"
+#include "node.h"
+#include "pgset.h"
+#include "walk.h"
+#include <stdarg.h>
+#include <stdio.h>
+
+#define PROBLEMS_MAX   100 /* more tell nothing new */
+#define PROGRESS_EVERY 64  /* pages */
+
+typedef struct check {
+    kv_db *db;
+    const kvi_meta *meta;
+    kv_check_options options;
+    kvi_pgset reached;
+    kvi_sums sums;     /* over what is newer than meta->durable */
+    uint64_t done;     /* pages */
+    uint64_t reported; /* done when progress was last reported */
+    uint64_t problems;
+    uint64_t gaps;   /* parts that could not be visited */
+    kvi_entry entry; /* the newest one that the walk met */
+    uint8_t *key, *fence;
+    char first[320]; /* the first problem, for kv_db_errmsg */
+} check;
+
+/* ---- reporting ---- */
+
+static int check_tell(check *c, kvi_pgno page, const char *invariant, const char *message)
+{
+    kv_check_problem problem = {page, invariant, message};
+    if (c->options.problem && c->options.problem(c->options.context, &problem) != 0)
+        return KV_ECANCELED;
+    return KV_OK;
+}
+
+KVI_PRINTF(4, 5)
+static int check_report(check *c, kvi_pgno page, const char *invariant, const char *format, ...)
+{
+    char message[sizeof c->first];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    if (c->problems++ == 0)
+        snprintf(c->first, sizeof c->first, "%s", message);
+    int rc = check_tell(c, page, invariant, message);
+    if (rc != KV_OK || c->problems < PROBLEMS_MAX)
+        return rc;
+    rc = check_tell(c, 0, "", "there are too many problems to list: the check ends here");
+    return rc == KV_OK ? KV_ECORRUPT : rc;
+}
+
+/* Reports what the handle's error text says. */
+static int check_report_newest(check *c, kvi_pgno page, const char *invariant)
+{
+    char message[sizeof c->first];
+    kvi_err_text(&c->db->err, message, sizeof message);
+    return check_report(c, page, invariant ? invariant : "", "%s", message);
+}
+
+static int check_progress(check *c, uint64_t pages)
+{
+    c->done += pages;
+    if (!c->options.progress || c->done - c->reported < PROGRESS_EVERY)
+        return KV_OK;
+    c->reported = c->done;
+    kv_progress progress = {KVI_MIN(c->done, c->meta->high_water), c->meta->high_water};
+    return c->options.progress(c->options.context, &progress) == 0 ? KV_OK : KV_ECANCELED;
+}
+
+/* ---- nodes ---- */
+
+/* T1: the separator that bounds a node from below or above; it stands in the nearest branch on the
+ * way to the root that has one on this side. False: no bound. */
+static bool check_fence(check *c, const kvi_walked *tree, unsigned level, bool above,
+                        kvi_slice *fence)
+{
+    for (unsigned up = level + 1; up <= tree->desc->level; up++) {
+        const kvi_walk_step *step = &tree->steps[up];
+        if (above ? step->child == kvi_node_count(step->bytes) : step->child == 0)
+            continue;
+        unsigned separator = above ? step->child : step->child - 1;
+        fence->ptr = c->fence;
+        fence->len = kvi_node_key(step->bytes, c->meta->page_size, separator, c->fence);
+        return true;
+    }
+    return false;
+}
+
+static int check_bounds(check *c, const kvi_walked *tree, unsigned level)
+{
+    const kvi_walk_step *step = &tree->steps[level];
+    unsigned count = kvi_node_count(step->bytes);
+    kvi_slice fence, key = {c->key, 0};
+    if (count == 0)
+        return KV_OK;
+    key.len = kvi_node_key(step->bytes, c->meta->page_size, 0, c->key);
+    if (check_fence(c, tree, level, false, &fence) && kvi_slice_compare(key, fence) < 0)
+        return check_report(c, step->ptr.page, "T1",
+                            "the first key of page %llu is smaller than the separator before it",
+                            (unsigned long long)step->ptr.page);
+    key.len = kvi_node_key(step->bytes, c->meta->page_size, count - 1, c->key);
+    if (check_fence(c, tree, level, true, &fence) && kvi_slice_compare(key, fence) >= 0)
+        return check_report(c, step->ptr.page, "T1",
+                            "the last key of page %llu is not smaller than the separator behind it",
+                            (unsigned long long)step->ptr.page);
+    return KV_OK;
+}
+
+static int check_filled(check *c, const kvi_walked *tree, unsigned level)
+{
+    const kvi_walk_step *step = &tree->steps[level];
+    bool root = level == tree->desc->level;
+    if (kvi_node_count(step->bytes) > 0 || root == (level == 0))
+        return KV_OK;
+    return check_report(c, step->ptr.page, "T3",
+                        root ? "the root, page %llu, is a branch with a single child"
+                             : "page %llu is an empty leaf below a branch",
+                        (unsigned long long)step->ptr.page);
+}
+
+static int check_page(kvi_walk *walk, kvi_ptr ptr, const uint8_t *bytes)
+{
+    check *c = walk->context;
+    const kvi_walked *tree = walk->tree;
+    int rc = check_progress(c, 1);
+    if (rc != KV_OK)
+        return rc;
+    if (!kvi_pgset_add(&c->reached, ptr.page, 1)) {
+        if (!tree || !tree->past)
+            rc = check_report(c, ptr.page, "S1", "page %llu is used twice",
+                              (unsigned long long)ptr.page);
+        return rc == KV_OK ? KVI_WALK_SKIP : rc;
+    }
+    if (ptr.birth > c->meta->durable) {
+        c->sums.seal += kvi_get64(bytes + KVI_P_checksum);
+        c->sums.walk += c->meta->page_size;
+    }
+    if (!tree)
+        return KV_OK;
+    rc = check_filled(c, tree, bytes[KVI_P_level]);
+    return rc == KV_OK ? check_bounds(c, tree, bytes[KVI_P_level]) : rc;
+}
+
+/* T2 */
+static int check_leave(kvi_walk *walk, unsigned level)
+{
+    check *c = walk->context;
+    const kvi_walked *tree = walk->tree;
+    const kvi_walk_step *step = &tree->steps[level], *parent = step + 1;
+    if (level == tree->desc->level || tree->gaps != step->gaps)
+        return KV_OK;
+    uint64_t tally = kvi_branch_tally(parent->bytes, c->meta->page_size, parent->child);
+    uint64_t found = tree->entries - step->entries;
+    if (tally == found)
+        return KV_OK;
+    return check_report(c, parent->ptr.page, "T2",
+                        "the tally of child %u, page %llu, is %llu, but it has %llu entries",
+                        parent->child, (unsigned long long)step->ptr.page,
+                        (unsigned long long)tally, (unsigned long long)found);
+}
+
+/* ---- values ---- */
+
+/* V4 */
+static int check_expand(check *c, kvi_pgno page, kvi_slice stored)
+{
+    const kvi_os *os = c->db->os;
+    const kvi_entry *entry = &c->entry;
+    uint8_t *raw = NULL;
+    bool ok = kvi_codec_plausible(entry->codec, stored.len, entry->raw_len);
+    if (ok) {
+        raw = os->alloc(os, (size_t)entry->raw_len + 1);
+        if (!raw)
+            return kvi_fail(&c->db->err, KV_ENOMEM, "no memory to decompress a value");
+        ok = kvi_codec_decompress(entry->codec, stored, raw, (size_t)entry->raw_len);
+    }
+    os->free(os, raw);
+    if (ok)
+        return KV_OK;
+    return check_report(c, page, "V4", "a value does not decompress to its %llu bytes",
+                        (unsigned long long)entry->raw_len);
+}
+
+static int check_entry(kvi_walk *walk, kvi_slice key, kvi_stored value)
+{
+    check *c = walk->context;
+    (void)key;
+    if (!value.special || !kvi_entry_parse(value, &c->entry))
+        return KV_OK; /* the walk reports what cannot be parsed */
+    if ((c->entry.flags & (KVI_ENTRY_COMPRESSED | KVI_ENTRY_LARGE)) != KVI_ENTRY_COMPRESSED)
+        return KV_OK;
+    return check_expand(c, walk->tree->steps[0].ptr.page, c->entry.payload);
+}
+
+static int check_collect(void *context, uint64_t offset, const uint8_t *bytes, size_t len)
+{
+    memcpy((uint8_t *)context + offset, bytes, len);
+    return KV_OK;
+}
+
+/* Reads a large value; a compressed one also into memory, to be expanded. */
+static int check_run(check *c, const kvi_large *large)
+{
+    const kvi_os *os = c->db->os;
+    uint8_t *stored = NULL;
+    bool compressed = c->entry.flags & KVI_ENTRY_COMPRESSED;
+    if (compressed && !(stored = os->alloc(os, (size_t)large->stored_len)))
+        return kvi_fail(&c->db->err, KV_ENOMEM, "no memory to read a compressed value");
+    int rc = kvi_walk_large(&c->db->file, large, stored ? check_collect : NULL, stored);
+    if (rc == KV_OK && compressed)
+        rc = check_expand(c, large->ptr.page, kvi_slice_of(stored, (size_t)large->stored_len));
+    os->free(os, stored);
+    return rc;
+}
+
+static int check_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *leaf)
+{
+    check *c = walk->context;
+    (void)leaf;
+    int rc = check_progress(c, large->pages);
+    if (rc != KV_OK)
+        return rc;
+    if (!kvi_pgset_add(&c->reached, large->ptr.page, large->pages)) {
+        if (walk->tree->past)
+            return KV_OK;
+        return check_report(c, large->ptr.page, "S1",
+                            "pages of the large value at page %llu are used twice",
+                            (unsigned long long)large->ptr.page);
+    }
+    if (large->ptr.birth > c->meta->durable)
+        c->sums.walk += large->pages * c->meta->page_size;
+    uint64_t problems = c->problems;
+    rc = check_run(c, large);
+    if (c->problems != problems || (rc != KV_ECORRUPT && rc != KV_EIO))
+        return rc;
+    return check_report_newest(c, large->ptr.page, rc == KV_ECORRUPT ? "V3" : NULL);
+}
+
+/* ---- trees ---- */
+
+static int check_number(check *c, const kvi_walked *tree, const char *what, uint64_t says,
+                        uint64_t found)
+{
+    static const char *const names[] = {"main tree", "catalog", "tree", "snapshots tree"};
+    if (says == found)
+        return KV_OK;
+    return check_report(c, tree->desc->root.page, "T5", "the %s%s%.*s has %llu %s, not %llu",
+                        names[tree->kind], tree->name.len ? " " : "",
+                        (int)KVI_MIN(tree->name.len, (size_t)64), (const char *)tree->name.ptr,
+                        (unsigned long long)found, what, (unsigned long long)says);
+}
+
+/* T5 */
+static int check_done(kvi_walk *walk)
+{
+    check *c = walk->context;
+    const kvi_walked *tree = walk->tree;
+    const kvi_tree_desc *desc = tree->desc;
+    if (tree->gaps)
+        return KV_OK;
+    int rc = check_number(c, tree, "entries", desc->entries, tree->entries);
+    if (rc == KV_OK)
+        rc = check_number(c, tree, "leaf pages", desc->leaf_pages, tree->leaf_pages);
+    if (rc == KV_OK)
+        rc = check_number(c, tree, "branch pages", desc->branch_pages, tree->branch_pages);
+    if (rc == KV_OK)
+        rc = check_number(c, tree, "pages of large values", desc->large_pages, tree->large_pages);
+    return rc;
+}
+
+static int check_broken(kvi_walk *walk, kvi_ptr ptr, unsigned level, int rc)
+{
+    check *c = walk->context;
+    (void)level;
+    (void)rc;
+    c->gaps++;
+    return check_report_newest(c, ptr.page, walk->invariant);
+}
+
+/* ---- space and meta ---- */
+
+static int check_state(check *c, kvi_pgno page)
+{
+    enum kvi_page_state state = kvi_space_state(c->db->space, page);
+    bool reached = kvi_pgset_has(&c->reached, page);
+    if (reached && state != KVI_PAGE_USED)
+        return check_report(c, page, "S1", "page %llu is in use, but recorded as %s",
+                            (unsigned long long)page, state == KVI_PAGE_FREE ? "free" : "dead");
+    if (!reached && state == KVI_PAGE_USED && c->gaps == 0)
+        return check_report(c, page, "S1", "page %llu is leaked: neither in use nor free",
+                            (unsigned long long)page);
+    return KV_OK;
+}
+
+static int check_space(check *c)
+{
+    int rc = kvi_space_ready(c->db);
+    if (rc == KV_ECORRUPT || (rc == KV_OK && kvi_space_unknown(c->db->space)))
+        return check_report(c, 0, "S1", "the records of free pages are damaged");
+    for (kvi_pgno page = kvi_first_page(c->meta->page_size);
+         rc == KV_OK && page < c->meta->high_water; page++)
+        rc = check_state(c, page);
+    return rc;
+}
+
+static int check_meta(check *c)
+{
+    const kvi_meta *meta = c->meta;
+    if (c->gaps || meta->durable == meta->id ||
+        (c->sums.seal == meta->seal && c->sums.walk == meta->walk))
+        return KV_OK;
+    return check_report(c, 0, "M1", "the seal of commit %llu is not that of its pages",
+                        (unsigned long long)meta->id);
+}
+
+static int check_all(check *c)
+{
+    kvi_walk walk = {
+        .file = &c->db->file,
+        .meta = c->meta,
+        .budget = UINT64_MAX,
+        .page = check_page,
+        .leave = check_leave,
+        .large = check_large,
+        .entry = check_entry,
+        .done = check_done,
+        .broken = check_broken,
+        .context = c,
+    };
+    int rc = kvi_walk_all(&walk);
+    if (rc == KV_OK)
+        rc = check_meta(c);
+    if (rc == KV_OK)
+        rc = check_space(c);
+    if (rc != KV_OK)
+        return rc;
+    c->reported = 0;
+    c->done = KVI_MAX(c->meta->high_water, (uint64_t)PROGRESS_EVERY);
+    return check_progress(c, 0);
+}
+
+static int check_prepare(check *c)
+{
+    const kvi_os *os = c->db->os;
+    c->key = os->alloc(os, c->meta->page_size); /* a page has room for a key */
+    c->fence = os->alloc(os, c->meta->page_size);
+    int rc = kvi_pgset_init(&c->reached, os, c->meta->high_water);
+    if (rc != KV_OK || !c->key || !c->fence)
+        return kvi_fail(&c->db->err, KV_ENOMEM, "no memory for the check");
+    return KV_OK;
+}
+
+int kvi_check(kv_db *db, const kv_check_options *options)
+{
+    check c = {.db = db, .meta = &db->head.meta};
+    if (options)
+        c.options = *options;
+    int rc = kvi_turn_take(db, KVI_WAIT_FOREVER);
+    if (rc != KV_OK)
+        return rc;
+    rc = check_prepare(&c);
+    if (rc == KV_OK)
+        rc = check_all(&c);
+    kvi_turn_give(db);
+    kvi_pgset_close(&c.reached);
+    db->os->free(db->os, c.key);
+    db->os->free(db->os, c.fence);
+    if (rc == KV_ECANCELED)
+        return kvi_fail(&db->err, rc, "the check was stopped");
+    if (rc == KV_OK && c.problems)
+        rc = KV_ECORRUPT;
+    return rc == KV_ECORRUPT ? kvi_fail(&db->err, rc, "%llu problems; the first: %s",
+                                        (unsigned long long)c.problems, c.first)
+                             : rc;
+}

@@ -1,0 +1,19 @@
+/* check.h - holding the whole file against the invariants.
+ *
+ * What is checked, by the names that problems carry:
+ *   N1-N9  nodes (node.h)
+ *   T1-T5  trees (tree.h)
+ *   V1-V3  values, C1 catalog (walk.h)
+ *   V4     compressed bytes give as many bytes as their entry says
+ *   S1     each page is used once, or dead or free (space.h); also a page that is neither: leaked
+ *   M1     the meta's seal and walk size are those of the pages newer than its durable commit
+ */
+#ifndef KVI_CHECK_H
+#define KVI_CHECK_H
+
+#include "txn.h"
+
+/* kv_db_check. Takes the writer's turn: nothing is written while it runs. */
+int kvi_check(kv_db *db, const kv_check_options *options) KVI_MUST_CHECK;
+
+#endif

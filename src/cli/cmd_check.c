@@ -1,0 +1,126 @@
+/* cmd_check.c - kv check: the whole file against its invariants. */
+#include "cli.h"
+#include "json.h"
+#include "out.h"
+#include "progress.h"
+#include "session.h"
+#include "units.h"
+
+typedef struct cli_check {
+    cli_session session;
+    cli_progress progress;
+    uint64_t pages; /* looked at */
+    uint64_t problems;
+    bool json;
+} cli_check;
+
+static kv_slice check_text(const char *text)
+{
+    size_t len = 0;
+    while (text && text[len])
+        len++;
+    return (kv_slice){text, len};
+}
+
+static void check_print_json(const kv_check_problem *problem)
+{
+    json_open('{');
+    json_name("page");
+    json_number(problem->page);
+    json_name("invariant");
+    json_bytes(check_text(problem->invariant));
+    json_name("message");
+    json_bytes(check_text(problem->message));
+    json_close('}');
+}
+
+static int check_on_problem(void *context, const kv_check_problem *problem)
+{
+    cli_check *check = context;
+    check->problems++;
+    progress_hide();
+    if (check->json) {
+        check_print_json(problem);
+        return 0;
+    }
+    if (problem->page)
+        out_format("page %llu: ", (unsigned long long)problem->page);
+    if (problem->invariant && *problem->invariant)
+        out_format("%s: ", problem->invariant);
+    out_escaped(check_text(problem->message));
+    out_char('\n');
+    return 0;
+}
+
+static int check_on_progress(void *context, const kv_progress *now)
+{
+    cli_check *check = context;
+    check->pages = now->done;
+    check->progress.total = now->total;
+    progress_update(&check->progress, now->done, now->done);
+    return 0;
+}
+
+static void check_end_json(const cli_check *check, double seconds)
+{
+    json_close(']');
+    json_name("ok");
+    json_bool(check->problems == 0);
+    json_name("pages");
+    json_number(check->pages);
+    json_name("seconds");
+    json_decimal(seconds);
+    json_close('}');
+    json_end();
+}
+
+/* Reports what kv_db_check found. */
+static int check_conclude(cli_check *check, int result, double seconds)
+{
+    char count[UNITS_MAX], duration[UNITS_MAX];
+    if (result != KV_OK && (result != KV_ECORRUPT || check->problems == 0))
+        return session_fail(&check->session, result, "check");
+    if (check->problems > 0) {
+        cli_say(check->session.file,
+                "%s %s; kv repair rebuilds what it can, kv export saves what can be read",
+                units_count(count, check->problems), check->problems == 1 ? "problem" : "problems");
+        return CLI_DAMAGED;
+    }
+    if (!check->json && !args_given(check->session.args, ARG_QUIET))
+        out_format("ok: %s %s in %s\n", units_count(count, check->pages),
+                   check->pages == 1 ? "page" : "pages", units_duration(duration, seconds));
+    return CLI_DONE;
+}
+
+static int check_run(cli_check *check)
+{
+    const cli_args *args = check->session.args;
+    kv_check_options options = {.size = sizeof options,
+                                .problem = check_on_problem,
+                                .progress = check_on_progress,
+                                .context = check};
+    kv_db_info info = {.size = sizeof info};
+    check->json = args_given(args, ARG_JSON);
+    if (check->json) {
+        json_open('{');
+        json_name("problems");
+        json_open('[');
+    }
+    progress_begin(&check->progress, "pages", 0, args_given(args, ARG_QUIET));
+    int result = kv_db_check(check->session.db, &options);
+    double seconds = progress_end(&check->progress);
+    if (result == KV_OK && kv_db_stat(check->session.db, &info) == KV_OK)
+        check->pages = info.pages;
+    if (check->json)
+        check_end_json(check, seconds);
+    return check_conclude(check, result, seconds);
+}
+
+int cmd_check(const cli_args *args)
+{
+    cli_check check = {.pages = 0};
+    int code = session_open_file(&check.session, args, SESSION_READ);
+    if (code)
+        return code;
+    return session_close(&check.session, check_run(&check));
+}

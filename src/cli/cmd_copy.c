@@ -1,0 +1,35 @@
+/* cmd_copy.c - kv copy: a consistent copy into a new file or to standard output. */
+#include "cli.h"
+#include "out.h"
+#include "session.h"
+#include <string.h>
+#include <unistd.h>
+
+static int copy_run(cli_session *session, const char *to)
+{
+    uint32_t flags = args_given(session->args, ARG_COMPACT) ? KV_COPY_COMPACT : 0;
+    bool stream = strcmp(to, "-") == 0;
+    int result = stream ? kv_db_copy_fd(session->db, STDOUT_FILENO, flags)
+                        : kv_db_copy(session->db, to, flags);
+    if (result == KV_OK)
+        return CLI_DONE;
+    if (result == KV_EXISTS) {
+        cli_say(to, "is there already; copy never overwrites");
+        return CLI_TROUBLE;
+    }
+    if (stream && out_reader_gone())
+        return CLI_TROUBLE;
+    return session_fail(session, result, "copying to %s", cli_quote((kv_slice){to, strlen(to)}));
+}
+
+int cmd_copy(const cli_args *args)
+{
+    cli_session session;
+    const char *to = args->operands[0].text;
+    if (strcmp(to, "-") == 0 && isatty(STDOUT_FILENO))
+        return args_wrong(args, "standard output is a terminal; redirect it into a file or a pipe");
+    int code = session_open_file(&session, args, SESSION_READ);
+    if (code)
+        return code;
+    return session_close(&session, copy_run(&session, to));
+}

@@ -1,0 +1,59 @@
+/* cmd_del.c - kv del: keys by name, or a range. */
+#include "cli.h"
+#include "out.h"
+#include "session.h"
+#include "units.h"
+
+static int del_keys(cli_session *session)
+{
+    const cli_args *args = session->args;
+    int missing = 0;
+    for (int i = 0; i < args->count; i++) {
+        kv_slice key = args->operands[i].bytes;
+        int result = kv_del(session->tree, key.ptr, key.len);
+        if (result < 0)
+            return session_fail(session, result, "key %s", cli_quote(key));
+        if (result == KV_OK)
+            continue;
+        missing++;
+        if (!args_given(args, ARG_QUIET))
+            cli_say(session->file, "no key %s", cli_quote(key));
+    }
+    int code = missing < args->count ? session_commit(session) : CLI_DONE;
+    return code ? code : missing > 0 ? CLI_NO : CLI_DONE;
+}
+
+static int del_range(cli_session *session)
+{
+    const cli_args *args = session->args;
+    kv_range range = args_range(args);
+    uint64_t deleted = 0;
+    if (!args_given(args, ARG_LIMIT) || range.limit > 0) {
+        int result = kv_del_range(session->tree, &range, &deleted);
+        if (result != KV_OK)
+            return session_fail(session, result, "deleting");
+    }
+    int code = deleted > 0 ? session_commit(session) : CLI_DONE;
+    char buf[UNITS_MAX];
+    if (code == CLI_DONE && !args_given(args, ARG_QUIET))
+        out_format("deleted %s %s\n", units_count(buf, deleted),
+                   deleted == 1 ? "entry" : "entries");
+    return code;
+}
+
+int cmd_del(const cli_args *args)
+{
+    const uint64_t bounds = ARG_BIT(ARG_PREFIX) | ARG_BIT(ARG_FROM) | ARG_BIT(ARG_TO);
+    const uint64_t ranges = bounds | ARG_BIT(ARG_LIMIT) | ARG_BIT(ARG_REVERSE) | ARG_BIT(ARG_ALL);
+    if (args->count > 0 && (args->given & ranges))
+        return args_wrong(args, "either keys or a range");
+    if (args->count == 0 && !(args->given & (bounds | ARG_BIT(ARG_ALL))))
+        return args_wrong(args, "needs keys, or a range by --prefix, --from or --to, or --all");
+    if (args_given(args, ARG_ALL) && (args->given & bounds))
+        return args_wrong(args, "--all has no bounds");
+    cli_session session;
+    int code = session_open(&session, args, SESSION_WRITE);
+    if (code)
+        return code;
+    return session_close(&session, args->count > 0 ? del_keys(&session) : del_range(&session));
+}

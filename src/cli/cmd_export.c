@@ -1,0 +1,132 @@
+/* cmd_export.c - kv export: entries as text, or as a dump for LMDB and Berkeley DB. */
+#include "cli.h"
+#include "dump.h"
+#include "out.h"
+#include "text.h"
+#include "walk.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define LMDB_KEY_MAX 511
+
+typedef struct cli_export {
+    cli_session session;
+    dump_style style;
+    bool dump;
+    uint64_t unfit; /* keys that LMDB cannot take */
+    char **names;   /* of the named trees, for --all */
+    size_t *name_lens;
+    size_t name_count;
+} cli_export;
+
+static void export_text(void *context, kv_slice key, kv_slice value)
+{
+    (void)context;
+    text_write(key, value);
+}
+
+static void export_dump(void *context, kv_slice key, kv_slice value)
+{
+    cli_export *export = context;
+    dump_write_entry(&export->style, key, value);
+    if (!export->style.berkeley && (key.len == 0 || key.len > LMDB_KEY_MAX))
+        export->unfit++;
+}
+
+/* Exports the current tree. */
+static int export_tree(cli_export *export)
+{
+    cli_session *session = &export->session;
+    if (!export->dump)
+        return walk_range(session, true, export_text, export);
+    if (!dump_name_fits(&export->style, session->tree_name)) {
+        cli_say(session->file, "tree %s: LMDB cannot have this name; --format db_dump can",
+                cli_quote(session->tree_name));
+        return CLI_TROUBLE;
+    }
+    dump_write_header(&export->style, session->tree_name);
+    int code = walk_range(session, true, export_dump, export);
+    if (code == CLI_DONE) /* otherwise nobody should take the dump for a whole one */
+        dump_write_end();
+    return code;
+}
+
+static int export_take_name(void *context, kv_slice name)
+{
+    cli_export *export = context;
+    size_t n = export->name_count++;
+    export->names = cli_realloc(export->names, (n + 1) * sizeof *export->names);
+    export->name_lens = cli_realloc(export->name_lens, (n + 1) * sizeof *export->name_lens);
+    export->names[n] = memcpy(cli_realloc(NULL, name.len), name.ptr, name.len);
+    export->name_lens[n] = name.len;
+    return 0;
+}
+
+/* The main tree if it has entries, then the named ones. */
+static int export_all(cli_export *export)
+{
+    cli_session *session = &export->session;
+    uint64_t entries = 1;
+    int code = CLI_DONE;
+    int result = kv_tree_list(session->txn, export_take_name, export);
+    if (result == KV_OK)
+        result = kv_count(session->tree, NULL, &entries);
+    if (result != KV_OK)
+        return session_fail(session, result, "listing the trees");
+    if (entries > 0 || export->name_count == 0)
+        code = export_tree(export);
+    for (size_t i = 0; i < export->name_count && code == CLI_DONE; i++) {
+        code = session_select(session, (kv_slice){export->names[i], export->name_lens[i]});
+        if (code == CLI_DONE)
+            code = export_tree(export);
+    }
+    return code;
+}
+
+/* The address space that mdb_load asks for is never paid, so it may be generous. Compressed values
+ * take more room than the file shows. */
+static int export_find_map_size(cli_export *export)
+{
+    kv_db_info info = {.size = sizeof info};
+    int result = kv_db_stat(export->session.db, &info);
+    if (result != KV_OK)
+        return session_fail(&export->session, result, "statistics");
+    export->style.map_size = (UINT64_C(1) << 30) + info.file_size * 16;
+    return 0;
+}
+
+static int export_run(cli_export *export)
+{
+    cli_session *session = &export->session;
+    int code = export->dump && !export->style.berkeley ? export_find_map_size(export) : 0;
+    if (code == 0)
+        code = args_given(session->args, ARG_ALL) ? export_all(export) : export_tree(export);
+    if (export->unfit > 0)
+        cli_say(session->file,
+                "warning: %llu %s empty or longer than %d bytes: mdb_load will refuse them",
+                (unsigned long long)export->unfit, export->unfit == 1 ? "key is" : "keys are",
+                LMDB_KEY_MAX);
+    return code;
+}
+
+int cmd_export(const cli_args *args)
+{
+    cli_export export = {.unfit = 0};
+    uint64_t format = args->number[ARG_FORMAT];
+    export.dump = format != 0;
+    export.style.print = args_given(args, ARG_PRINT);
+    export.style.berkeley = format == 2;
+    if (!export.dump && (args->given & (ARG_BIT(ARG_ALL) | ARG_BIT(ARG_PRINT))))
+        return args_wrong(args, "--all and --print need --format mdb_dump or db_dump");
+    if (args_given(args, ARG_ALL) && args_given(args, ARG_TREE))
+        return args_wrong(args, "--all and --tree exclude each other");
+    int code = session_open(&export.session, args, SESSION_READ);
+    if (code)
+        return code;
+    code = session_close(&export.session, export_run(&export));
+    for (size_t i = 0; i < export.name_count; i++)
+        free(export.names[i]);
+    free(export.names);
+    free(export.name_lens);
+    return code;
+}

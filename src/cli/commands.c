@@ -1,0 +1,95 @@
+/* commands.c - the table of commands. What a person reads about a command stands here. */
+#include "cli.h"
+#include <string.h>
+
+#define O(id)  ARG_BIT(ARG_##id)
+#define RANGE  (O(PREFIX) | O(FROM) | O(TO) | O(LIMIT) | O(REVERSE))
+#define TREE   (O(TREE) | O(ESCAPED))
+#define STORE  (O(DURABILITY) | O(PAGE_SIZE) | O(COMPRESS) | O(WAIT))
+#define RANGES "Keys are compared byte by byte. --from is included, --to is not.\n"
+
+const cli_command cli_commands[] = {
+    {"get", "read show fetch", "FILE KEY", "print the value of a key",
+     "Control characters, bytes that are not UTF-8 and the backslash are printed as\n"
+     "\\t \\n \\r \\xNN \\\\, and a newline follows; --raw gives the exact bytes.\n"
+     "Exit status 1: there is no such key.\n",
+     "  kv get phone.kv alice\n"
+     "  kv get photos.kv cat.jpg --raw >cat.jpg\n",
+     2, 2, true, TREE | O(RAW) | O(QUIET) | O(WAIT), cmd_get},
+    {"put", "set write store insert add", "FILE KEY VALUE|-", "store a value under a key",
+     "Creates the file and the tree when they are missing, and replaces an older value.\n"
+     "The value - is read from standard input, byte for byte.\n"
+     "Exit status 1: --if-absent or --if-present did not hold; nothing was changed.\n",
+     "  kv put phone.kv alice '+1 555 0100'\n"
+     "  kv put photos.kv cat.jpg - <cat.jpg\n"
+     "  kv put -e things.kv 'two\\nlines' '\\x00\\x01'\n",
+     3, 3, true, TREE | STORE | O(IF_ABSENT) | O(IF_PRESENT) | O(QUIET), cmd_put},
+    {"del", "delete rm remove unset erase", "FILE [KEY...]", "remove keys, or a range of keys",
+     "All removals are one transaction. With options for a range instead of keys, the\n"
+     "range is removed and the number of entries is printed; --all removes everything.\n"
+     "`kv count` with the same options tells beforehand how many these are.\n" RANGES
+     "Exit status 1: one of the keys was not there (the others are removed).\n",
+     "  kv del phone.kv alice bob\n"
+     "  kv del sessions.kv --prefix 2023-\n",
+     1, -1, true, TREE | RANGE | O(ALL) | O(DURABILITY) | O(QUIET) | O(WAIT), cmd_del},
+    {"has", "exists contains test", "FILE KEY", "tell by exit status whether a key is there",
+     "Prints nothing. Exit status 0: it is there, 1: it is not.\n",
+     "  kv has phone.kv alice && echo yes\n", 2, 2, true, TREE | O(WAIT), cmd_has},
+    {"scan", "list ls keys range find", "FILE", "print the entries of a range",
+     "One line per entry: key, tab, value, escaped as by get. With --json, one JSON\n"
+     "object per line; keys and values are strings, or {\"hex\":\"...\"} when they are not\n"
+     "UTF-8.\n" RANGES,
+     "  kv scan phone.kv --prefix al --limit 10\n"
+     "  kv scan log.kv --reverse --limit 1\n",
+     1, 1, true, TREE | RANGE | O(KEYS_ONLY) | O(VALUES_ONLY) | O(JSON) | O(QUIET) | O(WAIT),
+     cmd_scan},
+    {"count", "size length number", "FILE", "print the number of entries in a range",
+     "Takes no longer for a million entries than for ten.\n" RANGES,
+     "  kv count phone.kv --from a --to n\n", 1, 1, true, TREE | RANGE | O(WAIT), cmd_count},
+    {"import", "load restore", "FILE [SOURCE|-]",
+     "store many entries from a file or standard input",
+     "Reads lines of key, tab, value with the escapes \\t \\n \\r \\\\ \\xNN, or a dump by\n"
+     "mdb_dump or db_dump, which is recognised by itself. A database in a dump that has\n"
+     "a name goes to the tree of that name. Later entries replace earlier ones. All is\n"
+     "one transaction: after an error nothing was imported, unless --batch is given.\n",
+     "  kv import words.kv words.tsv\n"
+     "  mdb_dump -a ~/old-lmdb | kv import new.kv\n",
+     1, 2, true, TREE | STORE | O(FORMAT) | O(BATCH) | O(MEMORY) | O(QUIET), cmd_import},
+    {"export", "dump unload", "FILE", "write entries in a form that import reads",
+     "text: one line per entry, so that `kv export | kv import` is exact.\n"
+     "mdb_dump: for LMDB's mdb_load. db_dump: for Berkeley DB's db_load.\n" RANGES,
+     "  kv export phone.kv | sort -k 2\n"
+     "  kv export phone.kv --format mdb_dump --all | mdb_load ~/new-lmdb\n",
+     1, 1, true, TREE | RANGE | O(FORMAT) | O(ALL) | O(PRINT) | O(QUIET) | O(WAIT), cmd_export},
+    {"trees", "tables buckets databases", "FILE", "list the trees with their sizes", "",
+     "  kv trees phone.kv\n", 1, 1, false, O(JSON) | O(WAIT), cmd_trees},
+    {"stat", "info status stats", "FILE", "show sizes, pages and commits of a file", "",
+     "  kv stat phone.kv --json | jq .free_pages\n", 1, 1, false, O(JSON) | O(WAIT), cmd_stat},
+    {"check", "verify validate fsck", "FILE", "check every page of a file",
+     "Prints a line when all is well, or each problem. Exit status 4: there are problems.\n",
+     "  kv check phone.kv\n", 1, 1, false, O(JSON) | O(QUIET) | O(WAIT), cmd_check},
+    {"repair", "recover fix salvage", "FILE", "make a file usable that an ordinary open refuses",
+     "Adopts the newest whole commit and rebuilds the free-space records from the trees.\n"
+     "Nobody else may have the file open. Copy the file first if you can.\n",
+     "  kv repair phone.kv\n", 1, 1, false, 0, cmd_repair},
+    {"copy", "backup compact snapshot clone cp", "FILE DEST|-", "write a consistent copy",
+     "The copy is of one commit, and it is on the disk when the command ends. An existing\n"
+     "DEST is never overwritten; - is standard output.\n",
+     "  kv copy phone.kv backup.kv --compact\n"
+     "  kv copy phone.kv - | ssh host 'cat >phone.kv'\n",
+     2, 2, false, O(COMPACT) | O(WAIT), cmd_copy},
+    {"version", "", "", "print the version", "", "", 0, 0, false, 0, cmd_version},
+    {"help", "man usage", "[COMMAND]", "explain kv or one of its commands", "", "", 0, 1, false, 0,
+     cmd_help},
+};
+
+const int cli_command_count = (int)(sizeof cli_commands / sizeof cli_commands[0]);
+
+const cli_command *cli_command_find(const char *name)
+{
+    for (int i = 0; i < cli_command_count; i++) {
+        if (strcmp(cli_commands[i].name, name) == 0)
+            return &cli_commands[i];
+    }
+    return NULL;
+}

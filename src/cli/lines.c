@@ -1,0 +1,66 @@
+/* lines.c - see lines.h. */
+#include "lines.h"
+#include "cli.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int lines_open(cli_lines *lines, const char *path)
+{
+    bool standard = !path || strcmp(path, "-") == 0;
+    *lines = (struct cli_lines){.name = standard ? "standard input" : path};
+    lines->file = standard ? stdin : fopen(path, "re");
+    if (!lines->file) {
+        cli_say(path, "%s", strerror(errno));
+        return CLI_TROUBLE;
+    }
+    struct stat stat;
+    if (fstat(fileno(lines->file), &stat) == 0 && S_ISREG(stat.st_mode))
+        lines->size = (uint64_t)stat.st_size;
+    return 0;
+}
+
+void lines_close(cli_lines *lines)
+{
+    if (lines->file && lines->file != stdin)
+        fclose(lines->file);
+    free(lines->text);
+}
+
+int lines_next(cli_lines *lines)
+{
+    if (lines->again) {
+        lines->again = false;
+        return 1;
+    }
+    errno = 0;
+    ssize_t len = getline(&lines->text, &lines->capacity, lines->file);
+    if (ferror(lines->file) || (len < 0 && !feof(lines->file))) {
+        cli_say(lines->name, "%s", strerror(errno));
+        return -1;
+    }
+    if (len < 0)
+        return 0;
+    lines->number++;
+    lines->bytes += (uint64_t)len;
+    lines->len = (size_t)len - (lines->text[len - 1] == '\n');
+    return 1;
+}
+
+void lines_back(cli_lines *lines)
+{
+    lines->again = true;
+}
+
+int lines_wrong(const cli_lines *lines, const char *format, ...)
+{
+    char what[256];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(what, sizeof what, format, list);
+    va_end(list);
+    cli_say(lines->name, "line %llu: %s", (unsigned long long)lines->number, what);
+    return -1;
+}

@@ -1,0 +1,241 @@
+/* session.c - see session.h. */
+#include "session.h"
+#include "cli.h"
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WRITE_WAIT_MS 10000
+#define SENTENCE_MAX  512
+
+/* ---- messages ---- */
+
+static const char *session_advice(const cli_session *session, int result)
+{
+    switch (result) {
+    case KV_ENOENT:
+        return session->db || session->mode == SESSION_CREATE
+                   ? "does the directory exist?"
+                   : "kv put and kv import create a database";
+    case KV_EBUSY:
+        return "--wait 1m waits for the other program to end";
+    case KV_ECORRUPT:
+        return "kv check lists the damage, kv repair and kv export save what can be read";
+    case KV_ENOTKV:
+        return "is this the right file?";
+    case KV_ENOSPC:
+        return "nothing was changed; make room and try again";
+    case KV_EPOISONED:
+        return "look after the disk, then kv check tells which commit is the newest";
+    case KV_EVERSION:
+        return "a newer kv can read it";
+    case KV_EUNSUPPORTED:
+        return "keep the file on a local disk";
+    case KV_ETOOBIG:
+        return "kv stat shows the longest key; a new file with a larger --page-size takes longer";
+    case KV_ENOMEM:
+        return "a smaller --batch or --memory takes less";
+    default:
+        return "";
+    }
+}
+
+/* Sentences come without a final period here: advice may follow. */
+static void session_trim(char *sentence)
+{
+    size_t len = strlen(sentence);
+    if (len > 0 && sentence[len - 1] == '.')
+        sentence[len - 1] = 0;
+}
+
+/* What follows the name, if the sentence begins with it. */
+static const char *session_skip_name(const char *sentence, const char *name)
+{
+    size_t len = strlen(name);
+    if (strncmp(sentence, name, len) != 0 || (sentence[len] != ':' && sentence[len] != ' '))
+        return sentence;
+    sentence += len;
+    return sentence + strspn(sentence, ": ");
+}
+
+/* A sentence may begin with the file's name, which the message has already. */
+static const char *session_without_name(const char *sentence, const char *file)
+{
+    char *full = realpath(file, NULL);
+    if (full)
+        sentence = session_skip_name(sentence, full);
+    free(full);
+    return session_skip_name(sentence, file);
+}
+
+int session_explain(const char *file, int result, const char *doing, const char *sentence,
+                    const char *advice)
+{
+    const char *what = *sentence ? session_without_name(sentence, file) : kv_strerror(result);
+    cli_say(file, "%s%s%s%s%s", doing, *doing ? ": " : "", what, *advice ? "; " : "", advice);
+    return cli_exit_of(result);
+}
+
+int session_fail(const cli_session *session, int result, const char *doing, ...)
+{
+    char what[SENTENCE_MAX], sentence[SENTENCE_MAX] = "";
+    va_list list;
+    va_start(list, doing);
+    vsnprintf(what, sizeof what, doing, list);
+    va_end(list);
+    /* a positive result is an answer: the newest sentence would be about something else */
+    if (session->db && result < 0)
+        kv_db_errmsg(session->db, sentence, sizeof sentence);
+    session_trim(sentence);
+    return session_explain(session->file, result, what, sentence, session_advice(session, result));
+}
+
+/* ---- a file that breaks under the map ---- */
+
+static char bus_message[SENTENCE_MAX]; /* composed beforehand: a handler may not */
+
+static void session_on_bus_error(int signal_number)
+{
+    (void)signal_number;
+    ssize_t n = write(STDERR_FILENO, bus_message, strlen(bus_message));
+    (void)n;
+    _exit(CLI_TROUBLE);
+}
+
+static void session_catch_bus_error(const char *file)
+{
+    struct sigaction action = {.sa_handler = session_on_bus_error};
+    snprintf(bus_message, sizeof bus_message,
+             "kv: %s: the file cannot be read: the disk reported an error, or another program "
+             "cut the file short\n",
+             cli_quote((kv_slice){file, strlen(file)}));
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, NULL);
+}
+
+/* ---- opening ---- */
+
+static kv_options session_options(const cli_args *args, enum session_mode mode)
+{
+    kv_options options = {.size = sizeof options};
+    options.flags = mode == SESSION_READ     ? KV_OPEN_READONLY
+                    : mode == SESSION_CREATE ? KV_OPEN_CREATE
+                                             : 0;
+    options.page_size = (uint32_t)args->number[ARG_PAGE_SIZE];
+    options.memory_budget = args->number[ARG_MEMORY];
+    options.wait_ms = mode == SESSION_READ ? 0 : WRITE_WAIT_MS;
+    if (args_given(args, ARG_WAIT))
+        options.wait_ms =
+            args->number[ARG_WAIT] < UINT32_MAX ? (uint32_t)args->number[ARG_WAIT] : UINT32_MAX;
+    static const int durabilities[] = {KV_STRICT, KV_DURABLE, KV_LAZY};
+    if (args_given(args, ARG_DURABILITY))
+        options.durability = durabilities[args->number[ARG_DURABILITY]];
+    /* whoever asks for no flush does not want one at the end either */
+    if (options.durability == KV_LAZY)
+        options.flags |= KV_OPEN_NO_CLOSE_SYNC;
+    return options;
+}
+
+static int session_check_page_size(const cli_args *args)
+{
+    uint64_t size = args->number[ARG_PAGE_SIZE];
+    bool power = (size & (size - 1)) == 0;
+    if (!args_given(args, ARG_PAGE_SIZE) || (power && size >= 4096 && size <= 65536))
+        return 0;
+    return args_wrong(args, "--page-size is one of 4096, 8192, 16384, 32768, 65536");
+}
+
+int session_open_file(cli_session *session, const cli_args *args, enum session_mode mode)
+{
+    char sentence[SENTENCE_MAX] = "";
+    *session = (struct cli_session){.args = args, .file = args->file, .mode = mode};
+    int code = session_check_page_size(args);
+    if (code)
+        return code;
+    session_catch_bus_error(args->file);
+    kv_options options = session_options(args, mode);
+    int result = kv_db_open_explain(args->file, &options, &session->db, sentence, sizeof sentence);
+    if (result == KV_OK)
+        return 0;
+    session->db = NULL;
+    session_trim(sentence);
+    return session_explain(args->file, result, "", sentence, session_advice(session, result));
+}
+
+int session_begin(cli_session *session)
+{
+    uint32_t flags = session->mode == SESSION_READ ? KV_TXN_READ : KV_TXN_WRITE;
+    int result = kv_txn_begin(session->db, flags, &session->txn);
+    if (result != KV_OK) {
+        session->txn = NULL;
+        return session_fail(session, result, "beginning a transaction");
+    }
+    return session_select(session, session->tree_name);
+}
+
+int session_open(cli_session *session, const cli_args *args, enum session_mode mode)
+{
+    int code = session_open_file(session, args, mode);
+    if (code)
+        return code;
+    if (args_given(args, ARG_TREE))
+        session->tree_name = args->bytes[ARG_TREE];
+    code = session_begin(session);
+    return code ? session_close(session, code) : 0;
+}
+
+static int session_missing_tree(const cli_session *session)
+{
+    cli_say(session->file, "no tree %s; kv trees lists them", cli_quote(session->tree_name));
+    return CLI_NO;
+}
+
+int session_select(cli_session *session, kv_slice name)
+{
+    session->tree_name = name;
+    session->tree = name.ptr ? NULL : kv_txn_main(session->txn);
+    if (name.ptr) {
+        uint32_t flags = session->mode == SESSION_CREATE ? KV_TREE_CREATE : 0;
+        int result = kv_tree_open(session->txn, name.ptr, name.len, flags, NULL, &session->tree);
+        if (result == KV_NOTFOUND)
+            return session_missing_tree(session);
+        if (result != KV_OK)
+            return session_fail(session, result, "tree %s", cli_quote(name));
+    }
+    return 0;
+}
+
+int session_configure(cli_session *session)
+{
+    if (!args_given(session->args, ARG_COMPRESS))
+        return 0;
+    kv_tree_options options = {.size = sizeof options,
+                               .compress_from = session->args->number[ARG_COMPRESS]};
+    int result = kv_tree_configure(session->tree, &options);
+    return result == KV_OK ? 0 : session_fail(session, result, "setting compression");
+}
+
+/* ---- ending ---- */
+
+int session_commit(cli_session *session)
+{
+    kv_txn *txn = session->txn;
+    session->txn = NULL;
+    session->tree = NULL;
+    int result = kv_txn_commit(txn);
+    return result == KV_OK ? 0 : session_fail(session, result, "commit");
+}
+
+int session_close(cli_session *session, int code)
+{
+    kv_txn_abort(session->txn);
+    int result = kv_db_close(session->db);
+    session->txn = NULL;
+    session->db = NULL;
+    if (result == KV_OK || code != 0)
+        return code;
+    return session_fail(session, result, "closing");
+}

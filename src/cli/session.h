@@ -1,0 +1,55 @@
+/* session.h - the database of one command: open, one transaction at a time, one tree at a time,
+ * and a sentence with advice for whatever goes wrong. */
+#ifndef SESSION_H
+#define SESSION_H
+
+#include "args.h"
+
+enum session_mode {
+    SESSION_READ,   /* read-only, waits for nobody unless asked */
+    SESSION_WRITE,  /* an existing file */
+    SESSION_CREATE, /* a file, and the tree, that may be missing */
+};
+
+typedef struct cli_session {
+    const cli_args *args;
+    const char *file;
+    enum session_mode mode;
+    kv_db *db;
+    kv_txn *txn;
+    kv_tree *tree;
+    kv_slice tree_name; /* ptr NULL: the main tree */
+} cli_session;
+
+/* Opens the file that args name, begins a transaction and opens the tree of --tree. 0, or the exit
+ * code after a message; then nothing is open. */
+int session_open(cli_session *session, const cli_args *args, enum session_mode mode);
+
+/* The same without transaction. */
+int session_open_file(cli_session *session, const cli_args *args, enum session_mode mode);
+
+/* Makes another tree the current one; a name with ptr NULL is the main tree. */
+int session_select(cli_session *session, kv_slice name);
+
+/* Gives the current tree the options that args have for it. */
+int session_configure(cli_session *session);
+
+/* Commits. The session has no transaction then. */
+int session_commit(cli_session *session);
+
+/* Begins a transaction with the tree that was current. */
+int session_begin(cli_session *session);
+
+/* Ends everything that is open, uncommitted changes are dropped. Gives code, or that of a failure. */
+int session_close(cli_session *session, int code);
+
+/* Says what went wrong: doing (may be ""), the database's own sentence, advice. Gives the exit
+ * code. */
+int session_fail(const cli_session *session, int result, const char *doing, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The same without an open database; sentence may be "". */
+int session_explain(const char *file, int result, const char *doing, const char *sentence,
+                    const char *advice);
+
+#endif

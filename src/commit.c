@@ -1,0 +1,300 @@
+/* commit.c - see commit.h. The protocol and the crash argument of each step: docs/design.md. */
+#include "commit.h"
+#include "catalog.h"
+#include "seal.h"
+
+int kvi_meta_write(kvi_file *file, const kvi_meta *meta, unsigned slot)
+{
+    uint8_t block[KVI_META_SIZE];
+    kvi_meta_encode(meta, block);
+    return kvi_file_write(file, slot * kvi_meta_stride(file->page_size), block, sizeof block);
+}
+
+/* From now on the file's state is unknown: reading goes on, writing waits for a new open. */
+static int poison(kv_db *db, int rc)
+{
+    atomic_store(&db->poisoned, true);
+    (void)rc; /* its sentence stays in db->err */
+    return KV_EPOISONED;
+}
+
+int kvi_flush(kv_db *db)
+{
+    atomic_fetch_add_explicit(&db->flushes, 1, memory_order_relaxed);
+    int rc = kvi_file_sync(&db->file);
+    return rc == KV_OK ? KV_OK : poison(db, rc);
+}
+
+void kvi_publish(kv_db *db)
+{
+    const kvi_head *head = &db->head;
+    kvi_snapshot snapshot = {
+        .id = head->meta.id,
+        .durable = head->durable,
+        .high_water = head->meta.high_water,
+        .clock = head->meta.clock,
+        .main = head->meta.main,
+        .catalog = head->meta.catalog,
+        .snapshots = head->meta.snapshots,
+    };
+    kvi_readers_publish(&db->readers, &snapshot);
+    atomic_store_explicit(&db->durable_id, head->durable, memory_order_release);
+}
+
+/* ---- 1. seal: every private page gets its place and checksum ---- */
+
+static int seal_trees(kv_txn *txn, kvi_batch *batch)
+{
+    int rc = kvi_batch_count(batch, &txn->main);
+    for (kv_tree *tree = txn->trees; tree && rc == KV_OK; tree = tree->next)
+        rc = tree->gone ? KV_OK : kvi_batch_count(batch, tree);
+    if (rc == KV_OK)
+        rc = kvi_batch_take(batch);
+    if (rc == KV_OK)
+        rc = kvi_batch_seal(batch, &txn->main);
+    for (kv_tree *tree = txn->trees; tree && rc == KV_OK; tree = tree->next)
+        rc = tree->gone ? KV_OK : kvi_batch_seal(batch, tree);
+    /* The catalog names the other trees' roots, so it comes after them. */
+    if (rc == KV_OK)
+        rc = kvi_catalog_update(txn);
+    if (rc == KV_OK)
+        rc = kvi_batch_count(batch, &txn->catalog);
+    if (rc == KV_OK)
+        rc = kvi_batch_take(batch);
+    if (rc == KV_OK)
+        rc = kvi_batch_seal(batch, &txn->catalog);
+    return rc;
+}
+
+static int emit_space_page(void *context, kvi_pgno page, const uint8_t *bytes)
+{
+    return kvi_batch_add(context, page, bytes);
+}
+
+static int drop_space_page(void *context, kvi_ptr ptr)
+{
+    kv_txn *txn = ((kvi_batch *)context)->txn;
+    kvi_file *file = &txn->db->file;
+    uint8_t checksum[8];
+    if (ptr.birth <= txn->db->head.durable)
+        return KV_OK;
+    int rc = kvi_file_read(file, ptr.page << file->page_shift, checksum, sizeof checksum);
+    txn->dropped.seal += kvi_get64(checksum);
+    txn->dropped.walk += file->page_size;
+    return rc;
+}
+
+/* Pages of undone savepoints, and the records of what the transaction took and dropped. */
+static int seal_space(kv_txn *txn, kvi_batch *batch, kvi_meta *meta)
+{
+    kvi_space *space = txn->db->space;
+    kvi_space_sink sink = {emit_space_page, drop_space_page, batch};
+    int rc = KV_OK;
+    for (size_t i = 0; rc == KV_OK && i < txn->n_lost; i++)
+        rc = kvi_space_drop(space, txn->lost[i].page, txn->lost[i].pages, txn->id);
+    return rc == KV_OK ? kvi_space_seal(space, meta, &sink) : rc;
+}
+
+/* ---- 2. the meta: last-durable, seal, walk and slot are derived together (R1) ---- */
+
+static void meta_compose(kv_txn *txn, const kvi_batch *batch, kvi_meta *meta)
+{
+    const kvi_head *head = &txn->db->head;
+    meta->id = txn->id;
+    meta->durable = head->durable;
+    meta->seal = head->tail_seal + txn->sealed.seal + batch->sums.seal - txn->dropped.seal;
+    meta->walk = head->tail_walk + txn->sealed.walk + batch->sums.walk - txn->dropped.walk;
+    meta->clock = KVI_MAX(meta->clock, txn->now);
+    memcpy(meta->boot_id, txn->db->boot_id, sizeof meta->boot_id);
+    meta->main = txn->main.desc;
+    meta->catalog = txn->catalog.desc;
+}
+
+/* How this commit is made durable: as asked, but never lazy for ever (R2), nor with a walk that
+ * would make recovery slow (R7). */
+static uint8_t commit_kind(const kv_txn *txn, const kvi_meta *meta, uint64_t written)
+{
+    const kv_db *db = txn->db;
+    const kvi_head *head = &db->head;
+    bool lazy = txn->durability == KV_LAZY && !head->skip &&
+                txn->id - head->durable < KVI_ID_SKIP - 1 &&
+                head->lazy_bytes + written < db->lazy_sync_bytes;
+    if (lazy)
+        return KVI_KIND_LAZY;
+    return txn->durability == KV_STRICT || meta->walk > KVI_WALK_CAP ? KVI_KIND_STRICT
+                                                                     : KVI_KIND_DURABLE;
+}
+
+static void meta_make_strict(kvi_meta *meta)
+{
+    meta->kind = KVI_KIND_STRICT;
+    meta->durable = meta->id;
+    meta->seal = 0;
+    meta->walk = 0;
+}
+
+/* ---- 3. after the outcome is known ---- */
+
+static void head_advance(kv_db *db, const kvi_meta *meta, unsigned slot, uint64_t written)
+{
+    kvi_head *head = &db->head;
+    bool durable = meta->kind != KVI_KIND_LAZY;
+    if (meta->high_water < head->meta.high_water)
+        head->shrunk = meta->id;
+    head->meta = *meta;
+    head->next_id = meta->id + 1;
+    head->confirmed = false;
+    head->strict = meta->kind == KVI_KIND_STRICT;
+    head->tail_seal = durable ? 0 : meta->seal;
+    head->tail_walk = durable ? 0 : meta->walk;
+    head->lazy_bytes = durable ? 0 : head->lazy_bytes + written;
+    if (durable) {
+        head->durable = meta->id;
+        head->durable_slot = slot;
+        head->durable_high_water = meta->high_water;
+        head->skip = false;
+    }
+}
+
+static bool nothing_changed(const kv_txn *txn)
+{
+    bool changed = txn->wrote || txn->main.changed || txn->catalog.changed;
+    for (const kv_tree *tree = txn->trees; tree; tree = tree->next)
+        changed = changed || (tree->changed && !tree->gone);
+    return !changed;
+}
+
+/* Everything before the first byte of the meta. A failure here aborts the transaction only,
+ * except that of a flush. */
+static int commit_pages(kv_txn *txn, kvi_batch *batch, kvi_meta *meta, uint64_t *written)
+{
+    kv_db *db = txn->db;
+    int rc = seal_trees(txn, batch);
+    if (rc == KV_OK)
+        rc = seal_space(txn, batch, meta);
+    if (rc != KV_OK)
+        return rc;
+    meta_compose(txn, batch, meta);
+    *written = txn->sealed.walk + batch->sums.walk;
+    meta->kind = commit_kind(txn, meta, *written);
+    rc = kvi_batch_write(batch);
+    if (rc == KV_OK)
+        rc = kvi_file_extend(&db->file, meta->high_water);
+    if (rc == KV_OK && meta->kind == KVI_KIND_STRICT) {
+        rc = kvi_flush(db);
+        meta_make_strict(meta);
+    }
+    return rc;
+}
+
+/* From the first byte of the meta on, a failure leaves the outcome unknown. */
+static int commit_meta(kv_db *db, const kvi_meta *meta, unsigned slot)
+{
+    int rc = kvi_meta_write(&db->file, meta, slot);
+    if (rc != KV_OK)
+        return poison(db, rc);
+    return meta->kind == KVI_KIND_LAZY ? KV_OK : kvi_flush(db);
+}
+
+/* What was just written need not be verified when it is met. */
+static void pages_trust(const kv_txn *txn, const kvi_batch *batch, const kvi_meta *meta)
+{
+    kvi_view view;
+    if (kvi_file_view(&txn->db->file, meta->high_water, meta->id, &view) != KV_OK)
+        return;
+    for (size_t i = 0; i < batch->n_writes; i++)
+        kvi_file_trust(&view, (kvi_ptr){batch->writes[i].page, meta->id}, false);
+}
+
+static int commit_story(kv_txn *txn, kvi_batch *batch)
+{
+    kv_db *db = txn->db;
+    kvi_meta meta = db->head.meta;
+    unsigned slot = db->head.durable_slot ^ 1; /* never the newest durable commit's (R3) */
+    uint64_t written = 0;
+    int rc = commit_pages(txn, batch, &meta, &written);
+    if (rc == KV_OK)
+        rc = commit_meta(db, &meta, slot);
+    if (rc != KV_OK)
+        return rc;
+    kvi_space_commit(db->space);
+    head_advance(db, &meta, slot, written);
+    kvi_publish(db);
+    pages_trust(txn, batch, &meta);
+    kvi_trim(db);
+    atomic_fetch_add_explicit(&db->commits, 1, memory_order_relaxed);
+    return KV_OK;
+}
+
+int kvi_commit(kv_txn *txn)
+{
+    kvi_batch batch;
+    int rc = KV_OK;
+    if (!nothing_changed(txn)) {
+        kvi_batch_init(&batch, txn);
+        rc = commit_story(txn, &batch);
+        kvi_batch_close(&batch);
+    }
+    kvi_end(txn);
+    return rc;
+}
+
+/* ---- what happens between commits ---- */
+
+int kvi_sync(kv_db *db)
+{
+    kvi_head *head = &db->head;
+    if (atomic_load(&db->poisoned))
+        return kvi_fail(&db->err, KV_EPOISONED, "%s", kv_strerror(KV_EPOISONED));
+    if (head->durable == head->meta.id)
+        return KV_OK;
+    unsigned slot = head->durable_slot ^ 1;
+    kvi_meta meta = head->meta;
+    int rc = kvi_flush(db);
+    if (rc == KV_OK && meta.walk > KVI_WALK_CAP) {
+        meta_make_strict(&meta);
+        rc = commit_meta(db, &meta, slot);
+    } else {
+        meta.kind = KVI_KIND_DURABLE; /* in memory: what is on the disk is as good now */
+    }
+    if (rc != KV_OK)
+        return rc;
+    head_advance(db, &meta, slot, 0);
+    kvi_publish(db);
+    kvi_trim(db);
+    return KV_OK;
+}
+
+void kvi_confirm(kv_db *db)
+{
+    kvi_head *head = &db->head;
+    if (atomic_load(&db->poisoned) || head->skip || head->confirmed || head->strict ||
+        head->durable != head->meta.id)
+        return;
+    kvi_meta meta = head->meta;
+    meta_make_strict(&meta);
+    meta.kind = KVI_KIND_CONFIRMATION;
+    if (kvi_meta_write(&db->file, &meta, head->durable_slot ^ 1) == KV_OK)
+        head->confirmed = true;
+}
+
+static int pin_before(void *context, kvi_id pin, uint64_t since)
+{
+    const kvi_id *shrunk = context;
+    (void)since;
+    return pin < *shrunk ? 1 : 0;
+}
+
+void kvi_trim(kv_db *db)
+{
+    kvi_head *head = &db->head;
+    kvi_pgno keep = KVI_MAX(head->meta.high_water, head->durable_high_water);
+    uint64_t size = atomic_load_explicit(&db->file.size, memory_order_relaxed);
+    if (head->shrunk == 0 || head->durable < head->shrunk || atomic_load(&db->poisoned) ||
+        keep << db->file.page_shift >= size)
+        return;
+    if (kvi_readers_scan(&db->readers, pin_before, &head->shrunk) != 0)
+        return;
+    if (kvi_file_truncate(&db->file, keep) == KV_OK)
+        head->shrunk = 0;
+}

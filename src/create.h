@@ -1,0 +1,17 @@
+/* create.h - a new, empty database file (PROTOCOL R11). */
+#ifndef KVI_CREATE_H
+#define KVI_CREATE_H
+
+#include "err.h"
+#include "os.h"
+
+/* Builds the file under a temporary name and gives it its own only when it is whole and durable.
+ * replace: over an existing empty file; else KV_EXISTS when path is taken. */
+int kvi_create(const kvi_os *os, kvi_err *err, const char *path, uint32_t page_size,
+               bool replace) KVI_MUST_CHECK;
+
+/* A free name beside path: path + ".tmp-" + 16 hexadecimal digits. The caller frees it. */
+int kvi_create_temporary(const kvi_os *os, kvi_err *err, const char *path,
+                         char **name) KVI_MUST_CHECK;
+
+#endif

@@ -1,0 +1,379 @@
+/* cursor.c - movement; see cursor.h. Up and down are directions in the order of keys; forward and
+ * backward are those of the range, which may be reversed. */
+#include "cursor.h"
+
+/* ---- life ---- */
+
+int kvi_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor)
+{
+    kv_txn *txn = tree->txn;
+    const kvi_os *os = txn->db->os;
+    kv_cursor *c = os->alloc(os, sizeof *c + kvi_key_max(txn->db->file.page_size));
+    if (!c)
+        return KV_ENOMEM;
+    int rc = kvi_range_init(&c->range, tree, range);
+    if (rc != KV_OK) {
+        os->free(os, c);
+        return rc;
+    }
+    c->tree = tree;
+    c->txn = txn;
+    c->state = KVI_CURSOR_NOWHERE;
+    c->key_ready = false;
+    c->left = c->range.limit;
+    c->changes = txn->changes;
+    c->key = (uint8_t *)(c + 1);
+    c->keys = NULL;
+    c->keys_size = 0;
+    c->prev = NULL;
+    c->next = txn->cursors;
+    if (c->next)
+        c->next->prev = c;
+    txn->cursors = c;
+    *cursor = c;
+    return KV_OK;
+}
+
+void kvi_cursor_close(kv_cursor *c)
+{
+    const kvi_os *os = c->txn->db->os;
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        c->txn->cursors = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    kvi_range_done(&c->range, c->tree);
+    os->free(os, c->keys);
+    os->free(os, c);
+}
+
+void kvi_cursor_close_all(kv_txn *txn)
+{
+    while (txn->cursors)
+        kvi_cursor_close(txn->cursors);
+}
+
+void kvi_cursor_reset_all(kv_txn *txn)
+{
+    for (kv_cursor *c = txn->cursors; c; c = c->next)
+        c->state = KVI_CURSOR_NOWHERE;
+}
+
+/* ---- the part of a leaf that lies inside the range ---- */
+
+static uint32_t page_size_of(const kv_cursor *c)
+{
+    return c->txn->db->file.page_size;
+}
+
+/* The number of entries in the leaf before a place. */
+static unsigned place_slot(const kv_cursor *c, const uint8_t *page, const kvi_place *place)
+{
+    bool found;
+    unsigned slot = kvi_leaf_search(page, page_size_of(c), place->key, &found);
+    return slot + (found && place->after);
+}
+
+static void find_low(kv_cursor *c)
+{
+    const uint8_t *page = kvi_path_leaf(&c->path)->page;
+    c->low = c->range.lo.set ? place_slot(c, page, &c->range.lo) : 0;
+}
+
+static void find_high(kv_cursor *c)
+{
+    const uint8_t *page = kvi_path_leaf(&c->path)->page;
+    c->high = c->range.hi.set ? place_slot(c, page, &c->range.hi) : kvi_node_count(page);
+}
+
+/* ---- arriving ---- */
+
+void kvi_cursor_load_key(kv_cursor *c)
+{
+    const kvi_step *leaf = kvi_path_leaf(&c->path);
+    c->key_len = kvi_node_key(leaf->page, page_size_of(c), leaf->slot, c->key);
+    c->key_ready = true;
+}
+
+static int arrived(kv_cursor *c)
+{
+    c->state = KVI_CURSOR_ON;
+    c->key_ready = false;
+    if (c->txn->write)
+        kvi_cursor_load_key(c);
+    return KV_OK;
+}
+
+/* After the path was set to an entry, or failed to find one, without regard to the range. */
+static int landed(kv_cursor *c, int rc)
+{
+    c->state = KVI_CURSOR_NOWHERE;
+    if (rc != KV_OK)
+        return rc;
+    c->changes = c->txn->changes;
+    find_low(c);
+    find_high(c);
+    unsigned slot = kvi_path_leaf(&c->path)->slot;
+    return slot >= c->low && slot < c->high ? arrived(c) : KV_NOTFOUND;
+}
+
+/* To the first entry behind a place. */
+static int land_up(kv_cursor *c, const kvi_place *place)
+{
+    if (!place->set)
+        return landed(c, kvi_path_edge(c->tree, &c->path, false));
+    bool found;
+    int rc = kvi_tree_seek(c->tree, place->key, &c->path, &found);
+    if (rc == KV_OK && c->path.depth == 0)
+        rc = KV_NOTFOUND;
+    if (rc == KV_OK) {
+        kvi_step *leaf = kvi_path_leaf(&c->path);
+        leaf->slot += found && place->after;
+        if (leaf->slot >= kvi_node_count(leaf->page))
+            rc = kvi_path_next(c->tree, &c->path);
+    }
+    return landed(c, rc);
+}
+
+/* To the last entry before a place. */
+static int land_down(kv_cursor *c, const kvi_place *place)
+{
+    if (!place->set)
+        return landed(c, kvi_path_edge(c->tree, &c->path, true));
+    bool found;
+    int rc = kvi_tree_seek(c->tree, place->key, &c->path, &found);
+    if (rc == KV_OK && !(found && place->after))
+        rc = kvi_path_prev(c->tree, &c->path);
+    return landed(c, rc);
+}
+
+/* ---- finding the place again ---- */
+
+static int find_again(kv_cursor *c)
+{
+    bool found;
+    if (c->state == KVI_CURSOR_ON || c->state == KVI_CURSOR_STOPPED || c->state == KVI_CURSOR_GAP) {
+        int rc = kvi_tree_seek(c->tree, kvi_slice_of(c->key, c->key_len), &c->path, &found);
+        if (rc != KV_OK)
+            return rc;
+        if (!found)
+            c->state = KVI_CURSOR_GAP;
+        if (c->path.depth > 0) {
+            find_low(c);
+            find_high(c);
+        }
+    }
+    c->changes = c->txn->changes;
+    return KV_OK;
+}
+
+static inline int up_to_date(kv_cursor *c)
+{
+    if (KVI_LIKELY(c->changes == c->txn->changes))
+        return KV_OK;
+    return find_again(c);
+}
+
+/* ---- steps ---- */
+
+int kvi_cursor_cross(kv_cursor *c, bool up)
+{
+    const kvi_step *leaf = kvi_path_leaf(&c->path);
+    if (up ? c->high < kvi_node_count(leaf->page) : c->low > 0)
+        return KV_NOTFOUND; /* the range ends inside this leaf */
+    unsigned low = c->low, high = c->high, slot = leaf->slot;
+    int rc = up ? kvi_path_next(c->tree, &c->path) : kvi_path_prev(c->tree, &c->path);
+    if (rc != KV_OK)
+        return rc;
+    if (up) {
+        c->low = 0;
+        find_high(c);
+    } else {
+        c->high = kvi_node_count(leaf->page);
+        find_low(c);
+    }
+    if (KVI_LIKELY(c->low < c->high))
+        return KV_OK;
+    rc = up ? kvi_path_prev(c->tree, &c->path) : kvi_path_next(c->tree, &c->path);
+    kvi_path_leaf(&c->path)->slot = slot;
+    c->low = low;
+    c->high = high;
+    return rc == KV_OK ? KV_NOTFOUND : rc;
+}
+
+/* From a gap: the entry behind it stands in the path's slot. */
+static int step_gap(kv_cursor *c, bool up)
+{
+    if (c->path.depth == 0)
+        return KV_NOTFOUND;
+    kvi_step *leaf = kvi_path_leaf(&c->path);
+    if (up && leaf->slot < kvi_node_count(leaf->page))
+        return leaf->slot < c->high ? KV_OK : KV_NOTFOUND;
+    return up ? kvi_cursor_cross(c, true) : kvi_cursor_step(c, false);
+}
+
+/* One entry up or down from wherever the cursor is, except NOWHERE. */
+static int step(kv_cursor *c, bool up)
+{
+    int rc;
+    if (c->state == KVI_CURSOR_ON)
+        rc = kvi_cursor_step(c, up);
+    else if (c->state == KVI_CURSOR_GAP)
+        rc = step_gap(c, up);
+    else if (c->state == KVI_CURSOR_STOPPED)
+        rc = KV_OK; /* back onto the entry that it stopped behind */
+    else if (c->state == (up ? KVI_CURSOR_LOW : KVI_CURSOR_HIGH))
+        return up ? land_up(c, &c->range.lo) : land_down(c, &c->range.hi);
+    else
+        return KV_NOTFOUND;
+    if (rc == KV_OK)
+        return arrived(c);
+    if (rc == KV_NOTFOUND)
+        c->state = up ? KVI_CURSOR_HIGH : KVI_CURSOR_LOW;
+    return rc;
+}
+
+static int to_end(kv_cursor *c, bool up)
+{
+    return up ? land_up(c, &c->range.lo) : land_down(c, &c->range.hi);
+}
+
+int kvi_cursor_first(kv_cursor *c)
+{
+    int rc = to_end(c, !c->range.reverse);
+    c->left = c->range.limit - (rc == KV_OK);
+    return rc;
+}
+
+int kvi_cursor_last(kv_cursor *c)
+{
+    return to_end(c, c->range.reverse);
+}
+
+int kvi_cursor_next(kv_cursor *c)
+{
+    int rc = up_to_date(c);
+    if (rc != KV_OK)
+        return rc;
+    if (c->state == KVI_CURSOR_NOWHERE)
+        return kvi_cursor_first(c);
+    if (c->left == 0) {
+        if (c->state == KVI_CURSOR_ON)
+            c->state = KVI_CURSOR_STOPPED;
+        return KV_NOTFOUND;
+    }
+    rc = step(c, !c->range.reverse);
+    c->left -= rc == KV_OK;
+    return rc;
+}
+
+int kvi_cursor_prev(kv_cursor *c)
+{
+    int rc = up_to_date(c);
+    if (rc != KV_OK)
+        return rc;
+    return c->state == KVI_CURSOR_NOWHERE ? kvi_cursor_last(c) : step(c, c->range.reverse);
+}
+
+/* ---- jumps ---- */
+
+/* The answer to a search for an entry above (or below) a place: without one the cursor is outside
+ * the range on that side. */
+static int outside(kv_cursor *c, int rc, bool up)
+{
+    if (rc == KV_NOTFOUND)
+        c->state = up ? KVI_CURSOR_HIGH : KVI_CURSOR_LOW;
+    return rc;
+}
+
+static int seek_equal(kv_cursor *c, kvi_slice key)
+{
+    bool found;
+    int rc = kvi_tree_seek(c->tree, key, &c->path, &found);
+    return landed(c, rc == KV_OK && !found ? KV_NOTFOUND : rc);
+}
+
+static int seek_up(kv_cursor *c, kvi_place place)
+{
+    bool below = c->range.lo.set && kvi_place_less(&place, &c->range.lo);
+    return outside(c, land_up(c, below ? &c->range.lo : &place), true);
+}
+
+static int seek_down(kv_cursor *c, kvi_place place)
+{
+    bool above = c->range.hi.set && kvi_place_less(&c->range.hi, &place);
+    return outside(c, land_down(c, above ? &c->range.hi : &place), false);
+}
+
+int kvi_cursor_seek(kv_cursor *c, enum kv_seek how, kvi_slice key)
+{
+    switch (how) {
+    case KV_SEEK_EQ:
+        return seek_equal(c, key);
+    case KV_SEEK_GE:
+    case KV_SEEK_GT:
+        return seek_up(c, (kvi_place){key, true, how == KV_SEEK_GT});
+    case KV_SEEK_LE:
+    case KV_SEEK_LT:
+        return seek_down(c, (kvi_place){key, true, how == KV_SEEK_LE});
+    }
+    return KV_EINVAL;
+}
+
+int kvi_cursor_nth(kv_cursor *c, uint64_t n)
+{
+    uint64_t lo, hi;
+    int rc = kvi_range_ranks(c->tree, &c->range, &lo, &hi);
+    if (rc == KV_OK && n >= hi - lo)
+        rc = KV_NOTFOUND;
+    if (rc == KV_OK)
+        rc = kvi_path_nth(c->tree, &c->path, c->range.reverse ? hi - 1 - n : lo + n);
+    return outside(c, landed(c, rc), !c->range.reverse);
+}
+
+/* ---- the entry ---- */
+
+int kvi_cursor_key(kv_cursor *c, kvi_slice *key)
+{
+    int rc = up_to_date(c);
+    if (rc != KV_OK)
+        return rc;
+    if (c->state != KVI_CURSOR_ON)
+        return KV_NOTFOUND;
+    *key = kvi_slice_of(c->key, c->key_len);
+    return KV_OK;
+}
+
+int kvi_cursor_load_value(kv_cursor *c, kv_slice *value)
+{
+    const kvi_step *leaf = kvi_path_leaf(&c->path);
+    kvi_stored stored;
+    stored.bytes = kvi_leaf_value(leaf->page, page_size_of(c), leaf->slot, &stored.special);
+    if (stored.special)
+        return kvi_value_load(c->txn, stored, value);
+    *value = (kv_slice){stored.bytes.ptr, stored.bytes.len};
+    return KV_OK;
+}
+
+int kvi_cursor_get(kv_cursor *c, kv_slice *key, kv_slice *value)
+{
+    int rc = up_to_date(c);
+    if (rc != KV_OK)
+        return rc;
+    if (c->state != KVI_CURSOR_ON)
+        return KV_NOTFOUND;
+    if (value)
+        rc = kvi_cursor_load_value(c, value);
+    if (key && rc == KV_OK) {
+        if (!c->key_ready)
+            kvi_cursor_load_key(c);
+        *key = (kv_slice){c->key, c->key_len};
+    }
+    return rc;
+}
+
+void kvi_cursor_removed(kv_cursor *c)
+{
+    c->state = KVI_CURSOR_GAP;
+}

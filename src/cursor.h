@@ -1,0 +1,94 @@
+/* cursor.h - a position in a tree that moves: through a range, in its direction, up to its limit.
+ *
+ *   NOWHERE --- first last seek nth next prev ---> ON an entry
+ *   ON      --- past the range's end -----------> LOW or HIGH: outside, below or above the range
+ *   ON      --- next beyond the limit ----------> STOPPED: on the last entry, but behind it
+ *   ON      --- the entry went away ------------> GAP: between its neighbours
+ *
+ * In a write transaction a cursor always knows its key. When the transaction has changed since the
+ * cursor last looked (txn->changes), it goes down the tree by that key again.
+ *
+ * Invariants:
+ *   Z1 ON, STOPPED, GAP: path is valid while changes == txn->changes
+ *   Z2 ON: the leaf's slots in [low, high) lie inside the range, the path's slot is one of them
+ *   Z3 GAP: the path's slot is that of the first entry behind the gap, or the leaf's count
+ *   Z4 a step that finds no entry, or fails, leaves the path where it was
+ */
+#ifndef KVI_CURSOR_H
+#define KVI_CURSOR_H
+
+#include "range.h"
+
+enum kvi_cursor_state {
+    KVI_CURSOR_NOWHERE,
+    KVI_CURSOR_ON,
+    KVI_CURSOR_STOPPED,
+    KVI_CURSOR_GAP,
+    KVI_CURSOR_LOW,
+    KVI_CURSOR_HIGH,
+};
+
+struct kv_cursor {
+    kv_tree *tree;
+    kv_txn *txn;
+    enum kvi_cursor_state state;
+    bool key_ready; /* key holds the entry's key */
+    unsigned low;   /* slots of the leaf that lie inside the range: [low, high) */
+    unsigned high;
+    uint64_t left;    /* entries that the limit still allows */
+    uint64_t changes; /* txn->changes when path was right */
+    uint8_t *key;     /* kvi_key_max bytes behind this struct */
+    size_t key_len;
+    uint8_t *keys; /* of the newest kvi_cursor_read */
+    size_t keys_size;
+    kvi_range range;
+    kv_cursor *next; /* in txn->cursors */
+    kv_cursor *prev;
+    kvi_path path;
+};
+
+int kvi_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor) KVI_MUST_CHECK;
+void kvi_cursor_close(kv_cursor *cursor);
+
+/* All cursors of a transaction: closed; put NOWHERE. */
+void kvi_cursor_close_all(kv_txn *txn);
+void kvi_cursor_reset_all(kv_txn *txn);
+
+/* As kv_cursor_* say. After an error a step stays where it was; the others are NOWHERE. */
+int kvi_cursor_first(kv_cursor *cursor) KVI_MUST_CHECK;
+int kvi_cursor_last(kv_cursor *cursor) KVI_MUST_CHECK;
+int kvi_cursor_next(kv_cursor *cursor) KVI_MUST_CHECK;
+int kvi_cursor_prev(kv_cursor *cursor) KVI_MUST_CHECK;
+int kvi_cursor_seek(kv_cursor *cursor, enum kv_seek how, kvi_slice key) KVI_MUST_CHECK;
+int kvi_cursor_nth(kv_cursor *cursor, uint64_t n) KVI_MUST_CHECK;
+int kvi_cursor_get(kv_cursor *cursor, kv_slice *key, kv_slice *value) KVI_MUST_CHECK;
+int kvi_cursor_read(kv_cursor *cursor, kv_pair *pairs, size_t n, size_t *got) KVI_MUST_CHECK;
+
+/* In a write transaction: the key under the cursor, in its memory. KV_NOTFOUND: it is not on an
+ * entry. */
+int kvi_cursor_key(kv_cursor *cursor, kvi_slice *key) KVI_MUST_CHECK;
+
+/* The entry under the cursor was just removed. */
+void kvi_cursor_removed(kv_cursor *cursor);
+
+/* ---- between the cursor files ---- */
+
+/* From an entry at the edge of its leaf's [low, high) to the neighbouring leaf. */
+int kvi_cursor_cross(kv_cursor *cursor, bool up) KVI_MUST_CHECK;
+
+/* ON: to the neighbouring entry. */
+static inline int kvi_cursor_step(kv_cursor *cursor, bool up)
+{
+    kvi_step *leaf = kvi_path_leaf(&cursor->path);
+    if (KVI_LIKELY(up ? leaf->slot + 1 < cursor->high : leaf->slot > cursor->low)) {
+        leaf->slot += up ? 1u : -1u;
+        return KV_OK;
+    }
+    return kvi_cursor_cross(cursor, up);
+}
+
+/* ON: the entry's key into cursor->key; its value. */
+void kvi_cursor_load_key(kv_cursor *cursor);
+int kvi_cursor_load_value(kv_cursor *cursor, kv_slice *value) KVI_MUST_CHECK;
+
+#endif

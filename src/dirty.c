@@ -1,0 +1,220 @@
+/* dirty.c - see dirty.h. */
+#include "dirty.h"
+
+#define SPARE_MAX 256 /* page buffers kept between transactions */
+
+void kvi_dirty_init(kvi_dirty *dirty, const kvi_os *os, uint32_t page_size)
+{
+    memset(dirty, 0, sizeof *dirty);
+    dirty->os = os;
+    dirty->page_size = page_size;
+    dirty->n_items = 1;
+    dirty->generation = 1;
+}
+
+static void spare_trim(kvi_dirty *dirty, size_t keep)
+{
+    while (dirty->n_spare > keep)
+        dirty->os->free(dirty->os, dirty->spare[--dirty->n_spare]);
+}
+
+static void bytes_drop(kvi_dirty *dirty, kvi_private *item)
+{
+    if (!item->bytes)
+        return;
+    if (item->len) {
+        dirty->bytes -= item->len;
+        dirty->os->free(dirty->os, item->bytes);
+    } else {
+        dirty->bytes -= dirty->page_size;
+        if (dirty->n_spare < dirty->spare_cap)
+            dirty->spare[dirty->n_spare++] = item->bytes;
+        else
+            dirty->os->free(dirty->os, item->bytes);
+    }
+    item->bytes = NULL;
+}
+
+void kvi_dirty_reset(kvi_dirty *dirty)
+{
+    for (size_t i = 1; i < dirty->n_items; i++)
+        bytes_drop(dirty, &dirty->items[i]);
+    spare_trim(dirty, SPARE_MAX);
+    dirty->n_items = 1;
+    dirty->n_unused = 0;
+    dirty->n_replaced = 0;
+    dirty->generation = 1;
+    dirty->floor = 0;
+}
+
+void kvi_dirty_close(kvi_dirty *dirty)
+{
+    const kvi_os *os = dirty->os;
+    kvi_dirty_reset(dirty);
+    spare_trim(dirty, 0);
+    os->free(os, dirty->items);
+    os->free(os, dirty->unused);
+    os->free(os, dirty->replaced);
+    os->free(os, dirty->spare);
+}
+
+/* The array with room for n elements: itself, a larger one (cap is raised), or NULL. */
+static void *array_room(const kvi_os *os, void *array, size_t *cap, size_t n, size_t element)
+{
+    if (*cap >= n)
+        return array;
+    size_t want = KVI_MAX(*cap * 2, n + 32);
+    void *larger = os->realloc(os, array, want * element);
+    if (larger)
+        *cap = want;
+    return larger;
+}
+
+/* Room for n more handles in all lists, so that no later step on them can fail. */
+static int handles_room(kvi_dirty *dirty, size_t n)
+{
+    const kvi_os *os = dirty->os;
+    size_t all = dirty->n_items + n;
+    kvi_private *items = array_room(os, dirty->items, &dirty->items_cap, all, sizeof *dirty->items);
+    if (!items)
+        return KV_ENOMEM;
+    dirty->items = items;
+    kvi_handle *unused =
+        array_room(os, dirty->unused, &dirty->unused_cap, all, sizeof *dirty->unused);
+    if (!unused)
+        return KV_ENOMEM;
+    dirty->unused = unused;
+    kvi_handle *replaced =
+        array_room(os, dirty->replaced, &dirty->replaced_cap, all, sizeof *dirty->replaced);
+    if (!replaced)
+        return KV_ENOMEM;
+    dirty->replaced = replaced;
+    return KV_OK;
+}
+
+int kvi_dirty_reserve(kvi_dirty *dirty, size_t n)
+{
+    const kvi_os *os = dirty->os;
+    int rc = handles_room(dirty, n);
+    if (rc != KV_OK)
+        return rc;
+    uint8_t **spare =
+        array_room(os, dirty->spare, &dirty->spare_cap, SPARE_MAX + n, sizeof *dirty->spare);
+    if (!spare)
+        return KV_ENOMEM;
+    dirty->spare = spare;
+    while (dirty->n_spare < n) {
+        uint8_t *page = os->alloc(os, dirty->page_size);
+        if (!page)
+            return KV_ENOMEM;
+        dirty->spare[dirty->n_spare++] = page;
+    }
+    return KV_OK;
+}
+
+static kvi_handle handle_new(kvi_dirty *dirty, kvi_private item)
+{
+    kvi_handle handle = dirty->n_unused ? dirty->unused[--dirty->n_unused] : dirty->n_items++;
+    item.generation = dirty->generation;
+    dirty->items[handle] = item;
+    return handle;
+}
+
+kvi_handle kvi_dirty_page(kvi_dirty *dirty, unsigned level)
+{
+    uint8_t *bytes = dirty->spare[--dirty->n_spare];
+    dirty->bytes += dirty->page_size;
+    return handle_new(dirty, (kvi_private){.bytes = bytes, .level = (uint8_t)level});
+}
+
+int kvi_dirty_large(kvi_dirty *dirty, uint64_t len, kvi_handle *handle)
+{
+    int rc = handles_room(dirty, 1);
+    if (rc != KV_OK)
+        return rc;
+    uint64_t room = (len + dirty->page_size - 1) & ~(uint64_t)(dirty->page_size - 1);
+    uint8_t *bytes = len <= SIZE_MAX / 2 ? dirty->os->alloc(dirty->os, (size_t)room) : NULL;
+    if (!bytes)
+        return KV_ENOMEM;
+    dirty->bytes += len;
+    *handle = handle_new(dirty, (kvi_private){.bytes = bytes, .len = len});
+    return KV_OK;
+}
+
+int kvi_dirty_written(kvi_dirty *dirty, uint64_t len, kvi_ptr page, uint64_t checksum,
+                      kvi_handle *handle)
+{
+    int rc = handles_room(dirty, 1);
+    if (rc == KV_OK)
+        *handle =
+            handle_new(dirty, (kvi_private){.len = len, .sealed = page, .checksum = checksum});
+    return rc;
+}
+
+void kvi_dirty_release(kvi_dirty *dirty, kvi_handle handle)
+{
+    kvi_private *item = &dirty->items[handle];
+    bytes_drop(dirty, item);
+    *item = (kvi_private){0};
+    dirty->unused[dirty->n_unused++] = handle;
+}
+
+/* A savepoint still needs the item: it refers to it, or it will have to give its page back. */
+static bool item_kept(const kvi_dirty *dirty, kvi_handle handle)
+{
+    const kvi_private *item = &dirty->items[handle];
+    return item->generation <= dirty->floor || (dirty->floor && item->sealed.page);
+}
+
+void kvi_dirty_replace(kvi_dirty *dirty, kvi_handle handle)
+{
+    if (!item_kept(dirty, handle))
+        kvi_dirty_release(dirty, handle);
+    else
+        dirty->replaced[dirty->n_replaced++] = handle;
+}
+
+void kvi_dirty_seal(kvi_dirty *dirty, kvi_handle handle, kvi_ptr page, uint64_t checksum)
+{
+    kvi_private *item = &dirty->items[handle];
+    item->sealed = page;
+    item->checksum = checksum;
+    bytes_drop(dirty, item);
+}
+
+kvi_dirty_point kvi_dirty_mark(kvi_dirty *dirty)
+{
+    dirty->floor = dirty->generation++;
+    return (kvi_dirty_point){dirty->floor, dirty->n_replaced};
+}
+
+int kvi_dirty_undo(kvi_dirty *dirty, kvi_dirty_point point,
+                   int (*lost)(void *context, const kvi_private *item), void *context)
+{
+    for (kvi_handle h = 1; h < dirty->n_items; h++) {
+        kvi_private *item = &dirty->items[h];
+        if (item->generation <= point.generation)
+            continue;
+        int rc = item->sealed.page ? lost(context, item) : KV_OK;
+        if (rc != KV_OK)
+            return rc;
+        kvi_dirty_release(dirty, h);
+    }
+    dirty->n_replaced = point.n_replaced; /* those replaced since are in use again */
+    dirty->floor = point.generation;
+    return KV_OK;
+}
+
+void kvi_dirty_forget(kvi_dirty *dirty, uint32_t outer)
+{
+    size_t kept = 0;
+    dirty->floor = outer;
+    for (size_t i = 0; i < dirty->n_replaced; i++) {
+        kvi_handle handle = dirty->replaced[i];
+        if (!item_kept(dirty, handle))
+            kvi_dirty_release(dirty, handle);
+        else
+            dirty->replaced[kept++] = handle;
+    }
+    dirty->n_replaced = kept;
+}

@@ -1,0 +1,123 @@
+/* file.h - the database file: its map, its pages, reading and writing them.
+ *
+ * The file is mapped read-only, once, with more address space than it needs; it grows under the
+ * map. Pages are read in place and verified when this process first meets them at their birth;
+ * they are written by pwritev only.
+ */
+#ifndef KVI_FILE_H
+#define KVI_FILE_H
+
+#include "err.h"
+#include "format.h"
+#include "hash.h"
+#include "os.h"
+#include <stdatomic.h>
+
+/* One mapping of the file. Never moves or goes away while the file is open, so that views of
+ * older snapshots stay valid when a larger one becomes necessary. */
+typedef struct kvi_map {
+    const uint8_t *ptr;
+    size_t len;                 /* bytes of address space */
+    _Atomic uint32_t *verified; /* per page: kvi_seen() of what was verified there; 0 = nothing */
+    struct kvi_map *older;
+} kvi_map;
+
+typedef struct kvi_file {
+    const kvi_os *os;
+    kvi_err *err;
+    int fd;
+    uint32_t page_size;
+    unsigned page_shift;
+    bool verify_checksums;
+    uint64_t hash_seed;
+    kvi_hash hash;
+    _Atomic(kvi_map *) map; /* newest; set under map_mutex */
+    pthread_mutex_t map_mutex;
+    _Atomic uint64_t size; /* bytes; raised by writers before they publish */
+} kvi_file;
+
+/* What a snapshot may look at: pages [0, limit) of one map, births up to newest. */
+typedef struct kvi_view {
+    kvi_file *file;
+    const uint8_t *map;
+    _Atomic uint32_t *verified;
+    kvi_pgno limit;
+    kvi_id newest;
+} kvi_view;
+
+/* Takes over fd (open on the database); the page size and hash seed come from its meta. */
+int kvi_file_init(kvi_file *file, const kvi_os *os, kvi_err *err, int fd, uint32_t page_size,
+                  uint64_t hash_seed, bool verify_checksums) KVI_MUST_CHECK;
+void kvi_file_close(kvi_file *file);
+
+/* A view for a snapshot; maps more address space when the snapshot needs it. KV_ECORRUPT when the
+ * file is shorter than the snapshot. */
+int kvi_file_view(kvi_file *file, kvi_pgno high_water, kvi_id newest,
+                  kvi_view *view) KVI_MUST_CHECK;
+
+/* The node that ptr names, verified. level: what the parent says. */
+int kvi_file_verify(const kvi_view *view, kvi_ptr ptr, unsigned level,
+                    const uint8_t **page) KVI_MUST_CHECK;
+
+/* How the table of verified pages remembers a birth. Nodes and large values differ, so that a file
+ * which uses one page as both is noticed. 0 (one birth in 2^31) is never remembered. */
+static inline uint32_t kvi_seen(kvi_id birth, bool large)
+{
+    uint32_t low = (uint32_t)birth & 0x7fffffff;
+    return low && large ? low | 0x80000000 : low;
+}
+
+static inline int kvi_file_node(const kvi_view *view, kvi_ptr ptr, unsigned level,
+                                const uint8_t **page)
+{
+    if (KVI_LIKELY(ptr.page < view->limit)) {
+        const uint8_t *p = view->map + (ptr.page << view->file->page_shift);
+        uint32_t seen = atomic_load_explicit(&view->verified[ptr.page], memory_order_relaxed);
+        if (KVI_LIKELY(seen == kvi_seen(ptr.birth, false) && seen && p[KVI_P_level] == level)) {
+            *page = p;
+            return KV_OK;
+        }
+    }
+    return kvi_file_verify(view, ptr, level, page);
+}
+
+/* The bytes of a large value in the map, verified by checksum when first met. */
+int kvi_file_large(const kvi_view *view, kvi_ptr ptr, uint64_t len, uint64_t checksum,
+                   const uint8_t **bytes) KVI_MUST_CHECK;
+
+/* Notes that what stands at ptr was just written or verified. */
+void kvi_file_trust(const kvi_view *view, kvi_ptr ptr, bool large);
+
+/* Raises the file's size to the high-water mark when trailing pages were never written. */
+int kvi_file_extend(kvi_file *file, kvi_pgno high_water) KVI_MUST_CHECK;
+
+/* Reads with pread, past the map: recovery and space records. KV_EIO, or KV_ECORRUPT when the
+ * bytes lie behind the end of the file. */
+int kvi_file_read(kvi_file *file, uint64_t offset, void *buf, size_t len) KVI_MUST_CHECK;
+
+/* Reads one page into buf and checks it against ptr: number, birth, type, checksum (always). */
+int kvi_file_read_page(kvi_file *file, kvi_ptr ptr, int type, uint8_t *buf) KVI_MUST_CHECK;
+
+/* Is this image the page that ptr means, as it was written? 0, or the broken invariant of node.h: 8
+ * (number or birth), 9 (checksum). */
+int kvi_file_matches(const kvi_file *file, const uint8_t *page, kvi_ptr ptr, bool checksum);
+
+/* Completes a page image: page number, birth and checksum. Returns the checksum. */
+uint64_t kvi_file_stamp(const kvi_file *file, uint8_t *page, kvi_ptr ptr);
+
+/* Writes bytes whole, raising the known size. */
+int kvi_file_write(kvi_file *file, uint64_t offset, const void *bytes, size_t len) KVI_MUST_CHECK;
+
+/* Writes pages; neighbours in number become one call of at most KVI_WRITE_MAX bytes. */
+typedef struct kvi_page_write {
+    kvi_pgno page;
+    const uint8_t *bytes; /* one page */
+} kvi_page_write;
+int kvi_file_write_pages(kvi_file *file, const kvi_page_write *writes, size_t n) KVI_MUST_CHECK;
+
+#define KVI_WRITE_MAX 65536 /* larger calls make later small rewrites of the area dearer */
+
+int kvi_file_sync(kvi_file *file) KVI_MUST_CHECK;
+int kvi_file_truncate(kvi_file *file, kvi_pgno pages) KVI_MUST_CHECK;
+
+#endif

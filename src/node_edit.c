@@ -1,0 +1,389 @@
+/* node_edit.c - changing a node in its private buffer. See node.h.
+ *
+ * In place: the arrays make room, the new bytes go below the heap, removed ones count as dead.
+ * When that does not do (no room, a key without the prefix, a length unlike the fixed one), the
+ * node is built anew in scratch and copied back. */
+#include "node_impl.h"
+
+static uint32_t heap_get(const uint8_t *page)
+{
+    return kvi_get16(page + KVI_P_heap);
+}
+
+static uint32_t dead_get(const uint8_t *page)
+{
+    return kvi_get16(page + KVI_P_dead);
+}
+
+static void heap_put(uint8_t *page, uint32_t heap, uint32_t dead)
+{
+    kvi_put16(page + KVI_P_heap, (uint16_t)heap);
+    kvi_put16(page + KVI_P_dead, (uint16_t)dead);
+}
+
+void kvi_leaf_init(uint8_t *page, uint32_t page_size)
+{
+    kvi_shape s = {.page_size = page_size};
+    memset(page, 0, KVI_HEADER_SIZE);
+    kvi_shape_write(page, &s);
+}
+
+void kvi_branch_init(uint8_t *page, uint32_t page_size, unsigned level, kvi_ptr child,
+                     uint64_t tally)
+{
+    kvi_shape s = {.page_size = page_size, .level = level};
+    kvi_item item = {.child = child, .tally = tally};
+    memset(page, 0, KVI_HEADER_SIZE);
+    kvi_shape_write(page, &s);
+    kvi_shape_place(&s);
+    kvi_child_write(page, &s, 0, &item);
+}
+
+uint32_t kvi_node_used(const uint8_t *page, uint32_t page_size)
+{
+    kvi_shape s = kvi_node_shape(page, page_size);
+    uint32_t heap = heap_get(page), dead = dead_get(page);
+    return s.end + heap - KVI_MIN(heap, dead);
+}
+
+/* ---- the arrays ---- */
+
+/* Places in the arrays, ascending, where one element each is to appear or to vanish. */
+typedef struct columns {
+    unsigned n;
+    struct {
+        uint32_t at, width;
+    } item[5];
+} columns;
+
+KVI_INLINE void columns_add(columns *c, uint32_t array, unsigned i, uint32_t width)
+{
+    c->item[c->n].at = array + i * width;
+    c->item[c->n].width = width;
+    c->n++;
+}
+
+KVI_INLINE columns columns_at(const kvi_shape *s, unsigned slot, unsigned child)
+{
+    columns c;
+    c.n = 0;
+    columns_add(&c, s->heads, slot, 4);
+    if (!kvi_shape_heapless(s))
+        columns_add(&c, s->offsets, slot, 2);
+    if (s->level == 0)
+        return c;
+    columns_add(&c, s->children, child, KVI_PTR_SIZE);
+    columns_add(&c, s->tallies, child, kvi_tally_size(s));
+    if (s->flags & KVI_NODE_EXPIRY)
+        columns_add(&c, s->expiries, child, 8);
+    return c;
+}
+
+/* What stands between two places moves as one, by the widths up to there:
+ *
+ *   heads . . | . . offsets . . | . . . .
+ *             +4                +4+2      */
+static void columns_open(uint8_t *page, uint32_t end, const columns *c)
+{
+    uint32_t shift = 0;
+    for (unsigned k = 0; k < c->n; k++)
+        shift += c->item[k].width;
+    for (unsigned k = c->n; k-- > 0;) {
+        uint32_t at = c->item[k].at;
+        memmove(page + at + shift, page + at, end - at);
+        shift -= c->item[k].width;
+        end = at;
+    }
+}
+
+static void columns_close(uint8_t *page, uint32_t end, const columns *c)
+{
+    uint32_t shift = 0;
+    for (unsigned k = 0; k < c->n; k++) {
+        uint32_t from = c->item[k].at + c->item[k].width;
+        uint32_t to = k + 1 < c->n ? c->item[k + 1].at : end;
+        shift += c->item[k].width;
+        memmove(page + from - shift, page + from, to - from);
+    }
+}
+
+/* Inserts or removes the hint line under the arrays of s. */
+KVI_INLINE void hint_line_open(uint8_t *page, kvi_shape *s)
+{
+    memmove(page + s->heads + KVI_HINT_LINE, page + s->heads, s->end - s->heads);
+    s->stride = 1;
+    kvi_shape_place(s);
+}
+
+static void hint_line_close(uint8_t *page, kvi_shape *s)
+{
+    memmove(page + s->heads - KVI_HINT_LINE, page + s->heads, s->end - s->heads);
+    s->stride = 0;
+    kvi_shape_place(s);
+}
+
+/* Counts the slots anew, and brings the hints up to date with a change from slot number from on.
+ * stride: the old one, or 0: no hints. */
+static void slots_recount(uint8_t *page, uint32_t page_size, uint32_t slots, uint32_t stride,
+                          unsigned from)
+{
+    uint32_t fitting = kvi_hints_stride(slots);
+    kvi_put16(page + KVI_P_count, (uint16_t)slots);
+    if (!stride)
+        return;
+    kvi_put16(page + KVI_P_hint_stride, (uint16_t)fitting);
+    kvi_hints_write(page, page_size, fitting, fitting == stride ? from : 0);
+}
+
+/* ---- slots in place ---- */
+
+/* Bytes between the arrays and the heap; none when the page is inconsistent. */
+static inline uint32_t node_gap(const uint8_t *page, const kvi_shape *s)
+{
+    uint32_t used = s->end + heap_get(page);
+    return used < s->page_size ? s->page_size - used : 0;
+}
+
+/* Takes the cell's bytes into the heap, for slot i. */
+KVI_INLINE void slot_fill(uint8_t *page, const kvi_shape *s, unsigned i, const kvi_cell *cell)
+{
+    kvi_put32(page + s->heads + 4 * i, cell->head);
+    if (kvi_shape_heapless(s))
+        return;
+    uint32_t heap = heap_get(page) + kvi_cell_size(cell, s);
+    kvi_put16(page + KVI_P_heap, (uint16_t)heap);
+    kvi_put16(page + s->offsets + 2 * i, (uint16_t)(s->page_size - heap));
+    kvi_cell_write(page + s->page_size - heap, cell, s);
+}
+
+/* Opens slot i (in a branch also child i + 1) and fills the slot. False: not in place. */
+KVI_INLINE bool slot_insert(uint8_t *page, const kvi_shape *shape, unsigned i, const kvi_cell *cell)
+{
+    kvi_shape s = *shape, grown = s;
+    grown.slots++;
+    grown.stride = s.stride || grown.slots >= KVI_HINTS_FROM;
+    kvi_shape_place(&grown);
+    if (s.slots == 0 || i > s.slots || !kvi_cell_suits(cell, &s) ||
+        grown.end - s.end + kvi_cell_size(cell, &s) > node_gap(page, &s))
+        return false;
+    unsigned changed = i;
+    if (grown.stride && !s.stride) {
+        hint_line_open(page, &s);
+        changed = 0;
+    }
+    columns c = columns_at(&s, i, i + 1);
+    columns_open(page, s.end, &c);
+    slot_fill(page, &grown, i, cell);
+    slots_recount(page, s.page_size, grown.slots, s.stride, changed);
+    return true;
+}
+
+/* The heap bytes of a slot are no longer needed. */
+static void slot_release(uint8_t *page, const kvi_shape *s, const kvi_slot *slot)
+{
+    uint32_t heap = heap_get(page), dead = dead_get(page), size = kvi_slot_size(page, slot);
+    if (kvi_shape_heapless(s))
+        return;
+    if (slot->at + heap == s->page_size)
+        heap_put(page, heap - KVI_MIN(heap, size), dead);
+    else
+        heap_put(page, heap, dead + size);
+}
+
+/* Gives slot i other contents. False: not in place. */
+static bool slot_replace(uint8_t *page, const kvi_shape *s, unsigned i, const kvi_cell *cell)
+{
+    if (i >= s->slots || !kvi_cell_suits(cell, s))
+        return false;
+    kvi_slot slot = kvi_slot_at(page, s, i);
+    uint32_t old_size = kvi_slot_size(page, &slot), size = kvi_cell_size(cell, s);
+    if (size <= old_size) {
+        kvi_put32(page + s->heads + 4 * i, cell->head);
+        kvi_cell_write(page + slot.at, cell, s);
+        heap_put(page, heap_get(page), dead_get(page) + old_size - size);
+    } else if (size <= node_gap(page, s)) {
+        slot_release(page, s, &slot);
+        slot_fill(page, s, i, cell);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* Without keys there is nothing to share. */
+static void shape_reset(uint8_t *page, kvi_shape *s)
+{
+    s->prefix_len = s->fixed_key = s->fixed_value = 0;
+    memset(page + KVI_P_prefix, 0, KVI_PREFIX_INLINE);
+    heap_put(page, 0, 0);
+}
+
+/* Removes slot i, in a branch also child number child. */
+static void slot_remove(uint8_t *page, uint32_t page_size, unsigned i, unsigned child)
+{
+    kvi_shape s = kvi_node_shape(page, page_size);
+    if (i >= s.slots || child > s.slots)
+        return;
+    kvi_slot slot = kvi_slot_at(page, &s, i);
+    slot_release(page, &s, &slot);
+    columns c = columns_at(&s, i, child);
+    columns_close(page, s.end, &c);
+    s.slots--;
+    kvi_shape_place(&s);
+    if (s.stride && s.slots <= KVI_HINTS)
+        hint_line_close(page, &s);
+    if (s.slots == 0)
+        shape_reset(page, &s);
+    kvi_shape_write(page, &s);
+    slots_recount(page, page_size, s.slots, s.stride, i);
+}
+
+/* ---- anew ---- */
+
+/* Replaces the node by what the parts make; keeps its identity. */
+static bool node_rebuild(uint8_t *page, uint8_t *scratch, const kvi_shape *s, const kvi_part *parts,
+                         unsigned n_parts)
+{
+    kvi_seq seq = {parts, n_parts, s->level, s->page_size, (uint16_t)s->flags};
+    if (!kvi_node_build(&seq, 0, kvi_seq_count(&seq), scratch))
+        return false;
+    memcpy(scratch + KVI_P_checksum, page + KVI_P_checksum, 8);
+    memcpy(scratch + KVI_P_birth, page + KVI_P_birth, 16);
+    kvi_shape built = kvi_shape_read(scratch, s->page_size, s->level);
+    uint32_t heap = heap_get(scratch);
+    memcpy(page, scratch, built.end);
+    memcpy(page + s->page_size - heap, scratch + s->page_size - heap, heap);
+    return true;
+}
+
+/* Rebuilds with item in the place of elements [from, to). */
+static bool node_splice(uint8_t *page, uint8_t *scratch, const kvi_shape *s, unsigned from,
+                        unsigned to, const kvi_item *item)
+{
+    unsigned count = s->slots + (s->level > 0);
+    if (from > to || to > count)
+        return false;
+    kvi_part parts[] = {
+        {.page = page, .to = from},
+        {.item = item},
+        {.page = page, .from = to, .to = count},
+    };
+    return node_rebuild(page, scratch, s, parts, KVI_COUNT(parts));
+}
+
+static kvi_cell leaf_cell(const kvi_shape *s, const kvi_item *item)
+{
+    kvi_cell cell = kvi_cell_of(item->key, s->prefix_len);
+    cell.value = item->value;
+    cell.special = item->special;
+    return cell;
+}
+
+bool kvi_leaf_insert(uint8_t *page, uint32_t page_size, uint8_t *scratch, unsigned pos,
+                     const kvi_item *item)
+{
+    kvi_shape s = kvi_leaf_shape(page, page_size);
+    kvi_cell cell = leaf_cell(&s, item);
+    if (kvi_prefix_order(page, page_size, s.prefix_len, item->key) == 0 &&
+        slot_insert(page, &s, pos, &cell))
+        return true;
+    return node_splice(page, scratch, &s, pos, pos, item);
+}
+
+bool kvi_leaf_replace(uint8_t *page, uint32_t page_size, uint8_t *scratch, unsigned pos,
+                      const kvi_item *item)
+{
+    kvi_shape s = kvi_leaf_shape(page, page_size);
+    kvi_cell cell = leaf_cell(&s, item);
+    return slot_replace(page, &s, pos, &cell) || node_splice(page, scratch, &s, pos, pos + 1, item);
+}
+
+void kvi_leaf_remove(uint8_t *page, uint32_t page_size, unsigned pos)
+{
+    slot_remove(page, page_size, pos, 0);
+}
+
+bool kvi_branch_insert(uint8_t *page, uint32_t page_size, uint8_t *scratch, unsigned pos,
+                       const kvi_item *item)
+{
+    kvi_shape s = kvi_branch_shape(page, page_size);
+    kvi_cell cell = kvi_cell_of(item->key, s.prefix_len);
+    if (kvi_prefix_order(page, page_size, s.prefix_len, item->key) != 0 ||
+        !slot_insert(page, &s, pos, &cell))
+        return node_splice(page, scratch, &s, pos + 1, pos + 1, item);
+    s = kvi_branch_shape(page, page_size);
+    kvi_child_write(page, &s, pos + 1, item);
+    return true;
+}
+
+bool kvi_branch_set_key(uint8_t *page, uint32_t page_size, uint8_t *scratch, unsigned pos,
+                        kvi_slice key)
+{
+    kvi_shape s = kvi_branch_shape(page, page_size);
+    kvi_cell cell = kvi_cell_of(key, s.prefix_len);
+    if (kvi_prefix_order(page, page_size, s.prefix_len, key) == 0 &&
+        slot_replace(page, &s, pos, &cell)) {
+        kvi_hints_write(page, page_size, s.stride, pos);
+        return true;
+    }
+    kvi_item item = {
+        .key = key,
+        .child = kvi_branch_child(page, page_size, pos + 1),
+        .tally = kvi_branch_tally(page, page_size, pos + 1),
+        .expiry = kvi_branch_expiry(page, page_size, pos + 1),
+    };
+    return node_splice(page, scratch, &s, pos + 1, pos + 2, &item);
+}
+
+void kvi_branch_remove(uint8_t *page, uint32_t page_size, unsigned i)
+{
+    slot_remove(page, page_size, i > 0 ? i - 1 : 0, i);
+}
+
+void kvi_branch_set_child(uint8_t *page, uint32_t page_size, unsigned i, kvi_ptr child)
+{
+    kvi_shape s = kvi_branch_shape(page, page_size);
+    kvi_ptr_put(page + kvi_array_at(&s, s.children, i, KVI_PTR_SIZE), child);
+}
+
+void kvi_branch_set_tally(uint8_t *page, uint32_t page_size, unsigned i, uint64_t tally)
+{
+    kvi_shape s = kvi_branch_shape(page, page_size);
+    kvi_item item = {
+        .child = kvi_branch_child(page, page_size, i),
+        .tally = tally,
+        .expiry = kvi_branch_expiry(page, page_size, i),
+    };
+    kvi_child_write(page, &s, i, &item);
+}
+
+/* ---- packing ---- */
+
+/* Moves the live bytes of the heap to its end, in the order of the slots. */
+static void heap_compact(uint8_t *page, uint8_t *scratch, const kvi_shape *s)
+{
+    uint32_t heap = heap_get(page), live = heap - KVI_MIN(heap, dead_get(page));
+    uint32_t end = s->page_size - kvi_prefix_tail(s->prefix_len);
+    uint32_t at = s->page_size - live;
+    memcpy(scratch, page, s->page_size);
+    for (unsigned i = 0; i < s->slots; i++) {
+        kvi_slot slot = kvi_slot_at(scratch, s, i);
+        uint32_t size = kvi_slot_size(scratch, &slot);
+        if (at + size > end) { /* lengths that do not add up: not a page that was verified */
+            memcpy(page, scratch, s->page_size);
+            return;
+        }
+        memcpy(page + at, scratch + slot.at, size);
+        kvi_put16(page + s->offsets + 2 * i, (uint16_t)at);
+        at += size;
+    }
+    heap_put(page, live, 0);
+}
+
+void kvi_node_pack(uint8_t *page, uint32_t page_size, uint8_t *scratch)
+{
+    kvi_shape s = kvi_node_shape(page, page_size);
+    if (dead_get(page) > 0 && !kvi_shape_heapless(&s))
+        heap_compact(page, scratch, &s);
+    memset(page + s.end, 0, node_gap(page, &s));
+}

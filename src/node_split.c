@@ -1,0 +1,180 @@
+/* node_split.c - where to divide a sequence, and the separators that result. See node.h. */
+#include "node_impl.h"
+
+static bool range_fits(const kvi_seq *seq, unsigned from, unsigned to)
+{
+    kvi_plan plan = kvi_seq_plan(seq, from, to);
+    return kvi_plan_fits(&plan);
+}
+
+/* The last at in [lo, hi] with [from, at) fitting; all before it fit as well. lo if none. */
+static unsigned last_fit(const kvi_seq *seq, unsigned from, unsigned lo, unsigned hi)
+{
+    if (range_fits(seq, from, hi))
+        return hi;
+    while (hi - lo > 1) {
+        unsigned mid = (lo + hi) / 2;
+        if (range_fits(seq, from, mid))
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* The first at in [lo, hi] with [at, count) fitting; all behind it fit as well. hi if none. */
+static unsigned first_fit(const kvi_seq *seq, unsigned lo, unsigned hi, unsigned count)
+{
+    if (range_fits(seq, lo, count))
+        return lo;
+    while (hi - lo > 1) {
+        unsigned mid = (lo + hi) / 2;
+        if (range_fits(seq, mid, count))
+            hi = mid;
+        else
+            lo = mid;
+    }
+    return hi;
+}
+
+unsigned kvi_seq_fit(const kvi_seq *seq, unsigned from)
+{
+    unsigned count = kvi_seq_count(seq);
+    return from + 1 < count ? last_fit(seq, from, from + 1, count) : count;
+}
+
+/* Bytes that the element takes in a node, about. */
+static uint32_t element_weight(const kvi_measure *m, const kvi_plan *whole)
+{
+    const kvi_shape *s = &whole->shape;
+    uint32_t suffix_len = m->key_len - KVI_MIN(m->key_len, s->prefix_len);
+    uint32_t weight = 4 + kvi_tail_of(suffix_len);
+    if (!kvi_shape_heapless(s))
+        weight += 2;
+    if (!s->fixed_key)
+        weight += (uint32_t)kvi_varint_size(suffix_len << 1);
+    if (s->level > 0)
+        return weight + KVI_PTR_SIZE + kvi_tally_size(s) + kvi_expiry_size(s);
+    return weight + m->value_len + (s->fixed_value ? 0 : (uint32_t)kvi_varint_size(m->value_len));
+}
+
+typedef struct middle {
+    unsigned at;       /* divides the bytes most evenly */
+    unsigned from, to; /* the places nearly as good, at included */
+} middle;
+
+static uint64_t distance(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : b - a;
+}
+
+static uint64_t seq_weight(const kvi_seq *seq, unsigned count, const kvi_plan *whole)
+{
+    uint64_t sum = 0;
+    kvi_reader r = kvi_reader_at(seq, 0);
+    for (unsigned i = 0, n; i < count; i += n, kvi_reader_skip(&r, n)) {
+        kvi_measure m = kvi_reader_measure(&r);
+        n = KVI_MIN(kvi_reader_alike(&r), count - i);
+        sum += (uint64_t)n * element_weight(&m, whole);
+    }
+    return sum;
+}
+
+static middle seq_middle(const kvi_seq *seq, unsigned lo, unsigned hi, unsigned count)
+{
+    kvi_plan whole = kvi_seq_plan(seq, 0, count);
+    uint64_t total = seq_weight(seq, count, &whole), half = total / 2, slack = total / 20;
+    uint64_t sum = 0, best = UINT64_MAX;
+    middle mid = {lo, hi, lo};
+    kvi_reader r = kvi_reader_at(seq, 0);
+    for (unsigned at = 1; at <= hi; at++, kvi_reader_skip(&r, 1)) {
+        kvi_measure m = kvi_reader_measure(&r);
+        sum += element_weight(&m, &whole);
+        uint64_t off = distance(sum, half);
+        if (at < lo || (off > best && off > slack))
+            continue;
+        if (off < best) {
+            best = off;
+            mid.at = at;
+        }
+        if (off <= slack) {
+            mid.from = KVI_MIN(mid.from, at);
+            mid.to = at;
+        }
+    }
+    mid.from = KVI_MIN(mid.from, mid.at);
+    mid.to = KVI_MAX(mid.to, mid.at);
+    return mid;
+}
+
+/* Bytes of a separator before element at. */
+static uint32_t separator_len(const kvi_seq *seq, unsigned at)
+{
+    if (seq->level == 0)
+        return kvi_seq_common(seq, at - 1, at) + 1;
+    kvi_reader r = kvi_reader_at(seq, at);
+    return kvi_reader_measure(&r).key_len;
+}
+
+/* The even division, moved a little for a shorter separator. */
+static unsigned split_even(const kvi_seq *seq, unsigned lo, unsigned hi, unsigned count)
+{
+    middle mid = seq_middle(seq, lo, hi, count);
+    unsigned best_at = mid.at;
+    uint32_t best = separator_len(seq, mid.at);
+    for (unsigned at = mid.from; at <= mid.to; at++) {
+        uint32_t len = separator_len(seq, at);
+        if (len < best || (len == best && distance(at, mid.at) < distance(best_at, mid.at))) {
+            best = len;
+            best_at = at;
+        }
+    }
+    return best_at;
+}
+
+unsigned kvi_seq_split_point(const kvi_seq *seq, enum kvi_split how)
+{
+    unsigned count = kvi_seq_count(seq), at;
+    if (count < 2)
+        return 0;
+    /* a branch with a single child is legal, but of little use */
+    unsigned edge = seq->level > 0 && count >= 4 ? 2 : 1;
+    unsigned lo = edge, hi = count - edge;
+    if (how == KVI_SPLIT_APPEND)
+        at = last_fit(seq, 0, lo, hi);
+    else if (how == KVI_SPLIT_PREPEND)
+        at = first_fit(seq, lo, hi, count);
+    else
+        at = split_even(seq, lo, hi, count);
+    bool left = range_fits(seq, 0, at), right = range_fits(seq, at, count);
+    if (left && right)
+        return at;
+    if (!left && !right)
+        return 0;
+    at = left ? first_fit(seq, at, hi, count) : last_fit(seq, 0, lo, at);
+    return range_fits(seq, 0, at) && range_fits(seq, at, count) ? at : 0;
+}
+
+size_t kvi_seq_separator(const kvi_seq *seq, unsigned at, size_t same_len, uint8_t *out)
+{
+    uint8_t room[KVI_KEY_ROOM];
+    kvi_reader r = kvi_reader_at(seq, at);
+    kvi_slice key = kvi_reader_key(&r, room);
+    size_t len = key.len;
+    if (seq->level == 0) {
+        len = KVI_MIN(len, kvi_seq_common(seq, at - 1, at) + 1);
+        if (same_len > len && same_len <= key.len)
+            len = same_len;
+    }
+    if (len > 0)
+        memcpy(out, key.ptr, len);
+    return len;
+}
+
+size_t kvi_branch_same_len(const uint8_t *page)
+{
+    unsigned fixed_key = kvi_get16(page + KVI_P_fixed_key);
+    if (kvi_node_count(page) == 0)
+        return 4;
+    return fixed_key ? kvi_get16(page + KVI_P_prefix_len) + fixed_key - 1 : 0;
+}

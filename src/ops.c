@@ -1,0 +1,127 @@
+/* ops.c - see ops.h. */
+#include "ops.h"
+#include "seal.h"
+
+int kvi_tree_usable(const kv_tree *tree, bool change)
+{
+    kv_txn *txn = tree->txn;
+    if (KVI_UNLIKELY(txn->failed))
+        return kvi_fail(&txn->db->err, KV_EBADTXN, "%s", kv_strerror(KV_EBADTXN));
+    if (KVI_UNLIKELY(tree->gone))
+        return KV_NOTFOUND;
+    if (change && !txn->write)
+        return kvi_fail(&txn->db->err, KV_EREADONLY, "a change in a read transaction");
+    return KV_OK;
+}
+
+int kvi_get(kv_tree *tree, kvi_slice key, kv_slice *value)
+{
+    kvi_stored stored;
+    int rc = kvi_tree_usable(tree, false);
+    if (rc == KV_OK)
+        rc = kvi_tree_find(tree, key, &stored);
+    return rc == KV_OK && value ? kvi_value_load(tree->txn, stored, value) : rc;
+}
+
+/* Limits, and memory: before anything changes. */
+static int change_begin(kv_tree *tree, kvi_slice key, uint64_t value_len)
+{
+    kv_txn *txn = tree->txn;
+    uint32_t key_max = kvi_key_max(txn->db->file.page_size);
+    int rc = kvi_tree_usable(tree, true);
+    if (rc != KV_OK)
+        return rc;
+    if (key.len > key_max)
+        return kvi_fail(&txn->db->err, KV_ETOOBIG, "the key has %zu bytes; the limit is %u",
+                        key.len, key_max);
+    if (value_len > KV_VALUE_MAX)
+        return kvi_fail(&txn->db->err, KV_ETOOBIG, "the value has %llu bytes; the limit is %llu",
+                        (unsigned long long)value_len, (unsigned long long)KV_VALUE_MAX);
+    return kvi_seal_early(txn);
+}
+
+static int condition(bool found, uint32_t flags)
+{
+    if (found && (flags & KV_PUT_ABSENT))
+        return KV_EXISTS;
+    if (!found && (flags & KV_PUT_PRESENT))
+        return KV_NOTFOUND;
+    return KV_OK;
+}
+
+static kvi_stored stored_at(const kv_tree *tree, kvi_path *path)
+{
+    const kvi_step *leaf = kvi_path_leaf(path);
+    kvi_stored stored;
+    stored.bytes =
+        kvi_leaf_value(leaf->page, tree->txn->db->file.page_size, leaf->slot, &stored.special);
+    return stored;
+}
+
+/* Puts the prepared entry under path into the tree; what it replaces goes away. */
+static int entry_store(kv_tree *tree, kvi_path *path, bool found, kvi_prepared *prepared)
+{
+    int rc = KV_OK;
+    if (!found)
+        return kvi_tree_insert(tree, path, &prepared->item);
+    rc = kvi_value_drop(tree, stored_at(tree, path));
+    if (rc == KV_OK)
+        rc = kvi_tree_replace(tree, path, &prepared->item);
+    return kvi_txn_spoil(tree->txn, rc);
+}
+
+static void *place_of(const kv_tree *tree, kvi_path *path, const kvi_prepared *prepared)
+{
+    if (prepared->place)
+        return prepared->place;
+    const kvi_step *leaf = kvi_path_leaf(path);
+    kvi_slice value = stored_at(tree, path).bytes;
+    return kvi_step_bytes(tree, leaf) + (value.ptr - leaf->page);
+}
+
+int kvi_put(kv_tree *tree, kvi_slice key, kvi_slice value, uint32_t flags, void **place)
+{
+    kv_txn *txn = tree->txn;
+    kvi_prepared prepared;
+    kvi_path path;
+    bool found;
+    int rc = change_begin(tree, key, value.len);
+    if (rc == KV_OK)
+        rc = kvi_tree_seek(tree, key, &path, &found);
+    if (rc == KV_OK)
+        rc = condition(found, flags);
+    if (rc == KV_OK)
+        rc = kvi_value_prepare(tree, key, value, &prepared);
+    if (rc != KV_OK)
+        return rc;
+    txn->changes++;
+    rc = entry_store(tree, &path, found, &prepared);
+    if (rc != KV_OK) {
+        kvi_value_discard(txn, &prepared);
+        return rc;
+    }
+    tree->desc.large_pages += prepared.pages;
+    if (place)
+        *place = place_of(tree, &path, &prepared);
+    kvi_value_done(txn, &prepared);
+    return KV_OK;
+}
+
+int kvi_del(kv_tree *tree, kvi_slice key)
+{
+    kv_txn *txn = tree->txn;
+    kvi_path path;
+    bool found;
+    int rc = change_begin(tree, key, 0);
+    if (rc == KV_OK)
+        rc = kvi_tree_seek(tree, key, &path, &found);
+    if (rc == KV_OK && !found)
+        rc = KV_NOTFOUND;
+    if (rc != KV_OK)
+        return rc;
+    txn->changes++;
+    rc = kvi_value_drop(tree, stored_at(tree, &path));
+    if (rc == KV_OK)
+        rc = kvi_tree_remove(tree, &path);
+    return kvi_txn_spoil(txn, rc);
+}

@@ -1,0 +1,19 @@
+/* ops.h - the operations on single keys. */
+#ifndef KVI_OPS_H
+#define KVI_OPS_H
+
+#include "tree.h"
+
+/* May this tree handle be used; for changing, if change? */
+int kvi_tree_usable(const kv_tree *tree, bool change) KVI_MUST_CHECK;
+
+int kvi_get(kv_tree *tree, kvi_slice key, kv_slice *value) KVI_MUST_CHECK; /* value may be NULL */
+
+/* value.ptr NULL with a length: reserve, and *place says where the bytes go. place may be NULL
+ * otherwise. flags: KV_PUT_*. */
+int kvi_put(kv_tree *tree, kvi_slice key, kvi_slice value, uint32_t flags,
+            void **place) KVI_MUST_CHECK;
+
+int kvi_del(kv_tree *tree, kvi_slice key) KVI_MUST_CHECK;
+
+#endif

@@ -1,0 +1,86 @@
+/* os.h - the one table of system calls. The engine reaches the outside world only through it, so
+ * tests can put a simulated disk, a failing disk or a failing allocator in its place.
+ *
+ * Conventions: a result below zero is -errno; handles are small non-negative integers; offsets and
+ * lengths are bytes. Calls never report EINTR: the implementation repeats them. Short counts are
+ * possible for pread and pwritev; callers (file.c) repeat for the rest. */
+#ifndef KVI_OS_H
+#define KVI_OS_H
+
+#include "base.h"
+#include <sys/uio.h>
+
+/* What a path or a handle names. */
+typedef struct kvi_os_stat {
+    uint64_t size;
+    uint64_t device;
+    uint64_t inode;
+    uint64_t links;
+    uint32_t mode; /* permission bits only */
+    bool regular;  /* a regular file, nothing else */
+} kvi_os_stat;
+
+enum { /* kvi_os.open */
+       KVI_OS_READ = 0,
+       KVI_OS_WRITE = 1,    /* read and write; otherwise read only */
+       KVI_OS_CREATE = 2,   /* create when missing */
+       KVI_OS_EXCL = 4,     /* with CREATE: fail with -EEXIST when it exists */
+       KVI_OS_NOFOLLOW = 8, /* refuse a symbolic link with -ELOOP */
+};
+
+enum { /* kvi_os.lock: byte-range locks that belong to the open file description (OFD locks) */
+       KVI_OS_UNLOCK = 0,
+       KVI_OS_SHARED = 1,
+       KVI_OS_EXCLUSIVE = 2,
+};
+
+enum { /* kvi_os.advise */
+       KVI_OS_RANDOM = 0,
+       KVI_OS_SEQUENTIAL = 1,
+       KVI_OS_WILLNEED = 2,
+};
+
+typedef struct kvi_os kvi_os;
+struct kvi_os {
+    /* files */
+    int (*open)(const kvi_os *os, const char *path, int flags, uint32_t mode);
+    int (*close)(const kvi_os *os, int fd);
+    int64_t (*pread)(const kvi_os *os, int fd, void *buf, size_t len, uint64_t off);
+    int64_t (*pwritev)(const kvi_os *os, int fd, const struct iovec *iov, int n, uint64_t off);
+    int64_t (*write)(const kvi_os *os, int fd, const void *buf, size_t len); /* streams: copies */
+    int (*sync)(const kvi_os *os, int fd);                                   /* fdatasync */
+    int (*truncate)(const kvi_os *os, int fd, uint64_t size);
+    int (*stat)(const kvi_os *os, int fd, kvi_os_stat *stat);
+    int (*stat_path)(const kvi_os *os, const char *path, kvi_os_stat *stat); /* follows links */
+    int (*link)(const kvi_os *os, const char *from, const char *to);   /* -EEXIST, never replaces */
+    int (*rename)(const kvi_os *os, const char *from, const char *to); /* replaces */
+    int (*unlink)(const kvi_os *os, const char *path);
+    int (*sync_dir)(const kvi_os *os,
+                    const char *path); /* fsync of the directory that holds path */
+    int (*resolve)(const kvi_os *os, const char *path, char *out, size_t out_size); /* realpath */
+    int (*shareable)(const kvi_os *os, int fd); /* 0, or -EOPNOTSUPP on a network file system */
+    /* locks: never wait; -EAGAIN when somebody else holds a conflicting one */
+    int (*lock)(const kvi_os *os, int fd, int kind, uint64_t off, uint64_t len);
+    int (*lock_probe)(const kvi_os *os, int fd, uint64_t off, uint64_t len); /* 1 held, 0 free */
+    /* memory: a read-only shared map of the file from offset 0. It may be longer than the file;
+     * it shows what pwritev wrote and follows growth. */
+    int (*map)(const kvi_os *os, int fd, size_t len, const uint8_t **ptr);
+    void (*unmap)(const kvi_os *os, const uint8_t *ptr, size_t len);
+    void (*advise)(const kvi_os *os, const uint8_t *ptr, size_t len, int advice);
+    void *(*alloc)(const kvi_os *os, size_t size); /* as malloc; NULL when out of memory */
+    void *(*realloc)(const kvi_os *os, void *ptr, size_t size);
+    void (*free)(const kvi_os *os, void *ptr);
+    void *(*reserve)(const kvi_os *os, size_t size); /* zeroed address space, paid when touched */
+    void (*release)(const kvi_os *os, void *ptr, size_t size);
+    /* the rest */
+    uint64_t (*clock_ms)(const kvi_os *os); /* milliseconds since the epoch, may jump */
+    uint64_t (*mono_ns)(const kvi_os *os);  /* nanoseconds, never jumps */
+    void (*sleep_ms)(const kvi_os *os, uint32_t ms);
+    int (*random)(const kvi_os *os, void *buf, size_t len);
+    int (*boot_id)(const kvi_os *os, uint8_t id[16]); /* changes with every boot */
+};
+
+/* The real one: Linux system calls and malloc. */
+extern const kvi_os kvi_os_posix;
+
+#endif

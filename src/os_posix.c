@@ -1,0 +1,443 @@
+/* os_posix.c - the real table: Linux system calls and malloc. */
+#define _FILE_OFFSET_BITS 64
+
+#include "os.h"
+#include "bytes.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NS_PER_MS 1000000
+#define MS_PER_S  1000
+
+#define UNUSED __attribute__((unused)) /* the table, which system calls do not need */
+
+static int posix_result(int rc)
+{
+    return rc < 0 ? -errno : rc;
+}
+
+/* Evaluates call until a signal no longer cuts it short. */
+#define REPEAT(result, call)                                                                       \
+    do                                                                                             \
+        result = (call);                                                                           \
+    while (result < 0 && errno == EINTR)
+
+/* ---- opening ---- */
+
+/* Standard input, output and error may be closed in a daemon: a message printed there must not
+ * end up in a database. */
+static int off_standard_streams(int fd)
+{
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int error = errno;
+    close(fd);
+    errno = error;
+    return moved;
+}
+
+static int open_flags(int flags)
+{
+    int result = O_CLOEXEC | O_NOCTTY;
+    result |= flags & KVI_OS_WRITE ? O_RDWR : O_RDONLY;
+    if (flags & KVI_OS_CREATE)
+        result |= O_CREAT;
+    if (flags & KVI_OS_EXCL)
+        result |= O_EXCL;
+    if (flags & KVI_OS_NOFOLLOW)
+        result |= O_NOFOLLOW;
+    return result;
+}
+
+/* Without blocking, or a FIFO at path would hang the caller before it can ask what it opened. Only
+ * a file under a lease answers EWOULDBLOCK: its holder is told to let go, and we wait for that. */
+static int posix_open(const kvi_os *os UNUSED, const char *path, int flags, uint32_t mode)
+{
+    int fd;
+    REPEAT(fd, open(path, open_flags(flags) | O_NONBLOCK, mode));
+    if (fd < 0 && errno == EWOULDBLOCK)
+        REPEAT(fd, open(path, open_flags(flags), mode));
+    return posix_result(off_standard_streams(fd));
+}
+
+/* Linux has closed the handle also when it reports EINTR; repeating could close somebody else's. */
+static int posix_close(const kvi_os *os UNUSED, int fd)
+{
+    int rc = close(fd);
+    return rc < 0 && errno != EINTR ? -errno : 0;
+}
+
+/* ---- reading and writing ---- */
+
+static int64_t posix_pread(const kvi_os *os UNUSED, int fd, void *buf, size_t len, uint64_t off)
+{
+    ssize_t got;
+    REPEAT(got, pread(fd, buf, len, (off_t)off));
+    return got < 0 ? -errno : got;
+}
+
+static int64_t posix_pwritev(const kvi_os *os UNUSED, int fd, const struct iovec *iov, int n,
+                             uint64_t off)
+{
+    ssize_t put;
+    REPEAT(put, pwritev(fd, iov, KVI_MIN(n, IOV_MAX), (off_t)off));
+    return put < 0 ? -errno : put;
+}
+
+static int64_t posix_write(const kvi_os *os UNUSED, int fd, const void *buf, size_t len)
+{
+    ssize_t put;
+    REPEAT(put, write(fd, buf, len));
+    return put < 0 ? -errno : put;
+}
+
+static int posix_sync(const kvi_os *os UNUSED, int fd)
+{
+    int rc;
+    REPEAT(rc, fdatasync(fd));
+    return posix_result(rc);
+}
+
+static int posix_truncate(const kvi_os *os UNUSED, int fd, uint64_t size)
+{
+    int rc;
+    REPEAT(rc, ftruncate(fd, (off_t)size));
+    return posix_result(rc);
+}
+
+/* ---- names ---- */
+
+static void stat_copy(const struct stat *from, kvi_os_stat *to)
+{
+    to->size = (uint64_t)from->st_size;
+    to->device = from->st_dev;
+    to->inode = from->st_ino;
+    to->links = from->st_nlink;
+    to->mode = from->st_mode & 07777;
+    to->regular = S_ISREG(from->st_mode);
+}
+
+static int posix_stat(const kvi_os *os UNUSED, int fd, kvi_os_stat *out)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    stat_copy(&st, out);
+    return 0;
+}
+
+static int posix_stat_path(const kvi_os *os UNUSED, const char *path, kvi_os_stat *out)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return -errno;
+    stat_copy(&st, out);
+    return 0;
+}
+
+static int posix_link(const kvi_os *os UNUSED, const char *from, const char *to)
+{
+    return posix_result(link(from, to));
+}
+
+static int posix_rename(const kvi_os *os UNUSED, const char *from, const char *to)
+{
+    return posix_result(rename(from, to));
+}
+
+static int posix_unlink(const kvi_os *os UNUSED, const char *path)
+{
+    return posix_result(unlink(path));
+}
+
+/* The directory part of path: "." when it has none, "/" at the root. */
+static int directory_of(const char *path, char *out, size_t out_size)
+{
+    const char *slash = strrchr(path, '/');
+    const char *from = slash ? path : ".";
+    size_t len = slash && slash > path ? (size_t)(slash - path) : 1;
+    if (len >= out_size)
+        return -ENAMETOOLONG;
+    memcpy(out, from, len);
+    out[len] = '\0';
+    return 0;
+}
+
+static int posix_sync_dir(const kvi_os *os UNUSED, const char *path)
+{
+    char directory[PATH_MAX];
+    int rc = directory_of(path, directory, sizeof directory);
+    if (rc < 0)
+        return rc;
+    int fd;
+    REPEAT(fd, open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (fd < 0)
+        return -errno;
+    REPEAT(rc, fsync(fd));
+    rc = posix_result(rc);
+    close(fd);
+    return rc;
+}
+
+static int posix_resolve(const kvi_os *os UNUSED, const char *path, char *out, size_t out_size)
+{
+    char resolved[PATH_MAX];
+    if (!realpath(path, resolved))
+        return -errno;
+    size_t size = strlen(resolved) + 1;
+    if (size > out_size)
+        return -ENAMETOOLONG;
+    memcpy(out, resolved, size);
+    return 0;
+}
+
+/* File systems that several machines may mount at once: maps and locks are not coherent there.
+ * Numbers, not names, since older kernel headers lack some. */
+static const uint32_t unshareable[] = {
+    0x00006969, /* NFS */
+    0x0000517b, /* SMB */
+    0xff534d42, /* CIFS */
+    0xfe534d42, /* SMB2 */
+    0x0000564c, /* NCP */
+    0x73757245, /* Coda */
+    0x5346414f, /* AFS */
+    0x6b414653, /* AFS, the kernel's own client */
+    0x01021997, /* 9p */
+    0x00c36400, /* Ceph */
+    0x7461636f, /* OCFS2 */
+    0x01161970, /* GFS2 */
+    0x0bd00bd0, /* Lustre */
+    0x47504653, /* GPFS */
+    0x20030528, /* OrangeFS */
+    0x786f4256, /* VirtualBox shared folders */
+    0xbacbacbc, /* VMware shared folders */
+};
+
+static int posix_shareable(const kvi_os *os UNUSED, int fd)
+{
+    struct statfs fs;
+    int rc;
+    REPEAT(rc, fstatfs(fd, &fs));
+    if (rc < 0)
+        return -errno;
+    for (size_t i = 0; i < KVI_COUNT(unshareable); i++)
+        if ((uint32_t)fs.f_type == unshareable[i])
+            return -EOPNOTSUPP;
+    return 0;
+}
+
+/* ---- locks ---- */
+
+static int posix_lock(const kvi_os *os UNUSED, int fd, int kind, uint64_t off, uint64_t len)
+{
+    struct flock lock = {.l_whence = SEEK_SET, .l_start = (off_t)off, .l_len = (off_t)len};
+    lock.l_type = (short)(kind == KVI_OS_EXCLUSIVE ? F_WRLCK
+                          : kind == KVI_OS_SHARED  ? F_RDLCK
+                                                   : F_UNLCK);
+    int rc;
+    REPEAT(rc, fcntl(fd, F_OFD_SETLK, &lock));
+    if (rc < 0 && errno == EACCES)
+        return -EAGAIN;
+    return posix_result(rc);
+}
+
+static int posix_lock_probe(const kvi_os *os UNUSED, int fd, uint64_t off, uint64_t len)
+{
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)off, .l_len = (off_t)len};
+    int rc;
+    REPEAT(rc, fcntl(fd, F_OFD_GETLK, &lock));
+    return rc < 0 ? -errno : lock.l_type != F_UNLCK;
+}
+
+/* ---- memory ---- */
+
+static int posix_map(const kvi_os *os UNUSED, int fd, size_t len, const uint8_t **ptr)
+{
+    void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED)
+        return -errno;
+    *ptr = map;
+    return 0;
+}
+
+/* The address of a read-only map, as the calls want it. */
+static void *address_of(const uint8_t *ptr)
+{
+    return (void *)(uintptr_t)ptr;
+}
+
+static void posix_unmap(const kvi_os *os UNUSED, const uint8_t *ptr, size_t len)
+{
+    munmap(address_of(ptr), len);
+}
+
+static void posix_advise(const kvi_os *os UNUSED, const uint8_t *ptr, size_t len, int advice)
+{
+    static const int kernel[] = {
+        [KVI_OS_RANDOM] = MADV_RANDOM,
+        [KVI_OS_SEQUENTIAL] = MADV_SEQUENTIAL,
+        [KVI_OS_WILLNEED] = MADV_WILLNEED,
+    };
+    size_t skew = (uintptr_t)ptr % (size_t)sysconf(_SC_PAGESIZE);
+    madvise(address_of(ptr - skew), len + skew, kernel[advice]);
+}
+
+static void *posix_alloc(const kvi_os *os UNUSED, size_t size)
+{
+    return malloc(size);
+}
+
+static void *posix_realloc(const kvi_os *os UNUSED, void *ptr, size_t size)
+{
+    return realloc(ptr, size);
+}
+
+static void posix_free(const kvi_os *os UNUSED, void *ptr)
+{
+    free(ptr);
+}
+
+static void *posix_reserve(const kvi_os *os UNUSED, size_t size)
+{
+    void *ptr = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return ptr == MAP_FAILED ? NULL : ptr;
+}
+
+static void posix_release(const kvi_os *os UNUSED, void *ptr, size_t size)
+{
+    munmap(ptr, size);
+}
+
+/* ---- time and chance ---- */
+
+static uint64_t posix_clock_ms(const kvi_os *os UNUSED)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * MS_PER_S + (uint64_t)now.tv_nsec / NS_PER_MS;
+}
+
+static uint64_t posix_mono_ns(const kvi_os *os UNUSED)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * MS_PER_S * NS_PER_MS + (uint64_t)now.tv_nsec;
+}
+
+static void posix_sleep_ms(const kvi_os *os UNUSED, uint32_t ms)
+{
+    struct timespec left = {ms / MS_PER_S, (long)(ms % MS_PER_S) * NS_PER_MS};
+    while (nanosleep(&left, &left) < 0 && errno == EINTR)
+        continue;
+}
+
+static int posix_random(const kvi_os *os UNUSED, void *buf, size_t len)
+{
+    uint8_t *at = buf;
+    while (len > 0) {
+        ssize_t got;
+        REPEAT(got, getrandom(at, len, 0));
+        if (got < 0)
+            return -errno;
+        at += got;
+        len -= (size_t)got;
+    }
+    return 0;
+}
+
+/* Reads the 32 hexadecimal digits of a UUID, whatever stands between them. */
+static bool uuid_parse(const char *text, uint8_t id[16])
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned n = 0;
+    memset(id, 0, 16);
+    for (; *text && n < 32; text++) {
+        const char *digit = strchr(digits, *text);
+        if (digit) {
+            id[n / 2] = (uint8_t)(id[n / 2] << 4 | (digit - digits));
+            n++;
+        }
+    }
+    return n == 32;
+}
+
+static bool boot_id_kernel(uint8_t id[16])
+{
+    char text[64];
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (!file)
+        return false;
+    bool ok = fgets(text, sizeof text, file) && uuid_parse(text, id);
+    fclose(file);
+    return ok;
+}
+
+/* The second at which the machine started. */
+static bool boot_id_btime(uint8_t id[16])
+{
+    char line[256];
+    unsigned long long btime = 0;
+    FILE *file = fopen("/proc/stat", "re");
+    if (!file)
+        return false;
+    while (btime == 0 && fgets(line, sizeof line, file))
+        if (sscanf(line, "btime %llu", &btime) != 1)
+            btime = 0;
+    fclose(file);
+    memcpy(id, "btime...", 8);
+    kvi_put64(id + 8, btime);
+    return btime != 0;
+}
+
+/* Where the kernel tells nothing, every call is a boot of its own: that is always safe. */
+static int posix_boot_id(const kvi_os *os, uint8_t id[16])
+{
+    if (boot_id_kernel(id) || boot_id_btime(id))
+        return 0;
+    return posix_random(os, id, 16);
+}
+
+const kvi_os kvi_os_posix = {
+    .open = posix_open,
+    .close = posix_close,
+    .pread = posix_pread,
+    .pwritev = posix_pwritev,
+    .write = posix_write,
+    .sync = posix_sync,
+    .truncate = posix_truncate,
+    .stat = posix_stat,
+    .stat_path = posix_stat_path,
+    .link = posix_link,
+    .rename = posix_rename,
+    .unlink = posix_unlink,
+    .sync_dir = posix_sync_dir,
+    .resolve = posix_resolve,
+    .shareable = posix_shareable,
+    .lock = posix_lock,
+    .lock_probe = posix_lock_probe,
+    .map = posix_map,
+    .unmap = posix_unmap,
+    .advise = posix_advise,
+    .alloc = posix_alloc,
+    .realloc = posix_realloc,
+    .free = posix_free,
+    .reserve = posix_reserve,
+    .release = posix_release,
+    .clock_ms = posix_clock_ms,
+    .mono_ns = posix_mono_ns,
+    .sleep_ms = posix_sleep_ms,
+    .random = posix_random,
+    .boot_id = posix_boot_id,
+};

@@ -1,0 +1,37 @@
+/* path.h - the way from a root to a leaf entry. */
+#ifndef KVI_PATH_H
+#define KVI_PATH_H
+
+#include "node.h"
+#include "txn.h"
+
+typedef struct kvi_step {
+    const uint8_t *page;
+    kvi_ptr ptr;
+    unsigned slot; /* branch: index of the child taken; leaf: of the entry */
+} kvi_step;
+
+typedef struct kvi_path {
+    unsigned depth; /* steps; 0: empty tree. steps[0] is the root, steps[depth - 1] the leaf */
+    kvi_step steps[KVI_LEVEL_MAX + 1];
+} kvi_path;
+
+static inline kvi_step *kvi_path_leaf(kvi_path *path)
+{
+    return &path->steps[path->depth - 1];
+}
+
+/* Goes down from step i (whose slot is set) to the leaf, to its first or last entry. */
+int kvi_path_descend(kv_tree *tree, kvi_path *path, unsigned i, bool last) KVI_MUST_CHECK;
+
+/* To the first or last entry of the tree. KV_NOTFOUND: it is empty. */
+int kvi_path_edge(kv_tree *tree, kvi_path *path, bool last) KVI_MUST_CHECK;
+
+/* To the neighbouring entry. KV_NOTFOUND: there is none; the path then stays where it was. */
+int kvi_path_next(kv_tree *tree, kvi_path *path) KVI_MUST_CHECK;
+int kvi_path_prev(kv_tree *tree, kvi_path *path) KVI_MUST_CHECK;
+
+/* To entry number n, counted from 0. KV_NOTFOUND. */
+int kvi_path_nth(kv_tree *tree, kvi_path *path, uint64_t n) KVI_MUST_CHECK;
+
+#endif

@@ -1,0 +1,168 @@
+/* range.c - bounds, counting and deleting of ranges; see range.h. */
+#include "range.h"
+#include "seal.h"
+
+#define RANGE_FLAGS (KV_RANGE_REVERSE | KV_RANGE_FROM_OPEN | KV_RANGE_TO_CLOSED)
+
+static bool range_sound(const kv_range *from)
+{
+    return from->size == sizeof *from && from->reserved == 0 && !(from->flags & ~RANGE_FLAGS) &&
+           (from->from || !from->from_len) && (from->to || !from->to_len) &&
+           (from->prefix || !from->prefix_len);
+}
+
+static void bound_raise(kvi_place *lo, kvi_place place)
+{
+    if (!lo->set || kvi_place_less(lo, &place))
+        *lo = place;
+}
+
+static void bound_lower(kvi_place *hi, kvi_place place)
+{
+    if (!hi->set || kvi_place_less(&place, hi))
+        *hi = place;
+}
+
+/* The keys with a prefix end before the prefix with its last byte raised; bytes that cannot be
+ * raised fall away. */
+static int range_narrow(kvi_range *range, const kvi_os *os, kvi_slice prefix)
+{
+    bound_raise(&range->lo, (kvi_place){prefix, true, false});
+    while (prefix.len > 0 && prefix.ptr[prefix.len - 1] == 0xff)
+        prefix.len--;
+    if (prefix.len == 0)
+        return KV_OK;
+    range->owned = os->alloc(os, prefix.len);
+    if (!range->owned)
+        return KV_ENOMEM;
+    memcpy(range->owned, prefix.ptr, prefix.len);
+    range->owned[prefix.len - 1]++;
+    bound_lower(&range->hi, (kvi_place){{range->owned, prefix.len}, true, false});
+    return KV_OK;
+}
+
+int kvi_range_init(kvi_range *range, kv_tree *tree, const kv_range *from)
+{
+    *range = (kvi_range){.limit = UINT64_MAX};
+    if (!from)
+        return KV_OK;
+    if (!range_sound(from))
+        return KV_EINVAL;
+    if (from->limit)
+        range->limit = from->limit;
+    range->reverse = from->flags & KV_RANGE_REVERSE;
+    if (from->from)
+        range->lo = (kvi_place){kvi_range_key(tree, from->from, from->from_len), true,
+                                from->flags & KV_RANGE_FROM_OPEN};
+    if (from->to)
+        range->hi = (kvi_place){kvi_range_key(tree, from->to, from->to_len), true,
+                                from->flags & KV_RANGE_TO_CLOSED};
+    if (!from->prefix)
+        return KV_OK;
+    kvi_slice prefix = kvi_range_key(tree, from->prefix, from->prefix_len);
+    return range_narrow(range, tree->txn->db->os, prefix);
+}
+
+void kvi_range_done(kvi_range *range, kv_tree *tree)
+{
+    const kvi_os *os = tree->txn->db->os;
+    os->free(os, range->owned);
+    range->owned = NULL;
+}
+
+/* The number of entries before a place. */
+static int place_rank(kv_tree *tree, const kvi_place *place, uint64_t *rank)
+{
+    bool found;
+    int rc = kvi_tree_rank(tree, place->key, rank, &found);
+    if (rc == KV_OK && place->after && found)
+        ++*rank;
+    return rc;
+}
+
+int kvi_range_ranks(kv_tree *tree, const kvi_range *range, uint64_t *lo, uint64_t *hi)
+{
+    int rc = KV_OK;
+    *lo = 0;
+    *hi = tree->desc.entries;
+    if (range->lo.set)
+        rc = place_rank(tree, &range->lo, lo);
+    if (range->hi.set && rc == KV_OK)
+        rc = place_rank(tree, &range->hi, hi);
+    if (*hi < *lo)
+        *hi = *lo;
+    return rc;
+}
+
+int kvi_range_count(kv_tree *tree, const kvi_range *range, uint64_t *count)
+{
+    uint64_t lo, hi;
+    int rc = kvi_range_ranks(tree, range, &lo, &hi);
+    if (rc == KV_OK)
+        *count = KVI_MIN(hi - lo, range->limit);
+    return rc;
+}
+
+/* ---- deleting ---- */
+
+/* A place as the first key that is not before it; buf has room for two bytes more than a key. */
+static const kvi_slice *place_key(const kvi_place *place, uint8_t *buf, kvi_slice *key)
+{
+    if (!place->set)
+        return NULL;
+    *key = place->key;
+    if (place->after) {
+        if (key->len)
+            memcpy(buf, key->ptr, key->len);
+        buf[key->len++] = 0;
+        key->ptr = buf;
+    }
+    return key;
+}
+
+/* Moves one bound to the key of entry number n, so that no more than the limit remains. */
+static int range_clip(kv_tree *tree, kvi_range *range, uint64_t n, uint8_t *buf)
+{
+    kvi_path path;
+    int rc = kvi_path_nth(tree, &path, n);
+    if (rc != KV_OK)
+        return rc;
+    const kvi_step *leaf = kvi_path_leaf(&path);
+    size_t len = kvi_node_key(leaf->page, tree->txn->db->file.page_size, leaf->slot, buf);
+    kvi_place *bound = range->reverse ? &range->lo : &range->hi;
+    *bound = (kvi_place){kvi_slice_of(buf, len), true, false};
+    return KV_OK;
+}
+
+static int range_limit(kv_tree *tree, kvi_range *range, uint8_t *buf)
+{
+    uint64_t lo, hi;
+    if (range->limit == UINT64_MAX)
+        return KV_OK;
+    int rc = kvi_range_ranks(tree, range, &lo, &hi);
+    if (rc != KV_OK || hi - lo <= range->limit)
+        return rc;
+    return range_clip(tree, range, range->reverse ? hi - range->limit : lo + range->limit, buf);
+}
+
+int kvi_range_del(kv_tree *tree, const kvi_range *range, uint64_t *deleted)
+{
+    *deleted = 0;
+    const kvi_os *os = tree->txn->db->os;
+    size_t room = (size_t)kvi_key_max(tree->txn->db->file.page_size) + 2;
+    uint8_t *buf = os->alloc(os, 3 * room);
+    if (!buf)
+        return KV_ENOMEM;
+    kvi_range part = *range;
+    kvi_slice lo, hi;
+    int rc = range_limit(tree, &part, buf);
+    if (rc == KV_OK)
+        rc = kvi_seal_early(tree->txn);
+    if (rc == KV_OK) {
+        tree->txn->changes++;
+        rc = kvi_tree_cut(tree, place_key(&part.lo, buf + room, &lo),
+                          place_key(&part.hi, buf + 2 * room, &hi), deleted);
+    }
+    os->free(os, buf);
+    return rc;
+}

@@ -1,0 +1,49 @@
+/* range.h - what a kv_range means: two places between keys, a direction and a limit. */
+#ifndef KVI_RANGE_H
+#define KVI_RANGE_H
+
+#include "tree.h"
+
+/* A place in the order of keys: just before or just after a key, which need not exist. */
+typedef struct kvi_place {
+    kvi_slice key;
+    bool set;   /* false: the open end */
+    bool after; /* just after key */
+} kvi_place;
+
+typedef struct kvi_range {
+    kvi_place lo, hi; /* the entries between them; none when hi <= lo */
+    bool reverse;
+    uint64_t limit; /* UINT64_MAX: none */
+    uint8_t *owned; /* the key that ends a prefix, or NULL */
+} kvi_range;
+
+/* Beyond the longest key and one byte more, further bytes decide nothing. */
+static inline kvi_slice kvi_range_key(const kv_tree *tree, const void *key, size_t len)
+{
+    size_t enough = (size_t)kvi_key_max(tree->txn->db->file.page_size) + 1;
+    return kvi_slice_of(key, KVI_MIN(len, enough));
+}
+
+/* Places stand left to right as their keys do. */
+static inline bool kvi_place_less(const kvi_place *a, const kvi_place *b)
+{
+    int order = kvi_slice_compare(a->key, b->key);
+    return order < 0 || (order == 0 && !a->after && b->after);
+}
+
+/* Takes a range apart (NULL: everything). The bytes of from, to and prefix are referred to, not
+ * copied. KV_EINVAL when it makes no sense. */
+int kvi_range_init(kvi_range *range, kv_tree *tree, const kv_range *from) KVI_MUST_CHECK;
+void kvi_range_done(kvi_range *range, kv_tree *tree);
+
+/* The entries of the range, its limit left aside, have the numbers [*lo, *hi) in the tree. */
+int kvi_range_ranks(kv_tree *tree, const kvi_range *range, uint64_t *lo,
+                    uint64_t *hi) KVI_MUST_CHECK;
+
+int kvi_range_count(kv_tree *tree, const kvi_range *range, uint64_t *count) KVI_MUST_CHECK;
+
+/* Removes the entries of the range. */
+int kvi_range_del(kv_tree *tree, const kvi_range *range, uint64_t *deleted) KVI_MUST_CHECK;
+
+#endif

@@ -1,0 +1,269 @@
+/* recover.c - see recover.h. */
+#include "recover.h"
+#include "commit.h"
+#include "walk.h"
+
+/* ---- reading the slots ---- */
+
+/* False: unreadable, or cut short by the end of the file; both count as torn. */
+static bool block_read(const kvi_os *os, int fd, uint64_t offset, uint8_t *block)
+{
+    size_t have = 0;
+    memset(block, 0, KVI_META_SIZE);
+    while (have < KVI_META_SIZE) {
+        int64_t got = os->pread(os, fd, block + have, KVI_META_SIZE - have, offset + have);
+        if (got <= 0)
+            return false;
+        have += (size_t)got;
+    }
+    return true;
+}
+
+static enum kvi_meta_state slot_read(const kvi_os *os, int fd, kvi_slots *slots, unsigned slot,
+                                     uint32_t page_size)
+{
+    uint8_t *block = slots->block[slot];
+    if (!block_read(os, fd, slot * kvi_meta_stride(page_size), block))
+        return KVI_META_TORN;
+    return kvi_meta_decode(block, &slots->meta[slot]);
+}
+
+/* Slot 0 says where slot 1 is; without it, slot 1 is looked for where each page size puts it. */
+static enum kvi_meta_state second_slot_read(const kvi_os *os, int fd, kvi_slots *slots)
+{
+    enum kvi_meta_state state = KVI_META_TORN;
+    if (slots->valid[0]) {
+        slots->page_size = slots->meta[0].page_size;
+        state = slot_read(os, fd, slots, 1, slots->page_size);
+        slots->valid[1] = state == KVI_META_VALID && slots->meta[1].page_size == slots->page_size &&
+                          slots->meta[1].hash_seed == slots->meta[0].hash_seed;
+        return state;
+    }
+    for (uint32_t size = KVI_PAGE_MIN; size <= KVI_PAGE_MAX; size *= 2) {
+        enum kvi_meta_state one = slot_read(os, fd, slots, 1, size);
+        if (one == KVI_META_VALID && slots->meta[1].page_size == size) {
+            slots->valid[1] = true;
+            slots->page_size = size;
+            return one;
+        }
+        state = one == KVI_META_UNKNOWN ? one : state;
+    }
+    return state;
+}
+
+int kvi_recover_slots(const kvi_os *os, kvi_err *err, int fd, kvi_slots *slots)
+{
+    memset(slots, 0, sizeof *slots);
+    enum kvi_meta_state first = slot_read(os, fd, slots, 0, KVI_PAGE_MIN);
+    slots->valid[0] = first == KVI_META_VALID;
+    enum kvi_meta_state second = second_slot_read(os, fd, slots);
+    if (first == KVI_META_UNKNOWN || second == KVI_META_UNKNOWN)
+        return kvi_fail(err, KV_EVERSION, "%s", kv_strerror(KV_EVERSION));
+    if (slots->valid[0] || slots->valid[1])
+        return KV_OK;
+    if (kvi_meta_has_magic(slots->block[0]) || kvi_meta_has_magic(slots->block[1]))
+        return kvi_fail(err, KV_ECORRUPT, "both meta pages are damaged");
+    return kvi_fail(err, KV_ENOTKV, "%s", kv_strerror(KV_ENOTKV));
+}
+
+/* ---- is a commit whole? ---- */
+
+static int add_to_seal(kvi_walk *walk, kvi_ptr ptr, const uint8_t *bytes)
+{
+    uint64_t *seal = walk->context;
+    (void)ptr;
+    *seal += kvi_get64(bytes + KVI_P_checksum);
+    return KV_OK;
+}
+
+static int check_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *leaf)
+{
+    (void)leaf;
+    return kvi_walk_large(walk->file, large, NULL, NULL);
+}
+
+/* Walks what the commit wrote beyond its last-durable one. *whole = every page and value is there
+ * as it was written, and together they are the ones that the meta sealed. */
+static int commit_whole(kvi_file *file, const kvi_meta *meta, bool *whole)
+{
+    uint64_t seal = 0;
+    kvi_walk walk = {
+        .file = file,
+        .meta = meta,
+        .newer_than = meta->durable,
+        .budget = meta->walk,
+        .page = add_to_seal,
+        .large = check_large,
+        .context = &seal,
+    };
+    *whole = false;
+    if (meta->high_water << file->page_shift > file->size)
+        return KV_OK;
+    int rc = kvi_walk_all(&walk);
+    if (rc == KV_ECORRUPT)
+        return KV_OK;
+    *whole = rc == KV_OK && seal == meta->seal && walk.visited == meta->walk;
+    return rc;
+}
+
+/* A lazy tail too large to walk quickly is only believed on the boot that wrote it. */
+static bool beyond_belief(const kvi_meta *meta, const uint8_t boot_id[16])
+{
+    return meta->walk > KVI_WALK_CAP && memcmp(meta->boot_id, boot_id, sizeof meta->boot_id) != 0;
+}
+
+static int commit_usable(kvi_file *file, const kvi_meta *meta, const uint8_t boot_id[16],
+                         bool *usable)
+{
+    *usable = meta->durable == meta->id;
+    if (*usable || beyond_belief(meta, boot_id))
+        return KV_OK;
+    return commit_whole(file, meta, usable);
+}
+
+/* ---- choosing ---- */
+
+static void choose_confirmed(const kvi_slots *slots, kvi_choice *choice)
+{
+    /* Of two equal ids the confirmation, else slot 1, is the one to overwrite. */
+    choice->slot = slots->meta[0].kind == KVI_KIND_CONFIRMATION ? 1 : 0;
+    choice->known = true;
+    choice->confirmed = true;
+}
+
+static int choose_fallback(kvi_file *file, const kvi_slots *slots, const uint8_t boot_id[16],
+                           kvi_choice *choice)
+{
+    unsigned other = choice->slot ^ 1;
+    bool usable = false;
+    int rc = KV_OK;
+    if (slots->valid[other] && slots->meta[other].id == slots->meta[choice->slot].durable)
+        rc = commit_usable(file, &slots->meta[other], boot_id, &usable);
+    if (rc != KV_OK)
+        return rc;
+    if (!usable)
+        return kvi_fail(file->err, KV_ECORRUPT,
+                        "commit %llu is not whole, and the commit before it is not there",
+                        (unsigned long long)slots->meta[choice->slot].id);
+    choice->slot = other;
+    choice->rejected = true;
+    choice->known = true; /* the rejected one was written after this one was durable */
+    return KV_OK;
+}
+
+int kvi_recover_choose(kvi_file *file, const kvi_slots *slots, const uint8_t boot_id[16],
+                       kvi_choice *choice)
+{
+    bool usable;
+    *choice = (kvi_choice){0};
+    if (slots->valid[0] && slots->valid[1] && slots->meta[0].id == slots->meta[1].id) {
+        choice->newest = slots->meta[0].id;
+        choose_confirmed(slots, choice);
+        return KV_OK;
+    }
+    if (!slots->valid[0] || (slots->valid[1] && slots->meta[1].id > slots->meta[0].id))
+        choice->slot = 1;
+    choice->newest = slots->meta[choice->slot].id;
+    int rc = commit_usable(file, &slots->meta[choice->slot], boot_id, &usable);
+    if (rc == KV_OK && !usable)
+        rc = choose_fallback(file, slots, boot_id, choice);
+    return rc;
+}
+
+/* ---- adopting ---- */
+
+static int rewrite_page(kvi_walk *walk, kvi_ptr ptr, const uint8_t *bytes)
+{
+    kvi_file *file = walk->file;
+    return kvi_file_write(file, ptr.page << file->page_shift, bytes, file->page_size);
+}
+
+typedef struct large_place {
+    kvi_file *file;
+    uint64_t offset;
+} large_place;
+
+static int rewrite_piece(void *context, uint64_t offset, const uint8_t *bytes, size_t len)
+{
+    const large_place *place = context;
+    return kvi_file_write(place->file, place->offset + offset, bytes, len);
+}
+
+static int rewrite_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *leaf)
+{
+    large_place place = {walk->file, large->ptr.page << walk->file->page_shift};
+    (void)leaf;
+    return kvi_walk_large(walk->file, large, rewrite_piece, &place);
+}
+
+static int rewrite_pages(kvi_file *file, const kvi_meta *meta)
+{
+    kvi_walk walk = {
+        .file = file,
+        .meta = meta,
+        .newer_than = meta->durable,
+        .budget = meta->walk,
+        .page = rewrite_page,
+        .large = rewrite_large,
+    };
+    return kvi_walk_all(&walk);
+}
+
+static int rewrite_meta(kv_db *db, const uint8_t *block, unsigned slot)
+{
+    return kvi_file_write(&db->file, slot * kvi_meta_stride(db->file.page_size), block,
+                          KVI_META_SIZE);
+}
+
+/* The walk is too large for the next open to repeat: prove the pages by a flush of their own, and
+ * say so in the meta. */
+static int adopt_over_cap(kv_db *db, const kvi_meta *meta, unsigned slot)
+{
+    kvi_meta proven = *meta;
+    proven.kind = KVI_KIND_STRICT;
+    proven.durable = proven.id;
+    proven.seal = 0;
+    proven.walk = 0;
+    int rc = kvi_flush(db);
+    if (rc == KV_OK)
+        rc = kvi_meta_write(&db->file, &proven, slot);
+    return rc == KV_OK ? kvi_flush(db) : rc;
+}
+
+int kvi_recover_adopt(kv_db *db, const kvi_slots *slots, const kvi_choice *choice)
+{
+    const kvi_meta *meta = &slots->meta[choice->slot];
+    int rc = KV_OK;
+    if (choice->known)
+        return KV_OK;
+    if (meta->durable < meta->id)
+        rc = rewrite_pages(&db->file, meta);
+    if (rc != KV_OK)
+        return rc;
+    if (meta->durable < meta->id && meta->walk > KVI_WALK_CAP) {
+        rc = adopt_over_cap(db, meta, choice->slot);
+    } else {
+        rc = rewrite_meta(db, slots->block[choice->slot], choice->slot);
+        if (rc == KV_OK)
+            rc = kvi_flush(db);
+    }
+    if (rc != KV_OK)
+        atomic_store(&db->poisoned, true); /* never fall back: it may have been acknowledged */
+    return KV_OK;
+}
+
+void kvi_recover_head(kv_db *db, const kvi_slots *slots, const kvi_choice *choice)
+{
+    kvi_head *head = &db->head;
+    memset(head, 0, sizeof *head);
+    head->meta = slots->meta[choice->slot];
+    head->strict = head->meta.kind == KVI_KIND_STRICT || head->meta.walk > KVI_WALK_CAP;
+    head->confirmed = choice->confirmed;
+    head->durable = head->meta.id;
+    head->durable_slot = choice->slot;
+    head->durable_high_water = head->meta.high_water;
+    head->skip =
+        choice->rejected || memcmp(head->meta.boot_id, db->boot_id, sizeof db->boot_id) != 0;
+    head->next_id = choice->newest + (head->skip ? KVI_ID_SKIP : 1);
+    atomic_store(&db->durable_id, head->durable);
+}

@@ -1,0 +1,44 @@
+/* recover.h - which commit a file holds, and making it durable before anything else is written.
+ *
+ * The rules are PROTOCOL R1-R9; docs/design.md gives the argument for each.
+ */
+#ifndef KVI_RECOVER_H
+#define KVI_RECOVER_H
+
+#include "file.h"
+#include "meta.h"
+#include "txn.h"
+
+/* The two meta slots as read. */
+typedef struct kvi_slots {
+    uint32_t page_size;
+    bool valid[2];
+    kvi_meta meta[2];
+    uint8_t block[2][KVI_META_SIZE];
+} kvi_slots;
+
+/* Reads both. KV_ENOTKV, KV_EVERSION, KV_ECORRUPT (kv's, but neither is readable). */
+int kvi_recover_slots(const kvi_os *os, kvi_err *err, int fd, kvi_slots *slots) KVI_MUST_CHECK;
+
+/* The newest whole commit. */
+typedef struct kvi_choice {
+    unsigned slot;  /* that holds it */
+    bool known;     /* known durable as it is */
+    bool confirmed; /* both slots hold it */
+    bool rejected;  /* a newer one was not whole */
+    kvi_id newest;  /* greatest id in a valid slot */
+} kvi_choice;
+
+/* Chooses. Walks the newest commit when it is not known durable; writes nothing. KV_ECORRUPT: no
+ * commit is whole that may be used (R8). KV_EIO decides nothing. */
+int kvi_recover_choose(kvi_file *file, const kvi_slots *slots, const uint8_t boot_id[16],
+                       kvi_choice *choice) KVI_MUST_CHECK;
+
+/* Makes the chosen commit durable where it stands (R4). When a flush fails, db is poisoned and the
+ * result is KV_OK: the commit may still be read. */
+int kvi_recover_adopt(kv_db *db, const kvi_slots *slots, const kvi_choice *choice) KVI_MUST_CHECK;
+
+/* Sets db->head from the choice. */
+void kvi_recover_head(kv_db *db, const kvi_slots *slots, const kvi_choice *choice);
+
+#endif

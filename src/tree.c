@@ -1,0 +1,105 @@
+/* tree.c - finding, and making a path changeable; see tree.h. */
+#include "tree.h"
+
+int kvi_tree_find(kv_tree *tree, kvi_slice key, kvi_stored *value)
+{
+    kv_txn *txn = tree->txn;
+    uint32_t page_size = txn->db->file.page_size;
+    kvi_ptr ptr = tree->desc.root;
+    const uint8_t *page;
+    if (ptr.page == 0)
+        return KV_NOTFOUND;
+    for (unsigned level = tree->desc.level;; level--) {
+        int rc = kvi_txn_node(txn, ptr, level, &page);
+        if (KVI_UNLIKELY(rc != KV_OK))
+            return rc;
+        if (level == 0)
+            break;
+        ptr = kvi_branch_child(page, page_size, kvi_branch_search(page, page_size, key));
+        kvi_txn_prefetch(txn, ptr);
+    }
+    bool found;
+    unsigned pos = kvi_leaf_search(page, page_size, key, &found);
+    if (!found)
+        return KV_NOTFOUND;
+    value->bytes = kvi_leaf_value(page, page_size, pos, &value->special);
+    return KV_OK;
+}
+
+int kvi_tree_seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)
+{
+    kv_txn *txn = tree->txn;
+    uint32_t page_size = txn->db->file.page_size;
+    kvi_ptr ptr = tree->desc.root;
+    path->depth = 0;
+    *found = false;
+    if (ptr.page == 0)
+        return KV_OK;
+    for (unsigned level = tree->desc.level;; level--) {
+        kvi_step *step = &path->steps[path->depth++];
+        step->ptr = ptr;
+        int rc = kvi_txn_node(txn, ptr, level, &step->page);
+        if (KVI_UNLIKELY(rc != KV_OK))
+            return rc;
+        if (level == 0) {
+            step->slot = kvi_leaf_search(step->page, page_size, key, found);
+            return KV_OK;
+        }
+        step->slot = kvi_branch_search(step->page, page_size, key);
+        ptr = kvi_branch_child(step->page, page_size, step->slot);
+        kvi_txn_prefetch(txn, ptr);
+    }
+}
+
+int kvi_tree_rank(kv_tree *tree, kvi_slice key, uint64_t *rank, bool *found)
+{
+    uint32_t page_size = tree->txn->db->file.page_size;
+    kvi_path path;
+    int rc = kvi_tree_seek(tree, key, &path, found);
+    *rank = 0;
+    for (unsigned i = 0; rc == KV_OK && i < path.depth; i++) {
+        const kvi_step *step = &path.steps[i];
+        *rank +=
+            i + 1 < path.depth ? kvi_branch_rank(step->page, page_size, step->slot) : step->slot;
+    }
+    return rc;
+}
+
+uint64_t kvi_node_total(const uint8_t *page, uint32_t page_size)
+{
+    unsigned count = kvi_node_count(page);
+    return kvi_node_level(page) == 0 ? count : kvi_branch_rank(page, page_size, count + 1);
+}
+
+int kvi_tree_own(kv_tree *tree, kvi_path *path, size_t extra)
+{
+    kv_txn *txn = tree->txn;
+    uint32_t page_size = txn->db->file.page_size;
+    int rc = kvi_dirty_reserve(&txn->db->dirty, path->depth + extra);
+    for (unsigned i = 0; rc == KV_OK && i < path->depth; i++) {
+        kvi_step *step = &path->steps[i];
+        kvi_ptr before = step->ptr;
+        rc = kvi_txn_touch(txn, &step->ptr, path->depth - 1 - i, &step->page);
+        if (rc != KV_OK || (before.page == step->ptr.page && before.birth == step->ptr.birth))
+            continue;
+        tree->changed = true;
+        if (i == 0)
+            tree->desc.root = step->ptr;
+        else
+            kvi_branch_set_child(kvi_step_bytes(tree, step - 1), page_size, step[-1].slot,
+                                 step->ptr);
+    }
+    return rc;
+}
+
+void kvi_tree_adjust(kv_tree *tree, const kvi_path *path, int64_t delta)
+{
+    uint32_t page_size = tree->txn->db->file.page_size;
+    tree->desc.entries += (uint64_t)delta;
+    for (unsigned i = 0; i + 1 < path->depth; i++) {
+        const kvi_step *step = &path->steps[i];
+        uint64_t tally = kvi_branch_tally(step->page, page_size, step->slot);
+        kvi_branch_set_tally(kvi_step_bytes(tree, step), page_size, step->slot,
+                             tally + (uint64_t)delta);
+    }
+}

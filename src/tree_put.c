@@ -1,0 +1,334 @@
+/* tree_put.c - inserting: in place, by sharing with a neighbour, by splitting.
+ *
+ * An insert first owns its path and reserves the memory that splits on every level may need; from
+ * then on nothing can fail, so no error leaves the tree half changed.
+ */
+#include "tree.h"
+
+/* A neighbour takes part of an overfull node's elements when both then stay below this. */
+#define SHARE_FILL_PERCENT 92
+
+/* An element on its way into a node. */
+typedef struct arrival {
+    unsigned level;   /* of the node that receives it */
+    unsigned element; /* leaf: entry number; branch: child number */
+    const kvi_item *item;
+} arrival;
+
+static uint8_t *scratch_page(const kv_tree *tree, unsigned i)
+{
+    return tree->txn->db->scratch + (size_t)i * tree->txn->db->file.page_size;
+}
+
+static unsigned element_count(const uint8_t *page)
+{
+    return kvi_node_count(page) + (kvi_node_level(page) ? 1 : 0);
+}
+
+static bool node_insert(kv_tree *tree, const kvi_step *step, const arrival *in)
+{
+    uint32_t page_size = tree->txn->db->file.page_size;
+    uint8_t *page = kvi_step_bytes(tree, step), *scratch = scratch_page(tree, 0);
+    if (in->level == 0)
+        return kvi_leaf_insert(page, page_size, scratch, in->element, in->item);
+    return kvi_branch_insert(page, page_size, scratch, in->element - 1, in->item);
+}
+
+/* The node's elements with the new one among them. */
+static unsigned arrival_parts(const uint8_t *page, const arrival *in, kvi_slice first_key,
+                              kvi_part *parts)
+{
+    parts[0] = (kvi_part){.page = page, .to = in->element, .first_key = first_key};
+    parts[1] = (kvi_part){.item = in->item};
+    parts[2] = (kvi_part){.page = page, .from = in->element, .to = element_count(page)};
+    return 3;
+}
+
+/* ---- sharing ---- */
+
+/* A neighbour of step's node, with the separator between the two in their parent. */
+typedef struct neighbour {
+    bool left;
+    unsigned slot;      /* of the neighbour in the parent */
+    unsigned separator; /* number */
+    kvi_step step;
+} neighbour;
+
+static bool neighbour_at(kv_tree *tree, const kvi_step *parent, unsigned level, bool left,
+                         neighbour *found)
+{
+    uint32_t page_size = tree->txn->db->file.page_size;
+    if (left ? parent->slot == 0 : parent->slot == kvi_node_count(parent->page))
+        return false;
+    found->left = left;
+    found->slot = left ? parent->slot - 1 : parent->slot + 1;
+    found->separator = left ? parent->slot - 1 : parent->slot;
+    found->step.ptr = kvi_branch_child(parent->page, page_size, found->slot);
+    return kvi_txn_node(tree->txn, found->step.ptr, level, &found->step.page) == KV_OK;
+}
+
+/* The emptier neighbour, if it has room for part of the node and the new element. */
+static bool neighbour_with_room(kv_tree *tree, const kvi_step *step, const arrival *in,
+                                neighbour *best)
+{
+    uint32_t page_size = tree->txn->db->file.page_size;
+    size_t most = (size_t)page_size * 2 * SHARE_FILL_PERCENT / 100;
+    size_t least = most;
+    for (int left = 0; left < 2; left++) {
+        neighbour one;
+        if (!neighbour_at(tree, step - 1, in->level, left, &one))
+            continue;
+        size_t used = kvi_node_used(one.step.page, page_size) +
+                      kvi_node_used(step->page, page_size) + in->item->key.len +
+                      in->item->value.len;
+        if (used < least) {
+            least = used;
+            *best = one;
+        }
+    }
+    return least < most;
+}
+
+/* Divides the elements of node, newcomer and neighbour evenly. False: it does not work out, and
+ * nothing has changed. */
+static bool node_share(kv_tree *tree, kvi_step *step, const arrival *in, neighbour *other)
+{
+    uint32_t page_size = tree->txn->db->file.page_size;
+    uint8_t *between = kvi_scratch_key(tree->txn->db, in->level, 0);
+    uint8_t *key = kvi_scratch_key(tree->txn->db, in->level, 1);
+    const kvi_step *parent = step - 1;
+    uint8_t *parent_page = kvi_step_bytes(tree, parent);
+    kvi_slice sep = {between, kvi_node_key(parent_page, page_size, other->separator, between)};
+    kvi_part parts[4];
+    unsigned n = 0;
+    if (other->left)
+        parts[n++] = (kvi_part){.page = other->step.page, .to = element_count(other->step.page)};
+    n += arrival_parts(step->page, in, sep, parts + n);
+    if (!other->left)
+        parts[n++] = (kvi_part){
+            .page = other->step.page, .to = element_count(other->step.page), .first_key = sep};
+    kvi_seq seq = {parts, n, in->level, page_size, 0};
+    unsigned at = kvi_seq_split_point(&seq, KVI_SPLIT_EVEN);
+    if (at == 0 || !kvi_node_build(&seq, 0, at, scratch_page(tree, 1)) ||
+        !kvi_node_build(&seq, at, kvi_seq_count(&seq), scratch_page(tree, 2)))
+        return false;
+    size_t len = kvi_seq_separator(&seq, at, kvi_branch_same_len(parent_page), key);
+    if (kvi_txn_touch(tree->txn, &other->step.ptr, in->level, &other->step.page) != KV_OK)
+        return false;
+    kvi_branch_set_child(parent_page, page_size, other->slot, other->step.ptr);
+    if (!kvi_branch_set_key(parent_page, page_size, scratch_page(tree, 0), other->separator,
+                            kvi_slice_of(key, len)))
+        return false;
+    kvi_step *left = other->left ? &other->step : step, *right = other->left ? step : &other->step;
+    memcpy(kvi_step_bytes(tree, left), scratch_page(tree, 1), page_size);
+    memcpy(kvi_step_bytes(tree, right), scratch_page(tree, 2), page_size);
+    kvi_branch_set_tally(parent_page, page_size, other->separator,
+                         kvi_node_total(left->page, page_size));
+    kvi_branch_set_tally(parent_page, page_size, other->separator + 1,
+                         kvi_node_total(right->page, page_size));
+    return true;
+}
+
+/* ---- splitting ---- */
+
+static void child_add(kv_tree *tree, unsigned level, const kvi_item *item);
+
+/* Where the pieces of an overfull node begin: at[0] = 0 < at[1] < ... < at[n] = count. */
+static unsigned split_places(const kvi_seq *seq, enum kvi_split how, uint8_t *trial, unsigned at[4])
+{
+    unsigned count = kvi_seq_count(seq);
+    at[0] = 0;
+    at[1] = kvi_seq_split_point(seq, how);
+    if (at[1] == 0 && how != KVI_SPLIT_EVEN)
+        at[1] = kvi_seq_split_point(seq, KVI_SPLIT_EVEN);
+    at[2] = count;
+    if (at[1] != 0)
+        return 2;
+    /* Two nodes are too few only when a long entry arrives between entries that lose their common
+     * form by it. Three always do: what was there fits one, and each half of it fits one. */
+    at[1] = count - 1;
+    while (!kvi_node_build(seq, 0, at[1], trial))
+        at[1]--;
+    at[2] = at[1] + 1;
+    while (at[2] + 1 < count && !kvi_node_build(seq, at[2], count, trial))
+        at[2]++;
+    at[3] = count;
+    return 3;
+}
+
+/* Splits the root's level off: a new root above it, with one child so far. */
+static void root_raise(kv_tree *tree, unsigned level)
+{
+    kv_txn *txn = tree->txn;
+    uint32_t page_size = txn->db->file.page_size;
+    kvi_handle handle = kvi_dirty_page(&txn->db->dirty, level + 1);
+    const uint8_t *old = kvi_dirty_at(&txn->db->dirty, tree->desc.root.page)->bytes;
+    kvi_branch_init(kvi_dirty_at(&txn->db->dirty, handle)->bytes, page_size, level + 1,
+                    tree->desc.root, kvi_node_total(old, page_size));
+    tree->desc.root = (kvi_ptr){handle, 0};
+    tree->desc.level = (uint8_t)(level + 1);
+    tree->desc.branch_pages++;
+}
+
+static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival *in,
+                       enum kvi_split how)
+{
+    kvi_dirty *dirty = &tree->txn->db->dirty;
+    uint32_t page_size = tree->txn->db->file.page_size;
+    kvi_step *step = &path->steps[i];
+    kvi_item adds[2];
+    kvi_part parts[3];
+    unsigned at[4];
+    kvi_seq seq = {parts, arrival_parts(step->page, in, (kvi_slice){0}, parts), in->level,
+                   page_size, 0};
+    unsigned pieces = split_places(&seq, how, scratch_page(tree, 1), at);
+    size_t same_len = i > 0 ? kvi_branch_same_len(step[-1].page) : 4;
+    for (unsigned p = 1; p < pieces; p++) {
+        kvi_handle handle = kvi_dirty_page(dirty, in->level);
+        uint8_t *page = kvi_dirty_at(dirty, handle)->bytes;
+        bool fits = kvi_node_build(&seq, at[p], at[p + 1], page);
+        (void)fits; /* split_places made sure */
+        uint8_t *key = kvi_scratch_key(tree->txn->db, in->level, p - 1);
+        size_t len = kvi_seq_separator(&seq, at[p], same_len, key);
+        adds[p - 1] = (kvi_item){
+            .key = {key, len}, .child = {handle, 0}, .tally = kvi_node_total(page, page_size)};
+        kvi_tree_count_pages(tree, in->level, 1);
+    }
+    bool fits = kvi_node_build(&seq, 0, at[1], scratch_page(tree, 1));
+    (void)fits;
+    memcpy(kvi_step_bytes(tree, step), scratch_page(tree, 1), page_size);
+    if (i == 0)
+        root_raise(tree, in->level);
+    else
+        kvi_branch_set_tally(kvi_step_bytes(tree, step - 1), page_size, step[-1].slot,
+                             kvi_node_total(step->page, page_size));
+    for (unsigned p = 1; p < pieces; p++)
+        child_add(tree, in->level + 1, &adds[p - 1]);
+}
+
+/* ---- an element that does not fit ---- */
+
+/* Ascending and descending keys fill their pages; others are divided evenly. */
+static enum kvi_split split_direction(const kv_tree *tree, const kvi_path *path, unsigned i,
+                                      const arrival *in)
+{
+    const kvi_step *step = &path->steps[i];
+    bool last = in->element == element_count(step->page);
+    bool first = in->element == (in->level ? 1 : 0);
+    if (in->level == 0 && tree->run_leaf == step->ptr.page && tree->run_next == in->element && last)
+        return KVI_SPLIT_APPEND;
+    for (unsigned up = 0; up < i; up++) {
+        last = last && path->steps[up].slot == kvi_node_count(path->steps[up].page);
+        first = first && path->steps[up].slot == 0;
+    }
+    return last ? KVI_SPLIT_APPEND : first ? KVI_SPLIT_PREPEND : KVI_SPLIT_EVEN;
+}
+
+static void node_overflow(kv_tree *tree, kvi_path *path, unsigned i, const arrival *in)
+{
+    kvi_step *step = &path->steps[i];
+    enum kvi_split how = split_direction(tree, path, i, in);
+    neighbour other;
+    if (how == KVI_SPLIT_EVEN && i > 0 && neighbour_with_room(tree, step, in, &other) &&
+        node_share(tree, step, in, &other))
+        return;
+    node_split(tree, path, i, in, how);
+}
+
+/* Goes down by key to the node of the given level. All nodes on the way are private. */
+static void level_seek(kv_tree *tree, kvi_slice key, unsigned level, kvi_path *path)
+{
+    const kvi_dirty *dirty = &tree->txn->db->dirty;
+    uint32_t page_size = tree->txn->db->file.page_size;
+    kvi_ptr ptr = tree->desc.root;
+    path->depth = 0;
+    for (unsigned at = tree->desc.level;; at--) {
+        kvi_step *step = &path->steps[path->depth++];
+        step->ptr = ptr;
+        step->page = kvi_dirty_at(dirty, ptr.page)->bytes;
+        step->slot = kvi_branch_search(step->page, page_size, key);
+        if (at == level)
+            return;
+        ptr = kvi_branch_child(step->page, page_size, step->slot);
+    }
+}
+
+/* Adds a child, right of the one whose range holds its separator, to a node of the given level. */
+static void child_add(kv_tree *tree, unsigned level, const kvi_item *item)
+{
+    kvi_path path;
+    level_seek(tree, item->key, level, &path);
+    kvi_step *step = &path.steps[path.depth - 1];
+    arrival in = {level, step->slot + 1, item};
+    if (!node_insert(tree, step, &in))
+        node_overflow(tree, &path, path.depth - 1, &in);
+}
+
+/* ---- entries ---- */
+
+static int leaf_first(kv_tree *tree, kvi_path *path)
+{
+    kvi_dirty *dirty = &tree->txn->db->dirty;
+    int rc = kvi_dirty_reserve(dirty, 1);
+    if (rc != KV_OK)
+        return rc;
+    kvi_handle handle = kvi_dirty_page(dirty, 0);
+    uint8_t *page = kvi_dirty_at(dirty, handle)->bytes;
+    kvi_leaf_init(page, dirty->page_size);
+    tree->desc.root = (kvi_ptr){handle, 0};
+    tree->desc.level = 0;
+    tree->desc.leaf_pages = 1;
+    tree->changed = true;
+    path->depth = 1;
+    path->steps[0] = (kvi_step){page, tree->desc.root, 0};
+    return KV_OK;
+}
+
+/* Pages that sharing and splitting may take on all levels together, a new root included. */
+static size_t overflow_pages(const kvi_path *path)
+{
+    return 3 * (size_t)path->depth + 1;
+}
+
+int kvi_tree_insert(kv_tree *tree, kvi_path *path, const kvi_item *item)
+{
+    int rc = path->depth ? KV_OK : leaf_first(tree, path);
+    if (rc == KV_OK)
+        rc = kvi_tree_own(tree, path, overflow_pages(path));
+    if (rc != KV_OK)
+        return rc;
+    kvi_step *leaf = kvi_path_leaf(path);
+    arrival in = {0, leaf->slot, item};
+    kvi_tree_adjust(tree, path, 1);
+    tree->changed = true;
+    if (node_insert(tree, leaf, &in)) {
+        tree->run_leaf = leaf->ptr.page;
+        tree->run_next = leaf->slot + 1;
+        return KV_OK;
+    }
+    bool found;
+    node_overflow(tree, path, path->depth - 1, &in);
+    rc = kvi_tree_seek(tree, item->key, path, &found);
+    tree->run_leaf = kvi_path_leaf(path)->ptr.page;
+    tree->run_next = kvi_path_leaf(path)->slot + 1;
+    return rc;
+}
+
+int kvi_tree_replace(kv_tree *tree, kvi_path *path, const kvi_item *item)
+{
+    uint32_t page_size = tree->txn->db->file.page_size;
+    int rc = kvi_tree_own(tree, path, overflow_pages(path));
+    if (rc != KV_OK)
+        return rc;
+    kvi_step *leaf = kvi_path_leaf(path);
+    tree->changed = true;
+    if (kvi_leaf_replace(kvi_step_bytes(tree, leaf), page_size, scratch_page(tree, 0), leaf->slot,
+                         item))
+        return KV_OK;
+    bool found;
+    arrival in = {0, leaf->slot, item};
+    kvi_leaf_remove(kvi_step_bytes(tree, leaf), page_size, leaf->slot);
+    if (!node_insert(tree, leaf, &in))
+        node_overflow(tree, path, path->depth - 1, &in);
+    return kvi_tree_seek(tree, item->key, path, &found);
+}

@@ -1,0 +1,183 @@
+/* txn.c - private pages and savepoints of a transaction; see txn.h. */
+#include "txn.h"
+
+static bool tail_page(const kv_txn *txn, kvi_id birth)
+{
+    return birth > txn->db->head.durable; /* counted in the seal and the walk */
+}
+
+static int drop_page(kv_txn *txn, kvi_ptr ptr, const uint8_t *bytes)
+{
+    int rc = kvi_space_drop(txn->db->space, ptr.page, 1, ptr.birth);
+    if (rc == KV_OK && tail_page(txn, ptr.birth)) {
+        txn->dropped.seal += kvi_get64(bytes + KVI_P_checksum);
+        txn->dropped.walk += txn->db->file.page_size;
+    }
+    return rc;
+}
+
+int kvi_txn_drop_node(kv_txn *txn, kvi_ptr ptr, const uint8_t *bytes)
+{
+    if (ptr.birth != 0)
+        return drop_page(txn, ptr, bytes);
+    kvi_private *item = kvi_dirty_at(&txn->db->dirty, ptr.page);
+    int rc = item->bytes ? KV_OK : drop_page(txn, item->sealed, bytes);
+    if (rc == KV_OK)
+        kvi_dirty_replace(&txn->db->dirty, ptr.page);
+    return rc;
+}
+
+int kvi_txn_drop_run(kv_txn *txn, kvi_ptr ptr, uint64_t pages)
+{
+    int rc = kvi_space_drop(txn->db->space, ptr.page, pages, ptr.birth);
+    if (rc == KV_OK && tail_page(txn, ptr.birth))
+        txn->dropped.walk += pages * txn->db->file.page_size;
+    return rc;
+}
+
+int kvi_txn_touch(kv_txn *txn, kvi_ptr *ptr, unsigned level, const uint8_t **page)
+{
+    kvi_dirty *dirty = &txn->db->dirty;
+    if (ptr->birth == 0 && kvi_dirty_writable(dirty, kvi_dirty_at(dirty, ptr->page)))
+        return KV_OK;
+    kvi_handle copy = kvi_dirty_page(dirty, level);
+    uint8_t *bytes = kvi_dirty_at(dirty, copy)->bytes;
+    memcpy(bytes, *page, dirty->page_size);
+    int rc = kvi_txn_drop_node(txn, *ptr, bytes);
+    if (rc != KV_OK) {
+        kvi_dirty_release(dirty, copy);
+        return rc;
+    }
+    *ptr = (kvi_ptr){copy, 0};
+    *page = bytes;
+    return KV_OK;
+}
+
+int kvi_txn_lend(kv_txn *txn, uint64_t len, uint8_t **bytes)
+{
+    const kvi_os *os = txn->db->os;
+    kvi_loan *loan = len < SIZE_MAX / 2 ? os->alloc(os, sizeof *loan + (size_t)len) : NULL;
+    if (!loan)
+        return KV_ENOMEM;
+    loan->len = len;
+    loan->next = txn->loans;
+    txn->loans = loan;
+    *bytes = loan->bytes;
+    return KV_OK;
+}
+
+/* ---- savepoints ---- */
+
+/* The array with room for n elements, or NULL. */
+static void *grow(const kvi_os *os, void *array, size_t *cap, size_t n, size_t element)
+{
+    if (*cap >= n)
+        return array;
+    size_t want = KVI_MAX(*cap * 2, n + 8);
+    void *larger = os->realloc(os, array, want * element);
+    if (larger)
+        *cap = want;
+    return larger;
+}
+
+static void save_tree(kv_txn *txn, kv_tree *tree)
+{
+    txn->saved[txn->n_saved++] = (kvi_saved_tree){
+        .tree = tree,
+        .desc = tree->desc,
+        .changed = tree->changed,
+        .gone = tree->gone,
+        .name = tree->name,
+        .name_len = tree->name_len,
+    };
+}
+
+int kvi_txn_savepoint(kv_txn *txn, uint32_t *savepoint)
+{
+    const kvi_os *os = txn->db->os;
+    size_t n_trees = 2;
+    for (kv_tree *tree = txn->trees; tree; tree = tree->next)
+        n_trees++;
+    kvi_savepoint *points =
+        grow(os, txn->savepoints, &txn->savepoints_cap, txn->n_savepoints + 1, sizeof *points);
+    if (!points)
+        return KV_ENOMEM;
+    txn->savepoints = points;
+    kvi_saved_tree *saved =
+        grow(os, txn->saved, &txn->saved_cap, txn->n_saved + n_trees, sizeof *saved);
+    if (!saved)
+        return KV_ENOMEM;
+    txn->saved = saved;
+    points[txn->n_savepoints++] = (kvi_savepoint){
+        .dirty = kvi_dirty_mark(&txn->db->dirty),
+        .space = kvi_space_mark(txn->db->space),
+        .dropped = txn->dropped,
+        .n_trees = n_trees,
+        .saved = txn->n_saved,
+    };
+    save_tree(txn, &txn->main);
+    save_tree(txn, &txn->catalog);
+    for (kv_tree *tree = txn->trees; tree; tree = tree->next)
+        save_tree(txn, tree);
+    *savepoint = (uint32_t)txn->n_savepoints;
+    return KV_OK;
+}
+
+/* An early-sealed page or value of the undone part. Its drop is kept apart from the others, so
+ * that a rollback to an outer savepoint does not forget it. */
+static int give_back(void *context, const kvi_private *item)
+{
+    kv_txn *txn = context;
+    uint32_t page_size = txn->db->file.page_size;
+    uint64_t pages = item->len ? (item->len + page_size - 1) / page_size : 1;
+    kvi_run *lost = grow(txn->db->os, txn->lost, &txn->lost_cap, txn->n_lost + 1, sizeof *lost);
+    if (!lost)
+        return KV_ENOMEM;
+    txn->lost = lost;
+    lost[txn->n_lost++] = (kvi_run){item->sealed.page, pages};
+    txn->sealed.seal -= item->len ? 0 : item->checksum;
+    txn->sealed.walk -= pages * page_size;
+    return KV_OK;
+}
+
+static void restore_tree(const kvi_saved_tree *saved)
+{
+    kv_tree *tree = saved->tree;
+    tree->desc = saved->desc;
+    tree->changed = saved->changed;
+    tree->gone = saved->gone;
+    tree->name = saved->name;
+    tree->name_len = saved->name_len;
+    tree->run_leaf = 0;
+}
+
+int kvi_txn_rollback_to(kv_txn *txn, uint32_t savepoint, kv_tree **younger)
+{
+    if (savepoint == 0 || savepoint > txn->n_savepoints)
+        return KV_NOTFOUND;
+    const kvi_savepoint *point = &txn->savepoints[savepoint - 1];
+    txn->changes++;
+    kvi_space_undo(txn->db->space, point->space);
+    txn->dropped = point->dropped;
+    int rc = kvi_dirty_undo(&txn->db->dirty, point->dirty, give_back, txn);
+    if (rc != KV_OK)
+        return kvi_txn_spoil(txn, rc);
+    for (size_t i = 0; i < point->n_trees; i++)
+        restore_tree(&txn->saved[point->saved + i]);
+    /* Handles are linked in at the front: those before the first saved one are younger. */
+    *younger = point->n_trees > 2 ? txn->saved[point->saved + 2].tree : NULL;
+    txn->n_saved = point->saved + point->n_trees;
+    txn->n_savepoints = savepoint;
+    return KV_OK;
+}
+
+int kvi_txn_release(kv_txn *txn, uint32_t savepoint)
+{
+    if (savepoint == 0 || savepoint > txn->n_savepoints)
+        return KV_NOTFOUND;
+    txn->n_savepoints = savepoint - 1;
+    txn->n_saved = txn->savepoints[savepoint - 1].saved;
+    uint32_t outer = savepoint > 1 ? txn->savepoints[savepoint - 2].dirty.generation : 0;
+    kvi_dirty_forget(&txn->db->dirty, outer);
+    return KV_OK;
+}

@@ -1,0 +1,226 @@
+/* txn.h - an open database, and a transaction's view of it: snapshot, private pages, savepoints.
+ *
+ * Order of locks: the writer's turn (turn.mutex is held only for moments) before any other; the
+ * remaining mutexes (errors, map, reader table) are leaves.
+ */
+#ifndef KVI_TXN_H
+#define KVI_TXN_H
+
+#include "dirty.h"
+#include "file.h"
+#include "lock.h"
+#include "meta.h"
+#include "readers.h"
+#include "space.h"
+
+/* A commit whose recovery would visit more than this is made durable in two flushes. */
+#ifdef KVI_STRESS
+#define KVI_WALK_CAP ((uint64_t)16 * 512)
+#else
+#define KVI_WALK_CAP ((uint64_t)1 << 20)
+#endif
+
+#define KVI_ID_SKIP ((uint64_t)1 << 20) /* ids passed over when earlier ones may have been seen */
+
+#define KVI_SCRATCH_PAGES 3
+#define KVI_SCRATCH_KEYS  3
+
+/* In-process exclusion of writers: a flag, so that a transaction may end on another thread. */
+typedef struct kvi_turn {
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    bool taken; /* guarded by mutex */
+} kvi_turn;
+
+/* Where the metas stand. Guarded by the turn. */
+typedef struct kvi_head {
+    kvi_meta meta;         /* newest commit */
+    kvi_id durable;        /* newest durable commit */
+    unsigned durable_slot; /* the slot that holds it: never written */
+    uint64_t durable_high_water;
+    uint64_t tail_seal;  /* over the header pages with durable < birth <= meta.id */
+    uint64_t tail_walk;  /* bytes of those and of large values; 0 when meta.id == durable */
+    kvi_id next_id;      /* above every id that ever stood in a page or meta */
+    bool skip;           /* next_id was raised by KVI_ID_SKIP: the next commit is durable */
+    bool strict;         /* meta.durable == meta.id in its slot: needs no confirmation */
+    bool confirmed;      /* both slots hold this commit */
+    uint64_t lazy_bytes; /* written since the last flush */
+    kvi_id shrunk;       /* newest commit that lowered the high-water mark */
+} kvi_head;
+
+struct kv_db {
+    const kvi_os *os;
+    kvi_err err;
+    char *path; /* resolved */
+    kvi_file file;
+    kvi_lock lock;
+    kvi_readers readers;
+    kvi_turn turn;
+    kvi_head head;    /* guarded by the turn */
+    kvi_space *space; /* guarded by the turn; NULL until first needed */
+    kvi_dirty dirty;  /* guarded by the turn */
+    kv_txn *spare;    /* guarded by the turn: the write transaction's memory, for reuse */
+    uint8_t *scratch; /* guarded by the turn: KVI_SCRATCH_PAGES pages for splits and rebuilds, then
+                          three keys for each level of a tree */
+    uint8_t *scratch_value; /* guarded by the turn: one page, the value that is being put */
+    uint8_t boot_id[16];
+    uint8_t file_id[16]; /* as the metas have it */
+    bool readonly;
+    bool immutable;
+    bool close_sync;
+    int durability; /* KV_DURABLE ... of commits that do not choose */
+    uint64_t memory_budget;
+    uint64_t lazy_sync_bytes;
+    _Atomic bool poisoned;
+    _Atomic uint32_t n_readers;  /* open read transactions */
+    _Atomic uint32_t n_writers;  /* open write transactions: 0 or 1 */
+    _Atomic uint64_t durable_id; /* as head.durable, for askers without the turn */
+    _Atomic uint64_t flushes;
+    _Atomic uint64_t commits;
+    /* As of when the turn was last given back, for askers without it; 0: space not loaded. */
+    _Atomic uint64_t free_pages;
+    _Atomic uint64_t blocked_pages;
+    _Atomic uint64_t space_pages;
+};
+
+/* Room for a key, one of KVI_SCRATCH_KEYS of its level. */
+static inline uint8_t *kvi_scratch_key(const kv_db *db, unsigned level, unsigned i)
+{
+    uint32_t page_size = db->file.page_size;
+    return db->scratch + (size_t)KVI_SCRATCH_PAGES * page_size +
+           (size_t)(level * KVI_SCRATCH_KEYS + i) * kvi_key_max(page_size);
+}
+
+static inline size_t kvi_scratch_size(uint32_t page_size)
+{
+    return (size_t)KVI_SCRATCH_PAGES * page_size +
+           (size_t)(KVI_LEVEL_MAX + 1) * KVI_SCRATCH_KEYS * kvi_key_max(page_size);
+}
+
+/* A tree as a transaction sees it. */
+struct kv_tree {
+    kv_txn *txn;
+    kvi_tree_desc desc;
+    const uint8_t *name; /* NULL: the main tree or the catalog; on loan from the transaction */
+    size_t name_len;
+    bool changed;        /* desc differs from what the catalog or meta says */
+    bool gone;           /* dropped, or created behind a savepoint that was rolled back */
+    kvi_handle run_leaf; /* leaf of the newest insert, 0: none; to recognise ascending keys */
+    unsigned run_next;   /* position behind that insert */
+    kv_tree *next;
+};
+
+/* Memory that lives as long as the transaction's views: decompressed values. */
+typedef struct kvi_loan {
+    struct kvi_loan *next;
+    uint64_t len;
+    uint8_t bytes[];
+} kvi_loan;
+
+/* Sums over header pages and bytes of large values, for the seal and the walk size. */
+typedef struct kvi_sums {
+    uint64_t seal; /* modulo 2^64 */
+    uint64_t walk; /* bytes, modulo 2^64 while in flux */
+} kvi_sums;
+
+typedef struct kvi_savepoint {
+    kvi_dirty_point dirty;
+    size_t space; /* kvi_space_mark */
+    kvi_sums dropped;
+    size_t n_trees; /* saved descriptors that follow in txn->saved */
+    size_t saved;   /* index of the first */
+} kvi_savepoint;
+
+typedef struct kvi_saved_tree {
+    kv_tree *tree;
+    kvi_tree_desc desc;
+    bool changed;
+    bool gone;
+    const uint8_t *name;
+    size_t name_len;
+} kvi_saved_tree;
+
+struct kv_txn {
+    kv_db *db;
+    bool write;
+    bool failed; /* only abort is possible */
+    kvi_snapshot base;
+    kvi_view view;
+    uint64_t now;    /* milliseconds since the epoch */
+    kvi_claim claim; /* readers: the slot */
+    kv_tree main;
+    kv_tree catalog;
+    kv_tree *trees;     /* named trees opened */
+    kv_cursor *cursors; /* open ones */
+    kvi_loan *loans;    /* decompressed values and names */
+    uint64_t changes;   /* raised by every change and rollback: cursors compare it */
+
+    /* write transactions */
+    kvi_id id;
+    int durability;
+    bool wrote;        /* pages went to the file: the id is burnt */
+    uint64_t retained; /* bytes that savepoints keep in buffers although all was written early */
+    kvi_sums sealed;   /* pages written early */
+    kvi_sums dropped;  /* pages with birth > head.durable that are no longer reachable */
+    kvi_savepoint *savepoints;
+    size_t n_savepoints, savepoints_cap;
+    kvi_saved_tree *saved;
+    size_t n_saved, saved_cap;
+    kvi_run *lost; /* written early, then rolled back: dropped for good at the commit */
+    size_t n_lost, lost_cap;
+};
+
+/* The node that ptr leads to, private or not. */
+static inline int kvi_txn_node(kv_txn *txn, kvi_ptr ptr, unsigned level, const uint8_t **page)
+{
+    if (KVI_UNLIKELY(ptr.birth == 0)) {
+        kvi_private *item = kvi_dirty_at(&txn->db->dirty, ptr.page);
+        if (item->bytes) {
+            *page = item->bytes;
+            return KV_OK;
+        }
+        ptr = item->sealed;
+    }
+    return kvi_file_node(&txn->view, ptr, level, page);
+}
+
+/* Asks for the lines of a node that a search begins with, so that they arrive together. */
+static inline void kvi_txn_prefetch(const kv_txn *txn, kvi_ptr ptr)
+{
+    if (KVI_UNLIKELY(ptr.birth == 0 || ptr.page >= txn->view.limit))
+        return;
+    const uint8_t *page = txn->view.map + (ptr.page << txn->view.file->page_shift);
+    __builtin_prefetch(page);
+    __builtin_prefetch(page + 64);
+    __builtin_prefetch(page + 128);
+    __builtin_prefetch(page + 192);
+}
+
+/* Makes the node at *ptr changeable: itself, or a private copy, whose handle goes to *ptr and its
+ * bytes to *page. The caller has reserved a page (kvi_dirty_reserve). On an error nothing changed. */
+int kvi_txn_touch(kv_txn *txn, kvi_ptr *ptr, unsigned level, const uint8_t **page) KVI_MUST_CHECK;
+
+/* The tree no longer refers to this node. bytes: its content. */
+int kvi_txn_drop_node(kv_txn *txn, kvi_ptr ptr, const uint8_t *bytes) KVI_MUST_CHECK;
+
+/* The tree no longer refers to this run of a large value. */
+int kvi_txn_drop_run(kv_txn *txn, kvi_ptr ptr, uint64_t pages) KVI_MUST_CHECK;
+
+/* Memory for a view, freed with the transaction. */
+int kvi_txn_lend(kv_txn *txn, uint64_t len, uint8_t **bytes) KVI_MUST_CHECK;
+
+/* Savepoints, counted from 1. Rollback restores every tree handle that existed at the savepoint;
+ * handles before *younger in txn->trees were made since, and are the caller's to refresh. */
+int kvi_txn_savepoint(kv_txn *txn, uint32_t *savepoint) KVI_MUST_CHECK;
+int kvi_txn_rollback_to(kv_txn *txn, uint32_t savepoint, kv_tree **younger) KVI_MUST_CHECK;
+int kvi_txn_release(kv_txn *txn, uint32_t savepoint) KVI_MUST_CHECK;
+
+/* Marks the transaction as good only for abort when rc is an error; returns rc. */
+static inline int kvi_txn_spoil(kv_txn *txn, int rc)
+{
+    if (rc < 0)
+        txn->failed = true;
+    return rc;
+}
+
+#endif

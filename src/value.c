@@ -1,0 +1,362 @@
+/* value.c - see value.h. */
+#include "value.h"
+#include "codec.h"
+
+/* ---- stored forms ---- */
+
+void kvi_large_get(const uint8_t *bytes, kvi_large *large)
+{
+    large->ptr.page = kvi_get48(bytes + KVI_L_page);
+    large->ptr.birth = kvi_get48(bytes + KVI_L_birth);
+    large->pages = kvi_get32(bytes + KVI_L_pages);
+    large->stored_len = kvi_get64(bytes + KVI_L_stored_len);
+    large->raw_len = kvi_get64(bytes + KVI_L_raw_len);
+    large->checksum = kvi_get64(bytes + KVI_L_checksum);
+}
+
+void kvi_large_put(uint8_t *bytes, const kvi_large *large)
+{
+    kvi_put48(bytes + KVI_L_page, large->ptr.page);
+    kvi_put48(bytes + KVI_L_birth, large->ptr.birth);
+    kvi_put32(bytes + KVI_L_pages, (uint32_t)large->pages);
+    kvi_put64(bytes + KVI_L_stored_len, large->stored_len);
+    kvi_put64(bytes + KVI_L_raw_len, large->raw_len);
+    kvi_put64(bytes + KVI_L_checksum, large->checksum);
+}
+
+size_t kvi_entry_ref_at(const kvi_entry *entry)
+{
+    return 1u + (entry->flags & KVI_ENTRY_COMPRESSED ? 1 : 0) +
+           (entry->flags & KVI_ENTRY_EXPIRY ? 8 : 0);
+}
+
+static bool entry_parse_special(kvi_slice bytes, kvi_entry *entry)
+{
+    const uint8_t *at = bytes.ptr, *end = bytes.ptr + bytes.len;
+    entry->flags = *at++;
+    bool large = entry->flags & KVI_ENTRY_LARGE;
+    bool compressed = entry->flags & KVI_ENTRY_COMPRESSED;
+    size_t need = (compressed ? 1 : 0) + (entry->flags & KVI_ENTRY_EXPIRY ? 8 : 0) +
+                  (large        ? KVI_LARGE_REF_SIZE
+                   : compressed ? 8
+                                : 0);
+    if ((entry->flags & ~7) || (size_t)(end - at) < need)
+        return false;
+    if (compressed)
+        entry->codec = *at++;
+    if (entry->flags & KVI_ENTRY_EXPIRY) {
+        entry->expiry = kvi_get64(at);
+        at += 8;
+    }
+    if (large) {
+        kvi_large_get(at, &entry->large);
+        entry->raw_len = entry->large.raw_len;
+        return end - at == KVI_LARGE_REF_SIZE && entry->large.stored_len > 0 &&
+               (compressed || entry->large.raw_len == entry->large.stored_len);
+    }
+    if (compressed) {
+        entry->raw_len = kvi_get64(at);
+        at += 8;
+    }
+    entry->payload = kvi_slice_of(at, (size_t)(end - at));
+    if (!compressed)
+        entry->raw_len = entry->payload.len;
+    return true;
+}
+
+bool kvi_entry_parse(kvi_stored stored, kvi_entry *entry)
+{
+    memset(entry, 0, sizeof *entry);
+    if (stored.special)
+        return stored.bytes.len > 0 && entry_parse_special(stored.bytes, entry);
+    entry->payload = stored.bytes;
+    entry->raw_len = stored.bytes.len;
+    return true;
+}
+
+/* ---- reading ---- */
+
+static int value_broken(kv_txn *txn, const char *what)
+{
+    return kvi_fail(&txn->db->err, KV_ECORRUPT, "a value is damaged: %s", what);
+}
+
+/* The stored bytes of a large value, wherever they are. */
+static int large_bytes(kv_txn *txn, const kvi_large *large, const uint8_t **bytes)
+{
+    kvi_ptr ptr = large->ptr;
+    uint64_t checksum = large->checksum;
+    if (ptr.birth == 0) {
+        const kvi_private *item = kvi_dirty_at(&txn->db->dirty, ptr.page);
+        if (item->bytes) {
+            *bytes = item->bytes;
+            return KV_OK;
+        }
+        ptr = item->sealed;
+        checksum = item->checksum;
+    }
+    return kvi_file_large(&txn->view, ptr, large->stored_len, checksum, bytes);
+}
+
+static int value_expand(kv_txn *txn, unsigned codec, kvi_slice in, uint64_t raw_len,
+                        kv_slice *value)
+{
+    uint8_t *bytes = NULL;
+    if (!kvi_codec_plausible(codec, in.len, raw_len))
+        return value_broken(txn, "an impossible length or an unknown codec");
+    int rc = kvi_txn_lend(txn, raw_len, &bytes);
+    if (rc != KV_OK)
+        return rc;
+    if (!kvi_codec_decompress(codec, in, bytes, (size_t)raw_len))
+        return value_broken(txn, "it does not decompress");
+    *value = (kv_slice){bytes, (size_t)raw_len};
+    return KV_OK;
+}
+
+static int value_load_special(kv_txn *txn, kvi_stored stored, kv_slice *value)
+{
+    kvi_entry entry;
+    if (!kvi_entry_parse(stored, &entry))
+        return value_broken(txn, "its entry makes no sense");
+    kvi_slice bytes = entry.payload;
+    if (entry.flags & KVI_ENTRY_LARGE) {
+        int rc = large_bytes(txn, &entry.large, &bytes.ptr);
+        if (rc != KV_OK)
+            return rc;
+        bytes.len = (size_t)entry.large.stored_len;
+    }
+    if (entry.flags & KVI_ENTRY_COMPRESSED)
+        return value_expand(txn, entry.codec, bytes, entry.raw_len, value);
+    *value = (kv_slice){bytes.ptr, bytes.len};
+    return KV_OK;
+}
+
+int kvi_value_load(kv_txn *txn, kvi_stored stored, kv_slice *value)
+{
+    if (KVI_UNLIKELY(stored.special))
+        return value_load_special(txn, stored, value);
+    *value = (kv_slice){stored.bytes.ptr, stored.bytes.len};
+    return KV_OK;
+}
+
+int kvi_value_len(kv_txn *txn, kvi_stored stored, uint64_t *len)
+{
+    kvi_entry entry;
+    if (!kvi_entry_parse(stored, &entry))
+        return value_broken(txn, "its entry makes no sense");
+    *len = entry.raw_len;
+    return KV_OK;
+}
+
+/* ---- making stored forms ---- */
+
+static uint8_t *head_begin(kvi_prepared *prepared, uint8_t flags)
+{
+    uint8_t *at = prepared->head;
+    *at++ = flags;
+    if (flags & KVI_ENTRY_COMPRESSED)
+        *at++ = KVI_CODEC_LZ4;
+    return at;
+}
+
+/* Writes a large value straight to the file, since it would not fit the memory budget. */
+static int large_write_through(kv_txn *txn, kvi_slice value, kvi_handle *handle)
+{
+    kv_db *db = txn->db;
+    uint32_t page_size = db->file.page_size;
+    uint64_t pages = kvi_large_pages(value.len, page_size), whole = value.len / page_size;
+    kvi_pgno first;
+    int rc = kvi_space_take_run(db->space, pages, &first);
+    if (rc != KV_OK)
+        return rc;
+    txn->wrote = true;
+    uint64_t at = first * page_size, split = whole * page_size;
+    rc = kvi_file_write(&db->file, at, value.ptr, (size_t)split);
+    if (rc == KV_OK && split < value.len) {
+        memset(db->scratch, 0, page_size);
+        memcpy(db->scratch, value.ptr + split, (size_t)(value.len - split));
+        rc = kvi_file_write(&db->file, at + split, db->scratch, page_size);
+    }
+    if (rc != KV_OK)
+        return kvi_txn_spoil(txn, rc);
+    txn->sealed.walk += pages * page_size;
+    rc = kvi_dirty_written(&db->dirty, value.len, (kvi_ptr){first, txn->id},
+                           kvi_hash_bytes(&db->file.hash, value.ptr, value.len), handle);
+    if (rc != KV_OK)
+        return kvi_txn_spoil(txn, rc);
+    return kvi_file_view(&db->file, kvi_space_high_water(db->space), txn->id, &txn->view);
+}
+
+static int large_keep(kv_txn *txn, kvi_slice value, kvi_handle *handle, uint8_t **place)
+{
+    kv_db *db = txn->db;
+    if (value.ptr && value.len > db->memory_budget / 2)
+        return large_write_through(txn, value, handle);
+    int rc = kvi_dirty_large(&db->dirty, value.len, handle);
+    if (rc != KV_OK)
+        return rc;
+    uint8_t *bytes = kvi_dirty_at(&db->dirty, *handle)->bytes;
+    if (value.ptr)
+        memcpy(bytes, value.ptr, value.len);
+    else
+        memset(bytes, 0, value.len);
+    *place = bytes;
+    return KV_OK;
+}
+
+static int prepare_large(kv_tree *tree, kvi_slice stored, uint64_t raw_len, uint8_t flags,
+                         kvi_prepared *prepared)
+{
+    kvi_handle handle;
+    int rc = large_keep(tree->txn, stored, &handle, &prepared->place);
+    if (rc != KV_OK)
+        return rc;
+    kvi_large large = {
+        .ptr = {handle, 0},
+        .pages = kvi_large_pages(stored.len, tree->txn->db->file.page_size),
+        .stored_len = stored.len,
+        .raw_len = raw_len,
+    };
+    uint8_t *ref = head_begin(prepared, flags | KVI_ENTRY_LARGE);
+    kvi_large_put(ref, &large);
+    prepared->pages = large.pages;
+    prepared->handle = handle;
+    prepared->item.special = true;
+    prepared->item.value =
+        kvi_slice_of(prepared->head, (size_t)(ref - prepared->head) + KVI_LARGE_REF_SIZE);
+    return KV_OK;
+}
+
+/* Stores packed (compressed) bytes: in the leaf when they fit now, else as a large value. */
+static int prepare_packed(kv_tree *tree, kvi_slice packed, uint64_t raw_len, size_t inline_room,
+                          kvi_prepared *prepared)
+{
+    if (packed.len + KVI_STORED_HEADER_MAX > inline_room)
+        return prepare_large(tree, packed, raw_len, KVI_ENTRY_COMPRESSED, prepared);
+    uint8_t *start = prepared->owned; /* room for the head was left before the packed bytes */
+    uint8_t *at = head_begin(prepared, KVI_ENTRY_COMPRESSED);
+    kvi_put64(at, raw_len);
+    size_t head = (size_t)(at + 8 - prepared->head);
+    memmove(start + head, packed.ptr, packed.len);
+    memcpy(start, prepared->head, head);
+    prepared->item.special = true;
+    prepared->item.value = kvi_slice_of(start, head + packed.len);
+    return KV_OK;
+}
+
+/* Tries the tree's codec. KV_NOTFOUND: it saves no page. */
+static int prepare_compressed(kv_tree *tree, kvi_slice value, size_t inline_room,
+                              kvi_prepared *prepared)
+{
+    const kvi_os *os = tree->txn->db->os;
+    uint32_t page_size = tree->txn->db->file.page_size;
+    uint64_t from = tree->desc.compress_from;
+    if (from == 0 || value.len < from || !value.ptr ||
+        value.len > kvi_codec_input_max(KVI_CODEC_LZ4))
+        return KV_NOTFOUND;
+    size_t bound = kvi_codec_bound(KVI_CODEC_LZ4, value.len);
+    prepared->owned = os->alloc(os, KVI_STORED_HEADER_MAX + bound);
+    if (!prepared->owned)
+        return KV_ENOMEM;
+    uint8_t *out = prepared->owned + KVI_STORED_HEADER_MAX;
+    size_t len = kvi_codec_compress(KVI_CODEC_LZ4, value, out, bound);
+    bool fits = len && len + KVI_STORED_HEADER_MAX <= inline_room;
+    if (!fits && (!len || kvi_large_pages(len, page_size) >= kvi_large_pages(value.len, page_size)))
+        return KV_NOTFOUND;
+    return prepare_packed(tree, kvi_slice_of(out, len), value.len, inline_room, prepared);
+}
+
+int kvi_value_prepare(kv_tree *tree, kvi_slice key, kvi_slice value, kvi_prepared *prepared)
+{
+    kv_db *db = tree->txn->db;
+    size_t inline_room = kvi_inline_max(db->file.page_size) - key.len;
+    memset(prepared, 0, sizeof *prepared);
+    prepared->item.key = key;
+    if (value.len <= inline_room) {
+        /* A copy, since the caller may pass a view of the very page that is about to change. */
+        if (value.ptr && value.len)
+            memcpy(db->scratch_value, value.ptr, value.len);
+        prepared->item.value =
+            kvi_slice_of(value.ptr || !value.len ? db->scratch_value : NULL, value.len);
+        return KV_OK;
+    }
+    int rc = prepare_compressed(tree, value, inline_room, prepared);
+    return rc == KV_NOTFOUND ? prepare_large(tree, value, value.len, 0, prepared) : rc;
+}
+
+void kvi_value_done(kv_txn *txn, kvi_prepared *prepared)
+{
+    txn->db->os->free(txn->db->os, prepared->owned);
+    prepared->owned = NULL;
+}
+
+void kvi_value_discard(kv_txn *txn, kvi_prepared *prepared)
+{
+    if (prepared->pages)
+        kvi_dirty_replace(&txn->db->dirty, prepared->handle);
+    kvi_value_done(txn, prepared);
+}
+
+/* ---- the end of a value ---- */
+
+int kvi_value_drop(kv_tree *tree, kvi_stored stored)
+{
+    kv_txn *txn = tree->txn;
+    kvi_entry entry;
+    if (!stored.special)
+        return KV_OK;
+    if (!kvi_entry_parse(stored, &entry))
+        return value_broken(txn, "its entry makes no sense");
+    if (!(entry.flags & KVI_ENTRY_LARGE))
+        return KV_OK;
+    kvi_ptr ptr = entry.large.ptr;
+    int rc = KV_OK;
+    if (ptr.birth == 0) {
+        const kvi_private *item = kvi_dirty_at(&txn->db->dirty, ptr.page);
+        if (!item->bytes)
+            rc = kvi_txn_drop_run(txn, item->sealed, entry.large.pages);
+        if (rc == KV_OK)
+            kvi_dirty_replace(&txn->db->dirty, ptr.page);
+    } else {
+        rc = kvi_txn_drop_run(txn, ptr, entry.large.pages);
+    }
+    if (rc == KV_OK)
+        tree->desc.large_pages -= entry.large.pages;
+    return rc;
+}
+
+static int large_write(kv_txn *txn, kvi_private *item)
+{
+    kv_db *db = txn->db;
+    uint32_t page_size = db->file.page_size;
+    uint64_t pages = kvi_large_pages(item->len, page_size);
+    kvi_pgno first;
+    int rc = kvi_space_take_run(db->space, pages, &first);
+    if (rc != KV_OK)
+        return rc;
+    txn->wrote = true;
+    txn->sealed.walk += pages * page_size;
+    memset(item->bytes + item->len, 0, (size_t)(pages * page_size - item->len));
+    item->checksum = kvi_hash_bytes(&db->file.hash, item->bytes, (size_t)item->len);
+    item->sealed = (kvi_ptr){first, txn->id};
+    return kvi_file_write(&db->file, first * page_size, item->bytes, (size_t)(pages * page_size));
+}
+
+int kvi_value_seal(kv_txn *txn, uint8_t *stored, size_t len)
+{
+    kvi_entry entry;
+    if (!kvi_entry_parse((kvi_stored){{stored, len}, true}, &entry))
+        return value_broken(txn, "its entry makes no sense");
+    if (!(entry.flags & KVI_ENTRY_LARGE) || entry.large.ptr.birth != 0)
+        return KV_OK;
+    kvi_handle handle = entry.large.ptr.page;
+    kvi_private *item = kvi_dirty_at(&txn->db->dirty, handle);
+    int rc = item->bytes ? large_write(txn, item) : KV_OK;
+    if (rc != KV_OK)
+        return rc;
+    entry.large.ptr = item->sealed;
+    entry.large.checksum = item->checksum;
+    kvi_large_put(stored + kvi_entry_ref_at(&entry), &entry.large);
+    kvi_dirty_seal(&txn->db->dirty, handle, item->sealed, item->checksum);
+    return KV_OK;
+}
