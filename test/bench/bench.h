@@ -1,0 +1,156 @@
+/* bench.h - what the parts of the benchmark share: options, keys, engines, the clock.
+ *
+ * A case runs in a process of its own; whatever goes wrong there ends that process with a message
+ * (bench_die), so nothing here returns an error.
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum { KEY_LEN = 16, VALUE_MIN = 16, VALUE_MAX = 65536, ENGINES_MAX = 3, ROUNDS_MAX = 99 };
+
+struct engine;
+
+struct options {
+    uint64_t n;          /* records */
+    uint64_t commits;    /* at most, in the cases of one-record commits */
+    size_t value_len;    /* bytes */
+    int rounds;          /* of compare */
+    bool json;           /* JSON lines instead of a table */
+    bool decimal;        /* keys are 16 decimal digits instead of random bytes */
+    const char *only;    /* a case, or the beginning of its name; NULL: all */
+    const char *dir;     /* where the files go */
+    uint64_t import_mib; /* import: keys and values */
+    uint64_t budget_mib; /* import: kv's memory budget */
+    int overwrites;      /* growth: of each record */
+    const struct engine *engines[ENGINES_MAX + 1]; /* ends with NULL */
+};
+
+/* ---- keys.c: every key and value is computed from its number, so none is read from memory ---- */
+
+/* A permutation of the numbers below n, another one for each seed. */
+struct order {
+    uint64_t n;
+    uint64_t seed;
+    unsigned half; /* bits of each half of the Feistel network */
+};
+
+struct order bench_order(uint64_t n, uint64_t seed);
+uint64_t bench_order_at(const struct order *order, uint64_t i);
+
+/* Keys of greater numbers are greater. */
+void bench_key(const struct options *o, uint64_t number, unsigned char key[KEY_LEN]);
+
+/* The value of a record in its version; the first and last 8 bytes tell both numbers apart. */
+void bench_value(const struct options *o, uint64_t number, uint64_t version, unsigned char *value);
+
+/* Whether length, first and last 8 bytes are right: cheap enough for a timed loop. */
+bool bench_value_ok(const struct options *o, uint64_t number, uint64_t version, const void *value,
+                    size_t len);
+
+/* What a scan adds up for one record. */
+static inline uint64_t bench_scan_sum(const void *key, const void *value, size_t value_len)
+{
+    uint64_t a, b;
+    __builtin_memcpy(&a, key, 8);
+    __builtin_memcpy(&b, (const char *)value + value_len - 8, 8);
+    return a + b;
+}
+
+/* ---- engines ---- */
+
+enum store_flags {
+    STORE_LAZY = 1,  /* commits do not wait for the disk, nor does closing */
+    STORE_BUDGET = 2 /* keep to options.budget_mib */
+};
+
+/* An open database with at most one write transaction and two readers. */
+struct store;
+
+typedef void bench_visit(void *context, const void *key, const void *value, size_t value_len);
+
+struct engine {
+    const char *name;
+    const char *(*version)(void);
+    struct store *(*open)(const struct options *o, const char *path, unsigned flags);
+    void (*close)(struct store *s);
+    void (*sync)(struct store *s);
+    void (*write_begin)(struct store *s);
+    void (*write_commit)(struct store *s);
+    void (*put)(struct store *s, const void *key, const void *value, size_t value_len);
+    void (*append)(struct store *s, const void *key, const void *value, size_t value_len);
+    void (*del)(struct store *s, const void *key);
+    void (*read_begin)(struct store *s, int reader);
+    void (*read_move)(struct store *s, int reader); /* to the newest snapshot */
+    void (*read_end)(struct store *s, int reader);
+    /* NULL: no such key */
+    const void *(*get)(struct store *s, int reader, const void *key, size_t *value_len);
+    /* Adds bench_scan_sum over all records, by the engine's own loop. */
+    uint64_t (*scan)(struct store *s, uint64_t *records);
+    uint64_t (*scan_batch)(struct store *s, uint64_t *records); /* NULL: has none */
+    void (*each)(struct store *s, int reader, bench_visit *visit, void *context);
+    uint64_t (*file_size)(struct store *s);
+    uint64_t (*live_size)(struct store *s); /* bytes of the pages that the newest snapshot uses */
+    unsigned (*height)(struct store *s);
+    unsigned (*page_size)(struct store *s);
+};
+
+extern const struct engine bench_kv, bench_lmdb, bench_lmdb_writemap;
+
+/* ---- load.c: what several modes do with a store ---- */
+
+/* Puts all records in one transaction, in key order when sorted, else in a random one. */
+void bench_load(const struct options *o, const struct engine *e, struct store *s, bool sorted);
+
+/* Reads everything reader sees and dies unless it is n records of the version, in order. */
+void bench_verify(const struct options *o, const struct engine *e, struct store *s, int reader,
+                  uint64_t version);
+
+/* ---- modes: each returns an exit status ---- */
+
+int bench_compare(const struct options *o);
+int bench_growth(const struct options *o);
+int bench_import(const struct options *o);
+int bench_commit_cost(const struct options *o);
+void bench_list_cases(FILE *out);
+
+/* ---- cases.c: what compare measures ---- */
+
+struct measure {
+    double value; /* in the case's unit */
+    uint64_t operations;
+    double seconds;
+};
+
+struct bench_case {
+    const char *name;
+    const char *unit;
+    bool less_is_better;
+    const char *file; /* which of the engine's files it works on */
+    bool loads;       /* it begins with no file, and later cases need it */
+    struct measure (*run)(const struct options *o, const struct engine *e, const char *path);
+    const char *what;
+};
+
+extern const struct bench_case bench_cases[]; /* ends with a NULL name */
+
+/* ---- util.c ---- */
+
+double bench_now(void); /* seconds */
+_Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void bench_path(char *path, size_t size, const struct options *o, const char *engine,
+                const char *file);
+void bench_remove(const char *path); /* with a lock file beside it */
+void bench_remove_folder(const char *path);
+/* Runs fn in a process of its own; result receives what it wrote to its result. False: it failed. */
+bool bench_apart(void (*fn)(void *context, void *result), void *context, void *result, size_t size);
+/* "12.3 M"; text has 16 bytes. */
+const char *bench_amount(double amount, char *text);
+void bench_print_machine(const struct options *o, FILE *out);
+double bench_median(const double *values, int n);
+
+#endif

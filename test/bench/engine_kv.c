@@ -1,0 +1,210 @@
+/* engine_kv.c - kv with its default options. */
+#include "bench.h"
+
+#include <kv.h>
+#include <stdlib.h>
+
+struct store {
+    kv_db *db;
+    uint32_t write_flags;
+    kv_txn *writer;
+    kv_tree *written; /* the writer's main tree */
+    kv_txn *reader[2];
+    kv_tree *read[2];
+};
+
+static void check(struct store *s, int rc, const char *what)
+{
+    char message[256] = "";
+    if (rc == KV_OK)
+        return;
+    if (s->db)
+        kv_db_errmsg(s->db, message, sizeof message);
+    bench_die("kv: %s: %s: %s", what, kv_strerror(rc), message);
+}
+
+static struct store *store_open(const struct options *o, const char *path, unsigned flags)
+{
+    struct store *s = calloc(1, sizeof *s);
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
+    char message[256];
+    if (!s)
+        bench_die("out of memory");
+    if (flags & STORE_LAZY) { /* as LMDB without sync: the disk is waited for by sync() only */
+        options.flags |= KV_OPEN_NO_CLOSE_SYNC;
+        options.lazy_sync_bytes = UINT64_MAX;
+        s->write_flags = KV_TXN_LAZY;
+    }
+    if (flags & STORE_BUDGET)
+        options.memory_budget = o->budget_mib << 20;
+    if (kv_db_open_explain(path, &options, &s->db, message, sizeof message) != KV_OK)
+        bench_die("kv: open: %s", message);
+    return s;
+}
+
+static void store_close(struct store *s)
+{
+    check(s, kv_db_close(s->db), "close");
+    free(s);
+}
+
+static void store_sync(struct store *s)
+{
+    check(s, kv_db_sync(s->db), "sync");
+}
+
+static void write_begin(struct store *s)
+{
+    check(s, kv_txn_begin(s->db, KV_TXN_WRITE | s->write_flags, &s->writer), "begin");
+    s->written = kv_txn_main(s->writer);
+}
+
+static void write_commit(struct store *s)
+{
+    check(s, kv_txn_commit(s->writer), "commit");
+}
+
+static void put(struct store *s, const void *key, const void *value, size_t value_len)
+{
+    check(s, kv_put(s->written, key, KEY_LEN, value, value_len, 0), "put");
+}
+
+static void del(struct store *s, const void *key)
+{
+    check(s, kv_del(s->written, key, KEY_LEN), "delete");
+}
+
+static void read_begin(struct store *s, int reader)
+{
+    check(s, kv_txn_begin(s->db, KV_TXN_READ, &s->reader[reader]), "begin to read");
+    s->read[reader] = kv_txn_main(s->reader[reader]);
+}
+
+static void read_move(struct store *s, int reader)
+{
+    check(s, kv_txn_refresh(s->reader[reader]), "refresh");
+}
+
+static void read_end(struct store *s, int reader)
+{
+    kv_txn_abort(s->reader[reader]);
+}
+
+static const void *get(struct store *s, int reader, const void *key, size_t *value_len)
+{
+    kv_slice value;
+    int rc = kv_get(s->read[reader], key, KEY_LEN, &value);
+    if (rc == KV_NOTFOUND)
+        return NULL;
+    check(s, rc, "get");
+    *value_len = value.len;
+    return value.ptr;
+}
+
+static uint64_t scan(struct store *s, uint64_t *records)
+{
+    kv_cursor *cursor;
+    kv_slice k, v;
+    uint64_t sum = 0, n = 0;
+    int rc;
+    check(s, kv_cursor_open(s->read[0], NULL, &cursor), "open a cursor");
+    while ((rc = kv_cursor_next(cursor)) == KV_OK &&
+           (rc = kv_cursor_get(cursor, &k, &v)) == KV_OK) {
+        sum += bench_scan_sum(k.ptr, v.ptr, v.len);
+        n++;
+    }
+    if (rc != KV_NOTFOUND)
+        check(s, rc, "scan");
+    kv_cursor_close(cursor);
+    *records = n;
+    return sum;
+}
+
+static uint64_t scan_batch(struct store *s, uint64_t *records)
+{
+    kv_cursor *cursor;
+    kv_pair pairs[64];
+    uint64_t sum = 0, n = 0;
+    size_t got;
+    int rc;
+    check(s, kv_cursor_open(s->read[0], NULL, &cursor), "open a cursor");
+    while ((rc = kv_cursor_read(cursor, pairs, 64, &got)) == KV_OK) {
+        for (size_t i = 0; i < got; i++)
+            sum += bench_scan_sum(pairs[i].key.ptr, pairs[i].value.ptr, pairs[i].value.len);
+        n += got;
+    }
+    if (rc != KV_NOTFOUND)
+        check(s, rc, "scan");
+    kv_cursor_close(cursor);
+    *records = n;
+    return sum;
+}
+
+static void each(struct store *s, int reader, bench_visit *visit, void *context)
+{
+    kv_cursor *cursor;
+    kv_slice k, v;
+    int rc;
+    check(s, kv_cursor_open(s->read[reader], NULL, &cursor), "open a cursor");
+    while ((rc = kv_cursor_next(cursor)) == KV_OK && (rc = kv_cursor_get(cursor, &k, &v)) == KV_OK)
+        visit(context, k.ptr, v.ptr, v.len);
+    if (rc != KV_NOTFOUND)
+        check(s, rc, "scan");
+    kv_cursor_close(cursor);
+}
+
+static kv_db_info stat_db(struct store *s)
+{
+    kv_db_info info = {.size = sizeof info};
+    check(s, kv_db_stat(s->db, &info), "stat");
+    return info;
+}
+
+static uint64_t file_size(struct store *s)
+{
+    return stat_db(s).file_size;
+}
+
+static uint64_t live_size(struct store *s)
+{
+    kv_db_info info = stat_db(s);
+    return (info.leaf_pages + info.branch_pages + info.large_pages) * info.page_size;
+}
+
+static unsigned height(struct store *s)
+{
+    kv_tree_info info = {.size = sizeof info};
+    read_begin(s, 1);
+    check(s, kv_tree_stat(s->read[1], &info), "stat");
+    read_end(s, 1);
+    return info.height;
+}
+
+static unsigned page_size(struct store *s)
+{
+    return stat_db(s).page_size;
+}
+
+const struct engine bench_kv = {
+    .name = "kv",
+    .version = kv_version,
+    .open = store_open,
+    .close = store_close,
+    .sync = store_sync,
+    .write_begin = write_begin,
+    .write_commit = write_commit,
+    .put = put,
+    .append = put,
+    .del = del,
+    .read_begin = read_begin,
+    .read_move = read_move,
+    .read_end = read_end,
+    .get = get,
+    .scan = scan,
+    .scan_batch = scan_batch,
+    .each = each,
+    .file_size = file_size,
+    .live_size = live_size,
+    .height = height,
+    .page_size = page_size,
+};

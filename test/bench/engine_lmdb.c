@@ -1,0 +1,218 @@
+/* engine_lmdb.c - LMDB as its experts set it up: a map larger than the data will ever be, appending
+ * for sorted input, pages not zeroed before use. The other variant writes through the map. */
+#include "bench.h"
+
+#include <lmdb.h>
+#include <stdlib.h>
+
+enum { MAP_GIB = 64 };
+
+struct store {
+    MDB_env *env;
+    MDB_dbi dbi;
+    MDB_txn *writer;
+    MDB_txn *reader[2];
+};
+
+static void check(int rc, const char *what)
+{
+    if (rc != MDB_SUCCESS)
+        bench_die("lmdb: %s: %s", what, mdb_strerror(rc));
+}
+
+static const char *version(void)
+{
+    static char text[32];
+    int major, minor, patch;
+    mdb_version(&major, &minor, &patch);
+    snprintf(text, sizeof text, "%d.%d.%d", major, minor, patch);
+    return text;
+}
+
+static struct store *open_with(const char *path, unsigned flags, unsigned more)
+{
+    struct store *s = calloc(1, sizeof *s);
+    if (!s)
+        bench_die("out of memory");
+    if (flags & STORE_LAZY)
+        more |= MDB_NOSYNC;
+    check(mdb_env_create(&s->env), "create");
+    check(mdb_env_set_mapsize(s->env, (size_t)MAP_GIB << 30), "set the map's size");
+    check(mdb_env_open(s->env, path, MDB_NOSUBDIR | MDB_NOTLS | MDB_NOMEMINIT | more, 0644),
+          "open");
+    MDB_txn *txn;
+    check(mdb_txn_begin(s->env, NULL, 0, &txn), "begin");
+    check(mdb_dbi_open(txn, NULL, 0, &s->dbi), "open the main tree");
+    check(mdb_txn_commit(txn), "commit");
+    return s;
+}
+
+static struct store *store_open(const struct options *o, const char *path, unsigned flags)
+{
+    (void)o;
+    return open_with(path, flags, 0);
+}
+
+static struct store *store_open_writemap(const struct options *o, const char *path, unsigned flags)
+{
+    (void)o;
+    return open_with(path, flags, MDB_WRITEMAP);
+}
+
+static void store_close(struct store *s)
+{
+    mdb_env_close(s->env);
+    free(s);
+}
+
+static void store_sync(struct store *s)
+{
+    check(mdb_env_sync(s->env, 1), "sync");
+}
+
+static void write_begin(struct store *s)
+{
+    check(mdb_txn_begin(s->env, NULL, 0, &s->writer), "begin");
+}
+
+static void write_commit(struct store *s)
+{
+    check(mdb_txn_commit(s->writer), "commit");
+}
+
+static MDB_val bytes(const void *ptr, size_t len)
+{
+    union {
+        const void *in;
+        void *out; /* LMDB's structure is not const, its functions do not write through it */
+    } u = {ptr};
+    return (MDB_val){len, u.out};
+}
+
+static void put_with(struct store *s, const void *key, const void *value, size_t value_len,
+                     unsigned flags)
+{
+    MDB_val k = bytes(key, KEY_LEN), v = bytes(value, value_len);
+    check(mdb_put(s->writer, s->dbi, &k, &v, flags), "put");
+}
+
+static void put(struct store *s, const void *key, const void *value, size_t value_len)
+{
+    put_with(s, key, value, value_len, 0);
+}
+
+static void append(struct store *s, const void *key, const void *value, size_t value_len)
+{
+    put_with(s, key, value, value_len, MDB_APPEND);
+}
+
+static void del(struct store *s, const void *key)
+{
+    MDB_val k = bytes(key, KEY_LEN);
+    check(mdb_del(s->writer, s->dbi, &k, NULL), "delete");
+}
+
+static void read_begin(struct store *s, int reader)
+{
+    check(mdb_txn_begin(s->env, NULL, MDB_RDONLY, &s->reader[reader]), "begin to read");
+}
+
+static void read_move(struct store *s, int reader)
+{
+    mdb_txn_reset(s->reader[reader]);
+    check(mdb_txn_renew(s->reader[reader]), "renew");
+}
+
+static void read_end(struct store *s, int reader)
+{
+    mdb_txn_abort(s->reader[reader]);
+}
+
+static const void *get(struct store *s, int reader, const void *key, size_t *value_len)
+{
+    MDB_val k = bytes(key, KEY_LEN), v;
+    int rc = mdb_get(s->reader[reader], s->dbi, &k, &v);
+    if (rc == MDB_NOTFOUND)
+        return NULL;
+    check(rc, "get");
+    *value_len = v.mv_size;
+    return v.mv_data;
+}
+
+static uint64_t scan(struct store *s, uint64_t *records)
+{
+    MDB_cursor *cursor;
+    MDB_val k, v;
+    uint64_t sum = 0, n = 0;
+    int rc;
+    check(mdb_cursor_open(s->reader[0], s->dbi, &cursor), "open a cursor");
+    while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == MDB_SUCCESS) {
+        sum += bench_scan_sum(k.mv_data, v.mv_data, v.mv_size);
+        n++;
+    }
+    if (rc != MDB_NOTFOUND)
+        check(rc, "scan");
+    mdb_cursor_close(cursor);
+    *records = n;
+    return sum;
+}
+
+static void each(struct store *s, int reader, bench_visit *visit, void *context)
+{
+    MDB_cursor *cursor;
+    MDB_val k, v;
+    int rc;
+    check(mdb_cursor_open(s->reader[reader], s->dbi, &cursor), "open a cursor");
+    while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == MDB_SUCCESS)
+        visit(context, k.mv_data, v.mv_data, v.mv_size);
+    if (rc != MDB_NOTFOUND)
+        check(rc, "scan");
+    mdb_cursor_close(cursor);
+}
+
+static MDB_stat stat_main(struct store *s)
+{
+    MDB_txn *txn;
+    MDB_stat st;
+    check(mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn), "begin to read");
+    check(mdb_stat(txn, s->dbi, &st), "stat");
+    mdb_txn_abort(txn);
+    return st;
+}
+
+/* Not stat(): through the map, the file is as long as the map, with a hole at its end. */
+static uint64_t file_size(struct store *s)
+{
+    MDB_envinfo info;
+    check(mdb_env_info(s->env, &info), "info");
+    return (info.me_last_pgno + 1) * stat_main(s).ms_psize;
+}
+
+static uint64_t live_size(struct store *s)
+{
+    MDB_stat st = stat_main(s);
+    return (st.ms_leaf_pages + st.ms_branch_pages + st.ms_overflow_pages) * st.ms_psize;
+}
+
+static unsigned height(struct store *s)
+{
+    return stat_main(s).ms_depth;
+}
+
+static unsigned page_size(struct store *s)
+{
+    return stat_main(s).ms_psize;
+}
+
+/* Everything but how it is opened is the same. */
+#define LMDB_ENGINE(its_name, its_open)                                                            \
+    {                                                                                              \
+        .name = its_name, .version = version, .open = its_open, .close = store_close,              \
+        .sync = store_sync, .write_begin = write_begin, .write_commit = write_commit, .put = put,  \
+        .append = append, .del = del, .read_begin = read_begin, .read_move = read_move,            \
+        .read_end = read_end, .get = get, .scan = scan, .each = each, .file_size = file_size,      \
+        .live_size = live_size, .height = height, .page_size = page_size                           \
+    }
+
+const struct engine bench_lmdb = LMDB_ENGINE("lmdb", store_open);
+const struct engine bench_lmdb_writemap = LMDB_ENGINE("lmdb-writemap", store_open_writemap);

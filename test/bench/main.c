@@ -1,0 +1,189 @@
+/* main.c - the benchmark's command line. */
+#include "bench.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct engine *const all_engines[] = {&bench_kv, &bench_lmdb, &bench_lmdb_writemap};
+
+static void usage(FILE *out)
+{
+    fprintf(out,
+            "usage: bench [MODE] [OPTIONS]\n"
+            "modes\n"
+            "  compare       speed and size, kv beside LMDB (the default)\n"
+            "  growth        the file behind readers that stay, while all records are overwritten\n"
+            "  import        4 GiB in one transaction: how much memory?\n"
+            "  commitcost    one-record commits, for test/bench/commit_cost.sh\n"
+            "options\n"
+            "  --n N         records (1000000; growth: 50000; commitcost: 100000)\n"
+            "  --value N     bytes of a value (100; import: 500)\n"
+            "  --keys KIND   random (the default) or decimal, 16 bytes both\n"
+            "  --rounds N    of compare (5)\n"
+            "  --only NAME   of compare: cases whose name begins so\n"
+            "  --commits N   durable commits of one record (5000; commitcost: 1000)\n"
+            "  --engines E,E of kv, lmdb, lmdb-writemap (kv,lmdb)\n"
+            "  --overwrites N of growth (20)\n"
+            "  --mib N       of import: keys and values (4096)\n"
+            "  --budget N    of import: MiB of memory (64)\n"
+            "  --dir DIR     where the files go ($TMPDIR, else /tmp)\n"
+            "  --json        JSON lines\n"
+            "cases of compare\n");
+    bench_list_cases(out);
+}
+
+static _Noreturn void wrong(const char *what)
+{
+    fprintf(stderr, "bench: %s; bench --help lists modes and options\n", what);
+    exit(2);
+}
+
+static uint64_t number(const char *text, uint64_t least, uint64_t most)
+{
+    char *end;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (end == text || *end || value < least || value > most)
+        wrong("a number is not one, too small or too large");
+    return value;
+}
+
+static void parse_engines(struct options *o, char *list)
+{
+    size_t n = 0, known = sizeof all_engines / sizeof *all_engines;
+    for (char *name = strtok(list, ","); name; name = strtok(NULL, ",")) {
+        size_t i = 0;
+        while (i < known && strcmp(all_engines[i]->name, name) != 0)
+            i++;
+        if (i == known || n == ENGINES_MAX)
+            wrong("the engines are kv, lmdb, lmdb-writemap");
+        o->engines[n++] = all_engines[i];
+    }
+    if (n == 0)
+        wrong("--engines names none");
+    o->engines[n] = NULL;
+}
+
+static bool decimal_keys(const char *kind)
+{
+    if (strcmp(kind, "random") != 0 && strcmp(kind, "decimal") != 0)
+        wrong("--keys is random or decimal");
+    return strcmp(kind, "decimal") == 0;
+}
+
+static const struct option long_options[] = {
+    {"n", 1, NULL, 'n'},      {"value", 1, NULL, 'v'},   {"keys", 1, NULL, 'k'},
+    {"rounds", 1, NULL, 'r'}, {"only", 1, NULL, 'o'},    {"commits", 1, NULL, 'c'},
+    {"dir", 1, NULL, 'd'},    {"engines", 1, NULL, 'e'}, {"overwrites", 1, NULL, 'w'},
+    {"mib", 1, NULL, 'm'},    {"budget", 1, NULL, 'b'},  {"json", 0, NULL, 'j'},
+    {"help", 0, NULL, 'h'},   {NULL, 0, NULL, 0}};
+
+static void set_option(struct options *o, int letter, char *argument)
+{
+    switch (letter) {
+    case 'n':
+        o->n = number(argument, 1, (uint64_t)1 << 40);
+        break;
+    case 'v':
+        o->value_len = number(argument, VALUE_MIN, VALUE_MAX);
+        break;
+    case 'k':
+        o->decimal = decimal_keys(argument);
+        break;
+    case 'r':
+        o->rounds = (int)number(argument, 1, ROUNDS_MAX);
+        break;
+    case 'o':
+        o->only = argument;
+        break;
+    case 'c':
+        o->commits = number(argument, 1, (uint64_t)1 << 40);
+        break;
+    case 'd':
+        o->dir = argument;
+        break;
+    case 'e':
+        parse_engines(o, argument);
+        break;
+    case 'w':
+        o->overwrites = (int)number(argument, 1, 1000);
+        break;
+    case 'm':
+        o->import_mib = number(argument, 1, 1 << 20);
+        break;
+    case 'b':
+        o->budget_mib = number(argument, 1, 1 << 20);
+        break;
+    case 'j':
+        o->json = true;
+        break;
+    case 'h':
+        usage(stdout);
+        exit(0);
+    default:
+        wrong("unknown option");
+    }
+}
+
+struct mode {
+    const char *name;
+    int (*run)(const struct options *o);
+    uint64_t n, value_len, commits; /* defaults */
+};
+
+static const struct mode modes[] = {
+    {"compare", bench_compare, 1000000, 100, 5000},
+    {"growth", bench_growth, 50000, 100, 0},
+    {"import", bench_import, 1, 500, 0},
+    {"commitcost", bench_commit_cost, 100000, 100, 1000},
+};
+
+static const struct mode *find_mode(const char *name)
+{
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        if (strcmp(modes[i].name, name) == 0)
+            return &modes[i];
+    wrong("unknown mode");
+}
+
+/* The files get a folder of their own, so that nothing else is overwritten or removed. */
+static void make_folder(struct options *o, char *folder, size_t size)
+{
+    const char *parent = o->dir ? o->dir : getenv("TMPDIR");
+    int len = snprintf(folder, size, "%s/kv-bench.XXXXXX", parent ? parent : "/tmp");
+    if (len < 0 || (size_t)len >= size || !mkdtemp(folder))
+        bench_die("cannot make a folder in %s", parent ? parent : "/tmp");
+    o->dir = folder;
+}
+
+int main(int argc, char **argv)
+{
+    char folder[4000];
+    const struct mode *mode = &modes[0];
+    if (argc > 1 && argv[1][0] != '-') {
+        mode = find_mode(argv[1]);
+        argc--;
+        argv++;
+    }
+    struct options o = {.n = mode->n,
+                        .commits = mode->commits,
+                        .value_len = mode->value_len,
+                        .rounds = 5,
+                        .import_mib = 4096,
+                        .budget_mib = 64,
+                        .overwrites = 20,
+                        .engines = {&bench_kv, &bench_lmdb}};
+    int letter;
+    while ((letter = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+        set_option(&o, letter, optarg);
+    if (optind < argc)
+        wrong("too many arguments");
+    make_folder(&o, folder, sizeof folder);
+    signal(SIGINT, SIG_IGN); /* it ends the case that runs, then the folder is removed */
+    int status = mode->run(&o);
+    bench_remove_folder(folder);
+    return status;
+}

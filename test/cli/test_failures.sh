@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# What goes wrong outside: files that are not there or not databases, files in use, full disks,
+# readers that leave, closed descriptors. A message says what, the exit status says which kind.
+. "$(dirname "$0")/common.sh"
+
+seq -f 'key%06g	some value that is long enough to fill pages' 1 20000 >input
+kv import a.kv input -q
+
+# ---- no file, or none of ours ----
+for command in 'get x.kv k' 'has x.kv k' 'del x.kv k' 'del x.kv --all' 'scan x.kv' 'count x.kv' \
+    'export x.kv' 'trees x.kv' 'stat x.kv' 'check x.kv' 'repair x.kv' 'copy x.kv y.kv'; do
+    # shellcheck disable=SC2086 # words
+    run kv $command; code 3; out; err 'kv: x.kv: '
+    [ ! -e x.kv ] || { fail "kv $command created the file"; rm x.kv; }
+    [ ! -e y.kv ] || fail "kv $command created a copy of nothing"
+done
+run kv get x.kv k; err 'kv put and kv import create'
+run kv put no/folder/x.kv k v; code 3; err 'kv: no/folder/x.kv: '; err 'directory'
+run kv get . k; code 3; err 'kv: .: '
+run kv put . k v; code 3; err 'kv: .: '
+head -c 20000 /dev/urandom >noise
+echo 'just a text' >text
+for file in noise text; do
+    cp $file before
+    for command in "get $file k" "put $file k v" "check $file" "repair $file" "import $file input"; do
+        # shellcheck disable=SC2086 # words
+        run kv $command; code 4; out; err "kv: $file: "; err 'is this the right file?'
+        same before $file
+    done
+done
+: >empty
+run kv get empty k; [ "$status" -ge 3 ] || fail 'an empty file was read'
+if [ "$(id -u)" != 0 ]; then
+    cp a.kv locked.kv; chmod 000 locked.kv
+    run kv get locked.kv k; code 3; err 'ermission denied'
+    chmod 400 locked.kv
+    run kv put locked.kv k v; code 3; err 'ermission denied'
+    run kv get locked.kv key000001; code 0
+else
+    echo 'skip: permissions do not stop root'
+fi
+
+# ---- in use ----
+mkfifo pipe
+"$BUILD/kv" import a.kv pipe -q 2>import.err &
+importer=$!
+exec 3>pipe
+printf 'new\tvalue\n' >&3
+for ((i = 0; i < 200; i++)); do # until the import has the file
+    run kv put a.kv k v --if-present --wait 0
+    [ "$status" != 3 ] || break
+    sleep 0.05
+done
+code 3; err 'kv: a.kv: '; err '--wait'
+run kv put a.kv k v --wait 50ms; code 3
+run kv del a.kv k --wait 50; code 3
+"$BUILD/kv" put a.kv waited 'for it' --wait 1m 2>put.err 3>&- &
+waiting=$!
+exec 3>&-
+wait $importer || fail "the import failed: $(cat import.err)"
+wait $waiting || fail "the waiting put failed: $(cat put.err)"
+run kv get a.kv new; out value
+run kv get a.kv waited; out 'for it'
+
+# ---- standard output ----
+for command in 'scan a.kv' 'get a.kv new' 'export a.kv' 'count a.kv' 'trees a.kv' 'stat a.kv' \
+    'check a.kv' 'help' 'version' 'copy a.kv -' 'import a.kv input'; do
+    # shellcheck disable=SC2086 # words
+    kv $command >/dev/full 2>err
+    status=$?; last="kv $command >/dev/full"
+    code 3; err 'No space left on device'
+done
+for command in 'scan a.kv' 'copy a.kv -' 'count a.kv'; do
+    # shellcheck disable=SC2086 # words
+    kv $command >&- 2>err
+    status=$?; last="kv $command >&-"
+    code 3; err 'kv: '
+done
+kv put a.kv closed all <&- >&- 2>&-
+run kv check a.kv; code 0
+run kv get a.kv closed; out all
+kv put a.kv input - <&- 2>err; status=$?; last='kv put - <&-'; code 3; err 'standard input'
+
+# ---- a reader that leaves ----
+kv scan a.kv 2>err | head -n 1 >out
+status=${PIPESTATUS[0]}; last='kv scan | head'
+code 141; quiet; out $'closed\tall'
+for command in 'scan a.kv' 'export a.kv --format db_dump' 'copy a.kv -'; do
+    # shellcheck disable=SC2086 # words
+    (trap '' PIPE; kv $command 2>err; echo $? >code) | true
+    status=$(cat code); last="kv $command, SIGPIPE ignored"
+    code 3; quiet
+done
+# whose output nobody takes has done its work all the same
+(sleep 0.1; kv del a.kv --prefix key0000 2>err; echo $? >code) | true
+run kv count a.kv --prefix key0000; out 0
+(sleep 0.1; kv has a.kv new; echo $? >code) | true
+run cat code; out 0
+
+# ---- a full disk: nothing is changed ----
+cp a.kv full.kv
+kv export full.kv >before
+{ printf 'new\tother\n'; seq -f 'more%06g	some value that is long enough to fill pages' 1 50000; } >extra
+(
+    ulimit -f $(($(stat -c %s full.kv) / 1024 + 64))
+    kv import full.kv extra >out 2>err
+    echo $? >code
+)
+status=$(cat code); last='kv import beyond ulimit -f'
+code 3; err 'kv: full.kv: '; err 'nothing was imported'
+run kv check full.kv; code 0
+kv export full.kv >after
+same before after
+
+# ---- a file that is cut short while it is read ----
+kv import cut.kv input -q; kv import cut.kv extra -q
+mkfifo slow
+"$BUILD/kv" scan cut.kv >slow 2>err &
+reader=$!
+exec 3<slow
+read -r _ <&3
+truncate -s 8192 cut.kv
+cat <&3 >out
+exec 3<&-
+wait $reader
+status=$?; last='kv scan of a truncated file'
+code 3; err 'kv: cut.kv: the file cannot be read'
+
+# ---- an interrupted import leaves nothing, or whole batches ----
+for batch in '' '--batch 100'; do
+    rm -f int.kv
+    kv put int.kv k v
+    # shellcheck disable=SC2086 # words
+    "$BUILD/kv" import int.kv pipe -q $batch &
+    importer=$!
+    exec 3>pipe
+    head -n 15000 input >&3
+    sleep 0.2
+    kill -INT $importer 2>/dev/null; kill -KILL $importer
+    wait $importer 2>/dev/null
+    exec 3>&-
+    run kv check int.kv; code 0
+    count=$(kv count int.kv --prefix key)
+    if [ -z "$batch" ]; then
+        [ "$count" = 0 ] || fail "$count entries of an interrupted import"
+    else
+        [ $((count % 100)) = 0 ] || fail "$count entries of batches of 100"
+    fi
+done
+
+finish

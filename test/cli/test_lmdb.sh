@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Moving to and from LMDB with its own programs, in both directions.
+. "$(dirname "$0")/common.sh"
+command -v mdb_load >/dev/null && command -v mdb_dump >/dev/null || skip_all 'no mdb_load, mdb_dump'
+
+data() # the entries of a dump
+{
+    sed '1,/^HEADER=END/d'
+}
+
+random_text 3000 3 50 400 >random
+each_byte_text >bytes
+kv import a.kv random -q; kv import a.kv bytes -q
+kv put a.kv empty ''; kv put a.kv "$(head -c 511 /dev/zero | tr '\0' k)" v
+head -c 5000000 /dev/urandom >big; kv put a.kv big - <big
+
+# ---- to LMDB: what mdb_dump shows then is what kv exports ----
+for print in '' --print; do
+    rm -rf lmdb; mkdir lmdb
+    # shellcheck disable=SC2086 # an option or none
+    kv export a.kv --format mdb_dump $print >dump
+    # db_pagesize is for Berkeley DB; mdb_load says that it does not know it
+    run mdb_load -f dump lmdb; code 0
+    mdb_dump lmdb >theirs
+    same <(kv export a.kv --format mdb_dump | data) <(data <theirs)
+done
+
+# ---- and back ----
+run kv import b.kv theirs; code 0; quiet
+same <(kv export a.kv) <(kv export b.kv)
+mdb_dump lmdb | kv import -q c.kv
+same <(kv export a.kv) <(kv export c.kv)
+# -p, for the bytes that every version of mdb_dump writes unambiguously
+rm -rf plain; mkdir plain
+grep -a -v '\\x5c' bytes >no-backslash
+kv import d.kv no-backslash -q
+kv export d.kv --format mdb_dump | mdb_load plain 2>err
+mdb_dump -p plain | kv import e.kv -q
+same <(kv export d.kv) <(kv export e.kv)
+
+# ---- several databases in one file ----
+kv import t.kv bytes -q --tree bytes
+kv import t.kv random -q --tree 'Zufällig \41'
+kv put t.kv 'in main' v
+rm -rf trees; mkdir trees
+kv export t.kv --format mdb_dump --all | mdb_load trees 2>err
+mdb_dump -l trees | sort >out
+printf '%s\n' 'Zufällig \41' bytes | sort >expected; same expected out
+mdb_dump -a trees >dump
+run kv import u.kv dump; code 0; quiet
+for tree in bytes 'Zufällig \41'; do
+    same <(kv export t.kv -t "$tree") <(kv export u.kv -t "$tree")
+done
+mdb_dump -s bytes trees >dump
+run kv import v.kv dump; code 0
+same <(kv export t.kv -t bytes) <(kv export v.kv -t bytes)
+run kv import v.kv dump --tree other; code 0
+same <(kv export t.kv -t bytes) <(kv export v.kv -t other)
+
+# ---- more than the megabyte that LMDB begins with; values that fill pages badly ----
+awk 'BEGIN { for (i = 0; i < 3000; i++) printf "key%06d\t%s%02100d\n", i, "x", i }' >input
+kv import w.kv input -q
+rm -rf large; mkdir large
+kv export w.kv --format mdb_dump >dump
+run mdb_load -f dump large; code 0
+same <(kv export w.kv --format mdb_dump | data) <(mdb_dump large | data)
+awk 'BEGIN { for (i = 0; i < 200; i++) printf "key%06d\t%0100000d\n", i, i }' >input
+kv import z.kv input -q --compress 100
+rm -rf large; mkdir large
+kv export z.kv --format mdb_dump >dump
+run mdb_load -f dump large; code 0
+same <(kv export z.kv --format mdb_dump | data) <(mdb_dump large | data)
+
+# ---- several values per key ----
+rm -rf dup; mkdir dup
+printf '%s\n' VERSION=3 format=print database=d type=btree duplicates=1 dupsort=1 HEADER=END \
+    ' k' ' 1' ' k' ' 2' DATA=END >dump
+mdb_load -s d -f dump dup 2>err
+mdb_dump -s d dup >dump
+run kv import x.kv dump; code 3; err 'several values per key'; err 'nothing was imported'
+run kv count x.kv; out 0
+
+# ---- keys that LMDB refuses: kv had warned ----
+kv put y.kv '' v
+run kv export y.kv --format mdb_dump; err 'mdb_load will refuse'
+cp out dump; rm -rf refuse; mkdir refuse
+run mdb_load -f dump refuse; code 1
+
+finish

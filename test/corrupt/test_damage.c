@@ -1,0 +1,257 @@
+/* Damage behind right checksums, as only a forger makes it: no crash, no hang, nothing left open.
+ * What the answers are is not judged, except that a damaged page of one kind never passes for
+ * another's.
+ *
+ * KV_SEED repeats a run, KV_CASES sets the number of cases, KV_ALOUD=1 names each before it runs.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "surgeon.h"
+#include "victim.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CASES 3000
+
+static victim patient;
+static surgeon image;
+
+static int setup(void **state)
+{
+    victim_make(&patient, 5);
+    patient.lenient = true;
+    surgeon_take(&image, patient.image, patient.size);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    victim_free(&patient);
+    surgeon_free(&image);
+    return 0;
+}
+
+/* ---- forging ---- */
+
+static kvi_pgno any_page(const surgeon *s, rng *random)
+{
+    kvi_pgno first = kvi_first_page(s->page_size);
+    return first + rng_below(random, s->size / s->page_size - first);
+}
+
+/* A number that is likely to be met by a wrong bound. */
+static uint64_t awkward(const surgeon *s, rng *random)
+{
+    static const uint64_t numbers[] = {0,
+                                       1,
+                                       2,
+                                       3,
+                                       0x7f,
+                                       0x80,
+                                       0xff,
+                                       0x7fff,
+                                       0x8000,
+                                       0xffff,
+                                       4095,
+                                       4096,
+                                       4097,
+                                       64,
+                                       63,
+                                       0xffffffff,
+                                       0x80000000,
+                                       (uint64_t)1 << 47,
+                                       ((uint64_t)1 << 48) - 1,
+                                       UINT64_MAX};
+    switch (rng_below(random, 3)) {
+    case 0:
+        return numbers[rng_below(random, KVI_COUNT(numbers))];
+    case 1:
+        return any_page(s, random);
+    default:
+        return rng_next(random) >> rng_below(random, 64);
+    }
+}
+
+static void put_number(uint8_t *at, size_t width, uint64_t number)
+{
+    for (size_t i = 0; i < width; i++)
+        at[i] = (uint8_t)(i < 8 ? number >> 8 * i : 0);
+}
+
+/* A field of the header: type to hint_stride, seldom number and birth. */
+static void forge_header(surgeon *s, uint8_t *page, rng *random)
+{
+    static const struct field {
+        uint8_t at, width;
+    } fields[] = {{KVI_P_type, 1},      {KVI_P_level, 1},       {KVI_P_count, 2},
+                  {KVI_P_heap, 2},      {KVI_P_dead, 2},        {KVI_P_prefix_len, 2},
+                  {KVI_P_fixed_key, 2}, {KVI_P_fixed_value, 2}, {KVI_P_hint_stride, 2},
+                  {KVI_P_flags, 2},     {KVI_P_prefix, 8},      {KVI_P_birth, 8}};
+    const struct field *f = &fields[rng_below(random, KVI_COUNT(fields))];
+    put_number(page + f->at, f->width, awkward(s, random));
+}
+
+static void forge_body(surgeon *s, uint8_t *page, rng *random)
+{
+    static const uint8_t widths[] = {1, 2, 4, 6, 8, 12};
+    size_t width = widths[rng_below(random, KVI_COUNT(widths))];
+    size_t room = s->page_size - KVI_HEADER_SIZE - width;
+    size_t near = rng_one_in(random, 2) ? room : KVI_MIN(room, (size_t)400);
+    put_number(page + KVI_HEADER_SIZE + rng_below(random, near), width, awkward(s, random));
+}
+
+/* A pointer becomes a copy of another: shared subtrees, wrong levels, cycles. */
+static void forge_pointer(surgeon *s, uint8_t *page, rng *random)
+{
+    if (page[KVI_P_type] != KVI_BRANCH)
+        return;
+    const uint8_t *from = surgeon_page(s, any_page(s, random));
+    kvi_ptr child = {kvi_get64(from + KVI_P_page), kvi_get64(from + KVI_P_birth)};
+    unsigned n = kvi_node_count(page) + 1;
+    unsigned i = (unsigned)rng_below(random, n);
+    if (rng_one_in(random, 2))
+        child = kvi_branch_child(page, s->page_size, (unsigned)rng_below(random, n));
+    kvi_branch_set_child(page, s->page_size, i, child);
+}
+
+static void forge_large(surgeon *s, uint8_t *page, rng *random)
+{
+    uint8_t *stored;
+    kvi_entry entry;
+    uint8_t flags =
+        rng_one_in(random, 2) ? KVI_ENTRY_LARGE : KVI_ENTRY_LARGE | KVI_ENTRY_COMPRESSED;
+    if (page[KVI_P_type] != KVI_LEAF ||
+        !surgeon_entry(s, (kvi_pgno)(page - s->bytes) / s->page_size, flags, &stored, &entry))
+        return;
+    uint8_t *ref = stored + kvi_entry_ref_at(&entry);
+    switch (rng_below(random, 5)) {
+    case 0:
+        put_number(ref + KVI_L_page, 6, awkward(s, random));
+        break;
+    case 1:
+        put_number(ref + KVI_L_pages, 4, awkward(s, random));
+        break;
+    case 2:
+        put_number(ref + KVI_L_stored_len, 8, awkward(s, random));
+        break;
+    case 3:
+        put_number(ref + KVI_L_raw_len, 8, awkward(s, random));
+        break;
+    default:
+        stored[0] = (uint8_t)rng_next(random);
+        break;
+    }
+}
+
+/* Another page's bytes, under this page's name. */
+static void forge_copy(surgeon *s, uint8_t *page, rng *random)
+{
+    uint64_t number = kvi_get64(page + KVI_P_page), birth = kvi_get64(page + KVI_P_birth);
+    memmove(page, surgeon_page(s, any_page(s, random)), s->page_size);
+    kvi_put64(page + KVI_P_page, number);
+    kvi_put64(page + KVI_P_birth, birth);
+}
+
+static void forge_page(surgeon *s, rng *random)
+{
+    static void (*const ways[])(surgeon *, uint8_t *, rng *) = {
+        forge_header, forge_body, forge_body, forge_pointer, forge_large, forge_copy};
+    kvi_pgno number = any_page(s, random);
+    for (uint64_t n = rng_between(random, 1, 3); n > 0; n--)
+        ways[rng_below(random, KVI_COUNT(ways))](s, surgeon_page(s, number), random);
+    surgeon_stamp(s, number);
+}
+
+/* A number of the meta, a tree's descriptor or the space delta. */
+static void forge_meta(surgeon *s, rng *random)
+{
+    static const struct field {
+        uint16_t at, width;
+    } fields[] = {{KVI_M_page_size, 4},  {KVI_M_id, 8},         {KVI_M_durable, 8},
+                  {KVI_M_high_water, 8}, {KVI_M_map_levels, 1}, {KVI_M_delta_len, 2},
+                  {KVI_M_log_pages, 4},  {KVI_M_log, 6},        {KVI_M_map, 6},
+                  {KVI_M_blocked, 6},    {KVI_M_log_tail, 8},   {KVI_M_blocked_pages, 4},
+                  {KVI_M_kind, 1},       {KVI_M_walk, 8},       {KVI_M_seal, 8}};
+    uint64_t stride = kvi_meta_stride(s->page_size);
+    uint8_t *slot = s->bytes + rng_below(random, 2) * stride;
+    const struct field *f = &fields[rng_below(random, KVI_COUNT(fields))];
+    switch (rng_below(random, 4)) {
+    case 0:
+        put_number(slot + f->at, f->width, awkward(s, random));
+        break;
+    case 1:
+        put_number(slot + KVI_M_main + rng_below(random, 3 * KVI_TREE_SIZE - 8), 8,
+                   awkward(s, random));
+        break;
+    default:
+        slot[KVI_M_delta + rng_below(random, 600)] = (uint8_t)awkward(s, random);
+        break;
+    }
+    if (rng_one_in(random, 2))
+        memcpy(s->bytes + (slot == s->bytes ? stride : 0), slot, KVI_META_SIZE);
+    surgeon_stamp_meta(s, 0);
+    surgeon_stamp_meta(s, 1);
+}
+
+/* ---- the cases ---- */
+
+static const char *examine(rng *random)
+{
+    const char *fault = victim_read(&patient);
+    if (!fault)
+        fault = victim_write(&patient);
+    return fault ? fault : victim_rough(&patient, random);
+}
+
+static void run_case(uint64_t seed)
+{
+    rng random;
+    surgeon s = image;
+    rng_seed(&random, seed);
+    s.bytes = malloc(image.size);
+    assert_non_null(s.bytes);
+    memcpy(s.bytes, image.bytes, image.size);
+    for (uint64_t n = rng_between(&random, 1, 4); n > 0; n--) {
+        if (rng_one_in(&random, 4))
+            forge_meta(&s, &random);
+        else
+            forge_page(&s, &random);
+    }
+    sim_reset(patient.disk);
+    sim_put_file(patient.disk, VICTIM_NAME, s.bytes, s.size);
+    free(s.bytes);
+    const char *fault = examine(&random);
+    if (fault)
+        fail_msg("KV_SEED=%llu KV_CASES=1: %s", (unsigned long long)seed, fault);
+}
+
+static void test_forged(void **state)
+{
+    uint64_t seed = rng_choose_seed(1);
+    const char *text = getenv("KV_CASES");
+    uint64_t cases = text ? strtoull(text, NULL, 0) : CASES;
+    bool aloud = getenv("KV_ALOUD");
+    for (uint64_t i = 0; i < cases; i++) {
+        if (aloud)
+            fprintf(stderr, "case %llu\n", (unsigned long long)(seed + i));
+        run_case(seed + i);
+    }
+    print_message("%llu cases, %llu opens, %llu errors\n", (unsigned long long)cases,
+                  (unsigned long long)patient.opened, (unsigned long long)patient.errors);
+    if (cases >= 100) {
+        assert_true(patient.opened > cases);
+        assert_true(patient.errors > cases);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_forged),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

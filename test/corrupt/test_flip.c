@@ -1,0 +1,110 @@
+/* Every byte of a small, cleanly closed file flipped, and the file cut short at every 512 bytes:
+ * the right answer or an error, no crash, no hang.
+ *
+ * KV_FLIP=full tries each byte with all masks and through all calls; the ordinary run tries each
+ * byte with one mask, and the first 64 bytes of each page and the metas with all. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "format.h"
+#include "victim.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+static const uint8_t masks[] = {0xff, 0x01, 0x80};
+
+static victim patient;
+
+static int setup(void **state)
+{
+    victim_make(&patient, 5);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    victim_free(&patient);
+    return 0;
+}
+
+static void test_the_file_is_worth_it(void **state)
+{
+    print_message("the file has %zu pages\n", patient.pages);
+    assert_in_range(patient.pages, 38, 60);
+    victim_heal(&patient, patient.size);
+    assert_null(victim_read(&patient));
+    assert_null(victim_write(&patient));
+    assert_int_equal(patient.errors, 0);
+    assert_true(patient.right > 100);
+}
+
+static bool is_full(void)
+{
+    const char *how = getenv("KV_FLIP");
+    return how && strcmp(how, "full") == 0;
+}
+
+static void flip(size_t at, uint8_t mask, bool write)
+{
+    uint8_t *bytes = victim_bytes(&patient);
+    bytes[at] ^= mask;
+    const char *fault = victim_read(&patient);
+    if (!fault && write) {
+        fault = victim_write(&patient);
+        victim_heal(&patient, patient.size);
+    } else {
+        bytes[at] ^= mask;
+    }
+    if (fault)
+        fail_msg("byte %zu (page %zu, byte %zu) xor %02x: %s", at, at / 4096, at % 4096, mask,
+                 fault);
+}
+
+static void flip_page(size_t page, bool full)
+{
+    for (size_t i = 0; i < 4096; i++) {
+        size_t at = page * 4096 + i;
+        bool all = full || page < 2 || i < KVI_HEADER_SIZE;
+        for (size_t m = 0; m < KVI_COUNT(masks); m++)
+            if (all || m == at % KVI_COUNT(masks))
+                flip(at, masks[m], full || at % 16 == 0 || (page < 2 && i < 512));
+    }
+}
+
+static void test_flips(void **state)
+{
+    victim_heal(&patient, patient.size);
+    uint64_t opened = patient.opened, errors = patient.errors;
+    for (size_t page = 0; page < patient.pages; page++)
+        flip_page(page, is_full());
+    print_message("%llu opens, %llu errors\n", (unsigned long long)(patient.opened - opened),
+                  (unsigned long long)(patient.errors - errors));
+    assert_true(patient.errors - errors > patient.size / 8);
+}
+
+static void test_truncations(void **state)
+{
+    sim_set_guard(patient.disk, true);
+    for (size_t size = 0; size < patient.size; size += 512) {
+        victim_heal(&patient, size);
+        const char *fault = victim_read(&patient);
+        if (!fault)
+            fault = victim_write(&patient);
+        if (fault)
+            fail_msg("cut to %zu bytes: %s", size, fault);
+    }
+    sim_set_guard(patient.disk, false);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_file_is_worth_it),
+        cmocka_unit_test(test_flips),
+        cmocka_unit_test(test_truncations),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

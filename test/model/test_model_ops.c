@@ -1,0 +1,209 @@
+/* test_model_ops.c - random operations on the database and on the model, over page sizes, shapes,
+ * durabilities, budgets, reopening and old snapshots. */
+#include "db.h"
+#include "driver.h"
+#include "sim_os.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#ifdef KVI_STRESS
+static const uint32_t page_sizes[] = {512, 1024, 4096};
+#else
+static const uint32_t page_sizes[] = {4096, 8192, 65536};
+#endif
+
+typedef struct run_case {
+    const char *name;
+    driver_shape shape;
+    uint64_t budget;
+    unsigned commits, steps;
+} run_case;
+
+static const run_case cases[] = {
+    {"small", {.keys = 60, .key_max = 64, .value_max = 40, .trees = 2, .ranges = true}, 0, 120, 12},
+    {"wide",
+     {.keys = 4000, .key_max = 64, .value_max = 90, .trees = 0, .ranges = true},
+     0,
+     40,
+     400},
+    {"long",
+     {.keys = 500, .key_max = 64, .value_max = 1500, .trees = 1, .ranges = true},
+     0,
+     40,
+     120},
+    {"large",
+     {.keys = 80,
+      .key_max = 64,
+      .value_max = 200,
+      .large_max = 40000,
+      .large_one_in = 3,
+      .trees = 2,
+      .ranges = true,
+      .compress_from = 1000},
+     0,
+     60,
+     30},
+    {"sorted", {.keys = 3000, .key_max = 64, .value_max = 60, .sorted = true}, 0, 30, 500},
+    {"savepoints",
+     {.keys = 600,
+      .key_max = 64,
+      .value_max = 90,
+      .large_max = 9000,
+      .large_one_in = 30,
+      .trees = 3,
+      .ranges = true,
+      .savepoints = true},
+     0,
+     60,
+     150},
+    {"tight",
+     {.keys = 3000,
+      .key_max = 64,
+      .value_max = 90,
+      .large_max = 30000,
+      .large_one_in = 60,
+      .trees = 2,
+      .ranges = true,
+      .savepoints = true},
+     16384,
+     25,
+     500},
+};
+
+static sim_disk *disk;
+static uint64_t seed;
+
+static kv_db *open_db(const run_case *c, uint32_t page_size)
+{
+    char message[320];
+    kv_db *db;
+    kv_options options = {.size = sizeof options,
+                          .flags = KV_OPEN_CREATE,
+                          .page_size = page_size,
+                          .memory_budget = c->budget};
+    int rc = kvi_db_open(sim_os(disk), "db", &options, &db, message, sizeof message);
+    if (rc != KV_OK)
+        fail_msg("open: %d %s", rc, message);
+    return db;
+}
+
+static int print_problem(void *context, const kv_check_problem *problem)
+{
+    (void)context;
+    print_error("page %llu: %s %s\n", (unsigned long long)problem->page, problem->invariant,
+                problem->message);
+    return 0;
+}
+
+static void check_sound(kv_db *db)
+{
+    kv_check_options options = {.size = sizeof options, .problem = print_problem};
+    assert_int_equal(kv_db_check(db, &options), KV_OK);
+}
+
+static void compare_newest(driver *d)
+{
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(d->db, KV_TXN_READ, &txn), KV_OK);
+    const char *what = driver_compare(txn, d->m->now);
+    if (what)
+        fail_msg("commit %llu: %s", (unsigned long long)kv_txn_id(txn), what);
+    kv_txn_abort(txn);
+}
+
+/* Snapshots held open over many commits must not change. */
+typedef struct held {
+    kv_txn *txn;
+    model_state *state;
+} held;
+
+static void held_release(held *h)
+{
+    if (!h->txn)
+        return;
+    if (!driver_same(h->txn, h->state))
+        fail_msg("an old snapshot (commit %llu) changed", (unsigned long long)kv_txn_id(h->txn));
+    kv_txn_abort(h->txn);
+    model_release(h->state);
+    h->txn = NULL;
+}
+
+static void held_take(held *h, driver *d)
+{
+    held_release(h);
+    assert_int_equal(kv_txn_begin(d->db, KV_TXN_READ, &h->txn), KV_OK);
+    h->state = model_keep(d->m);
+}
+
+static void one_transaction(driver *d, unsigned steps)
+{
+    static const uint32_t kinds[] = {0, KV_TXN_LAZY, KV_TXN_STRICT};
+    if (!driver_begin(d, kinds[rng_below(&d->r, 3)]))
+        fail_msg("begin: %d", d->failure);
+    if (!driver_steps(d, (unsigned)rng_between(&d->r, 1, steps))) {
+        char text[320];
+        kv_db_errmsg(d->db, text, sizeof text);
+        fail_msg("%s: %d (%s)", d->what, d->failure, text);
+    }
+    if (rng_one_in(&d->r, 4)) {
+        const char *what = driver_compare(d->txn, d->m->now);
+        if (what)
+            fail_msg("inside a transaction: %s", what);
+    }
+    if (rng_one_in(&d->r, 6))
+        driver_abort(d);
+    else
+        assert_int_equal(driver_commit(d), KV_OK);
+}
+
+static void run_one(const run_case *c, uint32_t page_size)
+{
+    model *m = model_new();
+    held old[3] = {{0}};
+    driver d;
+    sim_reset(disk);
+    disk->recording = SIM_RECORD_NOTHING;
+    driver_init(&d, open_db(c, page_size), m, seed, &c->shape);
+    for (unsigned i = 0; i < c->commits; i++) {
+        one_transaction(&d, c->steps);
+        compare_newest(&d);
+        held *h = &old[rng_below(&d.r, 3)];
+        if (rng_one_in(&d.r, 3))
+            held_take(h, &d);
+        else if (rng_one_in(&d.r, 3))
+            held_release(h);
+        if (rng_one_in(&d.r, 5))
+            check_sound(d.db);
+        if (rng_one_in(&d.r, 10)) {
+            for (int k = 0; k < 3; k++)
+                held_release(&old[k]);
+            assert_int_equal(kv_db_close(d.db), KV_OK);
+            d.db = open_db(c, page_size);
+            compare_newest(&d);
+        }
+    }
+    for (int k = 0; k < 3; k++)
+        held_release(&old[k]);
+    check_sound(d.db);
+    assert_int_equal(kv_db_close(d.db), KV_OK);
+    assert_int_equal(sim_open_handles(disk), 0);
+    model_free(m);
+}
+
+static void test_case(void **state)
+{
+    const run_case *c = *state;
+    for (size_t i = 0; i < KVI_COUNT(page_sizes); i++)
+        run_one(c, page_sizes[i]);
+}
+
+int main(void)
+{
+    struct CMUnitTest tests[KVI_COUNT(cases)];
+    seed = rng_choose_seed(20);
+    disk = sim_new(seed);
+    for (size_t i = 0; i < KVI_COUNT(cases); i++)
+        tests[i] = (struct CMUnitTest){cases[i].name, test_case, NULL, NULL, (void *)&cases[i]};
+    return cmocka_run_group_tests_name("model", tests, NULL, NULL);
+}

@@ -1,0 +1,428 @@
+/* driver.c - see driver.h. */
+#include "driver.h"
+#include <stdio.h>
+
+#define KEY_ROOM   16384
+#define VALUE_ROOM (1 << 20)
+
+static uint8_t key_room[KEY_ROOM], other_room[KEY_ROOM], value_room[VALUE_ROOM];
+
+void driver_init(driver *d, kv_db *db, model *m, uint64_t seed, const driver_shape *shape)
+{
+    memset(d, 0, sizeof *d);
+    d->db = db;
+    d->m = m;
+    d->shape = *shape;
+    rng_seed(&d->r, seed);
+}
+
+static bool fail(driver *d, int rc, const char *what)
+{
+    if (!d->what) {
+        d->failure = rc;
+        d->what = what;
+    }
+    return false;
+}
+
+static const char *tree_names[] = {"", "blue", "green", "red", "yellow"};
+
+static kvi_slice pick_tree(driver *d)
+{
+    return model_text(tree_names[rng_below(&d->r, d->shape.trees + 1)]);
+}
+
+/* Keys of many shapes: short, with long common beginnings, with zeros, each other's prefixes. */
+static kvi_slice pick_key(driver *d, uint8_t *room)
+{
+    uint64_t n =
+        d->shape.sorted && !rng_one_in(&d->r, 4) ? d->counter++ : rng_below(&d->r, d->shape.keys);
+    size_t len;
+    uint64_t spread = n * 0x9e3779b97f4a7c15ull;
+    if (d->shape.sorted)
+        return (kvi_slice){room,
+                           (size_t)snprintf((char *)room, 32, "k%012llu", (unsigned long long)n)};
+    switch (n % 4) {
+    case 0: /* fixed length, random */
+        memcpy(room, &spread, 8);
+        len = 8;
+        break;
+    case 1:
+        len = (size_t)snprintf((char *)room, 64, "user:%06llu:profile", (unsigned long long)n);
+        break;
+    case 2: /* prefixes of each other, down to the empty key */
+        len = n % 40;
+        memset(room, n % 8 == 2 ? 0 : 'a', len);
+        break;
+    default: /* long, and alike for long */
+        len = 20 + n % (d->shape.key_max - 19);
+        memset(room, 'x', len);
+        memcpy(room + len - 8, &spread, 8);
+    }
+    return (kvi_slice){room, len < d->shape.key_max ? len : d->shape.key_max};
+}
+
+static kvi_slice pick_value(driver *d)
+{
+    bool large = d->shape.large_max && rng_one_in(&d->r, d->shape.large_one_in);
+    size_t len = rng_below(&d->r, (large ? d->shape.large_max : d->shape.value_max) + 1);
+    if (rng_one_in(&d->r, 2)) /* compressible */
+        memset(value_room, (int)rng_below(&d->r, 256), len);
+    else
+        rng_fill(&d->r, value_room, len);
+    return (kvi_slice){value_room, len};
+}
+
+/* The tree's handle; *present: it exists in the model. */
+static int open_tree(driver *d, kvi_slice name, bool create, kv_tree **tree, bool *present)
+{
+    *present = model_tree_of(d->m->now, name) != NULL;
+    if (name.len == 0) {
+        *tree = kv_txn_main(d->txn);
+        return KV_OK;
+    }
+    kv_tree_options options = {.size = sizeof options, .compress_from = d->shape.compress_from};
+    int rc = kv_tree_open(d->txn, name.ptr, name.len, create ? KV_TREE_CREATE : 0, &options, tree);
+    if (rc == KV_OK && create && !*present)
+        *present = model_tree_create(d->m, name);
+    return rc;
+}
+
+static bool step_put(driver *d, kv_tree *tree, kvi_slice name)
+{
+    kvi_slice key = pick_key(d, key_room), value = pick_value(d), old;
+    bool present = model_get(model_tree_of(d->m->now, name), key, &old);
+    uint32_t flags = rng_one_in(&d->r, 5) ? (uint32_t)rng_between(&d->r, 1, 2) : 0;
+    bool apply = !(flags == KV_PUT_ABSENT && present) && !(flags == KV_PUT_PRESENT && !present);
+    int expect = apply ? KV_OK : present ? KV_EXISTS : KV_NOTFOUND;
+    int rc;
+    if (rng_one_in(&d->r, 6)) {
+        void *place;
+        rc = kv_reserve(tree, key.ptr, key.len, value.len, flags, &place);
+        if (rc == KV_OK && value.len)
+            memcpy(place, value.ptr, value.len);
+    } else {
+        rc = kv_put(tree, key.ptr, key.len, value.ptr, value.len, flags);
+    }
+    if (rc != expect)
+        return fail(d, rc, "put");
+    if (apply)
+        model_put(d->m, name, key, value);
+    return true;
+}
+
+static bool step_del(driver *d, kv_tree *tree, kvi_slice name)
+{
+    kvi_slice key = pick_key(d, key_room);
+    int expect = model_get(model_tree_of(d->m->now, name), key, NULL) ? KV_OK : KV_NOTFOUND;
+    int rc = kv_del(tree, key.ptr, key.len);
+    if (rc != expect)
+        return fail(d, rc, "del");
+    if (rc == KV_OK)
+        model_del(d->m, name, key);
+    return true;
+}
+
+static bool step_get(driver *d, kv_tree *tree, kvi_slice name)
+{
+    kvi_slice key = pick_key(d, key_room), expect;
+    kv_slice value;
+    bool present = model_get(model_tree_of(d->m->now, name), key, &expect);
+    int rc = kv_get(tree, key.ptr, key.len, &value);
+    if (rc != (present ? KV_OK : KV_NOTFOUND))
+        return fail(d, rc, "get");
+    if (present &&
+        (value.len != expect.len || (value.len && memcmp(value.ptr, expect.ptr, value.len) != 0)))
+        return fail(d, 0, "get: another value");
+    return true;
+}
+
+static bool step_rank(driver *d, kv_tree *tree, kvi_slice name)
+{
+    kvi_slice key = pick_key(d, key_room);
+    uint64_t rank, count;
+    int rc = kv_rank(tree, key.ptr, key.len, &rank);
+    if (rc == KV_OK)
+        rc = kv_count(tree, NULL, &count);
+    if (rc != KV_OK)
+        return fail(d, rc, "rank");
+    const model_tree *t = model_tree_of(d->m->now, name);
+    return rank == model_rank(t, key) && count == t->sum.entries ? true
+                                                                 : fail(d, 0, "rank differs");
+}
+
+static bool step_del_range(driver *d, kv_tree *tree, kvi_slice name)
+{
+    kvi_slice a = pick_key(d, key_room), b = pick_key(d, other_room);
+    uint64_t deleted;
+    if (kvi_slice_compare(a, b) > 0) {
+        kvi_slice c = a;
+        a = b;
+        b = c;
+    }
+    /* Narrow the range in most cases, so that trees do not stay empty. */
+    const model_tree *t = model_tree_of(d->m->now, name);
+    kvi_slice near;
+    if (!rng_one_in(&d->r, 8) &&
+        model_nth(t, model_rank(t, a) + rng_below(&d->r, 30), &near, NULL) &&
+        kvi_slice_compare(near, b) < 0) {
+        memcpy(other_room, near.ptr, near.len);
+        if (b.ptr == other_room)
+            b.len = near.len;
+        else
+            b = (kvi_slice){other_room, near.len};
+        if (a.ptr == other_room)
+            return true;
+    }
+    kv_range range = {.size = sizeof range,
+                      .from = a.ptr ? a.ptr : key_room,
+                      .from_len = a.len,
+                      .to = b.ptr ? b.ptr : key_room,
+                      .to_len = b.len};
+    int rc = kv_del_range(tree, &range, &deleted);
+    if (rc != KV_OK)
+        return fail(d, rc, "del_range");
+    return deleted == model_del_range(d->m, name, a, &b) ? true : fail(d, 0, "del_range: count");
+}
+
+static bool step_tree(driver *d, kv_tree *tree, kvi_slice name)
+{
+    kvi_slice other = pick_tree(d);
+    int rc;
+    switch (rng_below(&d->r, 3)) {
+    case 0:
+        rc = kv_tree_clear(tree);
+        if (rc == KV_OK)
+            model_tree_clear(d->m, name);
+        return rc == KV_OK ? true : fail(d, rc, "clear");
+    case 1:
+        if (name.len == 0)
+            return true;
+        rc = kv_tree_drop(tree);
+        if (rc == KV_OK)
+            model_tree_drop(d->m, name);
+        return rc == KV_OK ? true : fail(d, rc, "drop");
+    default:
+        if (name.len == 0 || other.len == 0)
+            return true;
+        rc = kv_tree_rename(tree, other.ptr, other.len);
+        bool taken = model_tree_of(d->m->now, other) != NULL;
+        if (rc == KV_OK && !taken)
+            return model_tree_rename(d->m, name, other);
+        return rc == KV_EXISTS && taken ? true : fail(d, rc, "rename");
+    }
+}
+
+static void savepoints_drop(driver *d, uint32_t from)
+{
+    while (d->n_savepoints > from)
+        model_release(d->savepoints[--d->n_savepoints]);
+}
+
+static bool step_savepoint(driver *d)
+{
+    uint32_t n;
+    int rc = KV_OK;
+    uint64_t what = rng_below(&d->r, 3);
+    if (what == 0 && d->n_savepoints < 8) {
+        rc = kv_txn_savepoint(d->txn, &n);
+        if (rc == KV_OK)
+            d->savepoints[d->n_savepoints++] = model_keep(d->m);
+        if (rc == KV_OK && n != d->n_savepoints)
+            return fail(d, 0, "savepoint: number");
+    } else if (d->n_savepoints > 0) {
+        n = (uint32_t)rng_between(&d->r, 1, d->n_savepoints);
+        if (what == 1) {
+            rc = kv_txn_rollback_to(d->txn, n);
+            if (rc == KV_OK) {
+                model_restore(d->m, d->savepoints[n - 1]);
+                savepoints_drop(d, n);
+            }
+        } else {
+            rc = kv_txn_release(d->txn, n);
+            if (rc == KV_OK)
+                savepoints_drop(d, n - 1);
+        }
+    }
+    return rc == KV_OK ? true : fail(d, rc, "savepoint");
+}
+
+static bool step(driver *d)
+{
+    kvi_slice name = pick_tree(d);
+    kv_tree *tree;
+    bool present;
+    uint64_t what = rng_below(&d->r, 100);
+    if (d->shape.savepoints && what < 6)
+        return step_savepoint(d);
+    int rc = open_tree(d, name, what < 60, &tree, &present);
+    if (rc == KV_NOTFOUND && !present)
+        return true;
+    if (rc != KV_OK)
+        return fail(d, rc, "tree_open");
+    if (what < 60)
+        return step_put(d, tree, name);
+    if (what < 80)
+        return step_del(d, tree, name);
+    if (what < 92)
+        return step_get(d, tree, name);
+    if (what < 96 || !d->shape.ranges)
+        return step_rank(d, tree, name);
+    return what < 99 ? step_del_range(d, tree, name) : step_tree(d, tree, name);
+}
+
+bool driver_begin(driver *d, uint32_t flags)
+{
+    d->what = NULL;
+    int rc = kv_txn_begin(d->db, KV_TXN_WRITE | flags, &d->txn);
+    if (rc != KV_OK)
+        return fail(d, rc, "begin");
+    d->base = model_keep(d->m);
+    return true;
+}
+
+bool driver_steps(driver *d, unsigned n)
+{
+    while (n-- > 0)
+        if (!step(d))
+            return false;
+    return true;
+}
+
+static void driver_end(driver *d, bool keep)
+{
+    savepoints_drop(d, 0);
+    if (!keep)
+        model_restore(d->m, d->base);
+    model_release(d->base);
+    d->base = NULL;
+    d->txn = NULL;
+}
+
+/* The newest published commit; 0 when no read transaction can begin. */
+static uint64_t newest_commit(kv_db *db)
+{
+    kv_txn *txn;
+    if (kv_txn_begin(db, KV_TXN_READ, &txn) != KV_OK)
+        return 0;
+    uint64_t id = kv_txn_id(txn);
+    kv_txn_abort(txn);
+    return id;
+}
+
+int driver_commit(driver *d)
+{
+    uint64_t id = kv_txn_id(d->txn);
+    int rc = kv_txn_commit(d->txn);
+    if (rc == KV_OK && newest_commit(d->db) == id) /* a commit without changes has no id */
+        model_commit_as(d->m, id);
+    driver_end(d, rc == KV_OK);
+    return rc;
+}
+
+void driver_abort(driver *d)
+{
+    kv_txn_abort(d->txn);
+    driver_end(d, false);
+}
+
+/* ---- comparing ---- */
+
+typedef struct listing {
+    const model_state *state;
+    size_t next;
+    bool same;
+} listing;
+
+static int list_one(void *context, kv_slice name)
+{
+    listing *list = context;
+    if (list->next >= list->state->n)
+        return list->same = false, 1;
+    kvi_slice expect = model_tree_name(&list->state->trees[list->next++]);
+    list->same = expect.len == name.len && memcmp(expect.ptr, name.ptr, name.len) == 0;
+    return list->same ? 0 : 1;
+}
+
+static bool same_trees(kv_txn *txn, const model_state *state)
+{
+    listing list = {state, 1, true};
+    return kv_tree_list(txn, list_one, &list) == KV_OK && list.same && list.next == state->n;
+}
+
+static int tree_handle(kv_txn *txn, const model_tree *t, kv_tree **tree)
+{
+    kvi_slice name = model_tree_name(t);
+    *tree = kv_txn_main(txn);
+    return name.len ? kv_tree_open(txn, name.ptr, name.len, 0, NULL, tree) : KV_OK;
+}
+
+static const char *compare_tree(kv_tree *tree, const model_tree *t)
+{
+    kv_cursor *cursor;
+    const char *what = NULL;
+    uint64_t n = 0;
+    int rc = kv_cursor_open(tree, NULL, &cursor);
+    if (rc != KV_OK)
+        return "cursor_open failed";
+    while (!what && (rc = kv_cursor_next(cursor)) == KV_OK) {
+        kv_slice key, value;
+        kvi_slice k, v;
+        if (kv_cursor_get(cursor, &key, &value) != KV_OK)
+            what = "cursor_get failed";
+        else if (!model_nth(t, n++, &k, &v))
+            what = "an entry too many";
+        else if (k.len != key.len || memcmp(k.ptr, key.ptr, k.len) != 0)
+            what = "another key";
+        else if (v.len != value.len || (v.len && memcmp(v.ptr, value.ptr, v.len) != 0))
+            what = "another value";
+    }
+    kv_cursor_close(cursor);
+    if (!what && rc != KV_NOTFOUND)
+        what = "cursor_next failed";
+    return what ? what : n == t->sum.entries ? NULL : "an entry too few";
+}
+
+const char *driver_compare(kv_txn *txn, const model_state *state)
+{
+    if (!same_trees(txn, state))
+        return "another list of trees";
+    for (size_t i = 0; i < state->n; i++) {
+        kv_tree *tree;
+        if (tree_handle(txn, &state->trees[i], &tree) != KV_OK)
+            return "a tree cannot be opened";
+        const char *what = compare_tree(tree, &state->trees[i]);
+        if (what)
+            return what;
+    }
+    return NULL;
+}
+
+static bool same_sum(kv_tree *tree, const model_tree *t)
+{
+    kv_cursor *cursor;
+    kv_pair pairs[64];
+    size_t got;
+    model_sum sum = {0};
+    if (kv_cursor_open(tree, NULL, &cursor) != KV_OK)
+        return false;
+    int rc;
+    while ((rc = kv_cursor_read(cursor, pairs, 64, &got)) == KV_OK)
+        for (size_t i = 0; i < got; i++)
+            model_sum_add(&sum, kvi_slice_of(pairs[i].key.ptr, pairs[i].key.len),
+                          kvi_slice_of(pairs[i].value.ptr, pairs[i].value.len));
+    kv_cursor_close(cursor);
+    return rc == KV_NOTFOUND && model_sum_equal(sum, t->sum);
+}
+
+bool driver_same(kv_txn *txn, const model_state *state)
+{
+    if (!same_trees(txn, state))
+        return false;
+    for (size_t i = 0; i < state->n; i++) {
+        kv_tree *tree;
+        if (tree_handle(txn, &state->trees[i], &tree) != KV_OK || !same_sum(tree, &state->trees[i]))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,558 @@
+/* Copies: whole, equal to their source at one commit, sound, and never over an existing file. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "db.h"
+#include "rng.h"
+#include "scratch.h"
+#include "surgeon.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ENTRIES 3000
+#define BIG     100000
+
+static scratch dir;
+static char source[SCRATCH_MAX], target[SCRATCH_MAX];
+static uint8_t bytes[4 * BIG];
+
+/* ---- building ---- */
+
+static int setup(void **state)
+{
+    rng random;
+    scratch_make(&dir);
+    scratch_path_to(&dir, "source.kv", source);
+    scratch_path_to(&dir, "target.kv", target);
+    rng_seed(&random, 11);
+    rng_fill(&random, bytes, BIG); /* the rest stays zero, and compresses well */
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    scratch_remove(&dir);
+    return 0;
+}
+
+static int remove_files(void **state)
+{
+    unlink(source);
+    unlink(target);
+    return 0;
+}
+
+static void put(kv_tree *tree, unsigned number, const void *value, size_t len)
+{
+    char key[32];
+    int n = snprintf(key, sizeof key, "key%06u", number);
+    assert_int_equal(kv_put(tree, key, (size_t)n, value, len, 0), KV_OK);
+}
+
+static kv_txn *begin(kv_db *db)
+{
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    return txn;
+}
+
+static void commit(kv_txn *txn)
+{
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+static void fill_main(kv_tree *tree)
+{
+    for (unsigned i = 0; i < ENTRIES; i++)
+        put(tree, i * 7919 % ENTRIES, bytes + i, i % 200);
+    put(tree, ENTRIES, bytes, BIG);
+    put(tree, ENTRIES + 1, NULL, 0);
+}
+
+static void fill_packed(kv_txn *txn)
+{
+    kv_tree *tree;
+    kv_tree_options options = {sizeof options, 1000};
+    assert_int_equal(kv_tree_open(txn, "packed", 6, KV_TREE_CREATE, &options, &tree), KV_OK);
+    put(tree, 1, bytes, sizeof bytes);
+    put(tree, 2, bytes + BIG - 500, 3000);
+    put(tree, 3, "short", 5);
+}
+
+static kv_db *create(uint32_t page_size)
+{
+    kv_db *db;
+    kv_tree *tree;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE, .page_size = page_size};
+    assert_int_equal(kv_db_open(source, &options, &db), KV_OK);
+    kv_txn *txn = begin(db);
+    fill_main(kv_txn_main(txn));
+    fill_packed(txn);
+    assert_int_equal(kv_tree_open(txn, "empty", 5, KV_TREE_CREATE, NULL, &tree), KV_OK);
+    assert_int_equal(kv_tree_open(txn, "other", 5, KV_TREE_CREATE, NULL, &tree), KV_OK);
+    for (unsigned i = 0; i < 500; i++)
+        put(tree, i, "other", 5);
+    commit(txn);
+    for (unsigned round = 0; round < 30; round++) { /* holes */
+        txn = begin(db);
+        for (unsigned i = 0; i < 30; i++)
+            put(kv_txn_main(txn), (round * 97 + i * 31) % ENTRIES, "again", round % 6);
+        commit(txn);
+    }
+    return db;
+}
+
+/* ---- comparing ---- */
+
+static void compare_trees(kv_tree *a, kv_tree *b)
+{
+    kv_cursor *x, *y;
+    kv_tree_info in = {.size = sizeof in}, out = in;
+    assert_int_equal(kv_tree_stat(a, &in), KV_OK);
+    assert_int_equal(kv_tree_stat(b, &out), KV_OK);
+    assert_int_equal(in.entries, out.entries);
+    assert_int_equal(in.compress_from, out.compress_from);
+    assert_int_equal(kv_cursor_open(a, NULL, &x), KV_OK);
+    assert_int_equal(kv_cursor_open(b, NULL, &y), KV_OK);
+    uint64_t n = 0;
+    for (int rc = kv_cursor_first(x); rc == KV_OK; rc = kv_cursor_next(x), n++) {
+        kv_slice k, v, l, w;
+        assert_int_equal(n ? kv_cursor_next(y) : kv_cursor_first(y), KV_OK);
+        assert_int_equal(kv_cursor_get(x, &k, &v), KV_OK);
+        assert_int_equal(kv_cursor_get(y, &l, &w), KV_OK);
+        assert_int_equal(k.len, l.len);
+        assert_int_equal(v.len, w.len);
+        assert_memory_equal(k.ptr, l.ptr, k.len);
+        if (v.len)
+            assert_memory_equal(v.ptr, w.ptr, v.len);
+    }
+    assert_int_equal(n, in.entries);
+    kv_cursor_close(x);
+    kv_cursor_close(y);
+}
+
+typedef struct both {
+    kv_txn *a, *b;
+    unsigned trees;
+} both;
+
+static int compare_named(void *context, kv_slice name)
+{
+    both *t = context;
+    kv_tree *a, *b;
+    assert_int_equal(kv_tree_open(t->a, name.ptr, name.len, 0, NULL, &a), KV_OK);
+    assert_int_equal(kv_tree_open(t->b, name.ptr, name.len, 0, NULL, &b), KV_OK);
+    compare_trees(a, b);
+    t->trees++;
+    return 0;
+}
+
+static int count_name(void *context, kv_slice name)
+{
+    ++*(unsigned *)context;
+    return 0;
+}
+
+static void compare(kv_txn *a, kv_txn *b)
+{
+    both t = {a, b, 0};
+    unsigned names = 0;
+    compare_trees(kv_txn_main(a), kv_txn_main(b));
+    assert_int_equal(kv_tree_list(a, compare_named, &t), KV_OK);
+    assert_int_equal(kv_tree_list(b, count_name, &names), KV_OK);
+    assert_int_equal(names, t.trees);
+}
+
+static int print_problem(void *context, const kv_check_problem *problem)
+{
+    print_error("page %llu %s: %s\n", (unsigned long long)problem->page, problem->invariant,
+                problem->message);
+    return 0;
+}
+
+static kv_db *open_sound(const char *path, uint32_t flags)
+{
+    kv_db *db;
+    char message[320];
+    kv_options options = {.size = sizeof options, .flags = flags};
+    kv_check_options check = {.size = sizeof check, .problem = print_problem};
+    if (kv_db_open_explain(path, &options, &db, message, sizeof message) != KV_OK)
+        fail_msg("%s", message);
+    assert_int_equal(kv_db_check(db, &check), KV_OK);
+    return db;
+}
+
+/* The copy at path opens in every way, is sound, holds what db holds, and can be written. */
+static void copy_is_good(kv_db *db, const char *path)
+{
+    kv_txn *a, *b;
+    kv_db *copy = open_sound(path, KV_OPEN_READONLY);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &a), KV_OK);
+    assert_int_equal(kv_txn_begin(copy, KV_TXN_READ, &b), KV_OK);
+    compare(a, b);
+    kv_txn_abort(a);
+    kv_txn_abort(b);
+    assert_int_equal(kv_db_close(copy), KV_OK);
+    copy = open_sound(path, 0);
+    for (unsigned i = 0; i < 50; i++) {
+        b = begin(copy);
+        put(kv_txn_main(b), i * 50, bytes, i * 300);
+        commit(b);
+    }
+    assert_int_equal(kv_db_check(copy, NULL), KV_OK);
+    assert_int_equal(kv_db_close(copy), KV_OK);
+}
+
+/* Nothing but the files that the test names is left beside them. */
+static void no_leftovers(void)
+{
+    char command[SCRATCH_MAX + 64];
+    snprintf(command, sizeof command, "ls -A '%s' | grep -c tmp", dir.dir);
+    FILE *pipe = popen(command, "r");
+    int n = -1;
+    assert_non_null(pipe);
+    assert_int_equal(fscanf(pipe, "%d", &n), 1);
+    pclose(pipe);
+    assert_int_equal(n, 0);
+}
+
+/* ---- to a path ---- */
+
+static void copy_all_page_sizes(uint32_t flags)
+{
+    for (uint32_t page_size = 4096; page_size <= 65536; page_size *= 4) {
+        kv_db *db = create(page_size);
+        assert_int_equal(kv_db_copy(db, target, flags), KV_OK);
+        copy_is_good(db, target);
+        assert_int_equal(kv_db_close(db), KV_OK);
+        no_leftovers();
+        remove_files(NULL);
+    }
+}
+
+static void test_plain(void **state)
+{
+    copy_all_page_sizes(0);
+}
+
+static void test_compact(void **state)
+{
+    copy_all_page_sizes(KV_COPY_COMPACT);
+}
+
+static uint64_t size_of(const char *path)
+{
+    struct stat stat_buf;
+    assert_int_equal(stat(path, &stat_buf), 0);
+    return (uint64_t)stat_buf.st_size;
+}
+
+static void test_compact_is_smaller(void **state)
+{
+    kv_db *db = create(4096);
+    kv_txn *txn = begin(db);
+    kv_range range = {.size = sizeof range, .to = "key002500", .to_len = 9};
+    assert_int_equal(kv_del_range(kv_txn_main(txn), &range, NULL), KV_OK);
+    commit(txn);
+    assert_int_equal(kv_db_copy(db, target, KV_COPY_COMPACT), KV_OK);
+    assert_true(size_of(target) < size_of(source));
+    kv_db_info info = {.size = sizeof info};
+    kv_db *copy = open_sound(target, KV_OPEN_READONLY);
+    assert_int_equal(kv_db_stat(copy, &info), KV_OK);
+    assert_true(info.free_pages < 10);
+    assert_int_equal(kv_db_close(copy), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+/* A page-by-page copy: every page of the trees at its place, byte for byte, under the same commit;
+ * another file all the same. */
+static void test_plain_keeps_places(void **state)
+{
+    kv_db *db = create(4096);
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+    assert_int_equal(kv_db_copy(db, target, 0), KV_OK);
+    uint64_t id = kv_txn_id(txn);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon a, b;
+    surgeon_load(&a, source);
+    surgeon_load(&b, target);
+    assert_int_equal(b.meta.id, id);
+    assert_int_equal(b.meta.hash_seed, a.meta.hash_seed);
+    assert_memory_not_equal(b.meta.file_id, a.meta.file_id, 16);
+    assert_memory_equal(&b.meta.main, &a.meta.main, sizeof a.meta.main);
+    for (unsigned i = 0; i < 3; i++) {
+        kvi_pgno leaf = surgeon_node(&a, &a.meta.main, 0, i).page;
+        assert_memory_equal(surgeon_page(&a, leaf), surgeon_page(&b, leaf), a.page_size);
+    }
+    surgeon_free(&a);
+    surgeon_free(&b);
+}
+
+static void test_empty_database(void **state)
+{
+    kv_db *db;
+    assert_int_equal(kv_db_open(source, NULL, &db), KV_OK);
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+        assert_int_equal(kv_db_copy(db, target, flags), KV_OK);
+        copy_is_good(db, target);
+        unlink(target);
+    }
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+static void test_from_a_read_only_handle(void **state)
+{
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY};
+    kv_db *db = create(4096);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    assert_int_equal(kv_db_open(source, &options, &db), KV_OK);
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+        assert_int_equal(kv_db_copy(db, target, flags), KV_OK);
+        copy_is_good(db, target);
+        unlink(target);
+    }
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+static void test_never_overwrites(void **state)
+{
+    kv_db *db = create(4096);
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+        FILE *file = fopen(target, "w");
+        assert_non_null(file);
+        fputs("mine", file);
+        fclose(file);
+        assert_int_equal(kv_db_copy(db, target, flags), KV_EXISTS);
+        assert_int_equal(kv_db_copy(db, source, flags), KV_EXISTS);
+        assert_int_equal(size_of(target), 4);
+    }
+    no_leftovers();
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+static void test_no_such_directory(void **state)
+{
+    kv_db *db = create(4096);
+    char message[320];
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+        assert_int_equal(kv_db_copy(db, scratch_path(&dir, "no/where.kv"), flags), KV_ENOENT);
+        kv_db_errmsg(db, message, sizeof message);
+        assert_non_null(strstr(message, "where.kv"));
+    }
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+static void test_damage_is_not_copied(void **state)
+{
+    surgeon s;
+    kv_db *db = create(4096);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon_load(&s, source);
+    surgeon_page(&s, surgeon_node(&s, &s.meta.main, 0, 2).page)[300] ^= 1;
+    surgeon_save(&s, source);
+    surgeon_free(&s);
+    assert_int_equal(kv_db_open(source, NULL, &db), KV_OK);
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+        assert_int_equal(kv_db_copy(db, target, flags), KV_ECORRUPT);
+        assert_int_equal(access(target, F_OK), -1);
+    }
+    no_leftovers();
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+static void test_arguments(void **state)
+{
+    kv_db *db = create(4096);
+    assert_int_equal(kv_db_copy(NULL, target, 0), KV_EINVAL);
+    assert_int_equal(kv_db_copy(db, NULL, 0), KV_EINVAL);
+    assert_int_equal(kv_db_copy(db, target, 2), KV_EINVAL);
+    assert_int_equal(kv_db_copy_fd(db, -1, 0), KV_EINVAL);
+    assert_int_equal(kv_db_copy_fd(db, 1, 2), KV_EINVAL);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+/* ---- while others work ---- */
+
+typedef struct busy {
+    kv_db *db;
+    _Atomic bool stop;
+    unsigned commits;
+    int rc;
+} busy;
+
+/* Every commit sets ten counters, spread over the tree, to the same number. */
+static int set_counters(kv_tree *tree, unsigned value)
+{
+    int rc = KV_OK;
+    for (unsigned i = 0; rc == KV_OK && i < 10; i++) {
+        char key[32];
+        int n = snprintf(key, sizeof key, "key%06u", i * (ENTRIES / 10));
+        rc = kv_put(tree, key, (size_t)n, &value, sizeof value, 0);
+    }
+    return rc;
+}
+
+/* Not on the test's own thread, where a failed assertion could jump to its end. */
+static void *keep_writing(void *context)
+{
+    busy *b = context;
+    while (!b->stop && b->rc == KV_OK) {
+        kv_txn *txn;
+        b->rc = kv_txn_begin(b->db, KV_TXN_WRITE, &txn);
+        if (b->rc != KV_OK)
+            break;
+        b->rc = set_counters(kv_txn_main(txn), b->commits);
+        if (b->rc == KV_OK)
+            b->rc = kv_put(kv_txn_main(txn), "large", 5, bytes + b->commits % 1000, BIG / 2, 0);
+        int rc = kv_txn_commit(txn);
+        b->rc = b->rc == KV_OK ? rc : b->rc;
+        b->commits++;
+    }
+    return NULL;
+}
+
+static void counters_agree(const char *path)
+{
+    kv_db *db = open_sound(path, KV_OPEN_READONLY);
+    kv_txn *txn;
+    kv_slice first, value;
+    char key[32];
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+    for (unsigned i = 0; i < 10; i++) {
+        int n = snprintf(key, sizeof key, "key%06u", i * (ENTRIES / 10));
+        assert_int_equal(kv_get(kv_txn_main(txn), key, (size_t)n, i ? &value : &first), KV_OK);
+        if (i)
+            assert_memory_equal(first.ptr, value.ptr, sizeof(unsigned));
+    }
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+static void test_while_a_writer_commits(void **state)
+{
+    busy b = {.db = create(4096)};
+    pthread_t thread;
+    kv_txn *txn = begin(b.db);
+    assert_int_equal(set_counters(kv_txn_main(txn), 0), KV_OK);
+    commit(txn);
+    assert_int_equal(pthread_create(&thread, NULL, keep_writing, &b), 0);
+    for (unsigned i = 0; i < 10; i++) {
+        assert_int_equal(kv_db_copy(b.db, target, i % 2 ? KV_COPY_COMPACT : 0), KV_OK);
+        counters_agree(target);
+        unlink(target);
+    }
+    b.stop = true;
+    pthread_join(thread, NULL);
+    assert_int_equal(b.rc, KV_OK);
+    assert_true(b.commits > 0);
+    assert_int_equal(kv_db_check(b.db, NULL), KV_OK);
+    assert_int_equal(kv_db_close(b.db), KV_OK);
+}
+
+/* An open write transaction holds nobody up, nor is it copied. */
+static void test_beside_an_open_write(void **state)
+{
+    kv_db *db = create(4096);
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+        kv_txn *txn = begin(db);
+        put(kv_txn_main(txn), 3, bytes, BIG);
+        assert_int_equal(kv_db_copy(db, target, flags), KV_OK);
+        kv_txn_abort(txn);
+        copy_is_good(db, target);
+        unlink(target);
+    }
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+/* ---- to a descriptor ---- */
+
+typedef struct drain {
+    int from, to;
+} drain;
+
+static void *drain_pipe(void *context)
+{
+    drain *d = context;
+    static char piece[3000]; /* less than is written at once */
+    ssize_t got;
+    while ((got = read(d->from, piece, sizeof piece)) > 0)
+        if (write(d->to, piece, (size_t)got) != got)
+            break;
+    return NULL;
+}
+
+static void copy_through_pipe(kv_db *db, uint32_t flags)
+{
+    int ends[2];
+    pthread_t thread;
+    drain d;
+    assert_int_equal(pipe(ends), 0);
+    d.from = ends[0];
+    d.to = open(target, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert_true(d.to >= 0);
+    assert_int_equal(pthread_create(&thread, NULL, drain_pipe, &d), 0);
+    assert_int_equal(kv_db_copy_fd(db, ends[1], flags), KV_OK);
+    close(ends[1]);
+    pthread_join(thread, NULL);
+    close(ends[0]);
+    close(d.to);
+}
+
+static void test_to_a_pipe(void **state)
+{
+    kv_db *db = create(4096);
+    setenv("TMPDIR", dir.dir, 1);
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+        copy_through_pipe(db, flags);
+        copy_is_good(db, target);
+        unlink(target);
+        no_leftovers();
+    }
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+static void test_to_a_full_device(void **state)
+{
+    kv_db *db = create(4096);
+    int fd = open("/dev/full", O_WRONLY);
+    if (fd < 0)
+        skip();
+    assert_int_equal(kv_db_copy_fd(db, fd, 0), KV_ENOSPC);
+    assert_int_equal(kv_db_copy_fd(db, fd, KV_COPY_COMPACT), KV_ENOSPC);
+    close(fd);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, remove_files)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_plain),
+        TEST(test_compact),
+        TEST(test_compact_is_smaller),
+        TEST(test_plain_keeps_places),
+        TEST(test_empty_database),
+        TEST(test_from_a_read_only_handle),
+        TEST(test_never_overwrites),
+        TEST(test_no_such_directory),
+        TEST(test_damage_is_not_copied),
+        TEST(test_arguments),
+        TEST(test_while_a_writer_commits),
+        TEST(test_beside_an_open_write),
+        TEST(test_to_a_pipe),
+        TEST(test_to_a_full_device),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,472 @@
+/* Holds docs/format.md against the sources: every field's offset, size and name, every constant. The
+ * document is found through SRC, or below the working directory. */
+#define XXH_STATIC_LINKING_ONLY
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "format.h"
+#include "hash.h"
+#include "lock.h"
+#include "meta.h"
+#include "node.h"
+#include "txn.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+/* ---- what the sources say ---- */
+
+typedef struct field {
+    const char *name;
+    unsigned offset, size;
+} field;
+
+/* A structure and the heading under which the document has its table. */
+typedef struct layout {
+    const char *heading;
+    unsigned size;
+    size_t n;
+    const field *fields;
+} layout;
+
+#define FIELD(name, offset, size) {#name, offset, size},
+static const field meta_fields[] = {KVI_META_FIELDS(FIELD)};
+static const field tree_fields[] = {KVI_TREE_FIELDS(FIELD)};
+static const field page_fields[] = {KVI_PAGE_FIELDS(FIELD)};
+static const field large_fields[] = {KVI_LARGE_FIELDS(FIELD)};
+
+#define LAYOUT(heading, size, fields)                                                              \
+    {                                                                                              \
+        heading, size, KVI_COUNT(fields), fields                                                   \
+    }
+static const layout layouts[] = {
+    LAYOUT("## 4. Meta", KVI_META_SIZE, meta_fields),
+    LAYOUT("## 5. Tree descriptor", KVI_TREE_SIZE, tree_fields),
+    LAYOUT("## 6. Page header", KVI_HEADER_SIZE, page_fields),
+    LAYOUT("### Reference to a large value", KVI_LARGE_REF_SIZE, large_fields),
+};
+
+typedef struct constant {
+    const char *name;
+    uint64_t value;
+} constant;
+
+#define META_SEED 0x6b762d6d657461ull /* stands in hash.c; held against it below */
+
+#define SAME(name)                                                                                 \
+    {                                                                                              \
+#name, name                                                                                \
+    }
+static const constant constants[] = {
+    SAME(KVI_MAGIC),
+    SAME(KVI_VERSION),
+    {"KVI_META_SEED", META_SEED},
+    SAME(KVI_PAGE_MIN),
+    SAME(KVI_PAGE_MAX),
+    SAME(KVI_PAGE_DEFAULT),
+    SAME(KVI_META_SIZE),
+    SAME(KVI_HEADER_SIZE),
+    SAME(KVI_TREE_SIZE),
+    SAME(KVI_LARGE_REF_SIZE),
+    SAME(KVI_PTR_SIZE),
+    SAME(KVI_DELTA_MAX),
+    SAME(KVI_PREFIX_INLINE),
+    SAME(KVI_HINTS),
+    SAME(KVI_HINTS_FROM),
+    SAME(KVI_HINT_LINE),
+    SAME(KVI_LEVEL_MAX),
+    SAME(KVI_MAP_LEVELS_MAX),
+    SAME(KVI_LARGE_FROM),
+    SAME(KVI_ID_MAX),
+    SAME(KVI_PGNO_MAX),
+    SAME(KVI_VARINT_MAX),
+    SAME(KVI_WALK_CAP),
+    SAME(KVI_ID_SKIP),
+    SAME(KVI_KIND_DURABLE),
+    SAME(KVI_KIND_STRICT),
+    SAME(KVI_KIND_LAZY),
+    SAME(KVI_KIND_CONFIRMATION),
+    SAME(KVI_LEAF),
+    SAME(KVI_BRANCH),
+    SAME(KVI_LOG),
+    SAME(KVI_MAP),
+    SAME(KVI_MAP_DIR),
+    SAME(KVI_BLOCKED),
+    SAME(KVI_NODE_EXPIRY),
+    SAME(KVI_ENTRY_LARGE),
+    SAME(KVI_ENTRY_COMPRESSED),
+    SAME(KVI_ENTRY_EXPIRY),
+    SAME(KVI_CODEC_NONE),
+    SAME(KVI_CODEC_LZ4),
+    SAME(KVI_LOCK_LIFECYCLE),
+    SAME(KVI_LOCK_READERS),
+};
+
+/* Values that the stress build makes smaller, while the document tells of the ordinary one. */
+static bool varies(const char *name)
+{
+#ifdef KVI_STRESS
+    return strcmp(name, "KVI_PAGE_MIN") == 0 || strcmp(name, "KVI_WALK_CAP") == 0;
+#else
+    (void)name;
+    return false;
+#endif
+}
+
+/* ---- reading the document ---- */
+
+#define FIELD_TABLE    "| offset | size | name |"
+#define CONSTANT_TABLE "| constant | value |"
+#define LIMIT_TABLE    "| page size | longest key | value in the leaf | entry in a leaf |"
+#define CELLS          4
+#define CELL           64
+
+typedef struct row {
+    char cell[CELLS][CELL]; /* cut short where longer */
+    size_t n;
+} row;
+
+static const char *next_line(const char *line)
+{
+    const char *end = strchr(line, '\n');
+    return end ? end + 1 : line + strlen(line);
+}
+
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* Takes a line "| a | b |" apart. False: it is no row. */
+static bool row_read(const char *line, row *r)
+{
+    memset(r, 0, sizeof *r);
+    if (*line != '|')
+        return false;
+    for (const char *at = line + 1; r->n < CELLS; r->n++) {
+        size_t len = strcspn(at, "|\n");
+        const char *end = at + len;
+        if (*end != '|')
+            break;
+        at += strspn(at, " ");
+        for (len = at < end ? (size_t)(end - at) : 0; len > 0 && at[len - 1] == ' ';)
+            len--;
+        memcpy(r->cell[r->n], at, KVI_MIN(len, (size_t)CELL - 1));
+        at = end + 1;
+    }
+    return r->n > 0;
+}
+
+/* The first row of the table with this header that begins between from and to; NULL: none. */
+static const char *table_find(const char *from, const char *to, const char *header)
+{
+    for (; *from && from < to; from = next_line(from))
+        if (begins(from, header))
+            return next_line(next_line(from)); /* behind the line of dashes */
+    return NULL;
+}
+
+static const char *section_find(const char *doc, const char *heading)
+{
+    for (; *doc; doc = next_line(doc))
+        if (begins(doc, heading) && doc[strlen(heading)] == '\n')
+            return next_line(doc);
+    return NULL;
+}
+
+static const char *section_end(const char *from)
+{
+    while (*from && *from != '#')
+        from = next_line(from);
+    return from;
+}
+
+/* "12", "0x1f", "2^60", "2^60 + 1". False: no number. */
+static bool number_read(const char *text, uint64_t *value)
+{
+    *value = 0;
+    for (;;) {
+        char *end;
+        uint64_t part = strtoull(text, &end, 0);
+        if (end == text)
+            return false;
+        if (part == 2 && *end == '^') {
+            uint64_t power = strtoull(end + 1, &end, 10);
+            part = power < 64 ? (uint64_t)1 << power : 0;
+        }
+        *value += part;
+        if (*end == 0)
+            return true;
+        if (!begins(end, " + "))
+            return false;
+        text = end + 3;
+    }
+}
+
+/* ---- comparing; each returns false at the first difference, which *what then tells ---- */
+
+static char what[256];
+
+static bool differs(const char *where, const char *why)
+{
+    snprintf(what, sizeof what, "%s: %s", where, why);
+    return false;
+}
+
+static bool cell_is(const row *r, size_t cell, uint64_t value)
+{
+    uint64_t number;
+    return number_read(r->cell[cell], &number) && number == value;
+}
+
+/* The rows tile the structure: each field in turn, with what no field names as "(zero)". */
+static bool layout_rows(const char *line, const layout *l)
+{
+    unsigned at = 0;
+    row r;
+    for (size_t i = 0; at < l->size; line = next_line(line)) {
+        bool field_here = i < l->n && l->fields[i].offset == at;
+        unsigned end = i < l->n ? l->fields[i].offset : l->size;
+        unsigned size = field_here ? l->fields[i].size : end - at;
+        if (!row_read(line, &r))
+            return differs(l->heading, "a row is missing");
+        if (!cell_is(&r, 0, at) || !cell_is(&r, 1, size) ||
+            strcmp(r.cell[2], field_here ? l->fields[i].name : "(zero)") != 0)
+            return differs(l->heading, r.cell[2]);
+        at += size;
+        i += field_here;
+    }
+    return row_read(line, &r) ? differs(l->heading, "a row too many") : true;
+}
+
+static bool layout_same(const char *doc, const layout *l)
+{
+    const char *from = section_find(doc, l->heading);
+    const char *to = from ? section_end(from) : NULL;
+    const char *line = from ? table_find(from, to, FIELD_TABLE) : NULL;
+    if (!line)
+        return differs(l->heading, "no table");
+    if (table_find(line, to, FIELD_TABLE))
+        return differs(l->heading, "two tables");
+    return layout_rows(line, l);
+}
+
+/* Every table of fields belongs to a layout. */
+static bool layouts_same(const char *doc)
+{
+    size_t tables = 0;
+    for (const char *line = doc; *line; line = next_line(line))
+        tables += begins(line, FIELD_TABLE);
+    if (tables != KVI_COUNT(layouts))
+        return differs(FIELD_TABLE, "there are tables that no structure has");
+    for (size_t i = 0; i < KVI_COUNT(layouts); i++)
+        if (!layout_same(doc, &layouts[i]))
+            return false;
+    return true;
+}
+
+static bool constant_same(const row *r, unsigned *met)
+{
+    for (size_t i = 0; i < KVI_COUNT(constants); i++) {
+        if (strcmp(r->cell[0], constants[i].name) != 0)
+            continue;
+        if (met[i]++)
+            return differs(r->cell[0], "occurs twice");
+        return varies(r->cell[0]) || cell_is(r, 1, constants[i].value) ||
+               differs(r->cell[0], "another value");
+    }
+    return differs(r->cell[0], "is not known");
+}
+
+static bool constants_same(const char *doc)
+{
+    unsigned met[KVI_COUNT(constants)] = {0};
+    const char *end = doc + strlen(doc);
+    for (const char *line = doc; (line = table_find(line, end, CONSTANT_TABLE)) != NULL;) {
+        row r;
+        for (; row_read(line, &r); line = next_line(line))
+            if (!constant_same(&r, met))
+                return false;
+    }
+    for (size_t i = 0; i < KVI_COUNT(constants); i++)
+        if (!met[i])
+            return differs(constants[i].name, "is missing");
+    return true;
+}
+
+static bool limits_same(const char *doc)
+{
+    const char *line = table_find(doc, doc + strlen(doc), LIMIT_TABLE);
+    row r;
+    if (!line)
+        return differs(LIMIT_TABLE, "no table");
+    for (uint32_t size = 4096; size <= KVI_PAGE_MAX; size *= 2, line = next_line(line))
+        if (!row_read(line, &r) || !cell_is(&r, 0, size) || !cell_is(&r, 1, kvi_key_max(size)) ||
+            !cell_is(&r, 2, kvi_inline_max(size)) || !cell_is(&r, 3, kvi_leaf_max(size)))
+            return differs("limits", r.cell[0]);
+    return row_read(line, &r) ? differs("limits", "a row too many") : true;
+}
+
+static bool document_same(const char *doc)
+{
+    return layouts_same(doc) && constants_same(doc) && limits_same(doc);
+}
+
+/* ---- the document ---- */
+
+static char *document_read(void)
+{
+    char path[4096];
+    const char *root = getenv("SRC");
+    snprintf(path, sizeof path, "%s%sdocs/format.md", root ? root : "", root ? "/" : "");
+    FILE *in = fopen(path, "rb");
+    if (!in)
+        fail_msg("%s cannot be read", path);
+    size_t size = 1 << 20;
+    char *doc = malloc(size);
+    assert_non_null(doc);
+    size_t len = fread(doc, 1, size, in);
+    fclose(in);
+    assert_true(len > 0 && len < size);
+    doc[len] = 0;
+    return doc;
+}
+
+static int document_setup(void **state)
+{
+    *state = document_read();
+    return 0;
+}
+
+static int document_teardown(void **state)
+{
+    free(*state);
+    return 0;
+}
+
+/* ---- tests ---- */
+
+static void fields_lie_apart_inside_their_structure(void **state)
+{
+    for (size_t i = 0; i < KVI_COUNT(layouts); i++) {
+        const layout *l = &layouts[i];
+        unsigned end = 0;
+        for (size_t k = 0; k < l->n; k++) {
+            assert_true(l->fields[k].size > 0);
+            assert_true(l->fields[k].offset >= end);
+            end = l->fields[k].offset + l->fields[k].size;
+        }
+        assert_true(end <= l->size);
+    }
+}
+
+static void tables_of_fields_are_those_of_the_sources(void **state)
+{
+    if (!layouts_same(*state))
+        fail_msg("%s", what);
+}
+
+static void constants_are_those_of_the_sources(void **state)
+{
+    if (!constants_same(*state))
+        fail_msg("%s", what);
+}
+
+static void limits_are_those_of_the_sources(void **state)
+{
+    if (!limits_same(*state))
+        fail_msg("%s", what);
+}
+
+/* The document with the len bytes at its place at replaced by text. */
+static char *edited(const char *doc, const char *at, size_t len, const char *text)
+{
+    size_t size = strlen(doc) + strlen(text) + 1, before = (size_t)(at - doc);
+    char *copy = malloc(size);
+    assert_non_null(copy);
+    memcpy(copy, doc, before);
+    snprintf(copy + before, size - before, "%s%s", text, at + len);
+    return copy;
+}
+
+static void expect_noticed(const char *doc, const char *at, size_t len, const char *text)
+{
+    char *copy = edited(doc, at, len, text);
+    if (document_same(copy))
+        fail_msg("not noticed: \"%.60s\" where there was \"%.60s\"", text, at);
+    free(copy);
+}
+
+/* The row at line is taken out, doubled, and changed in each of the cells that are compared. */
+static unsigned row_tortured(const char *doc, const char *line, size_t cells)
+{
+    char text[512];
+    size_t len = (size_t)(next_line(line) - line);
+    const char *cell = line + 2;
+    assert_true(2 * len < sizeof text);
+    expect_noticed(doc, line, len, "");
+    snprintf(text, sizeof text, "%.*s%.*s", (int)len, line, (int)len, line);
+    expect_noticed(doc, line, len, text);
+    for (size_t i = 0; i < cells; i++) {
+        size_t last = strcspn(cell, "|") - 2; /* before the blank */
+        char other[2] = {cell[last] == '7' ? '5' : '7', 0};
+        expect_noticed(doc, cell + last, 1, other);
+        expect_noticed(doc, cell, 0, "1");
+        cell += last + 4;
+    }
+    return 1;
+}
+
+/* Tortures the rows of a table; those of values that vary between builds are left alone. */
+static unsigned table_tortured(const char *doc, const char *line, size_t cells)
+{
+    unsigned n = 0;
+    for (row r; row_read(line, &r); line = next_line(line))
+        n += varies(r.cell[0]) ? 0 : row_tortured(doc, line, cells);
+    return n;
+}
+
+static void each_alteration_of_a_row_is_noticed(void **state)
+{
+    static const struct {
+        const char *header;
+        size_t cells;
+    } kinds[] = {{FIELD_TABLE, 3}, {CONSTANT_TABLE, 2}, {LIMIT_TABLE, 4}};
+    const char *doc = *state, *end = doc + strlen(doc);
+    unsigned n = 0;
+    for (size_t i = 0; i < KVI_COUNT(kinds); i++)
+        for (const char *at = doc; (at = table_find(at, end, kinds[i].header)) != NULL;)
+            n += table_tortured(doc, at, kinds[i].cells);
+    assert_true(n > 100);
+}
+
+static void checksums_are_made_as_described(void **state)
+{
+    uint8_t secret[192], page[4096], block[KVI_META_SIZE];
+    kvi_meta meta = {.page_size = 4096, .hash_seed = 0x0123456789abcdef, .id = 7};
+    kvi_meta_encode(&meta, block);
+    assert_int_equal(kvi_get64(block + 8), XXH3_64bits_withSeed(block + 16, 4080, META_SEED));
+
+    kvi_hash hash;
+    kvi_hash_init(&hash, meta.hash_seed);
+    XXH3_generateSecret_fromSeed(secret, meta.hash_seed);
+    for (size_t i = 0; i < sizeof page; i++)
+        page[i] = (uint8_t)(i * i);
+    assert_int_equal(kvi_hash_bytes(&hash, page + 8, 4088),
+                     XXH3_64bits_withSecret(page + 8, 4088, secret, sizeof secret));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fields_lie_apart_inside_their_structure),
+        cmocka_unit_test(tables_of_fields_are_those_of_the_sources),
+        cmocka_unit_test(constants_are_those_of_the_sources),
+        cmocka_unit_test(limits_are_those_of_the_sources),
+        cmocka_unit_test(each_alteration_of_a_row_is_noticed),
+        cmocka_unit_test(checksums_are_made_as_described),
+    };
+    return cmocka_run_group_tests(tests, document_setup, document_teardown);
+}

@@ -1,0 +1,292 @@
+/* Leaves against a sorted array: random inserts, replacements, removals, packing. */
+#include "node_model.h"
+
+typedef struct leaf_test {
+    uint8_t *page, *scratch, *before;
+    model m;
+    enum key_kind keys;
+    enum value_kind values;
+} leaf_test;
+
+static leaf_test leaf_test_new(uint32_t page_size, enum key_kind keys, enum value_kind values)
+{
+    leaf_test t = {exact(page_size),
+                   exact(page_size),
+                   exact(page_size),
+                   model_new(page_size, 0),
+                   keys,
+                   values};
+    memset(t.page, 0xa5, page_size);
+    kvi_leaf_init(t.page, page_size);
+    return t;
+}
+
+static void leaf_test_free(leaf_test *t)
+{
+    free(t->page);
+    free(t->scratch);
+    free(t->before);
+    model_free(&t->m);
+}
+
+/* A refusal leaves the page alone, and is right: the elements do not fit. */
+static void refused(const leaf_test *t)
+{
+    assert_memory_equal(t->page, t->before, t->m.page_size);
+    assert_true(model_bytes(&t->m, 0, t->m.n, false) > t->m.page_size);
+}
+
+static void step_insert(leaf_test *t)
+{
+    bool found;
+    element e = element_random(&t->m, t->keys, t->values);
+    kvi_item item = element_item(&e);
+    unsigned pos = kvi_leaf_search(t->page, t->m.page_size, item.key, &found);
+    assert_int_equal(pos, model_lower(&t->m, 0, item.key, &found));
+    if (found) {
+        element_free(&e);
+        return;
+    }
+    bool done = kvi_leaf_insert(t->page, t->m.page_size, t->scratch, pos, &item);
+    model_insert(&t->m, pos, e);
+    if (!done) {
+        refused(t);
+        model_remove(&t->m, pos);
+    }
+}
+
+static void step_replace(leaf_test *t)
+{
+    unsigned pos = chance(t->m.n);
+    element *e = &t->m.at[pos], old = *e;
+    uint32_t room = kvi_leaf_max(t->m.page_size) - (uint32_t)e->key.len;
+    e->value = value_random(t->values, room);
+    e->special = t->values >= VALUE_SHORT && chance(8) == 0;
+    kvi_item item = element_item(e);
+    if (kvi_leaf_replace(t->page, t->m.page_size, t->scratch, pos, &item)) {
+        free(old.value.ptr);
+        return;
+    }
+    refused(t);
+    free(e->value.ptr);
+    *e = old;
+}
+
+static void step_remove(leaf_test *t)
+{
+    unsigned pos = chance(t->m.n);
+    kvi_leaf_remove(t->page, t->m.page_size, pos);
+    model_remove(&t->m, pos);
+}
+
+/* Packing changes nothing but the free space, which is zero and in one piece. */
+static void step_pack(leaf_test *t)
+{
+    uint32_t size = t->m.page_size, used = kvi_node_used(t->page, size), zeros = 0;
+    kvi_node_pack(t->page, size, t->scratch);
+    assert_int_equal(kvi_node_used(t->page, size), used);
+    assert_int_equal(kvi_get16(t->page + KVI_P_dead), 0);
+    uint32_t gap_end = size - kvi_get16(t->page + KVI_P_heap);
+    while (zeros < gap_end && t->page[gap_end - zeros - 1] == 0)
+        zeros++;
+    assert_true(zeros >= size - used);
+}
+
+static void step(leaf_test *t, unsigned removals)
+{
+    memcpy(t->before, t->page, t->m.page_size);
+    unsigned what = chance(100);
+    if (t->m.n == 0 || what >= 20 + removals)
+        step_insert(t);
+    else if (what < removals)
+        step_remove(t);
+    else if (what < removals + 18)
+        step_replace(t);
+    else
+        step_pack(t);
+}
+
+static void leaf_random(uint32_t page_size, enum key_kind keys, enum value_kind values)
+{
+    leaf_test t = leaf_test_new(page_size, keys, values);
+    unsigned steps = page_size <= 1024 ? 600 : KVI_MIN(page_size / 4, 4000);
+    for (unsigned i = 0; i < steps; i++) {
+        unsigned phase = i * 4 / steps; /* growing, mixed, shrinking, growing */
+        step(&t, phase == 2 ? 60 : phase == 1 ? 40 : 10);
+        if (page_size <= 1024 || i % 256 == 0)
+            leaf_same(t.page, &t.m);
+        if (i % 32 == 0 && page_size <= 1024)
+            search_all(t.page, &t.m);
+    }
+    leaf_same(t.page, &t.m);
+    search_all(t.page, &t.m);
+    while (t.m.n > 0)
+        step_remove(&t);
+    leaf_same(t.page, &t.m);
+    leaf_test_free(&t);
+}
+
+static void every_size_key_and_value(void **state)
+{
+    (void)state;
+    chance_state = 1;
+    for (size_t p = 0; p < KVI_COUNT(page_sizes); p++)
+        for (int keys = 0; keys < KEY_KINDS; keys++)
+            for (int values = 0; values < VALUE_KINDS; values++)
+                leaf_random(page_sizes[p], (enum key_kind)keys, (enum value_kind)values);
+}
+
+/* Appends keys of len bytes in ascending order until the page is full; returns how many rebuilds
+ * that took, as seen by a change of the prefix or the fixed lengths. */
+static unsigned append_all(uint32_t page_size, size_t len, unsigned *count)
+{
+    uint8_t *page = exact(page_size), *scratch = exact(page_size), key[16] = {0}, value[8] = {1};
+    uint64_t shape, last = 0;
+    unsigned rebuilds = 0;
+    kvi_leaf_init(page, page_size);
+    for (uint32_t n = 12345;; n++) {
+        kvi_put32be(key + len - 4, n);
+        kvi_item item = {.key = kvi_slice_of(key, len), .value = kvi_slice_of(value, 8)};
+        if (!kvi_leaf_insert(page, page_size, scratch, kvi_node_count(page), &item))
+            break;
+        memcpy(&shape, page + KVI_P_prefix_len, 6);
+        rebuilds += shape != last;
+        last = shape;
+    }
+    *count = kvi_node_count(page);
+    free(page);
+    free(scratch);
+    return rebuilds;
+}
+
+static void ascending_keys_do_not_rebuild(void **state)
+{
+    unsigned count;
+    (void)state;
+    assert_int_equal(append_all(4096, 8, &count), 1);
+    assert_int_equal(count, (4096 - 128) / 14);
+    assert_int_equal(append_all(65536, 16, &count), 1);
+    assert_int_equal(count, (65536 - 128) / 14);
+}
+
+static void head_only_leaf_has_no_offsets(void **state)
+{
+    uint8_t *page = exact(4096), *scratch = exact(4096), key[4];
+    unsigned n = 0;
+    (void)state;
+    kvi_leaf_init(page, 4096);
+    for (;; n++) {
+        kvi_put32be(key, n * 1000003);
+        kvi_item item = {.key = kvi_slice_of(key, 4)};
+        bool found;
+        unsigned pos = kvi_leaf_search(page, 4096, item.key, &found);
+        if (!kvi_leaf_insert(page, 4096, scratch, pos, &item))
+            break;
+    }
+    assert_int_equal(n, (4096 - 128) / 4);
+    assert_int_equal(kvi_node_used(page, 4096), 4096);
+    assert_int_equal(kvi_node_validate(page, 4096, 0, HIGH_WATER, NEWEST), 0);
+    free(page);
+    free(scratch);
+}
+
+static void reserved_value_is_zero(void **state)
+{
+    uint8_t *page = exact(512), *scratch = exact(512);
+    bool special;
+    (void)state;
+    memset(page, 0xee, 512);
+    kvi_leaf_init(page, 512);
+    for (unsigned i = 0; i < 2; i++) { /* through scratch, then in place */
+        kvi_item item = {.key = kvi_slice_of(i ? "b" : "a", 1), .value = {NULL, 50}};
+        assert_true(kvi_leaf_insert(page, 512, scratch, i, &item));
+        kvi_slice value = kvi_leaf_value(page, 512, i, &special);
+        assert_int_equal(value.len, 50);
+        for (size_t k = 0; k < value.len; k++)
+            assert_int_equal(value.ptr[k], 0);
+    }
+    free(page);
+    free(scratch);
+}
+
+/* The new value may be a piece of the old one, or of another entry. */
+static void value_may_come_from_the_page(void **state)
+{
+    uint8_t *page = exact(512), *scratch = exact(512), bytes[60];
+    bool special;
+    (void)state;
+    for (uint8_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = i;
+    for (size_t take = 0; take <= 60; take += 5) {
+        kvi_leaf_init(page, 512);
+        kvi_item a = {.key = kvi_slice_of("a", 1), .value = kvi_slice_of(bytes, 60)};
+        kvi_item b = {.key = kvi_slice_of("bcdefgh", 7), .value = kvi_slice_of(bytes, 50)};
+        assert_true(kvi_leaf_insert(page, 512, scratch, 0, &a));
+        assert_true(kvi_leaf_insert(page, 512, scratch, 1, &b));
+        kvi_slice from = kvi_leaf_value(page, 512, take % 2, &special);
+        size_t at = KVI_MIN(from.len - KVI_MIN(take, from.len), 7);
+        b.value = kvi_slice_of(from.ptr + at, KVI_MIN(take, from.len - at));
+        assert_true(kvi_leaf_replace(page, 512, scratch, 1, &b));
+        kvi_slice value = kvi_leaf_value(page, 512, 1, &special);
+        assert_int_equal(value.len, b.value.len);
+        assert_memory_equal(value.ptr, bytes + at, value.len);
+        assert_int_equal(kvi_node_validate(page, 512, 0, HIGH_WATER, NEWEST), 0);
+    }
+    free(page);
+    free(scratch);
+}
+
+static void identity_survives_a_rebuild(void **state)
+{
+    uint8_t *page = exact(512), *scratch = exact(512);
+    (void)state;
+    kvi_leaf_init(page, 512);
+    kvi_put64(page + KVI_P_checksum, 11);
+    kvi_put64(page + KVI_P_birth, 22);
+    kvi_put64(page + KVI_P_page, 33);
+    kvi_item item = {.key = kvi_slice_of("key", 3)};
+    assert_true(kvi_leaf_insert(page, 512, scratch, 0, &item));
+    assert_int_equal(kvi_get64(page + KVI_P_checksum), 11);
+    assert_int_equal(kvi_get64(page + KVI_P_birth), 22);
+    assert_int_equal(kvi_get64(page + KVI_P_page), 33);
+    free(page);
+    free(scratch);
+}
+
+/* Two of the largest entries share a node, whatever their keys. */
+static void two_largest_entries_fit(void **state)
+{
+    (void)state;
+    for (size_t p = 0; p < KVI_COUNT(page_sizes); p++) {
+        uint32_t size = page_sizes[p];
+        for (uint32_t len = 1; len <= kvi_key_max(size); len += 1 + len / 3) {
+            uint8_t *page = exact(size), *scratch = exact(size), *key = exact(len);
+            memset(key, 'k', len);
+            kvi_leaf_init(page, size);
+            for (uint8_t i = 0; i < 2; i++) {
+                key[chance(2) ? 0 : len - 1] = (uint8_t)('x' + i);
+                kvi_item item = {
+                    .key = {key, len}, .value = {NULL, kvi_leaf_max(size) - len}, .special = true};
+                assert_true(kvi_leaf_insert(page, size, scratch, i, &item));
+            }
+            assert_int_equal(kvi_node_validate(page, size, 0, HIGH_WATER, NEWEST), 0);
+            free(page);
+            free(scratch);
+            free(key);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_size_key_and_value),
+        cmocka_unit_test(ascending_keys_do_not_rebuild),
+        cmocka_unit_test(head_only_leaf_has_no_offsets),
+        cmocka_unit_test(reserved_value_is_zero),
+        cmocka_unit_test(value_may_come_from_the_page),
+        cmocka_unit_test(identity_survives_a_rebuild),
+        cmocka_unit_test(two_largest_entries_fit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,80 @@
+/* The search without vector instructions finds what the one with them finds. */
+#define KVI_PORTABLE
+#define kvi_leaf_search   portable_leaf_search
+#define kvi_branch_search portable_branch_search
+#define kvi_node_key      portable_node_key
+#define kvi_key_copy      portable_key_copy
+#define kvi_leaf_value    portable_leaf_value
+#define kvi_branch_child  portable_branch_child
+#define kvi_branch_tally  portable_branch_tally
+#define kvi_branch_expiry portable_branch_expiry
+#define kvi_branch_rank   portable_branch_rank
+#define kvi_branch_nth    portable_branch_nth
+#include "../../src/node.c"
+#undef kvi_leaf_search
+#undef kvi_branch_search
+
+unsigned kvi_leaf_search(const uint8_t *page, uint32_t page_size, kvi_slice key, bool *found);
+unsigned kvi_branch_search(const uint8_t *page, uint32_t page_size, kvi_slice key);
+
+#include "node_model.h"
+
+static void leaf_same_search(const uint8_t *page, uint32_t page_size, kvi_slice key)
+{
+    bool found, portable_found;
+    unsigned i = kvi_leaf_search(page, page_size, key, &found);
+    assert_int_equal(portable_leaf_search(page, page_size, key, &portable_found), i);
+    assert_int_equal(portable_found, found);
+}
+
+static void leaves(void **state)
+{
+    (void)state;
+    chance_state = 8;
+    for (unsigned round = 0; round < 200; round++) {
+        uint32_t size = page_sizes[round % KVI_COUNT(page_sizes)];
+        uint8_t *page = exact(size), *scratch = exact(size);
+        model m = model_new(size, 0);
+        kvi_leaf_init(page, size);
+        for (unsigned i = 0; i < 500; i++) {
+            bool found;
+            element e = element_random(&m, (enum key_kind)(round % KEY_KINDS), VALUE_NONE);
+            kvi_item item = element_item(&e);
+            leaf_same_search(page, size, item.key);
+            unsigned pos = kvi_leaf_search(page, size, item.key, &found);
+            if (!found)
+                (void)!kvi_leaf_insert(page, size, scratch, pos, &item);
+            leaf_same_search(page, size, item.key);
+            element_free(&e);
+        }
+        free(page);
+        free(scratch);
+        model_free(&m);
+    }
+}
+
+static void branches(void **state)
+{
+    uint8_t *page = exact(8192), *scratch = exact(8192), key[4];
+    (void)state;
+    chance_state = 9;
+    kvi_branch_init(page, 8192, 1, (kvi_ptr){10, 1}, 0);
+    for (unsigned i = 0; i < 2000; i++) {
+        kvi_put32be(key, chance(1000) << 22);
+        kvi_item item = {.key = {key, 4}, .child = {10, 1}};
+        unsigned pos = kvi_branch_search(page, 8192, item.key);
+        assert_int_equal(portable_branch_search(page, 8192, item.key), pos);
+        (void)!kvi_branch_insert(page, 8192, scratch, pos, &item);
+    }
+    free(page);
+    free(scratch);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(leaves),
+        cmocka_unit_test(branches),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

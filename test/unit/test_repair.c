@@ -1,0 +1,398 @@
+/* Repair: what an ordinary open refuses or leaves alone is put right; what cannot be read leaves
+ * the file as it was. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "db.h"
+#include "scratch.h"
+#include "sim_os.h"
+#include "surgeon.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ENTRIES 2000
+#define COMMITS 600 /* enough for the space records to leave the meta */
+#define NAME    "victim.kv"
+
+static sim_disk *disk;
+static surgeon sound;
+static char said[8192];
+
+/* ---- building ---- */
+
+static void put(kv_tree *tree, unsigned number, const void *value, size_t len)
+{
+    char key[32];
+    int n = snprintf(key, sizeof key, "key%06u", number);
+    assert_int_equal(kv_put(tree, key, (size_t)n, value, len, 0), KV_OK);
+}
+
+static kv_db *open_victim(uint32_t flags)
+{
+    kv_db *db;
+    char message[320];
+    kv_options options = {.size = sizeof options, .flags = flags, .durability = KV_LAZY};
+    int rc = kvi_db_open(sim_os(disk), NAME, &options, &db, message, sizeof message);
+    if (rc != KV_OK)
+        fail_msg("open: %d, %s", rc, message);
+    return db;
+}
+
+static void commit_one(kv_db *db, unsigned number, size_t len)
+{
+    static const uint8_t value[9000] = {1, 2, 3};
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    put(kv_txn_main(txn), number, value, len);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* An old reader is there for most of it, so that pages are blocked. */
+static void build(kv_db *db)
+{
+    kv_txn *txn, *reader;
+    kv_tree *tree;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    for (unsigned i = 0; i < ENTRIES; i++)
+        put(kv_txn_main(txn), i, &i, sizeof i);
+    assert_int_equal(kv_tree_open(txn, "other", 5, KV_TREE_CREATE, NULL, &tree), KV_OK);
+    put(tree, 1, "other", 5);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &reader), KV_OK);
+    for (unsigned i = 0; i < COMMITS; i++)
+        commit_one(db, i * 37 % ENTRIES, i % 50 ? i % 300 : 9000);
+    kv_txn_abort(reader);
+}
+
+static int setup(void **state)
+{
+    disk = sim_new(3);
+    kv_db *db = open_victim(KV_OPEN_CREATE);
+    build(db);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    kvi_slice file = sim_get_file(disk, NAME);
+    surgeon_take(&sound, file.ptr, file.len);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    surgeon_free(&sound);
+    sim_free(disk);
+    return 0;
+}
+
+/* ---- operating ---- */
+
+static surgeon patient(void)
+{
+    surgeon s;
+    surgeon_take(&s, sound.bytes, sound.size);
+    return s;
+}
+
+/* Puts the patient's bytes on the disk; they stay with s for comparison. */
+static void operated(const surgeon *s)
+{
+    sim_reset(disk);
+    sim_put_file(disk, NAME, s->bytes, s->size);
+    sim_forget(disk);
+}
+
+static void unchanged(surgeon *s)
+{
+    kvi_slice file = sim_get_file(disk, NAME);
+    assert_int_equal(file.len, s->size);
+    assert_memory_equal(file.ptr, s->bytes, s->size);
+    surgeon_free(s);
+}
+
+static void on_sentence(void *context, const char *sentence)
+{
+    size_t used = strlen(said);
+    assert_true(strlen(sentence) > 5);
+    snprintf(said + used, sizeof said - used, "%s\n", sentence);
+}
+
+static int repair(void)
+{
+    said[0] = 0;
+    int rc = kvi_db_repair(sim_os(disk), NAME, on_sentence, NULL);
+    assert_int_equal(sim_open_handles(disk), 0);
+    return rc;
+}
+
+static void repair_succeeds(void)
+{
+    int rc = repair();
+    if (rc != KV_OK)
+        fail_msg("repair: %d\n%s", rc, said);
+}
+
+static int print_problem(void *context, const kv_check_problem *problem)
+{
+    print_error("page %llu %s: %s\n", (unsigned long long)problem->page, problem->invariant,
+                problem->message);
+    return 0;
+}
+
+static int check(kv_db *db, bool aloud)
+{
+    kv_check_options options = {.size = sizeof options, .problem = aloud ? print_problem : NULL};
+    return kv_db_check(db, &options);
+}
+
+/* The entries are those of the sound file, number by number. */
+static void contents_right(kv_db *db)
+{
+    kv_txn *txn;
+    kv_tree *tree;
+    kv_slice value;
+    uint64_t n;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+    assert_int_equal(kv_count(kv_txn_main(txn), NULL, &n), KV_OK);
+    assert_int_equal(n, ENTRIES);
+    for (unsigned i = 0; i < COMMITS; i++) {
+        char key[32];
+        unsigned number = i * 37 % ENTRIES;
+        int len = snprintf(key, sizeof key, "key%06u", number);
+        assert_int_equal(kv_get(kv_txn_main(txn), key, (size_t)len, &value), KV_OK);
+        assert_int_equal(value.len, i % 50 ? i % 300 : 9000);
+    }
+    assert_int_equal(kv_tree_open(txn, "other", 5, 0, NULL, &tree), KV_OK);
+    assert_int_equal(kv_get(tree, "key000001", 9, &value), KV_OK);
+    assert_memory_equal(value.ptr, "other", 5);
+    kv_txn_abort(txn);
+}
+
+static void victim_is_well(void)
+{
+    kv_db *db = open_victim(KV_OPEN_READONLY);
+    assert_int_equal(check(db, true), KV_OK);
+    contents_right(db);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    db = open_victim(0);
+    for (unsigned i = 0; i < 100; i++)
+        commit_one(db, i, i);
+    assert_int_equal(check(db, true), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+/* ---- what can be put right ---- */
+
+static void test_sound_file(void **state)
+{
+    surgeon s = patient();
+    operated(&s);
+    surgeon_free(&s);
+    repair_succeeds();
+    kvi_slice file = sim_get_file(disk, NAME);
+    kvi_meta metas[2];
+    for (unsigned slot = 0; slot < 2; slot++) {
+        const uint8_t *block = file.ptr + slot * kvi_meta_stride(sound.page_size);
+        assert_int_equal(kvi_meta_decode(block, &metas[slot]), KVI_META_VALID);
+        assert_true(metas[slot].id > sound.meta.id);
+        assert_int_equal(metas[slot].durable, metas[slot].id);
+    }
+    assert_int_equal(metas[0].id, metas[1].id);
+    uint32_t *pending = malloc(disk->n_events * sizeof *pending);
+    assert_int_equal(sim_pending(disk, 0, disk->n_events, pending), 0); /* durable */
+    free(pending);
+    assert_non_null(strstr(said, "can be read"));
+    victim_is_well();
+}
+
+static void space_page_damaged(kvi_ptr ptr)
+{
+    surgeon s = patient();
+    assert_int_not_equal(ptr.page, 0); /* the sound file has such records */
+    surgeon_page(&s, ptr.page)[100] ^= 1;
+    operated(&s);
+    surgeon_free(&s);
+    kv_db *db = open_victim(0);
+    assert_int_equal(check(db, false), KV_ECORRUPT);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    repair_succeeds();
+    assert_non_null(strstr(said, "damaged"));
+    victim_is_well();
+}
+
+static void test_space_blocked(void **state)
+{
+    space_page_damaged(sound.meta.blocked);
+}
+
+static void test_space_map(void **state)
+{
+    space_page_damaged(sound.meta.map);
+}
+
+/* Also after the damaged records were written on for a while. */
+static void test_space_unknown_for_a_while(void **state)
+{
+    surgeon s = patient();
+    surgeon_page(&s, s.meta.map.page)[100] ^= 1;
+    operated(&s);
+    surgeon_free(&s);
+    kv_db *db = open_victim(0);
+    for (unsigned i = 0; i < 30; i++)
+        commit_one(db, i * 37 % ENTRIES, i % 50 ? i % 300 : 9000);
+    contents_right(db);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    repair_succeeds();
+    victim_is_well();
+}
+
+static void test_leaked_page(void **state)
+{
+    surgeon s = patient();
+    s.meta.high_water++;
+    s.size = (size_t)s.meta.high_water * s.page_size;
+    s.bytes = realloc(s.bytes, s.size);
+    assert_non_null(s.bytes);
+    memset(surgeon_page(&s, s.meta.high_water - 1), 0, s.page_size);
+    surgeon_put_meta(&s);
+    operated(&s);
+    surgeon_free(&s);
+    repair_succeeds();
+    victim_is_well();
+}
+
+static void test_one_meta(void **state)
+{
+    for (unsigned slot = 0; slot < 2; slot++) {
+        surgeon s = patient();
+        s.bytes[slot * kvi_meta_stride(s.page_size) + 300] ^= 1;
+        operated(&s);
+        surgeon_free(&s);
+        repair_succeeds();
+        assert_non_null(strstr(said, slot ? "meta page 1" : "meta page 0"));
+        victim_is_well();
+    }
+}
+
+/* A newest commit that is not whole, and beside it not the one before it: an open refuses. */
+static void test_no_commit_by_the_rules(void **state)
+{
+    surgeon s = patient();
+    kvi_meta wrong = s.meta;
+    wrong.id++;
+    wrong.durable = s.meta.id - 1;
+    wrong.seal = 12345;
+    wrong.walk = 4096;
+    wrong.kind = KVI_KIND_LAZY;
+    kvi_meta_encode(&wrong, s.bytes);
+    operated(&s);
+    surgeon_free(&s);
+    kv_db *db;
+    assert_int_equal(kvi_db_open(sim_os(disk), NAME, NULL, &db, NULL, 0), KV_ECORRUPT);
+    repair_succeeds();
+    assert_non_null(strstr(said, "adopted"));
+    victim_is_well();
+}
+
+/* ---- what cannot ---- */
+
+static void expect_corrupt(surgeon *s)
+{
+    operated(s);
+    assert_int_equal(repair(), KV_ECORRUPT);
+    assert_true(strlen(said) > 20);
+    unchanged(s);
+}
+
+static void test_unreadable_leaf(void **state)
+{
+    surgeon s = patient();
+    surgeon_page(&s, surgeon_node(&s, &s.meta.main, 0, 1).page)[200] ^= 1;
+    expect_corrupt(&s);
+    assert_non_null(strstr(said, "N9"));
+}
+
+static void test_unreadable_large_value(void **state)
+{
+    surgeon s = patient();
+    kvi_pgno leaf;
+    uint8_t *stored;
+    kvi_entry entry;
+    assert_true(surgeon_find(&s, &s.meta.main, KVI_ENTRY_LARGE, &leaf, &stored, &entry));
+    surgeon_page(&s, entry.large.ptr.page)[5000] ^= 1;
+    expect_corrupt(&s);
+    assert_non_null(strstr(said, "V3"));
+}
+
+static void test_page_used_twice(void **state)
+{
+    surgeon s = patient();
+    kvi_pgno root = s.meta.main.root.page;
+    kvi_ptr child = kvi_branch_child(surgeon_page(&s, root), s.page_size, 1);
+    kvi_branch_set_child(surgeon_page(&s, root), s.page_size, 2, child);
+    surgeon_stamp(&s, root);
+    expect_corrupt(&s);
+}
+
+static void test_both_metas(void **state)
+{
+    surgeon s = patient();
+    s.bytes[300] ^= 1;
+    s.bytes[kvi_meta_stride(s.page_size) + 300] ^= 1;
+    expect_corrupt(&s);
+}
+
+static void test_refused(void **state)
+{
+    surgeon s = patient();
+    operated(&s);
+    kv_db *db = open_victim(0);
+    said[0] = 0;
+    assert_int_equal(kvi_db_repair(sim_os(disk), NAME, on_sentence, NULL), KV_EBUSY);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    memset(s.bytes, 'x', s.size);
+    operated(&s);
+    assert_int_equal(repair(), KV_ENOTKV);
+    unchanged(&s);
+    assert_int_equal(kvi_db_repair(sim_os(disk), "nowhere", NULL, NULL), KV_ENOENT);
+    assert_int_equal(kv_db_repair(NULL, NULL, NULL), KV_EINVAL);
+}
+
+/* ---- a repair that is itself killed ---- */
+
+/* After any of its writes the file still opens, with the same entries. */
+static void test_killed(void **state)
+{
+    surgeon s = patient();
+    surgeon_page(&s, s.meta.map.page)[100] ^= 1;
+    operated(&s);
+    surgeon_free(&s);
+    repair_succeeds();
+    assert_true(disk->n_events > 4);
+    for (size_t left = disk->n_events; left-- > 0;) {
+        sim_rewind(disk, left);
+        kv_db *db = open_victim(KV_OPEN_READONLY);
+        contents_right(db);
+        assert_int_equal(kv_db_close(db), KV_OK);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sound_file),
+        cmocka_unit_test(test_space_blocked),
+        cmocka_unit_test(test_space_map),
+        cmocka_unit_test(test_space_unknown_for_a_while),
+        cmocka_unit_test(test_leaked_page),
+        cmocka_unit_test(test_one_meta),
+        cmocka_unit_test(test_no_commit_by_the_rules),
+        cmocka_unit_test(test_unreadable_leaf),
+        cmocka_unit_test(test_unreadable_large_value),
+        cmocka_unit_test(test_page_used_twice),
+        cmocka_unit_test(test_both_metas),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_killed),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

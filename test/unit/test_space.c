@@ -1,0 +1,400 @@
+/* Pages are used, dead or free as a naive model says, whatever is committed, aborted, dropped or
+ * loaded anew. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "space_impl.h"
+#include "space_model.h"
+#include <errno.h>
+
+static uint64_t seed;
+
+/* What a series of transactions does, in pages of one transaction and percent. */
+typedef struct workload {
+    uint32_t page_size;
+    size_t cap;
+    unsigned steps;
+    size_t take, drop, run;
+    unsigned huge; /* one transaction in so many drops most of the file, or doubles it */
+    unsigned come, go;
+    unsigned check; /* one transaction in so many is compared and loaded anew */
+} workload;
+
+static void change(space_model *m, const workload *w)
+{
+    bool huge = w->huge && rng_one_in(&m->random, w->huge);
+    kvi_pgno high_water = kvi_space_high_water(m->space);
+    bool small = high_water < w->cap / 4;
+    size_t take = rng_below(&m->random, w->take + 1), drop = rng_below(&m->random, w->drop + 1);
+    if (huge && small)
+        take = high_water / 2;
+    else if (huge)
+        drop = high_water;
+    if (high_water < w->cap / 2) {
+        assert_int_equal(model_take(m, KVI_SPACE_LEAF, take), KV_OK);
+        assert_int_equal(model_take(m, KVI_SPACE_BRANCH, rng_below(&m->random, 4)), KV_OK);
+        if (w->run && rng_one_in(&m->random, 4))
+            assert_int_equal(model_take_run(m, rng_between(&m->random, 1, w->run)), KV_OK);
+    }
+    assert_int_equal(model_drop(m, drop, false), KV_OK);
+    if (rng_one_in(&m->random, 8))
+        model_drop_and_undo(m, drop);
+    if (rng_one_in(&m->random, 3))
+        assert_int_equal(model_drop(m, 3, true), KV_OK);
+    if (rng_one_in(&m->random, 3))
+        assert_int_equal(model_take(m, KVI_SPACE_LEAF, 1), KV_OK);
+}
+
+static void step(space_model *m, const workload *w)
+{
+    kvi_meta meta;
+    model_move_readers(m, w->come, w->go);
+    assert_int_equal(model_begin(m), KV_OK);
+    change(m, w);
+    switch (rng_below(&m->random, 10)) {
+    case 0: /* before anything is written */
+        model_abort(m);
+        break;
+    case 1: /* between the pages and the meta */
+        assert_int_equal(model_seal(m, &meta), KV_OK);
+        model_abort(m);
+        break;
+    case 2: /* between two pages */
+        m->fail_emit = true;
+        if (model_seal(m, &meta) == KV_OK)
+            model_commit(m, &meta);
+        else
+            model_abort(m);
+        m->fail_emit = false;
+        break;
+    default:
+        model_finish(m);
+    }
+    if (!rng_one_in(&m->random, w->check))
+        return;
+    model_check(m);
+    model_reload(m, rng_one_in(&m->random, 4));
+    model_walk(m);
+}
+
+static void run(const workload *w, space_model *m)
+{
+    model_open(m, w->page_size, w->cap, seed + w->cap);
+    for (unsigned i = 0; i < w->steps; i++)
+        step(m, w);
+    model_check(m);
+    model_reload(m, true);
+}
+
+/* ---- random transactions ---- */
+
+static void test_small_transactions(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 3000, 3000, 4, 5, 0, 0, 20, 20, 1};
+    space_model m;
+    run(&w, &m);
+    assert_true(m.folds > 5);
+    model_close(&m);
+}
+
+static void test_growing_and_shrinking(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 6000, 1200, 40, 40, 30, 25, 20, 20, 1};
+    space_model m;
+    run(&w, &m);
+    assert_true(m.folds > 20);
+    model_close(&m);
+}
+
+static void test_readers_that_stay(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 8000, 1200, 30, 30, 5, 60, 15, 2, 1};
+    space_model m;
+    run(&w, &m);
+    assert_true(m.chains > 5);
+    model_close(&m);
+}
+
+static void test_large_pages(void **state)
+{
+    static const workload w = {KVI_PAGE_MAX, 3000, 800, 60, 60, 8, 20, 20, 10, 2};
+    space_model m;
+    run(&w, &m);
+    model_close(&m);
+}
+
+/* A file of many bitmap pages, so that there is a log; a reader that stays, then thousands of
+ * scattered pages that one transaction drops. */
+static void test_log(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 400000, 1, 0, 0, 0, 0, 0, 0, 1};
+    space_model m;
+    run(&w, &m);
+    assert_int_equal(model_begin(&m), KV_OK);
+    assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 170000), KV_OK);
+    model_finish(&m);
+    for (unsigned i = 0; i < 500; i++) {
+        model_move_readers(&m, 8, 8);
+        assert_int_equal(model_begin(&m), KV_OK);
+        assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 400), KV_OK);
+        assert_int_equal(model_drop(&m, i % 100 == 99 ? 8000 : 400, false), KV_OK);
+        model_finish(&m);
+        if (i % 16 == 0)
+            model_reload(&m, i % 32 == 0);
+    }
+    model_check(&m);
+    model_reload(&m, true);
+    model_walk(&m);
+    assert_true(m.logs > 100);
+    assert_true(m.chains > 0);
+    assert_true(m.most_log > KVI_SPACE_LOG_KEEP / 2);
+    assert_true(m.most_log < 256);
+    model_close(&m);
+}
+
+/* A record that needs more log pages than are kept writes the base anew. */
+static void test_huge_record(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 250000, 1, 0, 0, 0, 0, 0, 0, 1};
+    space_model m;
+    run(&w, &m);
+    assert_int_equal(model_begin(&m), KV_OK);
+    assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 240000), KV_OK);
+    model_finish(&m);
+    while (m.meta.id < 150) { /* then an age takes two bytes */
+        assert_int_equal(model_begin(&m), KV_OK);
+        model_finish(&m);
+    }
+    m.readers[0] = m.meta.id;
+    assert_int_equal(model_begin(&m), KV_OK);
+    for (kvi_pgno page = 1000; page < 240000; page += 2)
+        if (m.pages[page].state == KVI_PAGE_USED && !m.pages[page].own)
+            assert_int_equal(model_drop_page(&m, page), KV_OK);
+    model_finish(&m);
+    assert_int_equal(m.meta.log_pages, 0);
+    assert_true(m.meta.blocked_pages > 50);
+    model_check(&m);
+    model_reload(&m, true);
+    m.readers[0] = 0;
+    assert_int_equal(model_begin(&m), KV_OK);
+    assert_true(kvi_space_free_pages(m.space) > 110000);
+    model_finish(&m);
+    assert_int_equal(model_begin(&m), KV_OK);
+    model_finish(&m);
+    model_check(&m);
+    model_reload(&m, true);
+    model_close(&m);
+}
+
+/* ---- single facts ---- */
+
+static void test_common_commit_writes_no_page(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 4000, 1, 0, 0, 0, 0, 0, 0, 1};
+    space_model m;
+    unsigned wrote = 0;
+    run(&w, &m);
+    assert_int_equal(model_begin(&m), KV_OK);
+    assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 1000), KV_OK);
+    model_finish(&m);
+    for (unsigned i = 0; i < 1000; i++) {
+        size_t before = m.emitted;
+        assert_int_equal(model_begin(&m), KV_OK);
+        assert_int_equal(model_drop(&m, 3, false), KV_OK);
+        assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 1), KV_OK);
+        assert_int_equal(model_take(&m, KVI_SPACE_BRANCH, 2), KV_OK);
+        model_finish(&m);
+        wrote += m.emitted > before;
+    }
+#ifdef KVI_STRESS
+    assert_true(wrote < 300);
+#else
+    assert_true(wrote < 25);
+#endif
+    model_close(&m);
+}
+
+static void test_file_shrinks(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 9000, 1, 0, 0, 0, 0, 0, 0, 1};
+    space_model m;
+    run(&w, &m);
+    assert_int_equal(model_begin(&m), KV_OK);
+    assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 5000), KV_OK);
+    model_finish(&m);
+    assert_int_equal(model_begin(&m), KV_OK);
+    for (kvi_pgno page = m.first + 10; page < m.meta.high_water; page++)
+        if (m.pages[page].state == KVI_PAGE_USED && !m.pages[page].own)
+            assert_int_equal(model_drop_page(&m, page), KV_OK);
+    model_finish(&m);
+    for (unsigned i = 0; i < 4; i++) {
+        m.durable = m.meta.id;
+        assert_int_equal(model_begin(&m), KV_OK);
+        model_finish(&m);
+    }
+    model_check(&m);
+    model_reload(&m, true);
+    assert_true(m.meta.high_water < 300);
+    model_close(&m);
+}
+
+/* S1: what is not in use cannot be dropped, nothing twice. */
+static void test_drop_is_checked(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 1000, 1, 0, 0, 0, 0, 0, 0, 1};
+    space_model m;
+    kvi_pgno page;
+    run(&w, &m);
+    assert_int_equal(model_begin(&m), KV_OK);
+    assert_int_equal(kvi_space_take(m.space, KVI_SPACE_LEAF, 1, &page), KV_OK);
+    kvi_pgno end = kvi_space_high_water(m.space);
+    assert_int_equal(kvi_space_drop(m.space, 0, 1, 1), KV_ECORRUPT);
+    assert_int_equal(kvi_space_drop(m.space, end, 1, 1), KV_ECORRUPT);
+    assert_int_equal(kvi_space_drop(m.space, page, UINT64_MAX, 1), KV_ECORRUPT);
+    assert_int_equal(kvi_space_drop(m.space, page, 0, 1), KV_ECORRUPT);
+    assert_int_equal(kvi_space_drop(m.space, page, 1, m.id + 1), KV_ECORRUPT);
+    assert_int_equal(kvi_space_drop(m.space, page, 1, 0), KV_ECORRUPT);
+    assert_int_equal(kvi_space_drop(m.space, page, 1, m.id), KV_OK);
+    assert_int_equal(kvi_space_drop(m.space, page, 1, m.id), KV_ECORRUPT);
+    kvi_space_abort(m.space);
+    assert_int_equal(model_begin(&m), KV_OK);
+    if (page < kvi_space_high_water(m.space))
+        assert_int_equal(kvi_space_drop(m.space, page, 1, m.id), KV_ECORRUPT);
+    model_abort(&m);
+    model_close(&m);
+}
+
+/* Between two live snapshots pages become free, although an older one is still there. */
+static void test_reuse_between_snapshots(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 1000, 1, 0, 0, 0, 0, 0, 0, 1};
+    space_model m;
+    run(&w, &m);
+    m.readers[0] = m.meta.id;
+    for (unsigned i = 0; i < 300; i++) {
+        assert_int_equal(model_begin(&m), KV_OK);
+        assert_int_equal(model_drop(&m, 20, false), KV_OK);
+        assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 20), KV_OK);
+        model_finish(&m);
+        m.durable = m.meta.id;
+    }
+    assert_true(m.meta.high_water < 150);
+    model_check(&m);
+    model_close(&m);
+}
+
+static void test_rebuild(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 6000, 200, 40, 30, 10, 20, 20, 20, 10};
+    space_model m;
+    run(&w, &m);
+    kvi_id id = m.meta.id + 1;
+    assert_int_equal(kvi_space_rebuild(m.space, id, m.meta.high_water), KV_OK);
+    for (kvi_pgno page = m.first; page < m.cap; page++) {
+        model_page *p = &m.pages[page];
+        if (p->state == KVI_PAGE_USED && !p->own)
+            assert_int_equal(kvi_space_mark_used(m.space, page, 1), KV_OK);
+        else
+            *p = (model_page){.state = KVI_PAGE_FREE};
+        if (p->state == KVI_PAGE_USED && rng_one_in(&m.random, 50))
+            assert_int_equal(kvi_space_mark_used(m.space, page, 1), KV_ECORRUPT);
+    }
+    assert_int_equal(kvi_space_mark_used(m.space, m.meta.high_water, 1), KV_ECORRUPT);
+    assert_int_equal(kvi_space_mark_used(m.space, 0, 1), KV_ECORRUPT);
+    memcpy(m.before, m.pages, m.cap * sizeof *m.pages);
+    m.id = id;
+    model_finish(&m);
+    model_check(&m);
+    model_reload(&m, true);
+    for (unsigned i = 0; i < 100; i++)
+        step(&m, &w);
+    model_check(&m);
+
+    /* given up: nothing is known any more, and nothing but growth is left */
+    kvi_pgno page, end = kvi_space_high_water(m.space);
+    assert_int_equal(kvi_space_rebuild(m.space, m.meta.id + 1, end), KV_OK);
+    kvi_space_abort(m.space);
+    assert_true(kvi_space_unknown(m.space));
+    m.live[0] = m.meta.id;
+    assert_int_equal(kvi_space_begin(m.space, m.meta.id + 1, m.live, 1), KV_OK);
+    assert_int_equal(kvi_space_take(m.space, KVI_SPACE_LEAF, 1, &page), KV_OK);
+    assert_true(page >= end);
+    kvi_space_abort(m.space);
+    model_close(&m);
+}
+
+/* Whatever allocation fails: the step says so, and everything is as before after an abort. */
+static void test_out_of_memory(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 3000, 150, 20, 20, 5, 0, 40, 10, 10};
+    space_model m;
+    unsigned failures = 0;
+    run(&w, &m);
+    for (unsigned round = 0; round < 40; round++) {
+        model_move_readers(&m, 40, 10);
+        for (uint64_t at = 1;; at++) {
+            kvi_meta meta;
+            int rc = KV_ENOMEM;
+            fault_plan(&m.fault, (fault_case){.at = at, .mask = FAULT_MEMORY, .error = ENOMEM});
+            if (model_begin(&m) == KV_OK) {
+                rc = model_take(&m, KVI_SPACE_LEAF, 30);
+                if (rc == KV_OK)
+                    rc = model_take(&m, KVI_SPACE_BRANCH, 3);
+                if (rc == KV_OK)
+                    rc = model_drop(&m, 30, false);
+                if (rc == KV_OK)
+                    rc = model_seal(&m, &meta);
+                if (rc == KV_OK)
+                    model_commit(&m, &meta);
+                else
+                    model_abort(&m);
+            }
+            bool hit = fault_hit(&m.fault);
+            fault_plan(&m.fault, (fault_case){0});
+            if (!hit) {
+                assert_int_equal(rc, KV_OK);
+                break;
+            }
+            failures++;
+            assert_int_equal(rc, KV_ENOMEM);
+        }
+        model_reload(&m, round % 4 == 0);
+    }
+    assert_true(failures > 100);
+    for (uint64_t at = 1;; at++) {
+        kvi_space *space = NULL;
+        fault_plan(&m.fault, (fault_case){.at = at, .mask = FAULT_MEMORY, .error = ENOMEM});
+        int rc = kvi_space_load(&space, &m.file, &m.meta);
+        bool hit = fault_hit(&m.fault);
+        fault_plan(&m.fault, (fault_case){0});
+        if (rc == KV_OK)
+            kvi_space_close(space);
+        if (!hit)
+            break;
+        assert_true(rc == KV_ENOMEM || rc == KV_OK); /* the zone is only a hint */
+    }
+    model_close(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_small_transactions),
+        cmocka_unit_test(test_growing_and_shrinking),
+        cmocka_unit_test(test_readers_that_stay),
+        cmocka_unit_test(test_large_pages),
+        cmocka_unit_test(test_log),
+        cmocka_unit_test(test_huge_record),
+        cmocka_unit_test(test_common_commit_writes_no_page),
+        cmocka_unit_test(test_file_shrinks),
+        cmocka_unit_test(test_drop_is_checked),
+        cmocka_unit_test(test_reuse_between_snapshots),
+        cmocka_unit_test(test_rebuild),
+        cmocka_unit_test(test_out_of_memory),
+    };
+    seed = rng_choose_seed(1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
