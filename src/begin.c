@@ -234,6 +234,8 @@ static int writer_ready(kv_db *db)
 {
     if (atomic_load(&db->poisoned))
         return kvi_fail(&db->err, KV_EPOISONED, "%s", kv_strerror(KV_EPOISONED));
+    if (db->head.next_id > KVI_ID_MAX - KVI_ID_SKIP)
+        return kvi_fail(&db->err, KV_ECORRUPT, "the transaction ids of this file are used up");
     int rc = kvi_space_ready(db);
     if (rc != KV_OK)
         return rc;

@@ -142,7 +142,7 @@ static void head_advance(kv_db *db, const kvi_meta *meta, unsigned slot, uint64_
     if (meta->high_water < head->meta.high_water)
         head->shrunk = meta->id;
     head->meta = *meta;
-    head->next_id = meta->id + 1;
+    head->next_id = KVI_MAX(head->next_id, meta->id + 1); /* a burnt id stays burnt */
     head->confirmed = false;
     head->strict = meta->kind == KVI_KIND_STRICT;
     head->tail_seal = durable ? 0 : meta->seal;
@@ -263,6 +263,20 @@ int kvi_sync(kv_db *db)
     kvi_publish(db);
     kvi_trim(db);
     return KV_OK;
+}
+
+int kvi_commit_over(kv_db *db)
+{
+    unsigned slot = db->head.durable_slot ^ 1;
+    kvi_meta meta = db->head.meta;
+    meta.id = db->head.next_id;
+    meta.durable = db->head.durable;
+    meta.kind = KVI_KIND_DURABLE;
+    memcpy(meta.boot_id, db->boot_id, sizeof meta.boot_id);
+    int rc = commit_meta(db, &meta, slot);
+    if (rc == KV_OK)
+        head_advance(db, &meta, slot, 0);
+    return rc;
 }
 
 void kvi_confirm(kv_db *db)

@@ -11,6 +11,10 @@ int kvi_commit(kv_txn *txn) KVI_MUST_CHECK;
 /* Makes all commits durable (PROTOCOL R7a). Needs the turn. */
 int kvi_sync(kv_db *db) KVI_MUST_CHECK;
 
+/* Commits the newest commit again under an id of its own, over a rejected one that a later open
+ * might believe. Before anything is published. */
+int kvi_commit_over(kv_db *db) KVI_MUST_CHECK;
+
 /* At a clean close by the sole owner: a second copy of the newest durable commit, so that the next
  * open need not prove it (PROTOCOL R5). Not flushed. Needs the turn. */
 void kvi_confirm(kv_db *db);

@@ -215,12 +215,35 @@ static int db_recover(kv_db *db, kvi_slots *slots, const kv_options *options)
     if (rc != KV_OK)
         return rc;
     kvi_recover_head(db, slots, &choice);
+    if (choice.buried && !db->readonly)
+        rc = kvi_commit_over(db);
+    if (rc != KV_OK)
+        return rc;
+    if (db->readonly && !choice.known) /* seen by this reader, but not its to prove */
+        db->head.durable = db->head.meta.durable;
     rc = kvi_readers_init(&db->readers, os);
     if (rc == KV_OK && !db->readonly)
         rc = writer_memory(db);
     if (rc == KV_OK)
         kvi_publish(db);
     return rc;
+}
+
+/* Does the descriptor that holds the locks lead to the file that is used? */
+static bool same_file(const kvi_os *os, int locked, int used)
+{
+    kvi_os_stat a = {0}, b = {0};
+    return os->stat(os, locked, &a) >= 0 && os->stat(os, used, &b) >= 0 && a.inode == b.inode &&
+           a.device == b.device;
+}
+
+/* Whoever created the file may have died before its name was flushed. */
+static int name_flush(kv_db *db)
+{
+    if (db->readonly || db->head.meta.id != 1)
+        return KV_OK;
+    int rc = db->os->sync_dir(db->os, db->path);
+    return rc < 0 ? kvi_fail_os(&db->err, rc, "flushing the directory of %s", db->path) : KV_OK;
 }
 
 static int db_open_file(kv_db *db, const char *path, const kv_options *options)
@@ -232,6 +255,8 @@ static int db_open_file(kv_db *db, const char *path, const kv_options *options)
     db->file.fd = os->open(os, db->path, db->readonly ? KVI_OS_READ : KVI_OS_WRITE, 0);
     if (db->file.fd < 0)
         return kvi_fail_os(&db->err, db->file.fd, "opening %s", db->path);
+    if (!db->immutable && !same_file(os, db->lock.fd, db->file.fd))
+        return kvi_fail(&db->err, KV_EBUSY, "%s was replaced while it was opened", db->path);
     if (db->readonly && !db->immutable && os->shareable(os, db->file.fd) < 0)
         return kvi_fail(&db->err, KV_EUNSUPPORTED, "%s is on a network file system", db->path);
     rc = os->boot_id(os, db->boot_id);
@@ -242,7 +267,7 @@ static int db_open_file(kv_db *db, const char *path, const kv_options *options)
         return KV_ENOMEM;
     rc = db_recover(db, slots, options);
     os->free(os, slots);
-    return rc;
+    return rc == KV_OK ? name_flush(db) : rc;
 }
 
 static void explain(kvi_err *err, int rc, char *message, size_t message_size)

@@ -72,6 +72,12 @@ static inline kvi_private *kvi_dirty_at(const kvi_dirty *dirty, kvi_handle handl
     return &dirty->items[handle];
 }
 
+/* Does this handle, from bytes that may have changed since they were verified, lead anywhere? */
+static inline bool kvi_dirty_knows(const kvi_dirty *dirty, kvi_handle handle)
+{
+    return handle < dirty->n_items && dirty->items[handle].generation != 0;
+}
+
 /* May the buffer be changed in place? */
 static inline bool kvi_dirty_writable(const kvi_dirty *dirty, const kvi_private *item)
 {

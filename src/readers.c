@@ -53,6 +53,7 @@ void kvi_readers_close(kvi_readers *readers)
     }
     os->free(os, readers->board);
     pthread_mutex_destroy(&readers->grow);
+    memset(readers, 0, sizeof *readers);
 }
 
 void kvi_readers_publish(kvi_readers *readers, const kvi_snapshot *snapshot)
@@ -62,6 +63,8 @@ void kvi_readers_publish(kvi_readers *readers, const kvi_snapshot *snapshot)
     uint64_t counter = atomic_load_explicit(&board->counter, memory_order_relaxed);
     unsigned record = (counter & 1) ^ 1; /* never the one that readers are copying */
     memcpy(words, snapshot, sizeof words);
+    /* The counter that deselected this record must be seen no later than its new words. */
+    atomic_thread_fence(memory_order_release);
     for (size_t i = 0; i < KVI_RECORD_WORDS; i++)
         atomic_store_explicit(&board->record[record][i], words[i], memory_order_relaxed);
     atomic_store_explicit(&board->counter, snapshot->id << 1 | record, memory_order_release);

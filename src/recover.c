@@ -6,12 +6,14 @@
 /* ---- reading the slots ---- */
 
 /* False: unreadable, or cut short by the end of the file; both count as torn. */
-static bool block_read(const kvi_os *os, int fd, uint64_t offset, uint8_t *block)
+static bool block_read(const kvi_os *os, int fd, uint64_t offset, uint8_t *block, int64_t *error)
 {
     size_t have = 0;
     memset(block, 0, KVI_META_SIZE);
     while (have < KVI_META_SIZE) {
         int64_t got = os->pread(os, fd, block + have, KVI_META_SIZE - have, offset + have);
+        if (got < 0)
+            *error = got;
         if (got <= 0)
             return false;
         have += (size_t)got;
@@ -23,7 +25,7 @@ static enum kvi_meta_state slot_read(const kvi_os *os, int fd, kvi_slots *slots,
                                      uint32_t page_size)
 {
     uint8_t *block = slots->block[slot];
-    if (!block_read(os, fd, slot * kvi_meta_stride(page_size), block))
+    if (!block_read(os, fd, slot * kvi_meta_stride(page_size), block, &slots->error))
         return KVI_META_TORN;
     return kvi_meta_decode(block, &slots->meta[slot]);
 }
@@ -61,6 +63,8 @@ int kvi_recover_slots(const kvi_os *os, kvi_err *err, int fd, kvi_slots *slots)
         return kvi_fail(err, KV_EVERSION, "%s", kv_strerror(KV_EVERSION));
     if (slots->valid[0] || slots->valid[1])
         return KV_OK;
+    if (slots->error)
+        return kvi_fail_os(err, slots->error, "reading the meta pages");
     if (kvi_meta_has_magic(slots->block[0]) || kvi_meta_has_magic(slots->block[1]))
         return kvi_fail(err, KV_ECORRUPT, "both meta pages are damaged");
     return kvi_fail(err, KV_ENOTKV, "%s", kv_strerror(KV_ENOTKV));
@@ -145,6 +149,7 @@ static int choose_fallback(kvi_file *file, const kvi_slots *slots, const uint8_t
         return kvi_fail(file->err, KV_ECORRUPT,
                         "commit %llu is not whole, and the commit before it is not there",
                         (unsigned long long)slots->meta[choice->slot].id);
+    choice->buried = beyond_belief(&slots->meta[choice->slot], boot_id);
     choice->slot = other;
     choice->rejected = true;
     choice->known = true; /* the rejected one was written after this one was durable */
@@ -257,13 +262,14 @@ void kvi_recover_head(kv_db *db, const kvi_slots *slots, const kvi_choice *choic
     kvi_head *head = &db->head;
     memset(head, 0, sizeof *head);
     head->meta = slots->meta[choice->slot];
-    head->strict = head->meta.kind == KVI_KIND_STRICT || head->meta.walk > KVI_WALK_CAP;
+    head->strict = head->meta.durable == head->meta.id || head->meta.walk > KVI_WALK_CAP;
     head->confirmed = choice->confirmed;
     head->durable = head->meta.id;
     head->durable_slot = choice->slot;
     head->durable_high_water = head->meta.high_water;
-    head->skip =
-        choice->rejected || memcmp(head->meta.boot_id, db->boot_id, sizeof db->boot_id) != 0;
+    /* A newer commit may have been seen: rejected, gone with its slot, or written on another boot. */
+    head->skip = choice->rejected || !slots->valid[0] || !slots->valid[1] ||
+                  memcmp(head->meta.boot_id, db->boot_id, sizeof db->boot_id) != 0;
     head->next_id = choice->newest + (head->skip ? KVI_ID_SKIP : 1);
     atomic_store(&db->durable_id, head->durable);
 }

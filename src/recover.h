@@ -15,9 +15,11 @@ typedef struct kvi_slots {
     bool valid[2];
     kvi_meta meta[2];
     uint8_t block[2][KVI_META_SIZE];
+    int64_t error; /* of a read that failed: -errno; 0: none */
 } kvi_slots;
 
-/* Reads both. KV_ENOTKV, KV_EVERSION, KV_ECORRUPT (kv's, but neither is readable). */
+/* Reads both. One that cannot be read counts as torn. KV_ENOTKV, KV_EVERSION, KV_ECORRUPT (kv's,
+ * but neither is whole), KV_EIO (neither is whole, and a read failed). */
 int kvi_recover_slots(const kvi_os *os, kvi_err *err, int fd, kvi_slots *slots) KVI_MUST_CHECK;
 
 /* The newest whole commit. */
@@ -26,6 +28,8 @@ typedef struct kvi_choice {
     bool known;     /* known durable as it is */
     bool confirmed; /* both slots hold it */
     bool rejected;  /* a newer one was not whole */
+    bool buried;    /* that one may be whole, but is too large to prove on another boot: it must be
+                       overwritten before anything is published */
     kvi_id newest;  /* greatest id in a valid slot */
 } kvi_choice;
 

@@ -174,6 +174,8 @@ struct kv_txn {
 static inline int kvi_txn_node(kv_txn *txn, kvi_ptr ptr, unsigned level, const uint8_t **page)
 {
     if (KVI_UNLIKELY(ptr.birth == 0)) {
+        if (!txn->write || !kvi_dirty_knows(&txn->db->dirty, ptr.page))
+            return kvi_fail(&txn->db->err, KV_ECORRUPT, "a page changed after it was verified");
         kvi_private *item = kvi_dirty_at(&txn->db->dirty, ptr.page);
         if (item->bytes) {
             *page = item->bytes;

@@ -2,83 +2,19 @@
 #include "value.h"
 #include "codec.h"
 
-/* ---- stored forms ---- */
-
-void kvi_large_get(const uint8_t *bytes, kvi_large *large)
-{
-    large->ptr.page = kvi_get48(bytes + KVI_L_page);
-    large->ptr.birth = kvi_get48(bytes + KVI_L_birth);
-    large->pages = kvi_get32(bytes + KVI_L_pages);
-    large->stored_len = kvi_get64(bytes + KVI_L_stored_len);
-    large->raw_len = kvi_get64(bytes + KVI_L_raw_len);
-    large->checksum = kvi_get64(bytes + KVI_L_checksum);
-}
-
-void kvi_large_put(uint8_t *bytes, const kvi_large *large)
-{
-    kvi_put48(bytes + KVI_L_page, large->ptr.page);
-    kvi_put48(bytes + KVI_L_birth, large->ptr.birth);
-    kvi_put32(bytes + KVI_L_pages, (uint32_t)large->pages);
-    kvi_put64(bytes + KVI_L_stored_len, large->stored_len);
-    kvi_put64(bytes + KVI_L_raw_len, large->raw_len);
-    kvi_put64(bytes + KVI_L_checksum, large->checksum);
-}
-
-size_t kvi_entry_ref_at(const kvi_entry *entry)
-{
-    return 1u + (entry->flags & KVI_ENTRY_COMPRESSED ? 1 : 0) +
-           (entry->flags & KVI_ENTRY_EXPIRY ? 8 : 0);
-}
-
-static bool entry_parse_special(kvi_slice bytes, kvi_entry *entry)
-{
-    const uint8_t *at = bytes.ptr, *end = bytes.ptr + bytes.len;
-    entry->flags = *at++;
-    bool large = entry->flags & KVI_ENTRY_LARGE;
-    bool compressed = entry->flags & KVI_ENTRY_COMPRESSED;
-    size_t need = (compressed ? 1 : 0) + (entry->flags & KVI_ENTRY_EXPIRY ? 8 : 0) +
-                  (large        ? KVI_LARGE_REF_SIZE
-                   : compressed ? 8
-                                : 0);
-    if ((entry->flags & ~7) || (size_t)(end - at) < need)
-        return false;
-    if (compressed)
-        entry->codec = *at++;
-    if (entry->flags & KVI_ENTRY_EXPIRY) {
-        entry->expiry = kvi_get64(at);
-        at += 8;
-    }
-    if (large) {
-        kvi_large_get(at, &entry->large);
-        entry->raw_len = entry->large.raw_len;
-        return end - at == KVI_LARGE_REF_SIZE && entry->large.stored_len > 0 &&
-               (compressed || entry->large.raw_len == entry->large.stored_len);
-    }
-    if (compressed) {
-        entry->raw_len = kvi_get64(at);
-        at += 8;
-    }
-    entry->payload = kvi_slice_of(at, (size_t)(end - at));
-    if (!compressed)
-        entry->raw_len = entry->payload.len;
-    return true;
-}
-
-bool kvi_entry_parse(kvi_stored stored, kvi_entry *entry)
-{
-    memset(entry, 0, sizeof *entry);
-    if (stored.special)
-        return stored.bytes.len > 0 && entry_parse_special(stored.bytes, entry);
-    entry->payload = stored.bytes;
-    entry->raw_len = stored.bytes.len;
-    return true;
-}
-
 /* ---- reading ---- */
 
 static int value_broken(kv_txn *txn, const char *what)
 {
     return kvi_fail(&txn->db->err, KV_ECORRUPT, "a value is damaged: %s", what);
+}
+
+/* Is this reference one to a private large value of this transaction, as birth 0 says? */
+static bool large_private(const kv_txn *txn, const kvi_large *large)
+{
+    const kvi_dirty *dirty = &txn->db->dirty;
+    return txn->write && kvi_dirty_knows(dirty, large->ptr.page) &&
+           kvi_dirty_at(dirty, large->ptr.page)->len == large->stored_len;
 }
 
 /* The stored bytes of a large value, wherever they are. */
@@ -87,6 +23,8 @@ static int large_bytes(kv_txn *txn, const kvi_large *large, const uint8_t **byte
     kvi_ptr ptr = large->ptr;
     uint64_t checksum = large->checksum;
     if (ptr.birth == 0) {
+        if (!large_private(txn, large))
+            return value_broken(txn, "its reference makes no sense");
         const kvi_private *item = kvi_dirty_at(&txn->db->dirty, ptr.page);
         if (item->bytes) {
             *bytes = item->bytes;
@@ -184,7 +122,8 @@ static int large_write_through(kv_txn *txn, kvi_slice value, kvi_handle *handle)
                            kvi_hash_bytes(&db->file.hash, value.ptr, value.len), handle);
     if (rc != KV_OK)
         return kvi_txn_spoil(txn, rc);
-    return kvi_file_view(&db->file, kvi_space_high_water(db->space), txn->id, &txn->view);
+    return kvi_txn_spoil(txn, kvi_file_view(&db->file, kvi_space_high_water(db->space), txn->id,
+                                            &txn->view));
 }
 
 static int large_keep(kv_txn *txn, kvi_slice value, kvi_handle *handle, uint8_t **place)
@@ -281,7 +220,11 @@ int kvi_value_prepare(kv_tree *tree, kvi_slice key, kvi_slice value, kvi_prepare
         return KV_OK;
     }
     int rc = prepare_compressed(tree, value, inline_room, prepared);
-    return rc == KV_NOTFOUND ? prepare_large(tree, value, value.len, 0, prepared) : rc;
+    if (rc == KV_NOTFOUND)
+        rc = prepare_large(tree, value, value.len, 0, prepared);
+    if (rc != KV_OK)
+        kvi_value_done(tree->txn, prepared);
+    return rc;
 }
 
 void kvi_value_done(kv_txn *txn, kvi_prepared *prepared)
@@ -292,8 +235,13 @@ void kvi_value_done(kv_txn *txn, kvi_prepared *prepared)
 
 void kvi_value_discard(kv_txn *txn, kvi_prepared *prepared)
 {
-    if (prepared->pages)
-        kvi_dirty_replace(&txn->db->dirty, prepared->handle);
+    kvi_dirty *dirty = &txn->db->dirty;
+    if (prepared->pages) {
+        const kvi_private *item = kvi_dirty_at(dirty, prepared->handle);
+        if (!item->bytes)
+            kvi_txn_spoil(txn, kvi_txn_drop_run(txn, item->sealed, prepared->pages));
+        kvi_dirty_replace(dirty, prepared->handle);
+    }
     kvi_value_done(txn, prepared);
 }
 
@@ -312,6 +260,8 @@ int kvi_value_drop(kv_tree *tree, kvi_stored stored)
     kvi_ptr ptr = entry.large.ptr;
     int rc = KV_OK;
     if (ptr.birth == 0) {
+        if (!large_private(txn, &entry.large))
+            return value_broken(txn, "its reference makes no sense");
         const kvi_private *item = kvi_dirty_at(&txn->db->dirty, ptr.page);
         if (!item->bytes)
             rc = kvi_txn_drop_run(txn, item->sealed, entry.large.pages);
@@ -349,6 +299,8 @@ int kvi_value_seal(kv_txn *txn, uint8_t *stored, size_t len)
         return value_broken(txn, "its entry makes no sense");
     if (!(entry.flags & KVI_ENTRY_LARGE) || entry.large.ptr.birth != 0)
         return KV_OK;
+    if (!large_private(txn, &entry.large))
+        return value_broken(txn, "its reference makes no sense");
     kvi_handle handle = entry.large.ptr.page;
     kvi_private *item = kvi_dirty_at(&txn->db->dirty, handle);
     int rc = item->bytes ? large_write(txn, item) : KV_OK;

@@ -1,62 +1,12 @@
-/* value.h - what an entry stores besides its key: plain bytes, a large value, compressed bytes.
- *
- * A plain value is the bytes themselves. A special entry (the mark is kept with the key, node.h)
- * stores:
- *
- *   flags      1 byte, KVI_ENTRY_*
- *   codec      1 byte, if COMPRESSED
- *   expiry     8 bytes, if EXPIRY: milliseconds since the epoch
- *   raw_len    8 bytes, if COMPRESSED and not LARGE: length after decompression
- *   payload    LARGE: a reference of KVI_LARGE_REF_SIZE bytes; else the (compressed) bytes
- *
- * A large value of the running transaction has birth 0 and a handle for its page, as nodes have.
- */
+/* value.h - the values of entries: reading them, making their stored forms (entry.h), writing large
+ * ones to the file. A large value of the running transaction has birth 0 and a handle for its page,
+ * as nodes have. */
 #ifndef KVI_VALUE_H
 #define KVI_VALUE_H
 
+#include "entry.h"
 #include "node.h"
 #include "txn.h"
-
-#define KVI_STORED_HEADER_MAX (1 + 1 + 8 + 8)
-
-/* The bytes of an entry as its leaf keeps them. */
-typedef struct kvi_stored {
-    kvi_slice bytes;
-    bool special;
-} kvi_stored;
-
-/* The same, taken apart. */
-typedef struct kvi_large {
-    kvi_ptr ptr;         /* first page */
-    uint64_t pages;      /* 0 while private */
-    uint64_t stored_len; /* bytes in the run */
-    uint64_t raw_len;    /* bytes of the value */
-    uint64_t checksum;   /* of the stored bytes */
-} kvi_large;
-
-typedef struct kvi_entry {
-    uint8_t flags;
-    uint8_t codec;
-    uint64_t expiry;
-    uint64_t raw_len;
-    kvi_slice payload; /* not LARGE */
-    kvi_large large;   /* LARGE */
-} kvi_entry;
-
-/* Takes apart; false when the bytes are no entry that kv writes. */
-bool kvi_entry_parse(kvi_stored stored, kvi_entry *entry) KVI_MUST_CHECK;
-
-void kvi_large_get(const uint8_t *bytes, kvi_large *large);
-void kvi_large_put(uint8_t *bytes, const kvi_large *large);
-
-/* Where the reference of a large entry starts inside its stored bytes. */
-size_t kvi_entry_ref_at(const kvi_entry *entry);
-
-/* Pages that len bytes occupy. */
-static inline uint64_t kvi_large_pages(uint64_t len, uint32_t page_size)
-{
-    return (len + page_size - 1) / page_size;
-}
 
 /* The value for a caller: in place, or decompressed into memory of the transaction. */
 int kvi_value_load(kv_txn *txn, kvi_stored stored, kv_slice *value) KVI_MUST_CHECK;

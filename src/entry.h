@@ -1,0 +1,63 @@
+/* entry.h - what an entry stores besides its key: plain bytes, a large value, compressed bytes.
+ *
+ * A plain value is the bytes themselves. A special entry (the mark is kept with the key, node.h)
+ * stores:
+ *
+ *   flags      1 byte, KVI_ENTRY_*
+ *   codec      1 byte, if COMPRESSED
+ *   expiry     8 bytes, if EXPIRY: milliseconds since the epoch
+ *   raw_len    8 bytes, if COMPRESSED and not LARGE: length after decompression
+ *   payload    LARGE: a reference of KVI_LARGE_REF_SIZE bytes; else the (compressed) bytes
+ */
+#ifndef KVI_ENTRY_H
+#define KVI_ENTRY_H
+
+#include "format.h"
+
+#define KVI_STORED_HEADER_MAX (1 + 1 + 8 + 8)
+
+/* The bytes of an entry as its leaf keeps them. */
+typedef struct kvi_stored {
+    kvi_slice bytes;
+    bool special;
+} kvi_stored;
+
+/* The same, taken apart. */
+typedef struct kvi_large {
+    kvi_ptr ptr;         /* first page */
+    uint64_t pages;      /* 0 while private */
+    uint64_t stored_len; /* bytes in the run */
+    uint64_t raw_len;    /* bytes of the value */
+    uint64_t checksum;   /* of the stored bytes */
+} kvi_large;
+
+typedef struct kvi_entry {
+    uint8_t flags;
+    uint8_t codec;
+    uint64_t expiry;
+    uint64_t raw_len;
+    kvi_slice payload; /* not LARGE */
+    kvi_large large;   /* LARGE */
+} kvi_entry;
+
+/* Takes apart; false when the bytes are no entry that kv writes. */
+bool kvi_entry_parse(kvi_stored stored, kvi_entry *entry) KVI_MUST_CHECK;
+
+void kvi_large_get(const uint8_t *bytes, kvi_large *large);
+void kvi_large_put(uint8_t *bytes, const kvi_large *large);
+
+/* Where the reference of a large entry starts inside its stored bytes. */
+size_t kvi_entry_ref_at(const kvi_entry *entry);
+
+/* Pages that len bytes occupy. */
+static inline uint64_t kvi_large_pages(uint64_t len, uint32_t page_size)
+{
+    return (len + page_size - 1) / page_size;
+}
+
+/* Is every special entry of this leaf, which passed kvi_node_validate, one that kv writes? Large
+ * values must lie between KVI_LARGE_FROM and the high-water mark, births in 1..newest. */
+bool kvi_entries_valid(const uint8_t *page, uint32_t page_size, kvi_pgno high_water,
+                       kvi_id newest) KVI_MUST_CHECK;
+
+#endif
