@@ -236,14 +236,17 @@ in_build = BUILD='$(CURDIR)/$(B)' SRC='$(CURDIR)' CC='$(CC)' CXX='$(CXX)' VARIAN
 # The plain run includes the test programs of the stress build.
 WITH_STRESS := $(if $(VARIANT)$(if $(TEST_C),,none),,stress)
 
-.PHONY: deps demo test test-programs stress-programs bench crash asan tsan stress lint format
+.PHONY: deps demo demo-program test test-programs stress-programs bench crash asan tsan stress lint format
 deps: ## install what building, testing and the demo need
 	@$(in_build) .ci/deps build test demo
 
 demo: ## the database at work on real data: start here
 	@$(in_build) .ci/deps build demo
-	$(build) all $(B)/demo
+	$(build) all demo-program
 	@$(in_build) test/demo/demo.sh
+
+demo-program: $(B)/demo
+	@:
 
 test: ## build and run all tests (TESTS=... for some of them)
 	@$(in_build) .ci/deps build test

@@ -1,4 +1,4 @@
-/* api_cursor.c - the public calls on ranges and cursors: arguments are checked here, nowhere below. */
+/* api_cursor.c - the public calls on ranges and cursors: arguments are checked here. */
 #include "cursor.h"
 #include "ops.h"
 
@@ -161,7 +161,7 @@ KV_API int kv_cursor_put(kv_cursor *cursor, const void *value, size_t value_len)
     int rc = cursor_change(cursor, &key);
     if (rc != KV_OK)
         return rc;
-    return kvi_put(cursor->tree, key, kvi_slice_of(value, value_len), KV_PUT_PRESENT, NULL);
+    return kvi_put(cursor->tree, key, kvi_slice_of(value, value_len), 0, NULL);
 }
 
 KV_API int kv_cursor_del(kv_cursor *cursor)

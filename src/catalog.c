@@ -98,9 +98,12 @@ int kvi_catalog_open(kv_txn *txn, kvi_slice name, uint32_t flags, const kv_tree_
     int rc = kvi_catalog_find(txn, name, &desc);
     if (rc == KV_OK && (flags & KV_TREE_EXCLUSIVE))
         return KV_EXISTS;
-    if (rc == KV_NOTFOUND && (flags & KV_TREE_CREATE))
-        rc = tree_create(txn, name, options, &desc);
-    return rc == KV_OK ? handle_new(txn, name, &desc, out) : rc;
+    if (rc == KV_OK)
+        return handle_new(txn, name, &desc, out);
+    if (rc != KV_NOTFOUND || !(flags & KV_TREE_CREATE))
+        return rc;
+    rc = tree_create(txn, name, options, &desc);
+    return rc == KV_OK ? kvi_txn_spoil(txn, handle_new(txn, name, &desc, out)) : rc;
 }
 
 int kvi_catalog_list(kv_txn *txn, int (*fn)(void *context, kv_slice name), void *context)

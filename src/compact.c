@@ -13,12 +13,13 @@ typedef struct compact {
     uint8_t *keys[2]; /* the newest key and the one before it, in turns */
 } compact;
 
-/* A failure of the new database, told by the handle of the old one. */
-static int compact_fail(const compact *c, int rc)
+/* A failure of the new database, told by the handle of the old one, which is as good as before. */
+static int compact_fail(kv_db *from, kv_db *to, int rc)
 {
     char text[320];
-    kvi_err_text(&c->to->db->err, text, sizeof text);
-    return rc < 0 ? kvi_fail(&c->from->db->err, rc, "writing the compact copy: %s", text) : rc;
+    kvi_err_text(&to->err, text, sizeof text);
+    return kvi_fail(&from->err, rc == KV_EPOISONED ? KV_EIO : rc, "writing the compact copy: %s",
+                    text);
 }
 
 /* Frees what the newest value took for its decompression. */
@@ -52,7 +53,7 @@ static int compact_entry(const compact *c, const kvi_step *leaf, kv_tree *to, kv
         return rc;
     rc = kvi_put(to, key, kvi_slice_of(value.ptr, value.len), 0, NULL);
     compact_unlend(c->from, kept);
-    return rc == KV_OK ? KV_OK : compact_fail(c, rc);
+    return rc == KV_OK ? KV_OK : compact_fail(c->from->db, c->to->db, rc);
 }
 
 static int compact_tree(const compact *c, kv_tree *from, kv_tree *to)
@@ -82,7 +83,7 @@ static int compact_named(void *context, kv_slice name)
     if (rc != KV_OK)
         return rc;
     rc = kvi_catalog_open(c->to, key, KV_TREE_CREATE, NULL, &to);
-    return rc == KV_OK ? compact_tree(c, from, to) : compact_fail(c, rc);
+    return rc == KV_OK ? compact_tree(c, from, to) : compact_fail(c->from->db, c->to->db, rc);
 }
 
 /* Keeps the result, which kvi_catalog_list would turn into KV_ECANCELED. */
@@ -112,7 +113,7 @@ static int compact_into(kv_txn *from, kv_db *db)
     compact c = {.from = from};
     int rc = kvi_begin_write(db, KVI_WAIT_FOREVER, KV_STRICT, &c.to);
     if (rc != KV_OK)
-        return rc;
+        return compact_fail(from->db, db, rc);
     c.to->now = KVI_MAX(c.to->now, from->base.clock); /* the clock never runs backwards */
     size_t room = kvi_key_max(db->file.page_size);
     c.keys[0] = db->os->alloc(db->os, 2 * room);
@@ -123,10 +124,12 @@ static int compact_into(kv_txn *from, kv_db *db)
         rc = KV_ENOMEM;
     }
     db->os->free(db->os, c.keys[0]);
-    if (rc == KV_OK)
-        return kvi_commit(c.to);
-    kvi_end(c.to);
-    return rc;
+    if (rc != KV_OK) {
+        kvi_end(c.to);
+        return rc;
+    }
+    rc = kvi_commit(c.to);
+    return rc == KV_OK ? KV_OK : compact_fail(from->db, db, rc);
 }
 
 int kvi_compact_to(kv_txn *txn, const char *path)

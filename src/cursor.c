@@ -148,17 +148,25 @@ static int land_down(kv_cursor *c, const kvi_place *place)
     return landed(c, rc);
 }
 
+/* Into the range from its low end going up, or from its high end. */
+static int land_in(kv_cursor *c, bool up)
+{
+    return up ? land_up(c, &c->range.lo) : land_down(c, &c->range.hi);
+}
+
 /* ---- finding the place again ---- */
 
 static int find_again(kv_cursor *c)
 {
     bool found;
-    if (c->state == KVI_CURSOR_ON || c->state == KVI_CURSOR_STOPPED || c->state == KVI_CURSOR_GAP) {
+    if (kvi_cursor_has_key(c)) {
         int rc = kvi_tree_seek(c->tree, kvi_slice_of(c->key, c->key_len), &c->path, &found);
         if (rc != KV_OK)
             return rc;
         if (!found)
             c->state = KVI_CURSOR_GAP;
+        else if (c->state == KVI_CURSOR_GAP)
+            c->state = KVI_CURSOR_BESIDE;
         if (c->path.depth > 0) {
             find_low(c);
             find_high(c);
@@ -182,7 +190,7 @@ int kvi_cursor_cross(kv_cursor *c, bool up)
     const kvi_step *leaf = kvi_path_leaf(&c->path);
     if (up ? c->high < kvi_node_count(leaf->page) : c->low > 0)
         return KV_NOTFOUND; /* the range ends inside this leaf */
-    unsigned low = c->low, high = c->high, slot = leaf->slot;
+    unsigned low = c->low, high = c->high;
     int rc = up ? kvi_path_next(c->tree, &c->path) : kvi_path_prev(c->tree, &c->path);
     if (rc != KV_OK)
         return rc;
@@ -196,7 +204,6 @@ int kvi_cursor_cross(kv_cursor *c, bool up)
     if (KVI_LIKELY(c->low < c->high))
         return KV_OK;
     rc = up ? kvi_path_prev(c->tree, &c->path) : kvi_path_next(c->tree, &c->path);
-    kvi_path_leaf(&c->path)->slot = slot;
     c->low = low;
     c->high = high;
     return rc == KV_OK ? KV_NOTFOUND : rc;
@@ -217,14 +224,14 @@ static int step_gap(kv_cursor *c, bool up)
 static int step(kv_cursor *c, bool up)
 {
     int rc;
-    if (c->state == KVI_CURSOR_ON)
+    if (c->state == KVI_CURSOR_ON || c->state == KVI_CURSOR_BESIDE)
         rc = kvi_cursor_step(c, up);
     else if (c->state == KVI_CURSOR_GAP)
         rc = step_gap(c, up);
     else if (c->state == KVI_CURSOR_STOPPED)
         rc = KV_OK; /* back onto the entry that it stopped behind */
     else if (c->state == (up ? KVI_CURSOR_LOW : KVI_CURSOR_HIGH))
-        return up ? land_up(c, &c->range.lo) : land_down(c, &c->range.hi);
+        return land_in(c, up);
     else
         return KV_NOTFOUND;
     if (rc == KV_OK)
@@ -234,21 +241,16 @@ static int step(kv_cursor *c, bool up)
     return rc;
 }
 
-static int to_end(kv_cursor *c, bool up)
-{
-    return up ? land_up(c, &c->range.lo) : land_down(c, &c->range.hi);
-}
-
 int kvi_cursor_first(kv_cursor *c)
 {
-    int rc = to_end(c, !c->range.reverse);
+    int rc = land_in(c, !c->range.reverse);
     c->left = c->range.limit - (rc == KV_OK);
     return rc;
 }
 
 int kvi_cursor_last(kv_cursor *c)
 {
-    return to_end(c, c->range.reverse);
+    return land_in(c, c->range.reverse);
 }
 
 int kvi_cursor_next(kv_cursor *c)

@@ -4,13 +4,14 @@
  *   ON      --- past the range's end -----------> LOW or HIGH: outside, below or above the range
  *   ON      --- next beyond the limit ----------> STOPPED: on the last entry, but behind it
  *   ON      --- the entry went away ------------> GAP: between its neighbours
+ *   GAP     --- its key came back --------------> BESIDE: not on that entry, but steps leave it
  *
  * In a write transaction a cursor always knows its key. When the transaction has changed since the
  * cursor last looked (txn->changes), it goes down the tree by that key again.
  *
  * Invariants:
- *   Z1 ON, STOPPED, GAP: path is valid while changes == txn->changes
- *   Z2 ON: the leaf's slots in [low, high) lie inside the range, the path's slot is one of them
+ *   Z1 ON, STOPPED, GAP, BESIDE: path is valid while changes == txn->changes
+ *   Z2 the leaf's slots in [low, high) lie inside the range; except in a GAP the path's slot is one
  *   Z3 GAP: the path's slot is that of the first entry behind the gap, or the leaf's count
  *   Z4 a step that finds no entry, or fails, leaves the path where it was
  */
@@ -24,6 +25,7 @@ enum kvi_cursor_state {
     KVI_CURSOR_ON,
     KVI_CURSOR_STOPPED,
     KVI_CURSOR_GAP,
+    KVI_CURSOR_BESIDE,
     KVI_CURSOR_LOW,
     KVI_CURSOR_HIGH,
 };
@@ -72,6 +74,12 @@ int kvi_cursor_key(kv_cursor *cursor, kvi_slice *key) KVI_MUST_CHECK;
 void kvi_cursor_removed(kv_cursor *cursor);
 
 /* ---- between the cursor files ---- */
+
+/* Is there a key that tells where the cursor is? */
+static inline bool kvi_cursor_has_key(const kv_cursor *cursor)
+{
+    return cursor->state >= KVI_CURSOR_ON && cursor->state <= KVI_CURSOR_BESIDE;
+}
 
 /* From an entry at the edge of its leaf's [low, high) to the neighbouring leaf. */
 int kvi_cursor_cross(kv_cursor *cursor, bool up) KVI_MUST_CHECK;

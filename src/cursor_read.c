@@ -96,7 +96,7 @@ int kvi_cursor_read(kv_cursor *c, kv_pair *pairs, size_t n, size_t *got)
         return rc;
     bool up = !c->range.reverse;
     while (b.done < n && (read_run(c, &b, up) || read_step(c, &b, up)))
-        c->key_ready = false;
+        continue;
     *got = b.done;
     if (c->txn->write && c->state == KVI_CURSOR_ON)
         kvi_cursor_load_key(c);

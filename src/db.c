@@ -229,12 +229,18 @@ static int db_recover(kv_db *db, kvi_slots *slots, const kv_options *options)
     return rc;
 }
 
-/* Does the descriptor that holds the locks lead to the file that is used? */
-static bool same_file(const kvi_os *os, int locked, int used)
+/* The descriptor that holds the locks must lead to the file that is used. */
+static int same_file(kv_db *db)
 {
-    kvi_os_stat a = {0}, b = {0};
-    return os->stat(os, locked, &a) >= 0 && os->stat(os, used, &b) >= 0 && a.inode == b.inode &&
-           a.device == b.device;
+    kvi_os_stat locked = {0}, used = {0};
+    int rc = db->os->stat(db->os, db->lock.fd, &locked);
+    if (rc >= 0)
+        rc = db->os->stat(db->os, db->file.fd, &used);
+    if (rc < 0)
+        return kvi_fail_os(&db->err, rc, "asking what %s is", db->path);
+    if (locked.inode != used.inode || locked.device != used.device)
+        return kvi_fail(&db->err, KV_EBUSY, "%s was replaced while it was opened", db->path);
+    return KV_OK;
 }
 
 /* Whoever created the file may have died before its name was flushed. */
@@ -255,8 +261,9 @@ static int db_open_file(kv_db *db, const char *path, const kv_options *options)
     db->file.fd = os->open(os, db->path, db->readonly ? KVI_OS_READ : KVI_OS_WRITE, 0);
     if (db->file.fd < 0)
         return kvi_fail_os(&db->err, db->file.fd, "opening %s", db->path);
-    if (!db->immutable && !same_file(os, db->lock.fd, db->file.fd))
-        return kvi_fail(&db->err, KV_EBUSY, "%s was replaced while it was opened", db->path);
+    rc = db->immutable ? KV_OK : same_file(db);
+    if (rc != KV_OK)
+        return rc;
     if (db->readonly && !db->immutable && os->shareable(os, db->file.fd) < 0)
         return kvi_fail(&db->err, KV_EUNSUPPORTED, "%s is on a network file system", db->path);
     rc = os->boot_id(os, db->boot_id);

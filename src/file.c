@@ -28,6 +28,12 @@ static int map_try(kvi_file *file, uint64_t len, kvi_map **out)
     return 0;
 }
 
+/* Did the system find the wish too large? Some answer EINVAL. */
+static bool too_much(int rc)
+{
+    return rc == -ENOMEM || rc == -EINVAL;
+}
+
 /* Maps at least need bytes, wishing for much more; takes what address space the system grants. */
 static int map_new(kvi_file *file, uint64_t need, kvi_map **out)
 {
@@ -37,10 +43,10 @@ static int map_new(kvi_file *file, uint64_t need, kvi_map **out)
     int rc = -ENOMEM;
     for (; len >= need && len >= MAP_LEAST; len /= 2) {
         rc = map_try(file, len, out);
-        if (rc != -ENOMEM)
+        if (!too_much(rc))
             break;
     }
-    if (rc == -ENOMEM)
+    if (too_much(rc))
         rc = map_try(file, (need + KVI_PAGE_MAX - 1) & ~(uint64_t)(KVI_PAGE_MAX - 1), out);
     if (rc < 0)
         return kvi_fail_os(file->err, rc, "mapping %llu bytes of the database",

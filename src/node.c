@@ -1,47 +1,14 @@
 /* node.c - reading nodes: search, keys, values, children. See node.h. */
 #include "node_impl.h"
 
-#if defined(__SSE2__) && !defined(KVI_PORTABLE)
-#include <emmintrin.h>
-#endif
-
-#define LANES 16 /* heads compared at once: one cache line */
-
-/* The number of heads at p, of 16, that come before the first one not less than head. */
-#if defined(__SSE2__) && !defined(KVI_PORTABLE)
-static inline __m128i lanes_less(const uint8_t *p, __m128i head)
-{
-    const __m128i sign = _mm_set1_epi32(INT32_MIN); /* SSE2 compares signed numbers only */
-    __m128i lanes = _mm_loadu_si128((const __m128i *)(const void *)p);
-    return _mm_cmplt_epi32(_mm_xor_si128(lanes, sign), head);
-}
-
-KVI_INLINE unsigned lanes_lower(const uint8_t *p, uint32_t head)
-{
-    __m128i key = _mm_set1_epi32((int32_t)(head ^ 0x80000000u));
-    __m128i low = _mm_packs_epi32(lanes_less(p, key), lanes_less(p + 16, key));
-    __m128i high = _mm_packs_epi32(lanes_less(p + 32, key), lanes_less(p + 48, key));
-    unsigned less = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(low, high));
-    return (unsigned)__builtin_ctz(~less);
-}
-#else
-KVI_INLINE unsigned lanes_lower(const uint8_t *p, uint32_t head)
-{
-    unsigned n = 0;
-    while (n < LANES && kvi_get32(p + 4 * n) < head)
-        n++;
-    return n;
-}
-#endif
-
 /* The same among few slots, without a jump that depends on what the heads are: mispredicted ones
  * would keep the processor from starting on the next lookup. Every block of lanes begins with a
  * slot, so those behind the place count nothing. */
 KVI_INLINE unsigned few_lower(const uint8_t *page, const kvi_shape *s, uint32_t head)
 {
     unsigned less = 0;
-    for (unsigned i = 0; i < s->slots; i += LANES)
-        less += lanes_lower(page + KVI_HEADER_SIZE + 4 * i, head);
+    for (unsigned i = 0; i < s->slots; i += KVI_LANES)
+        less += kvi_lanes_lower(page + KVI_HEADER_SIZE + 4 * i, head);
     return KVI_MIN(less, s->slots);
 }
 
@@ -49,15 +16,15 @@ KVI_INLINE unsigned few_lower(const uint8_t *page, const kvi_shape *s, uint32_t 
 KVI_INLINE unsigned heads_lower(const uint8_t *page, const kvi_shape *s, uint32_t head)
 {
     unsigned lo = 0, hi = s->slots;
-    if (!s->stride && s->slots <= 4 * LANES)
+    if (!s->stride && s->slots <= 4 * KVI_LANES)
         return few_lower(page, s, head);
     if (s->stride) {
-        unsigned less = lanes_lower(page + KVI_HEADER_SIZE, head);
+        unsigned less = kvi_lanes_lower(page + KVI_HEADER_SIZE, head);
         if (less < KVI_HINTS)
             hi = KVI_MIN(hi, (less + 1) * s->stride);
         lo = KVI_MIN(hi, less > 0 ? less * s->stride + 1 : 0);
     }
-    while (hi - lo > LANES) {
+    while (hi - lo > KVI_LANES) {
         unsigned mid = (lo + hi) / 2;
         if (kvi_head_at(page, s, mid) < head)
             lo = mid + 1;
@@ -66,8 +33,8 @@ KVI_INLINE unsigned heads_lower(const uint8_t *page, const kvi_shape *s, uint32_
     }
     /* Sixteen lanes from lo may end behind the page: then the last sixteen of it will do, since
      * all heads before lo are smaller. Lanes behind hi do not count, whatever stands there. */
-    uint32_t at = KVI_MIN(s->heads + 4 * lo, s->page_size - 4 * LANES);
-    unsigned found = (at - s->heads) / 4 + lanes_lower(page + at, head);
+    uint32_t at = KVI_MIN(s->heads + 4 * lo, s->page_size - 4 * KVI_LANES);
+    unsigned found = (at - s->heads) / 4 + kvi_lanes_lower(page + at, head);
     return KVI_MIN(found, hi);
 }
 

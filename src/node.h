@@ -79,6 +79,11 @@ unsigned kvi_leaf_search(const uint8_t *page, uint32_t page_size, kvi_slice key,
  * that are not greater. */
 unsigned kvi_branch_search(const uint8_t *page, uint32_t page_size, kvi_slice key);
 
+/* Search and what follows it in one: the child whose range holds the key; the value under it. */
+unsigned kvi_branch_find(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_ptr *child);
+bool kvi_leaf_find(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_slice *value,
+                   bool *special);
+
 /* Writes key (or separator) i to out (room for kvi_key_max bytes) and returns its length. */
 size_t kvi_node_key(const uint8_t *page, uint32_t page_size, unsigned i, uint8_t *out);
 

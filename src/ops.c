@@ -23,7 +23,7 @@ int kvi_get(kv_tree *tree, kvi_slice key, kv_slice *value)
     return rc == KV_OK && value ? kvi_value_load(tree->txn, stored, value) : rc;
 }
 
-/* Limits, and memory: before anything changes. */
+/* Limits: before anything changes. */
 static int change_begin(kv_tree *tree, kvi_slice key, uint64_t value_len)
 {
     kv_txn *txn = tree->txn;
@@ -37,7 +37,7 @@ static int change_begin(kv_tree *tree, kvi_slice key, uint64_t value_len)
     if (value_len > KV_VALUE_MAX)
         return kvi_fail(&txn->db->err, KV_ETOOBIG, "the value has %llu bytes; the limit is %llu",
                         (unsigned long long)value_len, (unsigned long long)KV_VALUE_MAX);
-    return kvi_seal_early(txn);
+    return KV_OK;
 }
 
 static int condition(bool found, uint32_t flags)
@@ -104,7 +104,7 @@ int kvi_put(kv_tree *tree, kvi_slice key, kvi_slice value, uint32_t flags, void 
     if (place)
         *place = place_of(tree, &path, &prepared);
     kvi_value_done(txn, &prepared);
-    return KV_OK;
+    return place ? KV_OK : kvi_seal_early(txn); /* last: key and value may be views */
 }
 
 int kvi_del(kv_tree *tree, kvi_slice key)
@@ -123,5 +123,7 @@ int kvi_del(kv_tree *tree, kvi_slice key)
     rc = kvi_value_drop(tree, stored_at(tree, &path));
     if (rc == KV_OK)
         rc = kvi_tree_remove(tree, &path);
+    if (rc == KV_OK)
+        rc = kvi_seal_early(txn);
     return kvi_txn_spoil(txn, rc);
 }

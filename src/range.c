@@ -156,13 +156,11 @@ int kvi_range_del(kv_tree *tree, const kvi_range *range, uint64_t *deleted)
     kvi_range part = *range;
     kvi_slice lo, hi;
     int rc = range_limit(tree, &part, buf);
-    if (rc == KV_OK)
-        rc = kvi_seal_early(tree->txn);
     if (rc == KV_OK) {
         tree->txn->changes++;
         rc = kvi_tree_cut(tree, place_key(&part.lo, buf + room, &lo),
                           place_key(&part.hi, buf + 2 * room, &hi), deleted);
     }
     os->free(os, buf);
-    return rc;
+    return rc == KV_OK ? kvi_seal_early(tree->txn) : rc; /* last: the bounds may be views */
 }

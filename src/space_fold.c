@@ -122,8 +122,8 @@ static int map_shape(fold *f)
     if (slots == next->n_level[0])
         return KV_OK;
     if (slots < next->n_level[0]) /* should the file not end before them, nothing tells of these */
-        f->space->record_from = KVI_MIN(f->space->record_from,
-                                        slots * (kvi_pgno)kvi_map_pages(f->space->page_size));
+        f->space->record_from =
+            KVI_MIN(f->space->record_from, slots * (kvi_pgno)kvi_map_pages(f->space->page_size));
     for (bool top = false; rc == KV_OK && !top; levels++, n = (n + fanout - 1) / fanout) {
         top = n == 1;
         rc = levels < KVI_MAP_LEVELS_MAX

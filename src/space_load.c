@@ -260,7 +260,7 @@ static int load_blocked(load *l)
         own->chain[own->n_chain] = ptr;
         rc = load_blocked_page(l, ptr, &after, &ptr);
     }
-    return rc;
+    return rc == KV_OK && ptr.page != 0 ? broken(l, ptr) : rc;
 }
 
 /* ---- the bitmap ---- */

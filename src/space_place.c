@@ -238,14 +238,25 @@ static int leaf_grow(kvi_space *space, picks *hand)
     return rc;
 }
 
+/* A few pages for a small file, which has no groups for branches: side by side, and for that the
+ * file may grow until one page in eight is free. */
+static bool worth_growing(const kvi_space *space, size_t n)
+{
+    return n < BULK && space->high_water > KVI_SPACE_SMALL &&
+           space->free.total < space->high_water * 2 / SPARE;
+}
+
 static int take_leaves(kvi_space *space, picks *hand)
 {
     size_t holes = leaf_holes(space, hand->n);
     kvi_pgno page;
     bool together = hand->n >= BULK || space->high_water < KVI_SPACE_ZONE_FROM;
-    if (hand->n > 1 && together && holes == hand->n &&
-        run_find(space, hand->n, space->first, &page))
-        return pick(space, hand, page, hand->n);
+    if (hand->n > 1 && together) {
+        if (holes == hand->n && run_find(space, hand->n, space->first, &page))
+            return pick(space, hand, page, hand->n);
+        if (worth_growing(space, hand->n))
+            holes = 0;
+    }
     int rc = leaf_sweep(space, hand, holes);
     return rc == KV_OK ? leaf_grow(space, hand) : rc;
 }

@@ -15,15 +15,11 @@ int kvi_tree_find(kv_tree *tree, kvi_slice key, kvi_stored *value)
             return rc;
         if (level == 0)
             break;
-        ptr = kvi_branch_child(page, page_size, kvi_branch_search(page, page_size, key));
+        kvi_branch_find(page, page_size, key, &ptr);
         kvi_txn_prefetch(txn, ptr);
     }
-    bool found;
-    unsigned pos = kvi_leaf_search(page, page_size, key, &found);
-    if (!found)
-        return KV_NOTFOUND;
-    value->bytes = kvi_leaf_value(page, page_size, pos, &value->special);
-    return KV_OK;
+    return kvi_leaf_find(page, page_size, key, &value->bytes, &value->special) ? KV_OK
+                                                                               : KV_NOTFOUND;
 }
 
 int kvi_tree_seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)
@@ -45,8 +41,7 @@ int kvi_tree_seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)
             step->slot = kvi_leaf_search(step->page, page_size, key, found);
             return KV_OK;
         }
-        step->slot = kvi_branch_search(step->page, page_size, key);
-        ptr = kvi_branch_child(step->page, page_size, step->slot);
+        step->slot = kvi_branch_find(step->page, page_size, key, &ptr);
         kvi_txn_prefetch(txn, ptr);
     }
 }

@@ -20,6 +20,7 @@ struct options {
     uint64_t commits;    /* at most, in the cases of one-record commits */
     size_t value_len;    /* bytes */
     int rounds;          /* of compare */
+    bool cpu;            /* compare: processor time instead of the clock's */
     bool json;           /* JSON lines instead of a table */
     bool decimal;        /* keys are 16 decimal digits instead of random bytes */
     const char *only;    /* a case, or the beginning of its name; NULL: all */
@@ -141,6 +142,8 @@ extern const struct bench_case bench_cases[]; /* ends with a NULL name */
 /* ---- util.c ---- */
 
 double bench_now(void); /* seconds */
+/* The same, or with --cpu the processor time of this process. */
+double bench_clock(const struct options *o);
 _Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void bench_path(char *path, size_t size, const struct options *o, const char *engine,
                 const char *file);

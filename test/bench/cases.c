@@ -31,9 +31,9 @@ static struct measure load(const struct options *o, const struct engine *e, cons
 {
     bench_remove(path);
     struct store *s = e->open(o, path, 0);
-    double start = bench_now();
+    double start = bench_clock(o);
     bench_load(o, e, s, sorted);
-    double took = bench_now() - start;
+    double took = bench_clock(o) - start;
     e->close(s);
     verify_file(o, e, path);
     return rate(o->n, took);
@@ -56,7 +56,7 @@ static struct measure load_batches(const struct options *o, const struct engine 
     struct order order = bench_order(o->n, 1);
     bench_remove(path);
     struct store *s = e->open(o, path, STORE_LAZY);
-    double start = bench_now();
+    double start = bench_clock(o);
     for (uint64_t i = 0; i < o->n;) {
         uint64_t end = i + BATCH < o->n ? i + BATCH : o->n;
         e->write_begin(s);
@@ -69,7 +69,7 @@ static struct measure load_batches(const struct options *o, const struct engine 
         e->write_commit(s);
     }
     e->sync(s);
-    double took = bench_now() - start;
+    double took = bench_clock(o) - start;
     e->close(s);
     verify_file(o, e, path);
     return rate(o->n, took);
@@ -84,7 +84,7 @@ static double time_gets(const struct options *o, const struct engine *e, struct 
     unsigned char key[KEY_LEN];
     struct order order = bench_order(o->n, 2);
     uint64_t wrong = 0;
-    double start = bench_now();
+    double start = bench_clock(o);
     for (uint64_t i = 0; i < count; i++) {
         size_t len = 0;
         uint64_t number = bench_order_at(&order, i);
@@ -92,7 +92,7 @@ static double time_gets(const struct options *o, const struct engine *e, struct 
         const void *value = e->get(s, 0, key, &len);
         wrong += !value || !bench_value_ok(o, number, 0, value, len);
     }
-    double took = bench_now() - start;
+    double took = bench_clock(o) - start;
     if (wrong > 0)
         bench_die("%s: %llu of %llu gets are wrong", e->name, (unsigned long long)wrong,
                   (unsigned long long)count);
@@ -104,9 +104,9 @@ static double time_scan(const struct options *o, const struct engine *e, struct 
 {
     unsigned char key[KEY_LEN], value[VALUE_MAX];
     uint64_t records = 0, expected = 0;
-    double start = bench_now();
+    double start = bench_clock(o);
     uint64_t sum = scan(s, &records);
-    double took = bench_now() - start;
+    double took = bench_clock(o) - start;
     for (uint64_t i = 0; i < o->n; i++) {
         bench_key(o, i, key);
         bench_value(o, i, 0, value);
@@ -204,7 +204,7 @@ static struct measure commits(const struct options *o, const struct engine *e, c
     unsigned char key[KEY_LEN], value[VALUE_MAX];
     struct order order = bench_order(o->n, seed);
     struct store *s = e->open(o, path, flags);
-    double start = bench_now(), took = 0;
+    double start = bench_clock(o), took = 0;
     uint64_t done = 0;
     if (most > o->n)
         most = o->n;
@@ -215,7 +215,7 @@ static struct measure commits(const struct options *o, const struct engine *e, c
         e->write_begin(s);
         e->put(s, key, value, o->value_len);
         e->write_commit(s);
-        took = bench_now() - start;
+        took = bench_clock(o) - start;
     }
     verify_commits(o, e, s, done, seed);
     if (flags & STORE_LAZY)
@@ -255,14 +255,14 @@ static struct measure delete_half(const struct options *o, const struct engine *
     unsigned char key[KEY_LEN];
     struct order order = bench_order(o->n, 5);
     struct store *s = e->open(o, path, 0);
-    double start = bench_now();
+    double start = bench_clock(o);
     e->write_begin(s);
     for (uint64_t i = 0; i < o->n / 2; i++) {
         bench_key(o, bench_order_at(&order, i), key);
         e->del(s, key);
     }
     e->write_commit(s);
-    double took = bench_now() - start;
+    double took = bench_clock(o) - start;
     verify_deleted(o, e, s, o->n / 2);
     e->close(s);
     return rate(o->n / 2, took);

@@ -25,6 +25,7 @@ static void usage(FILE *out)
             "  --keys KIND   random (the default) or decimal, 16 bytes both\n"
             "  --rounds N    of compare (5)\n"
             "  --only NAME   of compare: cases whose name begins so\n"
+            "  --cpu         of compare: speeds by processor time, without waiting for the disk\n"
             "  --commits N   durable commits of one record (5000; commitcost: 1000)\n"
             "  --engines E,E of kv, lmdb, lmdb-writemap (kv,lmdb)\n"
             "  --overwrites N of growth (20)\n"
@@ -79,7 +80,7 @@ static const struct option long_options[] = {
     {"rounds", 1, NULL, 'r'}, {"only", 1, NULL, 'o'},    {"commits", 1, NULL, 'c'},
     {"dir", 1, NULL, 'd'},    {"engines", 1, NULL, 'e'}, {"overwrites", 1, NULL, 'w'},
     {"mib", 1, NULL, 'm'},    {"budget", 1, NULL, 'b'},  {"json", 0, NULL, 'j'},
-    {"help", 0, NULL, 'h'},   {NULL, 0, NULL, 0}};
+    {"cpu", 0, NULL, 'p'},    {"help", 0, NULL, 'h'},    {NULL, 0, NULL, 0}};
 
 static void set_option(struct options *o, int letter, char *argument)
 {
@@ -119,6 +120,9 @@ static void set_option(struct options *o, int letter, char *argument)
         break;
     case 'j':
         o->json = true;
+        break;
+    case 'p':
+        o->cpu = true;
         break;
     case 'h':
         usage(stdout);

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "db.h"
 #include "surgeon.h"
 #include "victim.h"
 #include <stdio.h>
@@ -24,6 +25,7 @@ static int setup(void **state)
 {
     victim_make(&patient, 5);
     patient.lenient = true;
+    sim_set_guard(patient.disk, true);
     surgeon_take(&image, patient.image, patient.size);
     return 0;
 }
@@ -248,9 +250,88 @@ static void test_forged(void **state)
     }
 }
 
+/* ---- sharing without end ---- */
+
+/* Gives the main tree thirty-one levels of branches, each with the same child twice: a tree of 2^31
+ * leaves in 32 pages. */
+static void forge_doubling(surgeon *s)
+{
+    kvi_pgno first = s->meta.high_water;
+    kvi_item entry = {.key = {(const uint8_t *)"n", 1}, .value = {(const uint8_t *)"v", 1}};
+    kvi_item twice = {.key = {(const uint8_t *)"m", 1}, .tally = 1};
+    uint8_t *spare = malloc(s->page_size);
+    s->meta.high_water += KVI_LEVEL_MAX + 1;
+    s->size = (size_t)s->meta.high_water * s->page_size;
+    s->bytes = realloc(s->bytes, s->size);
+    assert_true(s->bytes && spare);
+    for (unsigned level = 0; level <= KVI_LEVEL_MAX; level++) {
+        uint8_t *page = surgeon_page(s, first + level);
+        memset(page, 0, s->page_size);
+        kvi_ptr child = {first + level - 1, s->meta.id};
+        twice.child = child;
+        if (level == 0) {
+            kvi_leaf_init(page, s->page_size);
+            assert_true(kvi_leaf_insert(page, s->page_size, spare, 0, &entry));
+        } else {
+            kvi_branch_init(page, s->page_size, level, child, 1);
+            assert_true(kvi_branch_insert(page, s->page_size, spare, 0, &twice));
+        }
+        kvi_node_pack(page, s->page_size, spare);
+        kvi_put64(page + KVI_P_page, first + level);
+        kvi_put64(page + KVI_P_birth, s->meta.id);
+        surgeon_stamp(s, first + level);
+    }
+    free(spare);
+    s->meta.main.root = (kvi_ptr){first + KVI_LEVEL_MAX, s->meta.id};
+    s->meta.main.level = KVI_LEVEL_MAX;
+    s->meta.durable = s->meta.id;
+    s->meta.seal = s->meta.walk = 0;
+    surgeon_put_meta(s);
+}
+
+static void doubling_is_noticed(void)
+{
+    kv_db *db;
+    kv_txn *txn;
+    kv_options options = {.size = sizeof options};
+    assert_int_equal(kvi_db_open(sim_os(patient.disk), VICTIM_NAME, &options, &db, NULL, 0), KV_OK);
+    assert_int_equal(kv_db_check(db, NULL), KV_ECORRUPT);
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++)
+        assert_int_equal(kv_db_copy(db, "copy", flags), KV_ECORRUPT);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    assert_int_equal(kv_tree_clear(kv_txn_main(txn)), KV_ECORRUPT);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    assert_int_equal(kvi_db_repair(sim_os(patient.disk), VICTIM_NAME, NULL, NULL), KV_ECORRUPT);
+}
+
+/* Everything that is not asked for entry by entry ends, and soon. */
+static void test_doubling(void **state)
+{
+    surgeon s = image;
+    s.bytes = malloc(image.size);
+    assert_non_null(s.bytes);
+    memcpy(s.bytes, image.bytes, image.size);
+    forge_doubling(&s);
+    sim_reset(patient.disk);
+    sim_put_file(patient.disk, VICTIM_NAME, s.bytes, s.size);
+    doubling_is_noticed();
+    for (uint64_t seed = 0; seed < 30; seed++) {
+        rng random;
+        rng_seed(&random, seed);
+        sim_reset(patient.disk);
+        sim_put_file(patient.disk, VICTIM_NAME, s.bytes, s.size);
+        const char *fault = examine(&random);
+        if (fault)
+            fail_msg("seed %llu: %s", (unsigned long long)seed, fault);
+    }
+    free(s.bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_doubling),
         cmocka_unit_test(test_forged),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

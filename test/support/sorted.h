@@ -19,7 +19,8 @@ bool sorted_del(sorted *s, kv_slice key); /* whether it was there */
 void sorted_clear(sorted *s);             /* also frees everything */
 void sorted_copy(sorted *to, const sorted *from);
 
-/* Does the range, its limit left aside, have this key? NULL has all. Word for word what kv.h says. */
+/* Does the range (NULL: everything), its limit left aside, have this key? Word for word what kv.h
+ * says. */
 bool sorted_in_range(const kv_range *range, kv_slice key);
 
 int sorted_compare(kv_slice a, kv_slice b);

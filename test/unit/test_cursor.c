@@ -105,8 +105,8 @@ static int model_step(model_cursor *m, bool up)
     int64_t at = (int64_t)sorted_lower(m->map, model_key(m), &found);
     if (m->place == ON)
         at += up ? 1 : -1;
-    else if (m->place == GAP && !up)
-        at--;
+    else if (m->place == GAP)
+        at += up ? found : -1;
     return model_set(m, model_find(m, at, up), up);
 }
 
@@ -285,7 +285,8 @@ static world *open_world(uint32_t page_size, unsigned kind, size_t puts)
     kv_options options = {.size = sizeof options,
                           .flags = KV_OPEN_CREATE | KV_OPEN_NO_CLOSE_SYNC,
                           .page_size = page_size,
-                          .durability = KV_LAZY};
+                          .durability = KV_LAZY,
+                          .memory_budget = kind % 2 ? 16 * page_size : 0};
     kv_db_info info = {.size = sizeof info};
     scratch_make(&w->dir);
     rng_seed(&w->random, base_seed() + page_size + kind);
@@ -449,8 +450,15 @@ static void do_cursor_put(world *w, int i)
 {
     static uint8_t buf[VALUE_ROOM];
     model_cursor *m = &w->models[i];
-    kv_slice value = make_value(w, buf);
+    kv_slice value = make_value(w, buf), own;
     model_refresh(m);
+    if (rng_one_in(&w->random, 4) && kv_cursor_get(w->cursors[i], NULL, &own) == KV_OK) {
+        memcpy(buf, own.ptr, own.len); /* the very bytes that the put is about to replace */
+        int rc = kv_cursor_put(w->cursors[i], own.ptr, own.len);
+        assert_int_equal(rc, KV_OK);
+        sorted_put(&w->map, model_key(m), (kv_slice){buf, own.len});
+        return;
+    }
     int rc = kv_cursor_put(w->cursors[i], value.ptr, value.len);
     assert_int_equal(rc, m->place == ON ? KV_OK : KV_NOTFOUND);
     if (rc == KV_OK)
@@ -499,6 +507,19 @@ static void do_savepoint(world *w)
     sorted_copy(&w->saved, &w->map);
 }
 
+/* A few entries from some key on. */
+static void do_del_range(world *w)
+{
+    static uint8_t buf[KEY_ROOM];
+    kv_slice key = pick_key(w, buf);
+    kv_range range = {.size = sizeof range, .from = key.ptr, .from_len = key.len, .limit = 5};
+    uint64_t deleted;
+    size_t at = sorted_lower(&w->map, key, NULL);
+    assert_int_equal(kv_del_range(w->tree, &range, &deleted), KV_OK);
+    for (; deleted > 0; deleted--)
+        assert_true(sorted_del(&w->map, w->map.pairs[at].key));
+}
+
 static void do_clear(world *w)
 {
     assert_int_equal(kv_tree_clear(w->tree), KV_OK);
@@ -521,7 +542,10 @@ static void do_change(world *w, int i)
         do_del(w);
         break;
     case 6:
-        assert_int_equal(kv_put(w->other, "x", 1, "y", 1, 0), KV_OK);
+        if (rng_one_in(&w->random, 2))
+            do_del_range(w);
+        else
+            assert_int_equal(kv_put(w->other, "x", 1, "y", 1, 0), KV_OK);
         break;
     case 7:
         if (rng_one_in(&w->random, 4))

@@ -1,4 +1,4 @@
-/* test_cursor_cases.c - cursors case by case: deep trees, edges, arguments, damage, lack of memory. */
+/* test_cursor_cases.c - cursors case by case: deep trees, edges, damage, lack of memory. */
 #include "db.h"
 #include "fault_os.h"
 #include "path.h"
@@ -200,6 +200,32 @@ static void test_deep_reads(void **state)
     free(pairs);
 }
 
+/* ---- paths, as others use them ---- */
+
+static void test_path(void **state)
+{
+    fixture *f = *state;
+    kvi_path path;
+    put_numbers(f, 500);
+    assert_int_equal(kvi_path_nth(f->tree, &path, 500), KV_NOTFOUND);
+    assert_int_equal(kvi_path_edge(f->tree, &path, false), KV_OK);
+    for (unsigned i = 1; i < 500; i++) {
+        kvi_path same;
+        assert_int_equal(kvi_path_next(f->tree, &path), KV_OK);
+        assert_int_equal(kvi_path_nth(f->tree, &same, i), KV_OK);
+        assert_ptr_equal(kvi_path_leaf(&same)->page, kvi_path_leaf(&path)->page);
+        assert_int_equal(kvi_path_leaf(&same)->slot, kvi_path_leaf(&path)->slot);
+    }
+    assert_int_equal(kvi_path_next(f->tree, &path), KV_NOTFOUND);
+    for (unsigned i = 1; i < 500; i++)
+        assert_int_equal(kvi_path_prev(f->tree, &path), KV_OK);
+    assert_int_equal(kvi_path_prev(f->tree, &path), KV_NOTFOUND);
+    assert_int_equal(kv_tree_clear(f->tree), KV_OK);
+    assert_int_equal(kvi_path_edge(f->tree, &path, true), KV_NOTFOUND);
+    assert_int_equal(kvi_path_next(f->tree, &path), KV_NOTFOUND);
+    assert_int_equal(kvi_path_prev(f->tree, &path), KV_NOTFOUND);
+}
+
 /* ---- edges ---- */
 
 /* A loop that removes what it visits meets every entry once. */
@@ -247,6 +273,23 @@ static void test_between_after_del(void **state)
     assert_int_equal(kv_cursor_next(c), KV_NOTFOUND);
     assert_int_equal(kv_cursor_prev(c), KV_OK);
     assert_at(c, 'e');
+}
+
+/* A loop that takes entries out and puts them back comes to its end. */
+static void test_replace_while_walking(void **state)
+{
+    fixture *f = *state;
+    unsigned visited = 0;
+    put_letters(f, "abcdef");
+    kv_cursor *c = cursor_of(f, 0);
+    for (; kv_cursor_next(c) == KV_OK; visited++) {
+        char letter = (char)('a' + visited);
+        assert_at(c, letter);
+        assert_int_equal(kv_cursor_del(c), KV_OK);
+        assert_int_equal(kv_put(f->tree, &letter, 1, "x", 1, 0), KV_OK);
+        assert_int_equal(kv_cursor_get(c, NULL, NULL), KV_NOTFOUND);
+    }
+    assert_int_equal(visited, 6);
 }
 
 static void test_limit(void **state)
@@ -560,8 +603,10 @@ int main(void)
         CASE(test_deep_steps),
         CASE(test_deep_jumps),
         CASE(test_deep_reads),
+        CASE(test_path),
         CASE(test_delete_while_walking),
         CASE(test_between_after_del),
+        CASE(test_replace_while_walking),
         CASE(test_limit),
         CASE(test_ends),
         CASE(test_own_bytes_as_arguments),

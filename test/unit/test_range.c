@@ -1,4 +1,4 @@
-/* test_range.c - kv_range in all its forms against a sorted array: counting, ranks, scans, deletes. */
+/* test_range.c - ranges of all forms against a sorted array: counts, ranks, scans, deletes. */
 #include "rng.h"
 #include "scratch.h"
 #include "sorted.h"
@@ -83,7 +83,8 @@ static void open_world(world *w, uint32_t page_size, unsigned kind, size_t puts)
     kv_options options = {.size = sizeof options,
                           .flags = KV_OPEN_CREATE | KV_OPEN_NO_CLOSE_SYNC,
                           .page_size = page_size,
-                          .durability = KV_LAZY};
+                          .durability = KV_LAZY,
+                          .memory_budget = kind % 2 ? 16 * page_size : 0};
     kv_db_info info = {.size = sizeof info};
     memset(w, 0, sizeof *w);
     scratch_make(&w->dir);
