@@ -270,7 +270,9 @@ int kvi_commit_over(kv_db *db)
     unsigned slot = db->head.durable_slot ^ 1;
     kvi_meta meta = db->head.meta;
     meta.id = db->head.next_id;
-    meta.durable = db->head.durable;
+    meta.durable = db->head.durable; /* nothing is newer: the walk is empty */
+    meta.seal = 0;
+    meta.walk = 0;
     meta.kind = KVI_KIND_DURABLE;
     memcpy(meta.boot_id, db->boot_id, sizeof meta.boot_id);
     int rc = commit_meta(db, &meta, slot);

@@ -157,8 +157,7 @@ int kvi_file_verify(const kvi_view *view, kvi_ptr ptr, unsigned level, const uin
     int broken = kvi_file_matches(file, p, ptr, file->verify_checksums);
     if (!broken)
         broken = kvi_node_validate(p, file->page_size, (int)level, view->limit, view->newest);
-    if (!broken && level == 0 &&
-        !kvi_entries_valid(p, file->page_size, view->limit, view->newest))
+    if (!broken && level == 0 && !kvi_entries_valid(p, file->page_size, view->limit, view->newest))
         return kvi_fail(file->err, KV_ECORRUPT, "page %llu (birth %llu) has a broken special entry",
                         (unsigned long long)ptr.page, (unsigned long long)ptr.birth);
     if (broken)

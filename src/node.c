@@ -1,6 +1,18 @@
 /* node.c - reading nodes: search, keys, values, children. See node.h. */
 #include "node_impl.h"
 
+int kvi_prefix_order_any(const uint8_t *page, uint32_t page_size, uint32_t prefix_len,
+                         kvi_slice key)
+{
+    size_t len = KVI_MIN(key.len, prefix_len);
+    int order = kvi_bytes_order(key.ptr, page + KVI_P_prefix, KVI_MIN(len, KVI_PREFIX_INLINE));
+    if (KVI_UNLIKELY(len > KVI_PREFIX_INLINE) && order == 0) {
+        const uint8_t *rest = page + page_size - kvi_prefix_tail(prefix_len);
+        order = kvi_bytes_order(key.ptr + KVI_PREFIX_INLINE, rest, len - KVI_PREFIX_INLINE);
+    }
+    return order ? order : -(int)(key.len < prefix_len);
+}
+
 /* The same among few slots, without a jump that depends on what the heads are: mispredicted ones
  * would keep the processor from starting on the next lookup. Every block of lanes begins with a
  * slot, so those behind the place count nothing. */

@@ -149,6 +149,7 @@ bool kvi_branch_set_key(uint8_t *page, uint32_t page_size, uint8_t *scratch, uns
 void kvi_branch_remove(uint8_t *page, uint32_t page_size, unsigned i);
 
 void kvi_branch_set_child(uint8_t *page, uint32_t page_size, unsigned i, kvi_ptr child);
+void kvi_branch_add_tally(uint8_t *page, uint32_t page_size, unsigned i, int64_t delta);
 void kvi_branch_set_tally(uint8_t *page, uint32_t page_size, unsigned i, uint64_t tally);
 
 /* Bytes in use by header, arrays and live heap entries; page_size - this is the free space. */

@@ -349,12 +349,20 @@ void kvi_branch_set_child(uint8_t *page, uint32_t page_size, unsigned i, kvi_ptr
 void kvi_branch_set_tally(uint8_t *page, uint32_t page_size, unsigned i, uint64_t tally)
 {
     kvi_shape s = kvi_branch_shape(page, page_size);
-    kvi_item item = {
-        .child = kvi_branch_child(page, page_size, i),
-        .tally = tally,
-        .expiry = kvi_branch_expiry(page, page_size, i),
-    };
-    kvi_child_write(page, &s, i, &item);
+    if (s.level == 1)
+        kvi_put16(page + kvi_array_at(&s, s.tallies, i, 2), (uint16_t)tally);
+    else
+        kvi_put64(page + kvi_array_at(&s, s.tallies, i, 8), tally);
+}
+
+void kvi_branch_add_tally(uint8_t *page, uint32_t page_size, unsigned i, int64_t delta)
+{
+    kvi_shape s = kvi_branch_shape(page, page_size);
+    uint8_t *at = page + kvi_array_at(&s, s.tallies, i, s.level == 1 ? 2 : 8);
+    if (s.level == 1)
+        kvi_put16(at, (uint16_t)(kvi_get16(at) + delta));
+    else
+        kvi_put64(at, kvi_get64(at) + (uint64_t)delta);
 }
 
 /* ---- packing ---- */

@@ -19,11 +19,14 @@ KVI_INLINE bool quick_begin(const uint8_t *page, uint32_t page_size, kvi_slice k
                             quick *q)
 {
     uint32_t prefix_len = kvi_field16(page, KVI_P_prefix_len);
-    if (KVI_UNLIKELY(prefix_len > 8 || key.len < 12))
+    if (KVI_UNLIKELY(prefix_len > KVI_PREFIX_INLINE || key.len < prefix_len + 4 || key.len < 8))
         return false;
-    uint64_t differ = kvi_get64be(key.ptr) ^ kvi_get64be(page + KVI_P_prefix);
-    uint64_t prefix_bits = prefix_len ? ~(uint64_t)0 << (64 - 8 * prefix_len) : 0;
-    if (KVI_UNLIKELY(differ & prefix_bits))
+    uint64_t differ = (kvi_get64be(key.ptr) ^ kvi_get64be(page + KVI_P_prefix)) &
+                      kvi_first_bytes(KVI_MIN(prefix_len, 8));
+    if (prefix_len > 8) /* the last bytes of the prefix, some of them a second time */
+        differ |= kvi_get64be(key.ptr + prefix_len - 8) ^
+                  kvi_get64be(page + KVI_P_prefix + prefix_len - 8);
+    if (KVI_UNLIKELY(differ))
         return false;
     q->slots = kvi_field16(page, KVI_P_count);
     q->heads = KVI_HEADER_SIZE + (stride ? KVI_HINT_LINE : 0);

@@ -198,17 +198,30 @@ KVI_INLINE uint32_t kvi_head_of(kvi_slice suffix)
     return suffix.len ? (uint32_t)(kvi_top_bytes(suffix.ptr, suffix.len) >> 32) : 0;
 }
 
-/* < 0: key sorts before all that begins with the node's prefix; 0: key begins with it; > 0. */
-static inline int kvi_prefix_order(const uint8_t *page, uint32_t page_size, uint32_t prefix_len,
-                                   kvi_slice key)
+/* The first n bytes (0..8) of a big-endian word. */
+KVI_INLINE uint64_t kvi_first_bytes(unsigned n)
 {
-    size_t len = KVI_MIN(key.len, prefix_len);
-    int order = kvi_bytes_order(key.ptr, page + KVI_P_prefix, KVI_MIN(len, KVI_PREFIX_INLINE));
-    if (KVI_UNLIKELY(len > KVI_PREFIX_INLINE) && order == 0) {
-        const uint8_t *rest = page + page_size - kvi_prefix_tail(prefix_len);
-        order = kvi_bytes_order(key.ptr + KVI_PREFIX_INLINE, rest, len - KVI_PREFIX_INLINE);
+    return n ? ~(uint64_t)0 << (64 - 8 * n) : 0;
+}
+
+int kvi_prefix_order_any(const uint8_t *page, uint32_t page_size, uint32_t prefix_len,
+                         kvi_slice key);
+
+/* < 0: key sorts before all that begins with the node's prefix; 0: key begins with it; > 0. */
+KVI_INLINE int kvi_prefix_order(const uint8_t *page, uint32_t page_size, uint32_t prefix_len,
+                                kvi_slice key)
+{
+    if (KVI_UNLIKELY(prefix_len > KVI_PREFIX_INLINE || key.len < KVI_PREFIX_INLINE))
+        return kvi_prefix_order_any(page, page_size, prefix_len, key);
+    uint32_t first = KVI_MIN(prefix_len, 8);
+    uint64_t mask = kvi_first_bytes(first);
+    uint64_t x = kvi_get64be(key.ptr) & mask, y = kvi_get64be(page + KVI_P_prefix) & mask;
+    if (KVI_LIKELY(x == y) && prefix_len > 8) {
+        mask = kvi_first_bytes(prefix_len - 8);
+        x = kvi_get64be(key.ptr + 8) & mask;
+        y = kvi_get64be(page + KVI_P_prefix + 8) & mask;
     }
-    return order ? order : -(int)(key.len < prefix_len);
+    return (x > y) - (x < y);
 }
 
 /* The key without its first prefix_len bytes. */

@@ -83,11 +83,11 @@ int kvi_put(kv_tree *tree, kvi_slice key, kvi_slice value, uint32_t flags, void 
 {
     kv_txn *txn = tree->txn;
     kvi_prepared prepared;
-    kvi_path path;
-    bool found;
+    kvi_path *path = &tree->put_path;
+    bool found = false;
     int rc = change_begin(tree, key, value.len);
-    if (rc == KV_OK)
-        rc = kvi_tree_seek(tree, key, &path, &found);
+    if (rc == KV_OK && !kvi_tree_append(tree, key, path))
+        rc = kvi_tree_seek(tree, key, path, &found);
     if (rc == KV_OK)
         rc = condition(found, flags);
     if (rc == KV_OK)
@@ -95,14 +95,15 @@ int kvi_put(kv_tree *tree, kvi_slice key, kvi_slice value, uint32_t flags, void 
     if (rc != KV_OK)
         return rc;
     txn->changes++;
-    rc = entry_store(tree, &path, found, &prepared);
+    rc = entry_store(tree, path, found, &prepared);
     if (rc != KV_OK) {
         kvi_value_discard(txn, &prepared);
         return rc;
     }
+    tree->put_changes = txn->changes;
     tree->desc.large_pages += prepared.pages;
     if (place)
-        *place = place_of(tree, &path, &prepared);
+        *place = place_of(tree, path, &prepared);
     kvi_value_done(txn, &prepared);
     return place ? KV_OK : kvi_seal_early(txn); /* last: key and value may be views */
 }

@@ -5,17 +5,6 @@
 #include "node.h"
 #include "txn.h"
 
-typedef struct kvi_step {
-    const uint8_t *page;
-    kvi_ptr ptr;
-    unsigned slot; /* branch: index of the child taken; leaf: of the entry */
-} kvi_step;
-
-typedef struct kvi_path {
-    unsigned depth; /* steps; 0: empty tree. steps[0] is the root, steps[depth - 1] the leaf */
-    kvi_step steps[KVI_LEVEL_MAX + 1];
-} kvi_path;
-
 static inline kvi_step *kvi_path_leaf(kvi_path *path)
 {
     return &path->steps[path->depth - 1];

@@ -269,7 +269,7 @@ void kvi_recover_head(kv_db *db, const kvi_slots *slots, const kvi_choice *choic
     head->durable_high_water = head->meta.high_water;
     /* A newer commit may have been seen: rejected, gone with its slot, or written on another boot. */
     head->skip = choice->rejected || !slots->valid[0] || !slots->valid[1] ||
-                  memcmp(head->meta.boot_id, db->boot_id, sizeof db->boot_id) != 0;
+                 memcmp(head->meta.boot_id, db->boot_id, sizeof db->boot_id) != 0;
     head->next_id = choice->newest + (head->skip ? KVI_ID_SKIP : 1);
     atomic_store(&db->durable_id, head->durable);
 }

@@ -203,8 +203,14 @@ static int repair_slots(repair *r, int fd)
 static int repair_metas(repair *r)
 {
     const kvi_os *os = r->os;
+    kvi_os_stat stat;
     kvi_lock lock;
-    int rc = kvi_lock_open(&lock, os, &r->err, r->path, true, 0);
+    int rc = os->stat_path(os, r->path, &stat);
+    if (rc < 0)
+        return kvi_fail_os(&r->err, rc, "%s", r->path);
+    if (!stat.regular)
+        return kvi_fail(&r->err, KV_EINVAL, "%s is not a regular file", r->path);
+    rc = kvi_lock_open(&lock, os, &r->err, r->path, true, 0);
     if (rc != KV_OK)
         return rc;
     int fd = os->open(os, r->path, KVI_OS_WRITE, 0);

@@ -73,10 +73,12 @@ int kvi_tree_own(kv_tree *tree, kvi_path *path, size_t extra)
     int rc = kvi_dirty_reserve(&txn->db->dirty, path->depth + extra);
     for (unsigned i = 0; rc == KV_OK && i < path->depth; i++) {
         kvi_step *step = &path->steps[i];
-        kvi_ptr before = step->ptr;
-        rc = kvi_txn_touch(txn, &step->ptr, path->depth - 1 - i, &step->page);
-        if (rc != KV_OK || (before.page == step->ptr.page && before.birth == step->ptr.birth))
+        if (step->ptr.birth == 0 &&
+            kvi_dirty_writable(&txn->db->dirty, kvi_dirty_at(&txn->db->dirty, step->ptr.page)))
             continue;
+        rc = kvi_txn_touch(txn, &step->ptr, path->depth - 1 - i, &step->page);
+        if (rc != KV_OK)
+            break;
         tree->changed = true;
         if (i == 0)
             tree->desc.root = step->ptr;
@@ -93,8 +95,6 @@ void kvi_tree_adjust(kv_tree *tree, const kvi_path *path, int64_t delta)
     tree->desc.entries += (uint64_t)delta;
     for (unsigned i = 0; i + 1 < path->depth; i++) {
         const kvi_step *step = &path->steps[i];
-        uint64_t tally = kvi_branch_tally(step->page, page_size, step->slot);
-        kvi_branch_set_tally(kvi_step_bytes(tree, step), page_size, step->slot,
-                             tally + (uint64_t)delta);
+        kvi_branch_add_tally(kvi_step_bytes(tree, step), page_size, step->slot, delta);
     }
 }

@@ -22,6 +22,10 @@ int kvi_tree_find(kv_tree *tree, kvi_slice key, kvi_stored *value) KVI_MUST_CHEC
  * itself. An empty tree gives path->depth 0. */
 int kvi_tree_seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found) KVI_MUST_CHECK;
 
+/* The same for a key that follows the newest put at the end of the tree: true when path, still
+ * standing there, was set to it without a search. */
+bool kvi_tree_append(kv_tree *tree, kvi_slice key, kvi_path *path);
+
 /* Inserts item at path (from kvi_tree_seek: not found), or replaces the value there (found). The tree
  * changes in memory only. On return path is positioned on the entry. Values are complete stored forms (value.h). */
 int kvi_tree_insert(kv_tree *tree, kvi_path *path, const kvi_item *item) KVI_MUST_CHECK;

@@ -181,7 +181,16 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
     unsigned at[4];
     kvi_seq seq = {parts, arrival_parts(step->page, in, (kvi_slice){0}, parts), in->level,
                    page_size, 0};
-    unsigned pieces = split_places(&seq, how, scratch_page(tree, 1), at);
+    /* An ascending load opens a new leaf for each newcomer that finds its leaf full. */
+    bool untouched =
+        how == KVI_SPLIT_APPEND && in->level == 0 && in->element == element_count(step->page);
+    unsigned pieces = 2;
+    if (untouched) {
+        at[1] = in->element;
+        at[2] = in->element + 1;
+    } else {
+        pieces = split_places(&seq, how, scratch_page(tree, 1), at);
+    }
     size_t same_len = i > 0 ? kvi_branch_same_len(step[-1].page) : 4;
     for (unsigned p = 1; p < pieces; p++) {
         kvi_handle handle = kvi_dirty_page(dirty, in->level);
@@ -194,9 +203,8 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
             .key = {key, len}, .child = {handle, 0}, .tally = kvi_node_total(page, page_size)};
         kvi_tree_count_pages(tree, in->level, 1);
     }
-    bool fits = kvi_node_build(&seq, 0, at[1], scratch_page(tree, 1));
-    (void)fits;
-    memcpy(kvi_step_bytes(tree, step), scratch_page(tree, 1), page_size);
+    if (!untouched && kvi_node_build(&seq, 0, at[1], scratch_page(tree, 1)))
+        memcpy(kvi_step_bytes(tree, step), scratch_page(tree, 1), page_size);
     if (i == 0)
         root_raise(tree, in->level);
     else
@@ -282,6 +290,24 @@ static int leaf_first(kv_tree *tree, kvi_path *path)
     path->depth = 1;
     path->steps[0] = (kvi_step){page, tree->desc.root, 0};
     return KV_OK;
+}
+
+bool kvi_tree_append(kv_tree *tree, kvi_slice key, kvi_path *path)
+{
+    if (path->depth == 0 || tree->put_changes != tree->txn->changes ||
+        kvi_path_leaf(path)->ptr.page != tree->run_leaf)
+        return false;
+    for (unsigned i = 0; i + 1 < path->depth; i++)
+        if (path->steps[i].slot != kvi_node_count(path->steps[i].page))
+            return false;
+    bool found;
+    kvi_step *leaf = kvi_path_leaf(path);
+    unsigned count = kvi_node_count(leaf->page);
+    if (tree->run_next != count ||
+        kvi_leaf_search(leaf->page, tree->txn->db->file.page_size, key, &found) != count || found)
+        return false;
+    leaf->slot = count;
+    return true;
 }
 
 /* Pages that sharing and splitting may take on all levels together, a new root included. */

@@ -97,16 +97,30 @@ static inline size_t kvi_scratch_size(uint32_t page_size)
            (size_t)(KVI_LEVEL_MAX + 1) * KVI_SCRATCH_KEYS * kvi_key_max(page_size);
 }
 
+/* The way from a root to a leaf entry. */
+typedef struct kvi_step {
+    const uint8_t *page;
+    kvi_ptr ptr;
+    unsigned slot; /* branch: index of the child taken; leaf: of the entry */
+} kvi_step;
+
+typedef struct kvi_path {
+    unsigned depth; /* steps; 0: empty tree. steps[0] is the root, steps[depth - 1] the leaf */
+    kvi_step steps[KVI_LEVEL_MAX + 1];
+} kvi_path;
+
 /* A tree as a transaction sees it. */
 struct kv_tree {
     kv_txn *txn;
     kvi_tree_desc desc;
     const uint8_t *name; /* NULL: the main tree or the catalog; on loan from the transaction */
     size_t name_len;
-    bool changed;        /* desc differs from what the catalog or meta says */
-    bool gone;           /* dropped, or created behind a savepoint that was rolled back */
-    kvi_handle run_leaf; /* leaf of the newest insert, 0: none; to recognise ascending keys */
-    unsigned run_next;   /* position behind that insert */
+    bool changed;         /* desc differs from what the catalog or meta says */
+    bool gone;            /* dropped, or created behind a savepoint that was rolled back */
+    kvi_path put_path;    /* of the newest put */
+    uint64_t put_changes; /* txn->changes behind it: the path is good while nothing else changes */
+    kvi_handle run_leaf;  /* leaf of the newest insert, 0: none; to recognise ascending keys */
+    unsigned run_next;    /* position behind that insert */
     kv_tree *next;
 };
 

@@ -1,15 +1,17 @@
-/* The search without vector instructions finds what the one with them finds. */
+/* The search without vector instructions finds what the one with them finds, and the quick steps
+ * of a lookup what the general search finds. */
 #define KVI_PORTABLE
-#define kvi_leaf_search   portable_leaf_search
-#define kvi_branch_search portable_branch_search
-#define kvi_node_key      portable_node_key
-#define kvi_key_copy      portable_key_copy
-#define kvi_leaf_value    portable_leaf_value
-#define kvi_branch_child  portable_branch_child
-#define kvi_branch_tally  portable_branch_tally
-#define kvi_branch_expiry portable_branch_expiry
-#define kvi_branch_rank   portable_branch_rank
-#define kvi_branch_nth    portable_branch_nth
+#define kvi_leaf_search      portable_leaf_search
+#define kvi_branch_search    portable_branch_search
+#define kvi_node_key         portable_node_key
+#define kvi_key_copy         portable_key_copy
+#define kvi_leaf_value       portable_leaf_value
+#define kvi_branch_child     portable_branch_child
+#define kvi_branch_tally     portable_branch_tally
+#define kvi_branch_expiry    portable_branch_expiry
+#define kvi_branch_rank      portable_branch_rank
+#define kvi_branch_nth       portable_branch_nth
+#define kvi_prefix_order_any portable_prefix_order_any
 #include "../../src/node.c"
 #undef kvi_leaf_search
 #undef kvi_branch_search
@@ -25,6 +27,15 @@ static void leaf_same_search(const uint8_t *page, uint32_t page_size, kvi_slice 
     unsigned i = kvi_leaf_search(page, page_size, key, &found);
     assert_int_equal(portable_leaf_search(page, page_size, key, &portable_found), i);
     assert_int_equal(portable_found, found);
+    kvi_slice value;
+    bool special, expect_special;
+    assert_int_equal(kvi_leaf_find(page, page_size, key, &value, &special), found);
+    if (found) {
+        kvi_slice expect = kvi_leaf_value(page, page_size, i, &expect_special);
+        assert_ptr_equal(value.ptr, expect.ptr);
+        assert_int_equal(value.len, expect.len);
+        assert_int_equal(special, expect_special);
+    }
 }
 
 static void leaves(void **state)
@@ -53,21 +64,46 @@ static void leaves(void **state)
     }
 }
 
-static void branches(void **state)
+/* Fills a branch with keys of shape: head-only ones, and longer ones with a common prefix. */
+static void branch_round(const char *prefix, unsigned tail)
 {
-    uint8_t *page = exact(8192), *scratch = exact(8192), key[4];
-    (void)state;
-    chance_state = 9;
+    uint8_t *page = exact(8192), *scratch = exact(8192), key[40];
+    size_t len = strlen(prefix);
+    memset(key, 'k', sizeof key);
+    memcpy(key, prefix, len);
     kvi_branch_init(page, 8192, 1, (kvi_ptr){10, 1}, 0);
     for (unsigned i = 0; i < 2000; i++) {
-        kvi_put32be(key, chance(1000) << 22);
-        kvi_item item = {.key = {key, 4}, .child = {10, 1}};
+        kvi_put32be(key + len, chance(1000) << 22);
+        memset(key + len + 4, (int)chance(3), tail);
+        kvi_item item = {.key = {key, len + 4 + tail}, .child = {11 + i, 1}};
+        kvi_ptr child;
         unsigned pos = kvi_branch_search(page, 8192, item.key);
         assert_int_equal(portable_branch_search(page, 8192, item.key), pos);
-        (void)!kvi_branch_insert(page, 8192, scratch, pos, &item);
+        assert_int_equal(kvi_branch_find(page, 8192, item.key, &child), pos);
+        assert_int_equal(child.page, kvi_branch_child(page, 8192, pos).page);
+        kvi_slice longer = {key, len + 4 + tail + 9};
+        pos = kvi_branch_search(page, 8192, longer);
+        assert_int_equal(kvi_branch_find(page, 8192, longer, &child), pos);
+        assert_int_equal(child.page, kvi_branch_child(page, 8192, pos).page);
+        uint8_t before[64];
+        pos = kvi_branch_search(page, 8192, item.key);
+        if (pos == 0 ||
+            kvi_slice_compare((kvi_slice){before, kvi_node_key(page, 8192, pos - 1, before)},
+                              item.key) != 0)
+            (void)!kvi_branch_insert(page, 8192, scratch, pos, &item);
     }
     free(page);
     free(scratch);
+}
+
+static void branches(void **state)
+{
+    (void)state;
+    chance_state = 9;
+    branch_round("", 0);
+    branch_round("user:0001", 0);
+    branch_round("common", 6);
+    branch_round("a prefix of 21 bytes!", 3);
 }
 
 int main(void)
