@@ -24,6 +24,8 @@ int kv_db_open(const char *path, const kv_options *options, kv_db **db)
 int kv_db_open_explain(const char *path, const kv_options *options, kv_db **db, char *message,
                        size_t message_size)
 {
+    if (db)
+        *db = NULL;
     if (!path || !db)
         return KV_EINVAL;
     return kvi_db_open(&kvi_os_posix, path, options, db, message, message_size);

@@ -92,6 +92,9 @@ int kvi_err_from_os(int64_t os_result)
         return KV_EBUSY;
     case EEXIST:
         return KV_EXISTS;
+    case ENAMETOOLONG:
+    case ELOOP:
+        return KV_EINVAL;
     case EOPNOTSUPP:
         return KV_EUNSUPPORTED;
     default:

@@ -230,28 +230,49 @@ static int adopt_over_cap(kv_db *db, const kvi_meta *meta, unsigned slot)
     proven.seal = 0;
     proven.walk = 0;
     int rc = kvi_flush(db);
-    if (rc == KV_OK)
-        rc = kvi_meta_write(&db->file, &proven, slot);
-    return rc == KV_OK ? kvi_flush(db) : rc;
+    return rc == KV_OK ? kvi_meta_write(&db->file, &proven, slot) : rc;
+}
+
+static int adopt_meta(kv_db *db, const kvi_slots *slots, const kvi_choice *choice)
+{
+    const kvi_meta *meta = &slots->meta[choice->slot];
+    if (choice->known)
+        return KV_OK;
+    if (meta->durable < meta->id && meta->walk > KVI_WALK_CAP)
+        return adopt_over_cap(db, meta, choice->slot);
+    return rewrite_meta(db, slots->block[choice->slot], choice->slot);
+}
+
+/* Did a commit that did not happen leave something in the other slot? The sectors of a later meta or
+ * page may be like those that it lacks, and a power cut that keeps only them would make it whole
+ * after all: so it goes before anything else is written. A slot that could not be read stays. */
+static bool has_remnant(const kvi_slots *slots, const kvi_choice *choice)
+{
+    return choice->rejected || (!slots->valid[choice->slot ^ 1] && !slots->error);
+}
+
+static int clear_slot(kv_db *db, unsigned slot)
+{
+    static const uint8_t nothing[KVI_META_SIZE];
+    return rewrite_meta(db, nothing, slot);
 }
 
 int kvi_recover_adopt(kv_db *db, const kvi_slots *slots, const kvi_choice *choice)
 {
     const kvi_meta *meta = &slots->meta[choice->slot];
     int rc = KV_OK;
-    if (choice->known)
+    if (choice->buried || (choice->known && !choice->rejected))
         return KV_OK;
-    if (meta->durable < meta->id)
+    if (!choice->known && meta->durable < meta->id)
         rc = rewrite_pages(&db->file, meta);
     if (rc != KV_OK)
         return rc;
-    if (meta->durable < meta->id && meta->walk > KVI_WALK_CAP) {
-        rc = adopt_over_cap(db, meta, choice->slot);
-    } else {
-        rc = rewrite_meta(db, slots->block[choice->slot], choice->slot);
-        if (rc == KV_OK)
-            rc = kvi_flush(db);
-    }
+    if (has_remnant(slots, choice))
+        rc = clear_slot(db, choice->slot ^ 1);
+    if (rc == KV_OK)
+        rc = adopt_meta(db, slots, choice);
+    if (rc == KV_OK)
+        rc = kvi_flush(db);
     if (rc != KV_OK)
         atomic_store(&db->poisoned, true); /* never fall back: it may have been acknowledged */
     return KV_OK;

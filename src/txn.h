@@ -203,9 +203,12 @@ static inline int kvi_txn_node(kv_txn *txn, kvi_ptr ptr, unsigned level, const u
 /* Asks for the lines of a node that a search begins with, so that they arrive together. */
 static inline void kvi_txn_prefetch(const kv_txn *txn, kvi_ptr ptr)
 {
-    if (KVI_UNLIKELY(ptr.birth == 0 || ptr.page >= txn->view.limit))
-        return;
     const uint8_t *page = txn->view.map + (ptr.page << txn->view.file->page_shift);
+    if (ptr.birth == 0) {
+        if (!kvi_dirty_knows(&txn->db->dirty, ptr.page))
+            return;
+        page = kvi_dirty_at(&txn->db->dirty, ptr.page)->bytes; /* NULL does no harm */
+    }
     __builtin_prefetch(page);
     __builtin_prefetch(page + 64);
     __builtin_prefetch(page + 128);

@@ -36,7 +36,7 @@ static const stat_field stat_fields[] = {
     FIELD(large_pages, "  large values", STAT_PAGES),
     FIELD(space_pages, "  free-space records", STAT_PAGES),
     FIELD(free_pages, "  free", STAT_PAGES),
-    FIELD(blocked_pages, "  kept for readers", STAT_PAGES),
+    FIELD(blocked_pages, "  kept for snapshots", STAT_PAGES),
     FIELD(commit_id, "newest commit", STAT_ID),
     FIELD(durable_id, "newest durable commit", STAT_ID),
     FIELD(readers, "readers in this process", STAT_COUNT),
