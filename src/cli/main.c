@@ -1,23 +1,10 @@
 /* main.c - from the command line to a command, and what a process must set up before. */
 #include "cli.h"
 #include "out.h"
-#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
-#include <unistd.h>
 
 static cli_args command_line; /* here, what it points to lives as long as the process */
-
-/* A closed standard descriptor would be given to the database file next, and messages would then
- * be written into it. The stand-ins cannot be used in the wrong direction. */
-static void main_guard_descriptors(void)
-{
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) < 0 &&
-            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
-            _exit(CLI_TROUBLE);
-    }
-}
 
 static int main_run(const cli_args *args)
 {
@@ -30,7 +17,6 @@ static int main_run(const cli_args *args)
 
 int main(int argc, char **argv)
 {
-    main_guard_descriptors();
     /* A writing command goes on when its reader leaves; a reading one ends. */
     void (*on_pipe)(int) = signal(SIGPIPE, SIG_IGN);
     /* beyond a limit on file sizes, an error is better than an end */

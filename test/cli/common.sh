@@ -52,6 +52,13 @@ run_with() # file command...
     status=$?
 }
 
+# The result of a command that the test ran by itself; its messages are in the file err.
+ended() # status command
+{
+    status=$1
+    last=$2
+}
+
 code() # expected
 {
     echo >>"$scratch/count/checks"

@@ -122,5 +122,17 @@ for durability in strict durable lazy; do
     run kv put a.kv d $durability --durability $durability; code 0
     run kv get a.kv d; out $durability
 done
+if have strace && strace -o trace true 2>/dev/null; then
+    for expected in 0:lazy 1:durable 1: 2:strict; do
+        durability=${expected#*:}
+        kv put a.kv flushed before # so that nothing older needs a flush
+        # the leak checker does not work under strace
+        run env ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" strace -f -o trace \
+            "$BUILD/kv" put a.kv flushed x ${durability:+--durability "$durability"}
+        code 0
+        flushes=$(grep -c -E '(fdatasync|fsync)\(' trace)
+        [ "$flushes" = "${expected%:*}" ] || fail "put, $durability: $flushes flushes"
+    done
+fi
 
 finish

@@ -29,7 +29,7 @@ for file in noise text; do
     done
 done
 : >empty
-run kv get empty k; [ "$status" -ge 3 ] || fail 'an empty file was read'
+run kv get empty k; code 4; err 'kv: empty: is empty'
 if [ "$(id -u)" != 0 ]; then
     cp a.kv locked.kv; chmod 000 locked.kv
     run kv get locked.kv k; code 3; err 'ermission denied'
@@ -47,11 +47,12 @@ importer=$!
 exec 3>pipe
 printf 'new\tvalue\n' >&3
 for ((i = 0; i < 200; i++)); do # until the import has the file
-    run kv put a.kv k v --if-present --wait 0
-    [ "$status" != 3 ] || break
+    kv put a.kv k v --if-present --wait 0 2>err
+    result=$?
+    [ $result != 3 ] || break
     sleep 0.05
 done
-code 3; err 'kv: a.kv: '; err '--wait'
+ended $result 'kv put during an import'; code 3; err 'kv: a.kv: '; err '--wait'
 run kv put a.kv k v --wait 50ms; code 3
 run kv del a.kv k --wait 50; code 3
 "$BUILD/kv" put a.kv waited 'for it' --wait 1m 2>put.err 3>&- &
@@ -62,33 +63,61 @@ wait $waiting || fail "the waiting put failed: $(cat put.err)"
 run kv get a.kv new; out value
 run kv get a.kv waited; out 'for it'
 
+# ---- readers share a file, and leave it alone ----
+mkfifo hold
+"$BUILD/kv" scan a.kv >hold &
+reader=$!
+exec 3<hold
+read -r _ <&3
+cp a.kv before
+touch -d '2001-01-01' a.kv
+for command in 'get a.kv new' 'has a.kv new' 'scan a.kv' 'count a.kv' 'export a.kv' 'trees a.kv' \
+    'stat a.kv' 'check a.kv' 'copy a.kv -'; do
+    # shellcheck disable=SC2086 # words
+    run kv $command; code 0; quiet
+done
+run kv put a.kv k v --wait 0; code 3
+same before a.kv
+[ before -nt a.kv ] || fail 'a reading command wrote to the file'
+cat <&3 >/dev/null
+exec 3<&-
+wait $reader || fail 'the first reader failed'
+
 # ---- standard output ----
 for command in 'scan a.kv' 'get a.kv new' 'export a.kv' 'count a.kv' 'trees a.kv' 'stat a.kv' \
     'check a.kv' 'help' 'version' 'copy a.kv -' 'import a.kv input'; do
     # shellcheck disable=SC2086 # words
     kv $command >/dev/full 2>err
-    status=$?; last="kv $command >/dev/full"
+    ended $? "kv $command >/dev/full"
     code 3; err 'No space left on device'
 done
 for command in 'scan a.kv' 'copy a.kv -' 'count a.kv'; do
     # shellcheck disable=SC2086 # words
     kv $command >&- 2>err
-    status=$?; last="kv $command >&-"
+    ended $? "kv $command >&-"
     code 3; err 'kv: '
 done
+# the database must not take the place of a closed descriptor: messages would go there
 kv put a.kv closed all <&- >&- 2>&-
+kv del a.kv --prefix nothing >&- 2>err
+kv del a.kv nothing 2>/dev/null
+cp a.kv before
+kv del a.kv nothing 2>&-
+same before a.kv
+kv import a.kv - >&- 2>err <input
+kv import a.kv wrong <&- >&- 2>&-
 run kv check a.kv; code 0
 run kv get a.kv closed; out all
-kv put a.kv input - <&- 2>err; status=$?; last='kv put - <&-'; code 3; err 'standard input'
+kv put a.kv input - <&- 2>err; ended $? 'kv put - <&-'; code 3; err 'standard input'
 
 # ---- a reader that leaves ----
 kv scan a.kv 2>err | head -n 1 >out
-status=${PIPESTATUS[0]}; last='kv scan | head'
+ended "${PIPESTATUS[0]}" 'kv scan | head'
 code 141; quiet; out $'closed\tall'
 for command in 'scan a.kv' 'export a.kv --format db_dump' 'copy a.kv -'; do
     # shellcheck disable=SC2086 # words
     (trap '' PIPE; kv $command 2>err; echo $? >code) | true
-    status=$(cat code); last="kv $command, SIGPIPE ignored"
+    ended "$(cat code)" "kv $command, SIGPIPE ignored"
     code 3; quiet
 done
 # whose output nobody takes has done its work all the same
@@ -106,7 +135,7 @@ kv export full.kv >before
     kv import full.kv extra >out 2>err
     echo $? >code
 )
-status=$(cat code); last='kv import beyond ulimit -f'
+ended "$(cat code)" 'kv import beyond ulimit -f'
 code 3; err 'kv: full.kv: '; err 'nothing was imported'
 run kv check full.kv; code 0
 kv export full.kv >after
@@ -123,7 +152,7 @@ truncate -s 8192 cut.kv
 cat <&3 >out
 exec 3<&-
 wait $reader
-status=$?; last='kv scan of a truncated file'
+ended $? 'kv scan of a truncated file'
 code 3; err 'kv: cut.kv: the file cannot be read'
 
 # ---- an interrupted import leaves nothing, or whole batches ----

@@ -51,6 +51,12 @@ out_has '"entries":8001,"trees":3,'; out_has "\"file_size\":$size,"; out_has '"p
 if have jq; then
     kv stat a.kv --json | jq -r .page_size >out; echo 4096 >expected; same expected out
 fi
+kv del a.kv --tree numbers --prefix key1 -q
+run kv stat a.kv
+for use in leaves branches; do
+    grep -q -E "^  $use +[0-9,]+ +[0-9.]+ KiB$" out || fail "stat: $use: $(cat out)"
+done
+kv import a.kv input -q --tree numbers
 kv put b.kv k v --page-size 16k
 run kv stat b.kv --json; out_has '"page_size":16384,"key_max":4032,'
 
@@ -75,12 +81,12 @@ run kv export damaged.kv --format db_dump; code 4
 tail -n 1 out | grep -q DATA=END && fail 'half an export looks like a whole one'
 
 # ---- repair ----
-run kv repair a.kv; code 0
+run kv repair a.kv; code 0; quiet; out_has 'written anew'
 run kv check a.kv; code 0
 same <(kv scan a.kv) input
 kv copy a.kv before.kv
 dd if=/dev/urandom of=a.kv bs=4096 count=1 conv=notrunc status=none # one of the two metas
-run kv repair a.kv; code 0; [ -s out ] || fail 'repair said nothing'
+run kv repair a.kv; code 0; quiet; out_has 'meta page 0 is damaged'; out_has 'written anew'
 run kv check a.kv; code 0
 run kv count a.kv; out 4000
 run kv repair missing.kv; code 3; err 'kv: missing.kv: '

@@ -15,7 +15,7 @@ slow_source()
 on_terminal() # command, its output to file `terminal`
 {
     script -q -e -c "$1" typescript </dev/null >/dev/null
-    status=$?; last=$1
+    ended $? "$1"
     sed 1d typescript | grep -v '^Script ' | tr -d '\n' >terminal
     : >err
 }

@@ -3,6 +3,8 @@
 # run in their order; the files that it links to exist.
 set -eu
 
+: "${SRC:=$(cd "$(dirname "$0")/../.." && pwd)}"
+: "${BUILD:=$SRC/build}"
 : "${CC:=cc}"
 flags="-std=c11 -Wall -Wextra -Werror"
 case ${VARIANT-} in
@@ -17,7 +19,9 @@ wrong()
     exit 1
 }
 
-cd "$TMPDIR"
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/kv-readme.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch"
 
 # The program.
 awk '/^```c$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$SRC/README.md" >phone.c
