@@ -2,6 +2,7 @@
 #include "begin.h"
 #include "catalog.h"
 #include "cursor.h"
+#include "mutant.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
@@ -88,7 +89,7 @@ static int by_id(const void *a, const void *b)
 int kvi_live_set(kv_db *db, kvi_id **ids, size_t *n)
 {
     id_list list = {.os = db->os};
-    int rc = id_add(&list, db->head.durable, 0);
+    int rc = KVI_MUTANT(REUSED_EARLY) ? KV_OK : id_add(&list, db->head.durable, 0);
     if (rc == KV_OK)
         rc = id_add(&list, db->head.meta.id, 0); /* published, or written and unresolved */
     if (rc == KV_OK)
@@ -317,7 +318,8 @@ static void savepoints_free(kv_txn *txn)
 static void writer_end(kv_txn *txn)
 {
     kv_db *db = txn->db;
-    if (txn->wrote) /* an id that stands in a page is never used again */
+    /* An id that stands in a page is never used again. */
+    if (txn->wrote && !KVI_MUTANT(ID_NOT_BURNT))
         db->head.next_id = KVI_MAX(db->head.next_id, txn->id + 1);
     txn_clean(txn);
     savepoints_free(txn);

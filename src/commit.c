@@ -1,6 +1,7 @@
 /* commit.c - see commit.h. The protocol and the crash argument of each step: docs/design.md. */
 #include "commit.h"
 #include "catalog.h"
+#include "mutant.h"
 #include "seal.h"
 
 int kvi_meta_write(kvi_file *file, const kvi_meta *meta, unsigned slot)
@@ -21,7 +22,9 @@ static int poison(kv_db *db, int rc)
 int kvi_flush(kv_db *db)
 {
     atomic_fetch_add_explicit(&db->flushes, 1, memory_order_relaxed);
-    int rc = kvi_file_sync(&db->file);
+    int rc = KVI_MUTANT(FLUSH_SKIPPED) ? KV_OK : kvi_file_sync(&db->file);
+    if (KVI_MUTANT(FLUSH_REPEATED) && rc != KV_OK)
+        rc = kvi_file_sync(&db->file);
     return rc == KV_OK ? KV_OK : poison(db, rc);
 }
 
@@ -181,7 +184,7 @@ static int commit_pages(kv_txn *txn, kvi_batch *batch, kvi_meta *meta, uint64_t 
     if (rc == KV_OK)
         rc = kvi_file_extend(&db->file, meta->high_water);
     if (rc == KV_OK && meta->kind == KVI_KIND_STRICT) {
-        rc = kvi_flush(db);
+        rc = KVI_MUTANT(META_BEFORE_PAGES) ? KV_OK : kvi_flush(db);
         meta_make_strict(meta);
     }
     return rc;
@@ -213,6 +216,8 @@ static int commit_story(kv_txn *txn, kvi_batch *batch)
     unsigned slot = db->head.durable_slot ^ 1; /* never the newest durable commit's (R3) */
     uint64_t written = 0;
     int rc = commit_pages(txn, batch, &meta, &written);
+    if (KVI_MUTANT(TRUNCATED_EARLY) && rc == KV_OK && meta.high_water < db->head.meta.high_water)
+        rc = kvi_file_truncate(&db->file, meta.high_water);
     if (rc == KV_OK)
         rc = commit_meta(db, &meta, slot);
     if (rc != KV_OK)
@@ -290,7 +295,8 @@ void kvi_confirm(kv_db *db)
     kvi_meta meta = head->meta;
     meta_make_strict(&meta);
     meta.kind = KVI_KIND_CONFIRMATION;
-    if (kvi_meta_write(&db->file, &meta, head->durable_slot ^ 1) == KV_OK)
+    unsigned slot = KVI_MUTANT(CONFIRMED_IN_PLACE) ? head->durable_slot : head->durable_slot ^ 1;
+    if (kvi_meta_write(&db->file, &meta, slot) == KV_OK)
         head->confirmed = true;
 }
 

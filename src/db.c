@@ -219,7 +219,7 @@ static int db_recover(kv_db *db, kvi_slots *slots, const kv_options *options)
         rc = kvi_commit_over(db);
     if (rc != KV_OK)
         return rc;
-    if (db->readonly && !choice.known) /* seen by this reader, but not its to prove */
+    if (!choice.known && (db->readonly || atomic_load(&db->poisoned))) /* seen, but not proven */
         db->head.durable = db->head.meta.durable;
     rc = kvi_readers_init(&db->readers, os);
     if (rc == KV_OK && !db->readonly)
@@ -321,7 +321,7 @@ int kvi_db_close(kv_db *db)
         atomic_load_explicit(&db->n_writers, memory_order_acquire))
         return kvi_fail(&db->err, KV_EBUSY, "transactions are open");
     if (!db->readonly && kvi_turn_take(db, KVI_WAIT_FOREVER) == KV_OK) {
-        if (db->close_sync && db->head.durable != db->head.meta.id)
+        if (db->close_sync && db->head.lazy_bytes > 0)
             rc = kvi_sync(db);
         kvi_trim(db);
         kvi_confirm(db);

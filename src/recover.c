@@ -1,6 +1,7 @@
 /* recover.c - see recover.h. */
 #include "recover.h"
 #include "commit.h"
+#include "mutant.h"
 #include "walk.h"
 
 /* ---- reading the slots ---- */
@@ -106,6 +107,8 @@ static int commit_whole(kvi_file *file, const kvi_meta *meta, bool *whole)
     int rc = kvi_walk_all(&walk);
     if (rc == KV_ECORRUPT)
         return KV_OK;
+    if (KVI_MUTANT(NO_SEAL))
+        seal = meta->seal;
     *whole = rc == KV_OK && seal == meta->seal && walk.visited == meta->walk;
     return rc;
 }
@@ -170,6 +173,8 @@ int kvi_recover_choose(kvi_file *file, const kvi_slots *slots, const uint8_t boo
         choice->slot = 1;
     choice->newest = slots->meta[choice->slot].id;
     int rc = commit_usable(file, &slots->meta[choice->slot], boot_id, &usable);
+    if (KVI_MUTANT(NEWEST_DISCARDED) && slots->valid[choice->slot ^ 1])
+        usable = false;
     if (rc == KV_OK && !usable)
         rc = choose_fallback(file, slots, boot_id, choice);
     return rc;
@@ -261,7 +266,7 @@ int kvi_recover_adopt(kv_db *db, const kvi_slots *slots, const kvi_choice *choic
 {
     const kvi_meta *meta = &slots->meta[choice->slot];
     int rc = KV_OK;
-    if (choice->buried || (choice->known && !choice->rejected))
+    if (choice->buried || (choice->known && !choice->rejected) || KVI_MUTANT(NEWEST_TRUSTED))
         return KV_OK;
     if (!choice->known && meta->durable < meta->id)
         rc = rewrite_pages(&db->file, meta);

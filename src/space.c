@@ -1,4 +1,5 @@
 /* space.c - the life of pages: used, dropped, dead, free again; transactions over them. */
+#include "mutant.h"
 #include "space_impl.h"
 
 /* ---- dead pages ---- */
@@ -157,6 +158,10 @@ int kvi_space_drop(kvi_space *space, kvi_pgno page, uint64_t pages, kvi_id birth
         return kvi_fail(space->file->err, KV_ECORRUPT,
                         "page %llu (birth %llu) breaks invariant S1: it is dropped, but not in use",
                         (unsigned long long)page, (unsigned long long)birth);
+    if (KVI_MUTANT(OWN_PAGE_REUSED) && birth == space->id) {
+        kvi_space_put(space, page, pages);
+        return KV_OK;
+    }
     int rc =
         kvi_extents_push(&space->drops, space->os, (kvi_extent){page, pages, birth, space->id});
     if (rc != KV_OK)
@@ -211,7 +216,8 @@ void kvi_space_abort(kvi_space *space)
 {
     if (space->id == 0)
         return;
-    kvi_space_undo(space, 0);
+    if (!KVI_MUTANT(DROPS_KEPT))
+        kvi_space_undo(space, 0);
     for (size_t i = 0; i < space->taken.n; i++)
         kvi_space_put(space, space->taken.at[i].page, space->taken.at[i].pages);
     kvi_space_shrink(space, space->base_high_water);

@@ -243,8 +243,9 @@ static void node_overflow(kv_tree *tree, kvi_path *path, unsigned i, const arriv
     node_split(tree, path, i, in, how);
 }
 
-/* Goes down by key to the node of the given level. All nodes on the way are private. */
-static void level_seek(kv_tree *tree, kvi_slice key, unsigned level, kvi_path *path)
+/* Goes down by key to the node of the given level. All nodes on the way are private, unless keys of
+ * a forged file lie outside their separators: then false. */
+static bool level_seek(kv_tree *tree, kvi_slice key, unsigned level, kvi_path *path)
 {
     const kvi_dirty *dirty = &tree->txn->db->dirty;
     uint32_t page_size = tree->txn->db->file.page_size;
@@ -253,10 +254,12 @@ static void level_seek(kv_tree *tree, kvi_slice key, unsigned level, kvi_path *p
     for (unsigned at = tree->desc.level;; at--) {
         kvi_step *step = &path->steps[path->depth++];
         step->ptr = ptr;
+        if (ptr.birth != 0 || !kvi_dirty_at(dirty, ptr.page)->bytes)
+            return false;
         step->page = kvi_dirty_at(dirty, ptr.page)->bytes;
         step->slot = kvi_branch_search(step->page, page_size, key);
         if (at == level)
-            return;
+            return true;
         ptr = kvi_branch_child(step->page, page_size, step->slot);
     }
 }
@@ -265,7 +268,10 @@ static void level_seek(kv_tree *tree, kvi_slice key, unsigned level, kvi_path *p
 static void child_add(kv_tree *tree, unsigned level, const kvi_item *item)
 {
     kvi_path path;
-    level_seek(tree, item->key, level, &path);
+    if (!level_seek(tree, item->key, level, &path)) {
+        tree->txn->failed = true;
+        return;
+    }
     kvi_step *step = &path.steps[path.depth - 1];
     arrival in = {level, step->slot + 1, item};
     if (!node_insert(tree, step, &in))
@@ -310,17 +316,33 @@ bool kvi_tree_append(kv_tree *tree, kvi_slice key, kvi_path *path)
     return true;
 }
 
+/* The pieces of a split could not be put where their keys belong. */
+static int insert_lost(kv_tree *tree)
+{
+    return kvi_fail(&tree->txn->db->err, KV_ECORRUPT,
+                    "a page breaks invariant T1: its keys lie outside their separators");
+}
+
 /* Pages that sharing and splitting may take on all levels together, a new root included. */
 static size_t overflow_pages(const kvi_path *path)
 {
     return 3 * (size_t)path->depth + 1;
 }
 
+/* Owns the path, with what splits on every level may take. A tree that has all levels there are is a
+ * forgery: it could not become one higher. */
+static int insert_own(kv_tree *tree, kvi_path *path)
+{
+    if (path->depth > KVI_LEVEL_MAX)
+        return kvi_fail(&tree->txn->db->err, KV_ECORRUPT, "a tree has impossibly many levels");
+    return kvi_tree_own(tree, path, overflow_pages(path));
+}
+
 int kvi_tree_insert(kv_tree *tree, kvi_path *path, const kvi_item *item)
 {
     int rc = path->depth ? KV_OK : leaf_first(tree, path);
     if (rc == KV_OK)
-        rc = kvi_tree_own(tree, path, overflow_pages(path));
+        rc = insert_own(tree, path);
     if (rc != KV_OK)
         return rc;
     kvi_step *leaf = kvi_path_leaf(path);
@@ -334,6 +356,8 @@ int kvi_tree_insert(kv_tree *tree, kvi_path *path, const kvi_item *item)
     }
     bool found;
     node_overflow(tree, path, path->depth - 1, &in);
+    if (tree->txn->failed)
+        return insert_lost(tree);
     rc = kvi_tree_seek(tree, item->key, path, &found);
     tree->run_leaf = kvi_path_leaf(path)->ptr.page;
     tree->run_next = kvi_path_leaf(path)->slot + 1;
@@ -343,7 +367,7 @@ int kvi_tree_insert(kv_tree *tree, kvi_path *path, const kvi_item *item)
 int kvi_tree_replace(kv_tree *tree, kvi_path *path, const kvi_item *item)
 {
     uint32_t page_size = tree->txn->db->file.page_size;
-    int rc = kvi_tree_own(tree, path, overflow_pages(path));
+    int rc = insert_own(tree, path);
     if (rc != KV_OK)
         return rc;
     kvi_step *leaf = kvi_path_leaf(path);
@@ -356,5 +380,7 @@ int kvi_tree_replace(kv_tree *tree, kvi_path *path, const kvi_item *item)
     kvi_leaf_remove(kvi_step_bytes(tree, leaf), page_size, leaf->slot);
     if (!node_insert(tree, leaf, &in))
         node_overflow(tree, path, path->depth - 1, &in);
+    if (tree->txn->failed)
+        return insert_lost(tree);
     return kvi_tree_seek(tree, item->key, path, &found);
 }

@@ -17,7 +17,7 @@ static fault_os *fault_of(const kvi_os *os)
 
 /* ---- deciding ---- */
 
-static verdict judge(fault_os *fault, fault_call call)
+static verdict judge_at(fault_os *fault, fault_call call, uint64_t offset)
 {
     static const verdict verdicts[] = {
         [FAULT_ERROR] = FAIL, [FAULT_LATE] = LATE, [FAULT_SHORT] = SHORT};
@@ -29,9 +29,15 @@ static verdict judge(fault_os *fault, fault_call call)
     if (plan->at == 0 || number < plan->at || (number > plan->at && !plan->sticky))
         return PASS;
     int none = FAULT_CALLS;
-    atomic_compare_exchange_strong(&fault->first_failed, &none, (int)call);
+    if (atomic_compare_exchange_strong(&fault->first_failed, &none, (int)call))
+        fault->first_offset = offset;
     fault->failed[call]++;
     return verdicts[plan->mode];
+}
+
+static verdict judge(fault_os *fault, fault_call call)
+{
+    return judge_at(fault, call, 0);
 }
 
 /* For calls of one step: FAIL does not call, LATE calls and fails. */
@@ -81,7 +87,7 @@ static size_t half_of(size_t len)
 static int64_t call_pread(const kvi_os *os, int fd, void *buf, size_t len, uint64_t off)
 {
     fault_os *fault = fault_of(os);
-    verdict v = judge(fault, FAULT_PREAD);
+    verdict v = judge_at(fault, FAULT_PREAD, off);
     if (v == FAIL || v == LATE)
         return -fault->plan.error;
     return fault->inner->pread(fault->inner, fd, buf, v == SHORT ? half_of(len) : len, off);
@@ -107,7 +113,7 @@ static int64_t write_half(const kvi_os *inner, int fd, const struct iovec *iov, 
 static int64_t call_pwritev(const kvi_os *os, int fd, const struct iovec *iov, int n, uint64_t off)
 {
     fault_os *fault = fault_of(os);
-    verdict v = judge(fault, FAULT_PWRITEV);
+    verdict v = judge_at(fault, FAULT_PWRITEV, off);
     if (v == FAIL)
         return -fault->plan.error;
     if (v == PASS)
@@ -366,6 +372,7 @@ void fault_plan(fault_os *fault, fault_case plan)
         fault->plan.error = EIO;
     fault->counted = 0;
     fault->first_failed = FAULT_CALLS;
+    fault->first_offset = 0;
     for (int i = 0; i < FAULT_CALLS; i++) {
         fault->calls[i] = 0;
         fault->failed[i] = 0;

@@ -73,7 +73,8 @@ static void test_bitset(void **state)
         }
         uint64_t at = rng_below(&random, set.size);
         uint64_t most = rng_one_in(&random, 30) ? 3000 : 80;
-        uint64_t n = KVI_MIN(rng_between(&random, 1, most), set.size - at);
+        uint64_t n = rng_between(&random, 1, most);
+        n = KVI_MIN(n, set.size - at);
         bool add = rng_below(&random, 100) < 50 + (round / 1000 % 3) * 20;
         if (add)
             kvi_bitset_add(&set, at, n);

@@ -289,6 +289,7 @@ static void test_plain_keeps_places(void **state)
     assert_int_equal(b.meta.id, id);
     assert_int_equal(b.meta.hash_seed, a.meta.hash_seed);
     assert_memory_not_equal(b.meta.file_id, a.meta.file_id, 16);
+    assert_memory_equal(b.bytes, b.bytes + kvi_meta_stride(b.page_size), KVI_META_SIZE);
     assert_int_equal(b.meta.main.root.page, a.meta.main.root.page);
     assert_int_equal(b.meta.main.root.birth, a.meta.main.root.birth);
     assert_int_equal(b.meta.main.entries, a.meta.main.entries);
@@ -354,13 +355,16 @@ static void test_no_such_directory(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
-static void test_damage_is_not_copied(void **state)
+static void damaged_is_not_copied(kv_db *db, bool large)
 {
     surgeon s;
-    kv_db *db = create(4096);
+    kvi_pgno page;
+    uint8_t *stored;
+    kvi_entry entry;
     assert_int_equal(kv_db_close(db), KV_OK);
     surgeon_load(&s, source);
-    surgeon_page(&s, surgeon_node(&s, &s.meta.main, 0, 2).page)[300] ^= 1;
+    assert_true(surgeon_find(&s, &s.meta.main, KVI_ENTRY_LARGE, &page, &stored, &entry));
+    surgeon_page(&s, large ? entry.large.ptr.page : page)[300] ^= 1;
     surgeon_save(&s, source);
     surgeon_free(&s);
     assert_int_equal(kv_db_open(source, NULL, &db), KV_OK);
@@ -370,6 +374,13 @@ static void test_damage_is_not_copied(void **state)
     }
     no_leftovers();
     assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+static void test_damage_is_not_copied(void **state)
+{
+    damaged_is_not_copied(create(4096), false);
+    remove_files(NULL);
+    damaged_is_not_copied(create(4096), true);
 }
 
 static void test_arguments(void **state)
@@ -476,6 +487,94 @@ static void test_beside_an_open_write(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+/* ---- between the copy's own system calls ---- */
+
+/* The real table, but that reading commits now and then, and memory is counted. */
+static struct meddler {
+    kvi_os os;
+    kv_db *db; /* NULL: no commits */
+    unsigned reads, commits;
+    int64_t live, peak; /* allocations */
+} meddler;
+
+static int64_t meddling_pread(const kvi_os *os, int fd, void *buf, size_t len, uint64_t off)
+{
+    kv_db *db = meddler.db;
+    if (db && ++meddler.reads % 2 == 0) {
+        meddler.db = NULL; /* the commit reads, too */
+        kv_txn *txn = begin(db);
+        assert_int_equal(set_counters(kv_txn_main(txn), ++meddler.commits), KV_OK);
+        put(kv_txn_main(txn), ENTRIES, bytes + meddler.commits, BIG / 4);
+        commit(txn);
+        meddler.db = db;
+    }
+    return kvi_os_posix.pread(os, fd, buf, len, off);
+}
+
+static int64_t short_write(const kvi_os *os, int fd, const void *buf, size_t len)
+{
+    return kvi_os_posix.write(os, fd, buf, len > 700 ? 700 : len);
+}
+
+static void *counting_alloc(const kvi_os *os, size_t size)
+{
+    meddler.live++;
+    meddler.peak = meddler.live > meddler.peak ? meddler.live : meddler.peak;
+    return kvi_os_posix.alloc(os, size);
+}
+
+static void counting_free(const kvi_os *os, void *ptr)
+{
+    meddler.live -= ptr != NULL;
+    kvi_os_posix.free(os, ptr);
+}
+
+static kv_db *open_meddled(void)
+{
+    kv_db *db = create(4096);
+    kv_options options = {.size = sizeof options, .durability = KV_LAZY};
+    assert_int_equal(kv_db_close(db), KV_OK);
+    meddler = (struct meddler){.os = kvi_os_posix};
+    meddler.os.pread = meddling_pread;
+    meddler.os.write = short_write;
+    meddler.os.alloc = counting_alloc;
+    meddler.os.free = counting_free;
+    assert_int_equal(kvi_db_open(&meddler.os, source, &options, &db, NULL, 0), KV_OK);
+    kv_txn *txn = begin(db);
+    assert_int_equal(set_counters(kv_txn_main(txn), 0), KV_OK);
+    commit(txn);
+    return db;
+}
+
+/* The snapshot is pinned from the first page to the last, however many commits pass by. */
+static void test_commits_between_reads(void **state)
+{
+    kv_db *db = open_meddled();
+    meddler.db = db;
+    assert_int_equal(kv_db_copy(db, target, 0), KV_OK);
+    meddler.db = NULL;
+    assert_true(meddler.commits > 50);
+    counters_agree(target);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+/* What decompression takes is given back value by value. */
+static void test_compact_in_little_memory(void **state)
+{
+    kv_db *db = open_meddled();
+    kv_tree *tree;
+    kv_txn *txn = begin(db);
+    assert_int_equal(kv_tree_open(txn, "packed", 6, 0, NULL, &tree), KV_OK);
+    for (unsigned i = 0; i < 1000; i++)
+        put(tree, i, bytes + BIG - 100, 3000);
+    commit(txn);
+    meddler.peak = meddler.live;
+    int64_t before = meddler.live;
+    assert_int_equal(kv_db_copy(db, target, KV_COPY_COMPACT), KV_OK);
+    assert_in_range(meddler.peak - before, 1, 700);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 /* ---- to a descriptor ---- */
 
 typedef struct drain {
@@ -523,6 +622,20 @@ static void test_to_a_pipe(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+static void test_short_counts(void **state)
+{
+    kv_db *db = open_meddled();
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+        int fd = open(target, O_WRONLY | O_CREAT | O_EXCL, 0600);
+        assert_true(fd >= 0);
+        assert_int_equal(kv_db_copy_fd(db, fd, flags), KV_OK);
+        close(fd);
+        copy_is_good(db, target);
+        unlink(target);
+    }
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 static void test_to_a_full_device(void **state)
 {
     kv_db *db = create(4096);
@@ -553,7 +666,10 @@ int main(void)
         TEST(test_arguments),
         TEST(test_while_a_writer_commits),
         TEST(test_beside_an_open_write),
+        TEST(test_commits_between_reads),
+        TEST(test_compact_in_little_memory),
         TEST(test_to_a_pipe),
+        TEST(test_short_counts),
         TEST(test_to_a_full_device),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -368,6 +368,8 @@ static void test_refused(void **state)
     unchanged(&s);
     assert_int_equal(kvi_db_repair(sim_os(disk), "nowhere", NULL, NULL), KV_ENOENT);
     assert_int_equal(kv_db_repair(NULL, NULL, NULL), KV_EINVAL);
+    assert_int_equal(kv_db_repair("/dev", NULL, NULL), KV_EINVAL);
+    assert_int_equal(kv_db_repair("/dev/null", NULL, NULL), KV_EINVAL);
 }
 
 /* ---- a repair that is itself killed ---- */

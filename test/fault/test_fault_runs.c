@@ -1,0 +1,417 @@
+/* Every call that can fail, failed once: a fixed script runs over and over, each time with the next
+ * call of the table going wrong. After each run the error must be of the right kind, the handle
+ * usable or poisoned as kv.h says, everything given back, and the file as the model allows.
+ *
+ * FAULT_RUNS=n: at most n runs of each plan, spread over the script, 0 for all of them. */
+#include "fault_script.h"
+
+/* ---- judging ---- */
+
+static bool failed_kind(fault_call call)
+{
+    return w.fault.failed[call] > 0;
+}
+
+/* Did the first failure come in an operation whose name begins so? */
+static bool hit_in(const char *name)
+{
+    return w.hit_in && !strncmp(w.hit_in, name, strlen(name));
+}
+
+static bool meta_failed(void)
+{
+    return w.fault.plan.sticky
+               ? failed_kind(FAULT_PWRITEV)
+               : w.fault.first_failed == FAULT_PWRITEV && w.fault.first_offset < METAS_END;
+}
+
+/* Is this the error for what went wrong? */
+static bool error_fits(int rc)
+{
+    bool memory =
+        failed_kind(FAULT_ALLOC) || failed_kind(FAULT_REALLOC) || failed_kind(FAULT_RESERVE);
+    if (rc == KV_EPOISONED)
+        return failed_kind(FAULT_SYNC) || meta_failed();
+    if (rc == KV_ENOMEM)
+        return memory;
+    if (rc == KV_EUNSUPPORTED)
+        return failed_kind(FAULT_SHAREABLE);
+    if (rc == KV_ECORRUPT) /* what these two cannot read is a problem of the file */
+        return failed_kind(FAULT_PREAD) && (hit_in("check") || hit_in("repair"));
+    if (rc == KV_EIO && hit_in("copy") && (failed_kind(FAULT_SYNC) || meta_failed()))
+        return true; /* a handle of its own was poisoned */
+    bool system = false;
+    for (int call = 0; call < FAULT_CALLS; call++)
+        system = system || (failed_kind(call) && !(FAULT_MEMORY & FAULT_BIT(call)));
+    return system && rc == kvi_err_from_os(-w.fault.plan.error);
+}
+
+/* Failures that nobody need notice: what they were for is not lost, or only tidiness is. */
+static bool may_pass(void)
+{
+    switch ((int)w.fault.first_failed) {
+    case FAULT_STAT_PATH: /* nothing was there anyway; a copy finds out when it is linked */
+        return w.fault.plan.mode == FAULT_LATE || hit_in("copy");
+    case FAULT_CLOSE:
+    case FAULT_UNLINK:
+    case FAULT_TRUNCATE: /* of a tail that nobody needs */
+        return true;
+    case FAULT_SYNC: /* in an open, which then reads on, poisoned */
+        return w.poisoned;
+    case FAULT_PWRITEV: /* the confirmation at the close; adoption's meta, as above */
+        return w.fault.first_offset < METAS_END;
+    case FAULT_PREAD: /* of a meta, which counts as torn */
+        return w.fault.first_offset < METAS_END;
+    case FAULT_MAP:   /* asks for less address space */
+    case FAULT_ALLOC: /* the same, and the policy of places does without its zone */
+    case FAULT_REALLOC:
+    case FAULT_RESERVE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void fault_off(void)
+{
+    w.fault.plan.at = 0;
+    w.fault.plan.mask = 0;
+}
+
+static bool is_poisoned(void)
+{
+    kv_db_info info = {.size = sizeof info};
+    int rc = kv_db_stat(w.d.db, &info);
+    if (rc != KV_OK)
+        bad("no statistics", rc);
+    return info.poisoned;
+}
+
+static void compare_now(void)
+{
+    kv_txn *txn;
+    int rc = kv_txn_begin(w.d.db, KV_TXN_READ, &txn);
+    if (rc != KV_OK)
+        bad("no read transaction", rc);
+    const char *what = driver_compare(txn, w.m->now);
+    if (what)
+        bad(what, rc);
+    kv_txn_abort(txn);
+}
+
+static int problem_seen(void *context, const kv_check_problem *problem)
+{
+    (void)context;
+    print_error("page %llu: %s %s\n", (unsigned long long)problem->page, problem->invariant,
+                problem->message);
+    return 0;
+}
+
+static void check_now(void)
+{
+    kv_check_options options = {.size = sizeof options, .problem = problem_seen};
+    int rc = kv_db_check(w.d.db, &options);
+    if (rc != KV_OK)
+        bad("the check found something", rc);
+}
+
+/* A whole transaction on a handle that must be good. */
+static void work_on(uint32_t flags)
+{
+    int rc = begin(flags);
+    if (rc != KV_OK)
+        bad("no further transaction", rc);
+    rc = op_steps();
+    if (rc == KV_OK)
+        rc = put_big("", "after", true);
+    if (rc != KV_OK)
+        bad("no further changes", rc);
+    rc = op_commit();
+    if (rc != KV_OK)
+        bad("no further commit", rc);
+    compare_now();
+    check_now();
+}
+
+static void expect_poison(void)
+{
+    kv_txn *txn;
+    int rc = kv_txn_begin(w.d.db, KV_TXN_WRITE, &txn);
+    if (rc != KV_EPOISONED || txn)
+        bad("writing went on after a failed flush", rc);
+    rc = kv_db_sync(w.d.db);
+    if (rc != KV_EPOISONED)
+        bad("a flush was tried again", rc);
+}
+
+/* The write transaction in which the failure came: as good as before, or only for abort. */
+static void settle_transaction(void)
+{
+    if (kv_exists(kv_txn_main(w.d.txn), "", 0) == KV_EBADTXN) {
+        int rc = op_commit();
+        if (rc != KV_EBADTXN)
+            bad("a failed transaction was committed", rc);
+        return;
+    }
+    const char *what = driver_compare(w.d.txn, w.m->now);
+    if (what)
+        bad(what, 0);
+    int rc = op_commit();
+    if (rc != KV_OK)
+        bad("the transaction did not go on", rc);
+}
+
+/* After one failure, with all calls good again: is the handle as documented? */
+static void settle(int rc)
+{
+    if (w.spare)
+        kv_txn_abort(w.spare);
+    w.spare = NULL;
+    if (!w.d.db)
+        return;
+    if (w.d.txn)
+        settle_transaction();
+    w.poisoned = is_poisoned();
+    if (rc == KV_EPOISONED && !w.poisoned)
+        bad("the handle is not poisoned", rc);
+    if (w.poisoned && !error_fits(KV_EPOISONED))
+        bad("the handle is poisoned", rc);
+    compare_now();
+    if (w.reader && read_all(w.reader, w.seen) != KV_OK)
+        bad("an old snapshot is not readable", rc);
+    if (w.poisoned)
+        expect_poison();
+    else if (!w.d.db->readonly)
+        work_on(0);
+    check_now();
+}
+
+/* With everything still failing: only that it ends, and what it left. */
+static void give_up(void)
+{
+    if (w.spare)
+        kv_txn_abort(w.spare);
+    w.spare = NULL;
+    if (w.d.txn) {
+        int rc = op_commit();
+        if (rc < 0 && rc != KV_EBADTXN && !error_fits(rc))
+            bad("the commit's error", rc);
+    }
+}
+
+static void close_all(void)
+{
+    if (w.reader)
+        op_reader_end();
+    if (!w.d.db)
+        return;
+    int rc = op_close();
+    if (rc != KV_OK && !error_fits(rc))
+        bad("the close's error", rc);
+}
+
+/* Opens without failures: the file holds what was acknowledged, or what was under way. */
+static void reopen(void)
+{
+    kv_txn *txn;
+    w.where = "the reopen";
+    fault_off();
+    int rc = op_open();
+    if (rc != KV_OK)
+        bad("it does not open any more", rc);
+    if (w.flight) {
+        rc = kv_txn_begin(w.d.db, KV_TXN_READ, &txn);
+        if (rc != KV_OK)
+            bad("no read transaction", rc);
+        if (driver_same(txn, w.flight))
+            model_restore(w.m, w.flight);
+        kv_txn_abort(txn);
+        model_release(w.flight);
+        w.flight = NULL;
+    }
+    compare_now();
+    check_now();
+    work_on(KV_TXN_STRICT);
+    work_on(0);
+    rc = op_close();
+    if (rc != KV_OK)
+        bad("the close", rc);
+}
+
+/* ---- running ---- */
+
+static void run_start(const fault_case *plan)
+{
+    sim_reset(w.disk);
+    sim_put_file(w.disk, "empty", "", 0);
+    memset((char *)&w + offsetof(struct run, d), 0, sizeof w - offsetof(struct run, d));
+    w.m = model_new();
+    driver_init(&w.d, NULL, w.m, SCRIPT_SEED, &shape);
+    fault_init(&w.fault, sim_os(w.disk));
+    w.fault.sync_failed = sim_lose_sync;
+    fault_plan(&w.fault, *plan);
+}
+
+/* The newest meta was not readable, so it counted as torn, and the commit before it was taken. */
+static void older_commit(void)
+{
+    kv_txn *txn;
+    int rc = kv_txn_begin(w.d.db, KV_TXN_READ, &txn);
+    if (rc != KV_OK)
+        bad("no read transaction", rc);
+    size_t i = w.m->n_commits;
+    if (driver_same(txn, w.m->now)) {
+        kv_txn_abort(txn);
+        return;
+    }
+    while (i > 0 && !driver_same(txn, w.m->commits[i - 1].state))
+        i--;
+    if (i == 0)
+        bad("no commit has this content", rc);
+    model_restore(w.m, w.m->commits[i - 1].state);
+    model_forget_after(w.m, w.m->commits[i - 1].id);
+    kv_txn_abort(txn);
+}
+
+static bool meta_unread(void)
+{
+    return w.fault.first_failed == FAULT_PREAD && w.fault.first_offset < METAS_END &&
+           w.hit_in == w.where && w.d.db && hit_in("open");
+}
+
+static int run_script(void)
+{
+    int rc = KV_OK;
+    for (size_t i = 0; i < KVI_COUNT(script) && rc >= 0; i++) {
+        w.where = script[i].name;
+        rc = script[i].run();
+        if (!w.hit_in && fault_hit(&w.fault))
+            w.hit_in = w.where;
+        if (rc >= 0 && w.fault.plan.mode != FAULT_SHORT && meta_unread())
+            older_commit();
+        /* An open whose adoption could not flush goes on reading, poisoned; so does nothing else. */
+        if (rc >= 0 && w.d.db && !w.d.txn && fault_hit(&w.fault) && w.d.db->poisoned)
+            return KV_EPOISONED;
+    }
+    return rc;
+}
+
+/* From the first byte of a commit's meta on, and in every flush, a failure poisons. */
+static bool must_poison(void)
+{
+    return (hit_in("commit") || hit_in("sync")) &&
+           (w.fault.first_failed == FAULT_SYNC ||
+            (w.fault.first_failed == FAULT_PWRITEV && w.fault.first_offset < METAS_END));
+}
+
+/* Returns whether a call failed. */
+static bool run_one(const fault_case *plan)
+{
+    run_start(plan);
+    int rc = run_script();
+    bool was_hit = fault_hit(&w.fault);
+    if (rc < 0 && (!was_hit || !error_fits(rc)))
+        bad("another error than the one that was made", rc);
+    if (was_hit && plan->mode != FAULT_SHORT && must_poison() != (rc == KV_EPOISONED) &&
+        (must_poison() || hit_in("commit") || hit_in("sync")))
+        bad("poisoned when it should not be, or not poisoned when it should", rc);
+    if (rc >= 0 && was_hit && plan->mode != FAULT_SHORT && !may_pass())
+        bad("nobody noticed", rc);
+    if (rc < 0 && plan->mode == FAULT_SHORT)
+        bad("a short count was not continued", rc);
+    for (int call = 0; call < FAULT_CALLS; call++)
+        hit[call] += w.fault.failed[call];
+    if (rc < 0) {
+        if (!plan->sticky) {
+            w.fault.plan.at = 0;
+            settle(rc);
+        } else {
+            give_up();
+        }
+    }
+    close_all();
+    if (!fault_balanced(&w.fault))
+        bad("something was not given back", rc);
+    reopen();
+    if (!fault_balanced(&w.fault) || sim_open_handles(w.disk) != 0)
+        bad("something was not given back", rc);
+    model_free(w.m);
+    return was_hit;
+}
+
+static uint64_t runs_wanted(void)
+{
+    const char *text = getenv("FAULT_RUNS");
+    return text ? strtoull(text, NULL, 0) : RUNS;
+}
+
+static void run_plan(void **state)
+{
+    fault_case plan = *(const fault_case *)*state;
+    uint64_t wanted = runs_wanted(), calls, runs = 0;
+    plan.at = UINT64_MAX;
+    assert_false(run_one(&plan));
+    calls = w.fault.counted;
+    uint64_t step = wanted && calls > wanted ? calls / wanted : 1;
+    for (plan.at = 1; run_one(&plan); plan.at += step)
+        runs++;
+    print_message("%llu runs, one for every %llu of %llu calls\n", (unsigned long long)runs,
+                  (unsigned long long)step, (unsigned long long)calls);
+}
+
+/* Every kind of call that the engine makes was failed at least once. */
+static void test_coverage(void **state)
+{
+    for (int call = 0; call < FAULT_CALLS; call++) {
+        print_message("%-10s %8llu\n", fault_name((fault_call)call), (unsigned long long)hit[call]);
+        if (call != FAULT_LOCK_PROBE) /* for sharing between processes */
+            assert_true(hit[call] > 0);
+    }
+}
+
+static int setup(void **state)
+{
+    w.disk = sim_new(1);
+    w.disk->recording = SIM_RECORD_NOTHING;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    sim_free(w.disk);
+    return 0;
+}
+
+static fault_case plans[] = {
+    {.mask = FAULT_SYSTEM, .error = EIO},
+    {.mask = FAULT_SYSTEM, .error = ENOSPC, .mode = FAULT_LATE},
+    {.mask = FAULT_SYSTEM, .error = EIO, .sticky = true},
+    {.mask = FAULT_CHANGE, .error = ENOSPC},
+    {.mask = FAULT_CHANGE, .error = ENOSPC, .sticky = true},
+    {.mask = FAULT_MEMORY},
+    {.mask = FAULT_MEMORY, .sticky = true},
+    {.mask = FAULT_DATA, .mode = FAULT_SHORT},
+    {.mask = FAULT_DATA, .mode = FAULT_SHORT, .sticky = true},
+};
+
+#define PLAN(n, i)                                                                                 \
+    {                                                                                              \
+        n, run_plan, NULL, NULL, &plans[i]                                                         \
+    }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PLAN("one call fails", 0),
+        PLAN("one call fails late", 1),
+        PLAN("all calls fail from one on", 2),
+        PLAN("the disk is full for one call", 3),
+        PLAN("the disk is full from one call on", 4),
+        PLAN("one allocation fails", 5),
+        PLAN("all allocations fail from one on", 6),
+        PLAN("one count is short", 7),
+        PLAN("all counts are short", 8),
+        cmocka_unit_test(test_coverage),
+    };
+    return cmocka_run_group_tests_name("fault runs", tests, setup, teardown);
+}

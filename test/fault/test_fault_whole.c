@@ -1,0 +1,199 @@
+/* Operations on whole databases while a system call or an allocation fails: an error, nothing
+ * taken and not given back, nothing half made left lying about, and the database as before. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "db.h"
+#include "fault_os.h"
+#include "victim.h"
+#include <errno.h>
+
+#define TARGET "copy"
+
+static victim patient;
+static fault_os fault;
+
+static int setup(void **state)
+{
+    victim_make(&patient, 4096, 5);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    victim_free(&patient);
+    return 0;
+}
+
+static kv_db *open_through(const kvi_os *os)
+{
+    kv_db *db;
+    kv_options options = {.size = sizeof options};
+    assert_int_equal(kvi_db_open(os, VICTIM_NAME, &options, &db, NULL, 0), KV_OK);
+    return db;
+}
+
+/* ---- the operations ---- */
+
+static int run_check(kv_db *db)
+{
+    return kv_db_check(db, NULL);
+}
+
+static int run_copy(kv_db *db)
+{
+    return kv_db_copy(db, TARGET, 0);
+}
+
+static int run_compact(kv_db *db)
+{
+    return kv_db_copy(db, TARGET, KV_COPY_COMPACT);
+}
+
+static int run_stat(kv_db *db)
+{
+    kv_db_info info = {.size = sizeof info};
+    return kv_db_stat(db, &info);
+}
+
+static int one_reader(void *context, const kv_reader_info *reader)
+{
+    assert_int_not_equal(reader->snapshot, 0);
+    return 0;
+}
+
+static int run_readers(kv_db *db)
+{
+    kv_txn *txn;
+    int rc = kv_txn_begin(db, KV_TXN_READ, &txn);
+    if (rc != KV_OK)
+        return rc;
+    rc = kv_db_readers(db, one_reader, NULL);
+    kv_txn_abort(txn);
+    return rc;
+}
+
+/* ---- the failures ---- */
+
+/* A name that was made although the call said otherwise is nobody's to remove. */
+static void nothing_left(int rc, const char *case_text)
+{
+    int expected = rc == KV_OK && sim_find(patient.disk, TARGET) >= 0 ? 2 : 1;
+    bool names_known = fault.failed[FAULT_UNLINK] == 0 && fault.failed[FAULT_OPEN] == 0 &&
+                       fault.failed[FAULT_LINK] == 0;
+    if (names_known && patient.disk->n_names != expected)
+        fail_msg("%s: %d names are left after result %d", case_text, patient.disk->n_names, rc);
+}
+
+/* One run with the n-th call failing. False: there was no n-th call. */
+static bool run_with(int (*operation)(kv_db *db), fault_case plan)
+{
+    char text[200];
+    sim_reset(patient.disk);
+    victim_heal(&patient, patient.size);
+    fault_init(&fault, sim_os(patient.disk));
+    kv_db *db = open_through(&fault.os);
+    fault_plan(&fault, plan);
+    int rc = operation(db);
+    bool hit = fault_hit(&fault);
+    fault_describe(&fault, text, sizeof text);
+    if (rc > 0 || (!hit && rc != KV_OK))
+        fail_msg("%s: result %d", text, rc);
+    nothing_left(rc, text);
+    fault_plan(&fault, (fault_case){0});
+    if (kv_db_check(db, NULL) != KV_OK)
+        fail_msg("%s: the database is damaged", text);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    if (!fault_balanced(&fault))
+        fail_msg("%s: something was not given back", text);
+    if (rc == KV_OK && sim_find(patient.disk, TARGET) >= 0) {
+        kv_db *copy;
+        assert_int_equal(kvi_db_open(sim_os(patient.disk), TARGET, NULL, &copy, NULL, 0), KV_OK);
+        assert_int_equal(kv_db_check(copy, NULL), KV_OK);
+        assert_int_equal(kv_db_close(copy), KV_OK);
+    }
+    return hit;
+}
+
+static void fail_every_call(int (*operation)(kv_db *db))
+{
+    static const fault_mode modes[] = {FAULT_ERROR, FAULT_LATE, FAULT_SHORT};
+    for (size_t m = 0; m < KVI_COUNT(modes); m++) {
+        uint64_t n = 1;
+        while (run_with(operation, (fault_case){.at = n, .mode = modes[m], .error = ENOSPC}))
+            n++;
+        print_message("%llu calls\n", (unsigned long long)(n - 1));
+        assert_true(n > 1 || modes[m] == FAULT_SHORT);
+    }
+}
+
+static void test_check(void **state)
+{
+    fail_every_call(run_check);
+}
+
+static void test_copy(void **state)
+{
+    fail_every_call(run_copy);
+}
+
+static void test_compact(void **state)
+{
+    fail_every_call(run_compact);
+}
+
+static void test_stat(void **state)
+{
+    fail_every_call(run_stat);
+}
+
+static void test_readers(void **state)
+{
+    fail_every_call(run_readers);
+}
+
+/* A repair that fails leaves a file that opens with everything in it. */
+static bool repair_with(fault_case plan)
+{
+    char text[200];
+    sim_reset(patient.disk);
+    victim_heal(&patient, patient.size);
+    fault_init(&fault, sim_os(patient.disk));
+    fault_plan(&fault, plan);
+    int rc = kvi_db_repair(&fault.os, VICTIM_NAME, NULL, NULL);
+    bool hit = fault_hit(&fault);
+    fault_describe(&fault, text, sizeof text);
+    if (rc > 0 || (!hit && rc != KV_OK))
+        fail_msg("%s: result %d", text, rc);
+    if (!fault_balanced(&fault))
+        fail_msg("%s: something was not given back", text);
+    uint64_t errors = patient.errors;
+    const char *wrong = victim_read(&patient);
+    if (wrong || patient.errors != errors)
+        fail_msg("%s: %s", text, wrong ? wrong : "the file is damaged");
+    return hit;
+}
+
+static void test_repair(void **state)
+{
+    static const fault_mode modes[] = {FAULT_ERROR, FAULT_LATE, FAULT_SHORT};
+    for (size_t m = 0; m < KVI_COUNT(modes); m++) {
+        uint64_t n = 1;
+        while (repair_with((fault_case){.at = n, .mode = modes[m], .error = EIO}))
+            n++;
+        assert_true(n > 20);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_check),   cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_compact), cmocka_unit_test(test_stat),
+        cmocka_unit_test(test_readers), cmocka_unit_test(test_repair),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

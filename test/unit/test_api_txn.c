@@ -1,0 +1,389 @@
+/* The public functions on transactions: beginning, ending, savepoints, clocks, failed ones. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "db.h"
+#include "fault_os.h"
+#include "sim_os.h"
+#include <errno.h>
+#include <stdio.h>
+
+static sim_disk *disk;
+static fault_os fault;
+static kv_db *db;
+
+static int setup(void **state)
+{
+    disk = sim_new(1);
+    disk->recording = SIM_RECORD_NOTHING;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    sim_free(disk);
+    return 0;
+}
+
+static int open_fresh(void **state)
+{
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE, .page_size = 4096};
+    sim_reset(disk);
+    fault_init(&fault, sim_os(disk));
+    return kvi_db_open(&fault.os, "db", &options, &db, NULL, 0);
+}
+
+static int close_all(void **state)
+{
+    return kv_db_close(db) == KV_OK && fault_balanced(&fault) ? 0 : -1;
+}
+
+static kv_txn *begin(uint32_t flags)
+{
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(db, flags, &txn), KV_OK);
+    return txn;
+}
+
+static void put_text(kv_tree *tree, const char *key, const char *value)
+{
+    assert_int_equal(kv_put(tree, key, strlen(key), value, strlen(value), 0), KV_OK);
+}
+
+static void expect_text(kv_tree *tree, const char *key, const char *value)
+{
+    kv_slice found;
+    int rc = kv_get(tree, key, strlen(key), &found);
+    assert_int_equal(rc, value ? KV_OK : KV_NOTFOUND);
+    if (value) {
+        assert_int_equal(found.len, strlen(value));
+        assert_memory_equal(found.ptr, value, found.len);
+    }
+}
+
+static void commit_text(const char *key, const char *value)
+{
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    put_text(kv_txn_main(txn), key, value);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* ---- beginning and ending ---- */
+
+static void test_arguments(void **state)
+{
+    static const uint32_t bad[] = {1 << 20,
+                                   KV_TXN_TRY,
+                                   KV_TXN_LAZY,
+                                   KV_TXN_STRICT,
+                                   KV_TXN_DURABLE,
+                                   KV_TXN_WRITE | KV_TXN_LAZY | KV_TXN_STRICT,
+                                   KV_TXN_WRITE | KV_TXN_LAZY | KV_TXN_DURABLE};
+    kv_txn *txn = (kv_txn *)&fault;
+    uint32_t savepoint;
+    for (size_t i = 0; i < KVI_COUNT(bad); i++) {
+        txn = (kv_txn *)&fault;
+        assert_int_equal(kv_txn_begin(db, bad[i], &txn), KV_EINVAL);
+        assert_null(txn);
+    }
+    assert_int_equal(kv_txn_begin(db, 0, NULL), KV_EINVAL);
+    assert_int_equal(kv_txn_begin(NULL, 0, &txn), KV_EINVAL);
+    assert_int_equal(kv_txn_begin_wait(NULL, 0, 0, &txn), KV_EINVAL);
+    assert_int_equal(kv_txn_commit(NULL), KV_EINVAL);
+    kv_txn_abort(NULL);
+    assert_int_equal(kv_txn_refresh(NULL), KV_EINVAL);
+    assert_int_equal(kv_txn_id(NULL), 0);
+    assert_int_equal(kv_txn_now(NULL), 0);
+    assert_int_equal(kv_txn_savepoint(NULL, &savepoint), KV_EINVAL);
+    assert_int_equal(kv_txn_rollback_to(NULL, 1), KV_EINVAL);
+    assert_int_equal(kv_txn_release(NULL, 1), KV_EINVAL);
+    txn = begin(KV_TXN_READ);
+    assert_int_equal(kv_txn_savepoint(txn, &savepoint), KV_EINVAL);
+    kv_txn_abort(txn);
+    txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_txn_savepoint(txn, NULL), KV_EINVAL);
+    assert_int_equal(kv_txn_refresh(txn), KV_EINVAL);
+    kv_txn_abort(txn);
+}
+
+static void test_one_writer(void **state)
+{
+    kv_txn *first = begin(KV_TXN_WRITE), *second = (kv_txn *)&fault;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE | KV_TXN_TRY, &second), KV_EBUSY);
+    assert_null(second);
+    assert_int_equal(kv_txn_begin_wait(db, KV_TXN_LAZY, 0, &second), KV_EBUSY);
+    assert_int_equal(kv_txn_begin_wait(db, KV_TXN_WRITE, 2, &second), KV_EBUSY);
+    kv_txn_abort(first);
+    second = begin(KV_TXN_WRITE | KV_TXN_TRY);
+    kv_txn_abort(second);
+    assert_int_equal(kv_txn_begin_wait(db, 0, 0, &second), KV_OK);
+    kv_txn_abort(second);
+}
+
+static void test_isolation(void **state)
+{
+    commit_text("k", "old");
+    kv_txn *reader = begin(KV_TXN_READ), *writer = begin(KV_TXN_WRITE);
+    put_text(kv_txn_main(writer), "k", "new");
+    expect_text(kv_txn_main(writer), "k", "new");
+    expect_text(kv_txn_main(reader), "k", "old");
+    assert_int_equal(kv_txn_id(writer), kv_txn_id(reader) + 1);
+    assert_int_equal(kv_txn_commit(writer), KV_OK);
+    expect_text(kv_txn_main(reader), "k", "old");
+    uint64_t id = kv_txn_id(reader);
+    assert_int_equal(kv_txn_refresh(reader), KV_OK);
+    assert_int_equal(kv_txn_id(reader), id + 1);
+    expect_text(kv_txn_main(reader), "k", "new");
+    assert_int_equal(kv_txn_commit(reader), KV_OK); /* just ends it */
+}
+
+static void test_abort(void **state)
+{
+    kv_tree *tree;
+    commit_text("k", "old");
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    uint64_t id = kv_txn_id(txn);
+    put_text(kv_txn_main(txn), "k", "new");
+    assert_int_equal(kv_tree_open(txn, "t", 1, KV_TREE_CREATE, NULL, &tree), KV_OK);
+    kv_txn_abort(txn);
+    txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_txn_id(txn), id); /* it was never written */
+    expect_text(kv_txn_main(txn), "k", "old");
+    assert_int_equal(kv_tree_open(txn, "t", 1, 0, NULL, &tree), KV_NOTFOUND);
+    kv_txn_abort(txn);
+}
+
+static void test_commit_of_nothing(void **state)
+{
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    uint64_t id = kv_txn_id(txn), flushes = fault.calls[FAULT_SYNC];
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(fault.calls[FAULT_SYNC], flushes);
+    txn = begin(KV_TXN_READ);
+    assert_int_equal(kv_txn_id(txn), id - 1);
+    kv_txn_abort(txn);
+}
+
+/* Trees stay handles across a refresh, cursors lose their place. */
+static void test_refresh_handles(void **state)
+{
+    kv_tree *stays, *goes, *tree;
+    kv_cursor *cursor;
+    kv_slice key;
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_tree_open(txn, "stays", 5, KV_TREE_CREATE, NULL, &tree), KV_OK);
+    put_text(tree, "a", "1");
+    assert_int_equal(kv_tree_open(txn, "goes", 4, KV_TREE_CREATE, NULL, &tree), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    kv_txn *reader = begin(KV_TXN_READ);
+    assert_int_equal(kv_tree_open(reader, "stays", 5, 0, NULL, &stays), KV_OK);
+    assert_int_equal(kv_tree_open(reader, "goes", 4, 0, NULL, &goes), KV_OK);
+    assert_int_equal(kv_cursor_open(stays, NULL, &cursor), KV_OK);
+    assert_int_equal(kv_cursor_next(cursor), KV_OK);
+    txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_tree_open(txn, "goes", 4, 0, NULL, &tree), KV_OK);
+    assert_int_equal(kv_tree_drop(tree), KV_OK);
+    assert_int_equal(kv_tree_open(txn, "stays", 5, 0, NULL, &tree), KV_OK);
+    put_text(tree, "a", "2");
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    expect_text(goes, "x", NULL);
+    assert_int_equal(kv_txn_refresh(reader), KV_OK);
+    expect_text(stays, "a", "2");
+    kv_tree_info info = {.size = sizeof info};
+    assert_int_equal(kv_tree_stat(goes, &info), KV_NOTFOUND);
+    assert_int_equal(kv_cursor_get(cursor, &key, NULL), KV_NOTFOUND);
+    assert_int_equal(kv_cursor_next(cursor), KV_OK);
+    kv_txn_abort(reader); /* closes the cursor, too */
+}
+
+/* ---- clock ---- */
+
+static void test_clock(void **state)
+{
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    uint64_t then = kv_txn_now(txn);
+    assert_int_equal(then, disk->clock_ms);
+    disk->clock_ms += 5;
+    assert_int_equal(kv_txn_now(txn), then); /* one reading */
+    put_text(kv_txn_main(txn), "k", "v");
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    disk->clock_ms -= 1000; /* somebody set it back */
+    txn = begin(KV_TXN_READ);
+    assert_int_equal(kv_txn_now(txn), then);
+    kv_txn_abort(txn);
+    disk->clock_ms += 5000;
+    txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_txn_now(txn), disk->clock_ms);
+    kv_txn_abort(txn);
+}
+
+/* ---- savepoints ---- */
+
+static uint32_t savepoint(kv_txn *txn)
+{
+    uint32_t number;
+    assert_int_equal(kv_txn_savepoint(txn, &number), KV_OK);
+    return number;
+}
+
+static void test_savepoint_numbers(void **state)
+{
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_txn_rollback_to(txn, 0), KV_NOTFOUND);
+    assert_int_equal(kv_txn_rollback_to(txn, 1), KV_NOTFOUND);
+    assert_int_equal(kv_txn_release(txn, 1), KV_NOTFOUND);
+    assert_int_equal(savepoint(txn), 1);
+    assert_int_equal(savepoint(txn), 2);
+    assert_int_equal(savepoint(txn), 3);
+    assert_int_equal(kv_txn_rollback_to(txn, 2), KV_OK); /* keeps 2, forgets 3 */
+    assert_int_equal(kv_txn_rollback_to(txn, 3), KV_NOTFOUND);
+    assert_int_equal(kv_txn_rollback_to(txn, 2), KV_OK);
+    assert_int_equal(savepoint(txn), 3);
+    assert_int_equal(kv_txn_release(txn, 2), KV_OK); /* 3 lies inside */
+    assert_int_equal(kv_txn_release(txn, 3), KV_NOTFOUND);
+    assert_int_equal(savepoint(txn), 2);
+    assert_int_equal(kv_txn_release(txn, 1), KV_OK);
+    assert_int_equal(kv_txn_release(txn, 1), KV_NOTFOUND);
+    kv_txn_abort(txn);
+}
+
+static void test_savepoint_content(void **state)
+{
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    kv_tree *main = kv_txn_main(txn), *tree;
+    put_text(main, "k", "0");
+    uint32_t one = savepoint(txn);
+    put_text(main, "k", "1");
+    uint32_t two = savepoint(txn);
+    put_text(main, "k", "2");
+    assert_int_equal(kv_tree_open(txn, "t", 1, KV_TREE_CREATE, NULL, &tree), KV_OK);
+    put_text(tree, "a", "b");
+    assert_int_equal(kv_txn_rollback_to(txn, two), KV_OK);
+    expect_text(main, "k", "1");
+    assert_int_equal(kv_put(tree, "a", 1, "b", 1, 0), KV_NOTFOUND); /* made inside: gone */
+    put_text(main, "k", "3");
+    assert_int_equal(kv_txn_release(txn, two), KV_OK);
+    expect_text(main, "k", "3");
+    assert_int_equal(kv_txn_rollback_to(txn, one), KV_OK);
+    expect_text(main, "k", "0");
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = begin(KV_TXN_READ);
+    expect_text(kv_txn_main(txn), "k", "0");
+    assert_int_equal(kv_tree_open(txn, "t", 1, 0, NULL, &tree), KV_NOTFOUND);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+/* A tree that was dropped or renamed since is back, under its old handle. */
+static void test_savepoint_trees(void **state)
+{
+    kv_tree *a, *b, *again;
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_tree_open(txn, "a", 1, KV_TREE_CREATE, NULL, &a), KV_OK);
+    assert_int_equal(kv_tree_open(txn, "b", 1, KV_TREE_CREATE, NULL, &b), KV_OK);
+    put_text(a, "k", "in a");
+    put_text(b, "k", "in b");
+    uint32_t point = savepoint(txn);
+    assert_int_equal(kv_tree_drop(a), KV_OK);
+    assert_int_equal(kv_tree_rename(b, "a", 1), KV_OK);
+    assert_int_equal(kv_tree_open(txn, "a", 1, 0, NULL, &again), KV_OK);
+    assert_ptr_equal(again, b);
+    assert_int_equal(kv_txn_rollback_to(txn, point), KV_OK);
+    expect_text(a, "k", "in a");
+    expect_text(b, "k", "in b");
+    assert_int_equal(kv_tree_open(txn, "b", 1, 0, NULL, &again), KV_OK);
+    assert_ptr_equal(again, b);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+/* ---- failed transactions ---- */
+
+static void expect_bad(int rc)
+{
+    assert_int_equal(rc, KV_EBADTXN);
+}
+
+/* A removal that runs out of memory half way leaves a transaction that is good only for abort. */
+static kv_txn *failed_transaction(kv_tree **tree, kv_cursor **cursor)
+{
+    char key[16];
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    for (int i = 0; i < 5000; i++) {
+        int len = snprintf(key, sizeof key, "key%05d", i);
+        assert_int_equal(kv_put(kv_txn_main(txn), key, (size_t)len, key, (size_t)len, 0), KV_OK);
+    }
+    assert_int_equal(kv_tree_open(txn, "t", 1, KV_TREE_CREATE, NULL, tree), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_tree_open(txn, "t", 1, 0, NULL, tree), KV_OK);
+    assert_int_equal(kv_cursor_open(kv_txn_main(txn), NULL, cursor), KV_OK);
+    for (uint64_t n = 1; n < 100 && kv_exists(*tree, "", 0) != KV_EBADTXN; n++) {
+        fault_plan(&fault, (fault_case){.at = n, .sticky = true, .mask = FAULT_MEMORY});
+        assert_int_equal(kv_tree_clear(kv_txn_main(txn)), KV_ENOMEM);
+    }
+    fault_plan(&fault, (fault_case){.at = 0});
+    return txn;
+}
+
+static int no_name(void *context, kv_slice name)
+{
+    return 0;
+}
+
+static void test_failed_transaction(void **state)
+{
+    kv_tree *tree, *other;
+    kv_cursor *cursor;
+    kv_slice value;
+    uint32_t number;
+    void *place;
+    uint64_t count;
+    kv_tree_info info = {.size = sizeof info};
+    kv_tree_options options = {.size = sizeof options};
+    kv_txn *txn = failed_transaction(&tree, &cursor);
+    kv_tree *main = kv_txn_main(txn);
+    expect_bad(kv_get(main, "k", 1, &value));
+    expect_bad(kv_exists(tree, "k", 1));
+    expect_bad(kv_put(main, "k", 1, "v", 1, 0));
+    expect_bad(kv_reserve(main, "k", 1, 1, 0, &place));
+    expect_bad(kv_del(main, "k", 1));
+    expect_bad(kv_del_range(main, NULL, NULL));
+    expect_bad(kv_count(main, NULL, &count));
+    expect_bad(kv_rank(main, "k", 1, &count));
+    expect_bad(kv_tree_open(txn, "t", 1, 0, NULL, &other));
+    expect_bad(kv_tree_list(txn, no_name, NULL));
+    expect_bad(kv_tree_stat(tree, &info));
+    expect_bad(kv_tree_configure(tree, &options));
+    expect_bad(kv_tree_rename(tree, "u", 1));
+    expect_bad(kv_tree_clear(tree));
+    expect_bad(kv_tree_drop(tree));
+    expect_bad(kv_cursor_next(cursor));
+    expect_bad(kv_cursor_open(main, NULL, &cursor));
+    expect_bad(kv_txn_savepoint(txn, &number));
+    expect_bad(kv_txn_rollback_to(txn, 1));
+    expect_bad(kv_txn_release(txn, 1));
+    expect_bad(kv_txn_commit(txn)); /* and that ended it */
+    txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_count(kv_txn_main(txn), NULL, &count), KV_OK);
+    assert_int_equal(count, 5000);
+    assert_int_equal(kv_tree_clear(kv_txn_main(txn)), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, open_fresh, close_all)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_arguments),       TEST(test_one_writer),         TEST(test_isolation),
+        TEST(test_abort),           TEST(test_commit_of_nothing),  TEST(test_refresh_handles),
+        TEST(test_clock),           TEST(test_savepoint_numbers),  TEST(test_savepoint_content),
+        TEST(test_savepoint_trees), TEST(test_failed_transaction),
+    };
+    return cmocka_run_group_tests_name("api: transactions", tests, setup, teardown);
+}

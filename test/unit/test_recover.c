@@ -1,0 +1,509 @@
+/* What an open finds after each kind of end, rule by rule (docs/design.md, recovery). */
+#include "recover_machine.h"
+
+/* ---- adoption and confirmation ---- */
+
+/* Whether the newest commit is durable is unknown after a kill: it is written again in place and
+ * flushed once, and is what everybody sees. */
+static void test_adoption_after_kill(void **state)
+{
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    uint64_t id = commit_text(db, 0, "two");
+    crash(db, false);
+    db = open_db();
+    assert_int_equal(flushes(), 1);
+    assert_true(writes() >= 2); /* its pages, its meta */
+    assert_int_equal(newest(db), id);
+    assert_int_equal(kv_db_durable_id(db), id);
+    expect_text(db, "two");
+    assert_int_equal(commit_text(db, 0, "three"), id + 1);
+    sound(db);
+    close_db(db);
+}
+
+/* The adopted commit stands in its own slot: the other one still holds the commit before it. */
+static void test_adoption_keeps_the_other_slot(void **state)
+{
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    commit_text(db, 0, "two");
+    crash(db, false);
+    uint8_t before[METAS_END];
+    memcpy(before, sim_get_file(disk, "db").ptr, sizeof before);
+    db = open_db();
+    assert_memory_equal(before, sim_get_file(disk, "db").ptr, sizeof before);
+    close_db(db);
+}
+
+static void test_adoption_of_a_lazy_tail(void **state)
+{
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    forget_counts();
+    commit_text(db, KV_TXN_LAZY, "two");
+    uint64_t id = commit_text(db, KV_TXN_LAZY, "three");
+    assert_int_equal(flushes(), 0);
+    assert_true(kv_db_durable_id(db) < id);
+    crash(db, false);
+    db = open_db();
+    assert_int_equal(flushes(), 1);
+    assert_int_equal(kv_db_durable_id(db), id);
+    expect_text(db, "three");
+    sound(db);
+    close_db(db);
+}
+
+/* A clean close leaves a second copy of the newest meta, so the next open has nothing to prove. */
+static void test_confirmation_at_close(void **state)
+{
+    kv_db *db = open_db();
+    uint64_t id = commit_text(db, 0, "one");
+    forget_counts();
+    close_db(db);
+    assert_int_equal(flushes(), 0);
+    db = open_db();
+    assert_int_equal(flushes(), 0);
+    assert_int_equal(writes(), 0);
+    assert_int_equal(newest(db), id);
+    expect_text(db, "one");
+    close_db(db);
+    assert_int_equal(writes(), 0);
+}
+
+static void test_confirmation_after_lazy_commits(void **state)
+{
+    kv_db *db = open_db();
+    commit_text(db, KV_TXN_LAZY, "one");
+    forget_counts();
+    close_db(db);
+    assert_int_equal(flushes(), 1);
+    db = open_db();
+    assert_int_equal(flushes(), 0);
+    expect_text(db, "one");
+    close_db(db);
+}
+
+static void test_no_close_sync(void **state)
+{
+    kv_db *db = open_flags(KV_OPEN_CREATE | KV_OPEN_NO_CLOSE_SYNC);
+    commit_text(db, KV_TXN_LAZY, "one");
+    forget_counts();
+    close_db(db);
+    assert_int_equal(flushes(), 0);
+    assert_int_equal(writes(), 0); /* no confirmation of what is not durable */
+    db = open_db();
+    assert_int_equal(flushes(), 1);
+    expect_text(db, "one");
+    close_db(db);
+}
+
+/* A strict commit's pages are proven, its meta is not: that alone is written again. */
+static void test_strict_commit_reopen(void **state)
+{
+    kv_db *db = open_db();
+    forget_counts();
+    commit_text(db, KV_TXN_STRICT, "one");
+    assert_int_equal(flushes(), 2);
+    crash(db, false);
+    db = open_db();
+    assert_int_equal(flushes(), 1);
+    assert_int_equal(writes(), 1);
+    expect_text(db, "one");
+    forget_counts();
+    close_db(db);
+    assert_int_equal(writes(), 0);
+    db = open_db();
+    assert_int_equal(flushes(), 1);
+    assert_int_equal(writes(), 1);
+    close_db(db);
+}
+
+/* ---- fallback ---- */
+
+static void test_fallback_to_the_commit_before(void **state)
+{
+    kv_db *db = open_db();
+    uint64_t one = commit_text(db, 0, "one");
+    size_t mark = disk->n_events;
+    uint64_t two = commit_text(db, 0, "two");
+    damage_since(mark);
+    crash(db, false);
+    db = open_db();
+    assert_int_equal(newest(db), one);
+    expect_text(db, "one");
+    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    assert_true(kv_txn_id(txn) >= two + KVI_ID_SKIP);
+    kv_txn_abort(txn);
+    close_db(db);
+    db = open_db(); /* nothing was confirmed over the rejected one */
+    expect_text(db, "one");
+    commit_text(db, 0, "three");
+    crash(db, false);
+    db = open_db();
+    expect_text(db, "three");
+    sound(db);
+    close_db(db);
+}
+
+/* A confirmed commit is never rolled back: there is nothing to fall back to. */
+static void test_no_fallback_behind_a_confirmation(void **state)
+{
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    size_t mark = disk->n_events;
+    commit_text(db, 0, "two");
+    close_db(db);
+    damage_since(mark);
+    db = open_db();
+    kv_txn *txn = begin(db, KV_TXN_READ);
+    kv_slice value;
+    assert_int_equal(kv_get(kv_txn_main(txn), "key", 3, &value), KV_ECORRUPT);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_check(db, NULL), KV_ECORRUPT);
+    (void)kv_db_close(db);
+}
+
+/* A whole slot whose id is not the rejected commit's last durable one is of no use. */
+static void test_no_fallback_to_an_older_commit(void **state)
+{
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    kvi_slice file = sim_get_file(disk, "db");
+    uint8_t old[METAS_END];
+    memcpy(old, file.ptr, sizeof old);
+    commit_text(db, 0, "two");
+    commit_text(db, 0, "three");
+    size_t mark = disk->n_events;
+    commit_text(db, 0, "four");
+    damage_since(mark);
+    /* The slot of "three" (where "one" was) shows "one" again. */
+    uint8_t *bytes = disk->files[sim_find(disk, "db")].bytes;
+    uint64_t stride = kvi_meta_stride(PAGE_SIZE), id = newest(db);
+    for (unsigned slot = 0; slot < 2; slot++) {
+        kvi_meta meta;
+        assert_int_equal(kvi_meta_decode(bytes + slot * stride, &meta), KVI_META_VALID);
+        if (meta.id != id)
+            memcpy(bytes + slot * stride, old + slot * stride, KVI_META_SIZE);
+    }
+    crash(db, false);
+    kv_options options = {.size = sizeof options};
+    assert_int_equal(kvi_db_open(&fault.os, "db", &options, &db, NULL, 0), KV_ECORRUPT);
+    assert_true(fault_balanced(&fault));
+}
+
+static void test_one_torn_meta(void **state)
+{
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    commit_text(db, 0, "two");
+    close_db(db);
+    uint8_t *bytes = disk->files[sim_find(disk, "db")].bytes;
+    for (unsigned slot = 0; slot < 2; slot++) {
+        uint8_t *meta = bytes + slot * kvi_meta_stride(PAGE_SIZE);
+        meta[KVI_META_SIZE / 2] ^= 1;
+        db = open_flags(KV_OPEN_READONLY);
+        expect_text(db, "two");
+        close_db(db);
+        meta[KVI_META_SIZE / 2] ^= 1;
+    }
+}
+
+/* ---- ids and boots ---- */
+
+/* Readers of the last boot may have seen ids that the disk lost: many are passed over, and the
+ * first commit behind them is durable whatever was asked for. */
+static void test_id_skip_after_a_boot(void **state)
+{
+    kv_db *db = open_db();
+    uint64_t id = commit_text(db, 0, "one");
+    crash(db, true);
+    db = open_db();
+    forget_counts();
+    uint64_t next = commit_text(db, KV_TXN_LAZY, "two");
+    assert_true(next >= id + KVI_ID_SKIP);
+    assert_int_equal(flushes(), 1);
+    assert_int_equal(kv_db_durable_id(db), next);
+    assert_int_equal(commit_text(db, KV_TXN_LAZY, "three"), next + 1);
+    assert_int_equal(flushes(), 1);
+    close_db(db);
+}
+
+static void test_id_skip_is_durable_in_every_mode(void **state)
+{
+    static const struct {
+        uint32_t flags;
+        uint64_t flushes;
+    } kinds[] = {{0, 1}, {KV_TXN_DURABLE, 1}, {KV_TXN_LAZY, 1}, {KV_TXN_STRICT, 2}};
+    kv_db *db = open_db();
+    for (size_t i = 0; i < KVI_COUNT(kinds); i++) {
+        commit_text(db, 0, "before");
+        crash(db, true);
+        db = open_db();
+        forget_counts();
+        uint64_t id = commit_text(db, kinds[i].flags, "after");
+        assert_int_equal(flushes(), kinds[i].flushes);
+        assert_int_equal(kv_db_durable_id(db), id);
+    }
+    close_db(db);
+}
+
+/* While the skip is pending, a close writes nothing: a confirmation would hide that it is. */
+static void test_pending_skip_is_not_confirmed(void **state)
+{
+    kv_db *db = open_db();
+    uint64_t id = commit_text(db, 0, "one");
+    crash(db, true);
+    db = open_db();
+    forget_counts();
+    close_db(db);
+    assert_int_equal(writes(), 0);
+    db = open_db();
+    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    assert_true(kv_txn_id(txn) >= id + KVI_ID_SKIP);
+    kv_txn_abort(txn);
+    close_db(db);
+}
+
+/* An id that an aborted transaction wrote into pages is used up. */
+static void test_burnt_id(void **state)
+{
+    kv_db *db;
+    kv_options options = {.size = sizeof options,
+                          .flags = KV_OPEN_CREATE,
+                          .page_size = PAGE_SIZE,
+                          .memory_budget = 8 * PAGE_SIZE};
+    assert_int_equal(kvi_db_open(&fault.os, "db", &options, &db, NULL, 0), KV_OK);
+    uint64_t id = commit_text(db, 0, "one");
+    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    forget_counts();
+    put_many(txn, 40 * PAGE_SIZE / 512, 100);
+    assert_true(writes() > 0);
+    kv_txn_abort(txn);
+    assert_int_equal(commit_text(db, 0, "two"), id + 2);
+    txn = begin(db, KV_TXN_WRITE);
+    put_text(txn, "key", "never written");
+    kv_txn_abort(txn);
+    assert_int_equal(commit_text(db, 0, "three"), id + 3);
+    sound(db);
+    close_db(db);
+}
+
+/* ---- long lazy tails ---- */
+
+static unsigned over_cap(void)
+{
+    return (unsigned)(2 * KVI_WALK_CAP / 100);
+}
+
+static kv_db *long_tail(uint64_t *durable, uint64_t *last)
+{
+    kv_db *db = open_db();
+    *durable = commit_text(db, 0, "one");
+    commit_many(db, KV_TXN_LAZY, over_cap(), 100);
+    *last = commit_text(db, KV_TXN_LAZY, "two");
+    assert_int_equal(kv_db_durable_id(db), *durable);
+    return db;
+}
+
+/* Believed on the boot that wrote it, and then proven for good: two flushes. */
+static void test_long_tail_on_the_same_boot(void **state)
+{
+    uint64_t durable, last;
+    kv_db *db = long_tail(&durable, &last);
+    crash(db, false);
+    db = open_db();
+    assert_int_equal(flushes(), 2);
+    assert_int_equal(newest(db), last);
+    expect_text(db, "two");
+    sound(db);
+    crash(db, true); /* now it is one of the durable ones */
+    db = open_db();
+    assert_int_equal(newest(db), last);
+    expect_text(db, "two");
+    close_db(db);
+}
+
+static void test_long_tail_on_another_boot(void **state)
+{
+    uint64_t durable, last;
+    kv_db *db = long_tail(&durable, &last);
+    crash(db, true);
+    db = open_db();
+    expect_text(db, "one");
+    uint64_t count;
+    kv_txn *txn = begin(db, KV_TXN_READ);
+    assert_int_equal(kv_count(kv_txn_main(txn), NULL, &count), KV_OK);
+    assert_int_equal(count, 1);
+    kv_txn_abort(txn);
+    assert_true(commit_text(db, 0, "three") >= last + KVI_ID_SKIP);
+    sound(db);
+    crash(db, false);
+    db = open_db();
+    expect_text(db, "three");
+    sound(db);
+    close_db(db);
+}
+
+/* What was discarded stays discarded, also when the next open comes before the next commit. */
+static void test_long_tail_does_not_come_back(void **state)
+{
+    uint64_t durable, last;
+    kv_db *db = long_tail(&durable, &last);
+    uint64_t boots = disk->boots;
+    crash(db, true);
+    db = open_db();
+    expect_text(db, "one");
+    crash(db, false);
+    disk->boots = boots; /* the same id again, as after a volume snapshot */
+    db = open_db();
+    expect_text(db, "one");
+    close_db(db);
+}
+
+/* A durable commit over the cap takes two flushes at once, and none are left for the open. */
+static void test_large_commit_is_strict(void **state)
+{
+    kv_db *db = open_db();
+    forget_counts();
+    commit_many(db, 0, over_cap(), 100);
+    assert_int_equal(flushes(), 2);
+    crash(db, false);
+    db = open_db();
+    assert_int_equal(flushes(), 1);
+    assert_int_equal(writes(), 1);
+    sound(db);
+    close_db(db);
+}
+
+static void test_sync(void **state)
+{
+    kv_db *db = open_db();
+    uint64_t id = commit_text(db, KV_TXN_LAZY, "one");
+    forget_counts();
+    assert_int_equal(kv_db_sync(db), KV_OK);
+    assert_int_equal(flushes(), 1);
+    assert_int_equal(writes(), 0);
+    assert_int_equal(kv_db_durable_id(db), id);
+    assert_int_equal(kv_db_sync(db), KV_OK);
+    assert_int_equal(flushes(), 1);
+    commit_many(db, KV_TXN_LAZY, over_cap(), 100);
+    forget_counts();
+    assert_int_equal(kv_db_sync(db), KV_OK);
+    assert_int_equal(flushes(), 2);
+    assert_int_equal(writes(), 1);
+    crash(db, true);
+    db = open_db();
+    expect_text(db, "one");
+    sound(db);
+    close_db(db);
+}
+
+/* ---- failures ---- */
+
+static void fail_flush(unsigned n)
+{
+    fault_plan(&fault, (fault_case){.at = n, .mask = FAULT_BIT(FAULT_SYNC)});
+}
+
+static void test_failed_flush_poisons(void **state)
+{
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    kv_txn *txn = begin(db, KV_TXN_WRITE), *reader = begin(db, KV_TXN_READ);
+    put_text(txn, "key", "two");
+    fail_flush(1);
+    assert_int_equal(kv_txn_commit(txn), KV_EPOISONED);
+    expect_text(db, "one");
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_EPOISONED);
+    assert_int_equal(kv_db_sync(db), KV_EPOISONED);
+    assert_int_equal(flushes(), 1); /* never a second one */
+    assert_int_equal(stat_of(db).poisoned, 1);
+    kv_txn_abort(reader);
+    uint64_t written = writes();
+    close_db(db);
+    assert_int_equal(writes(), written);
+    db = open_db(); /* the bytes are all there */
+    assert_int_equal(flushes(), 1);
+    expect_text(db, "two");
+    commit_text(db, 0, "three");
+    sound(db);
+    close_db(db);
+}
+
+/* Adoption's own flush fails: the commit is read, not written behind, and not fallen back from. */
+static void test_failed_flush_of_the_adoption(void **state)
+{
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    commit_text(db, 0, "two");
+    crash(db, false);
+    kv_options options = {.size = sizeof options};
+    fail_flush(1);
+    assert_int_equal(kvi_db_open(&fault.os, "db", &options, &db, NULL, 0), KV_OK);
+    expect_text(db, "two");
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_EPOISONED);
+    close_db(db);
+    db = open_db();
+    expect_text(db, "two");
+    close_db(db);
+}
+
+/* A read error decides nothing. */
+static void test_read_error_in_the_walk(void **state)
+{
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    commit_text(db, 0, "two");
+    crash(db, false);
+    kv_options options = {.size = sizeof options};
+    fault_plan(&fault,
+               (fault_case){.at = 3, .mask = FAULT_BIT(FAULT_PREAD)}); /* behind both metas */
+    assert_int_equal(kvi_db_open(&fault.os, "db", &options, &db, NULL, 0), KV_EIO);
+    assert_true(fault_balanced(&fault));
+    db = open_db();
+    expect_text(db, "two");
+    close_db(db);
+}
+
+static void test_unreadable_metas(void **state)
+{
+    close_db(open_db());
+    kv_db *db;
+    kv_options options = {.size = sizeof options};
+    fault_plan(&fault, (fault_case){.at = 1, .sticky = true, .mask = FAULT_BIT(FAULT_PREAD)});
+    assert_int_equal(kvi_db_open(&fault.os, "db", &options, &db, NULL, 0), KV_EIO);
+    assert_true(fault_balanced(&fault));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_adoption_after_kill),
+        TEST(test_adoption_keeps_the_other_slot),
+        TEST(test_adoption_of_a_lazy_tail),
+        TEST(test_confirmation_at_close),
+        TEST(test_confirmation_after_lazy_commits),
+        TEST(test_no_close_sync),
+        TEST(test_strict_commit_reopen),
+        TEST(test_fallback_to_the_commit_before),
+        TEST(test_no_fallback_behind_a_confirmation),
+        TEST(test_no_fallback_to_an_older_commit),
+        TEST(test_one_torn_meta),
+        TEST(test_id_skip_after_a_boot),
+        TEST(test_id_skip_is_durable_in_every_mode),
+        TEST(test_pending_skip_is_not_confirmed),
+        TEST(test_burnt_id),
+        TEST(test_long_tail_on_the_same_boot),
+        TEST(test_long_tail_on_another_boot),
+        TEST(test_long_tail_does_not_come_back),
+        TEST(test_large_commit_is_strict),
+        TEST(test_sync),
+        TEST(test_failed_flush_poisons),
+        TEST(test_failed_flush_of_the_adoption),
+        TEST(test_read_error_in_the_walk),
+        TEST(test_unreadable_metas),
+    };
+    return cmocka_run_group_tests_name("recover", tests, setup, teardown);
+}

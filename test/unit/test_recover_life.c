@@ -1,0 +1,209 @@
+/* Recovery at the edges of a file's life: read-only opens, what an open costs, creation, truncation. */
+#include "recover_machine.h"
+
+/* ---- read-only ---- */
+
+static void test_readonly_after_a_kill(void **state)
+{
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    uint64_t id = commit_text(db, 0, "two");
+    crash(db, false);
+    db = open_flags(KV_OPEN_READONLY);
+    assert_int_equal(writes(), 0);
+    assert_int_equal(flushes(), 1); /* works on a descriptor that only reads */
+    assert_int_equal(newest(db), id);
+    expect_text(db, "two");
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_EREADONLY);
+    sound(db);
+    close_db(db);
+    assert_int_equal(writes(), 0);
+    db = open_db(); /* the next writer still has to adopt */
+    assert_int_equal(flushes(), 1);
+    expect_text(db, "two");
+    close_db(db);
+}
+
+static void test_readonly_fallback_writes_nothing(void **state)
+{
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    size_t mark = disk->n_events;
+    commit_text(db, 0, "two");
+    damage_since(mark);
+    crash(db, false);
+    db = open_flags(KV_OPEN_READONLY);
+    expect_text(db, "one");
+    close_db(db);
+    assert_int_equal(writes(), 0);
+}
+
+static void test_immutable_touches_nothing(void **state)
+{
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    crash(db, false);
+    db = open_flags(KV_OPEN_READONLY | KV_OPEN_IMMUTABLE);
+    expect_text(db, "one");
+    close_db(db);
+    assert_int_equal(writes() + flushes() + fault.calls[FAULT_LOCK], 0);
+}
+
+/* ---- cost ---- */
+
+static uint64_t written_since(size_t event)
+{
+    uint64_t sum = 0;
+    for (size_t i = event; i < disk->n_events; i++)
+        if (disk->events[i].kind == SIM_WRITE && disk->events[i].off >= METAS_END)
+            sum += disk->events[i].len;
+    return sum;
+}
+
+/* An open after a crash reads what the last commit wrote, once to prove it and once to write it
+ * again, and the metas; the rest of the file is left alone. */
+static void test_open_reads_the_last_commit_only(void **state)
+{
+    kv_db *db = open_db();
+    commit_many(db, 0, 20000, 60);
+    commit_text(db, 0, "one");
+    size_t mark = disk->n_events;
+    commit_text(db, 0, "two");
+    uint64_t written = written_since(mark), size = sim_get_file(disk, "db").len;
+    crash(db, false);
+    db = open_db();
+    assert_true(bytes_read <= 2 * written + 2 * KVI_META_SIZE);
+    assert_true(bytes_read < size / 10);
+    expect_text(db, "two");
+    close_db(db);
+    db = open_db();
+    assert_true(bytes_read <= 2 * KVI_META_SIZE); /* confirmed: nothing but the metas */
+    close_db(db);
+}
+
+/* ---- creation ---- */
+
+/* The disk after the first upto events of a creation, without what no flush settled. */
+static void image_of(sim_disk *made, size_t upto, sim_disk *image)
+{
+    static sim_unit units[UNITS_MAX];
+    static uint32_t pending[UNITS_MAX];
+    sim_tear tear = {.block = 4096, .word = 8, .words_end = METAS_END};
+    size_t n = 0, next = 0, lost = sim_pending(made, 0, upto, pending);
+    for (size_t i = 0; i < upto; i++) {
+        if (next < lost && pending[next] == i)
+            next++;
+        else
+            n += sim_event_units(made, i, &tear, units + n, UNITS_MAX - n);
+    }
+    assert_true(n < UNITS_MAX);
+    sim_apply(image, units, n);
+}
+
+static void creation_left(sim_disk *image)
+{
+    kvi_slice file = sim_get_file(image, "db");
+    watch(image);
+    rng_seed(&image->random, 99); /* its temporary names are not those of the first creation */
+    kv_db *db;
+    kv_options options = {.size = sizeof options};
+    int rc = kvi_db_open(&fault.os, "db", &options, &db, NULL, 0);
+    assert_int_equal(rc, file.ptr ? KV_OK : KV_ENOENT);
+    if (rc == KV_OK) {
+        expect_text(db, NULL);
+        sound(db);
+        commit_text(db, 0, "one");
+        close_db(db);
+    } else {
+        db = open_db(); /* what lies about is not in the way */
+        close_db(db);
+    }
+}
+
+static void test_creation_is_whole_or_nothing(void **state)
+{
+    close_db(open_db());
+    size_t events = disk->n_events;
+    sim_disk *kept = sim_new(3);
+    for (size_t upto = 0; upto <= events; upto++) {
+        sim_reset(other);
+        image_of(disk, upto, other); /* all that could be lost is lost */
+        creation_left(other);
+    }
+    while (events-- > 0) {
+        sim_rewind(disk, events); /* nothing is lost */
+        sim_clone(kept, disk);
+        creation_left(kept);
+    }
+    sim_free(kept);
+}
+
+/* When the open returns, the name is durable. */
+static void test_creation_is_durable(void **state)
+{
+    close_db(open_db());
+    sim_reset(other);
+    image_of(disk, disk->n_events, other);
+    assert_non_null(sim_get_file(other, "db").ptr);
+}
+
+/* ---- truncation ---- */
+
+static void test_truncation_waits_for_readers(void **state)
+{
+    kv_db *db = open_db();
+    commit_many(db, 0, 3000, 100);
+    uint64_t full = stat_of(db).file_size;
+    kv_txn *reader = begin(db, KV_TXN_READ);
+    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_tree_clear(kv_txn_main(txn)), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    for (int i = 0; i < 5; i++)
+        commit_text(db, 0, i % 2 ? "odd" : "even");
+    assert_true(stat_of(db).file_size >= full);
+    uint64_t count = 0;
+    kv_cursor *cursor;
+    assert_int_equal(kv_cursor_open(kv_txn_main(reader), NULL, &cursor), KV_OK);
+    while (kv_cursor_next(cursor) == KV_OK)
+        count++;
+    assert_int_equal(count, 3000);
+    kv_txn_abort(reader);
+    for (int i = 0; i < 5; i++)
+        commit_text(db, 0, i % 2 ? "odd" : "even");
+    assert_true(stat_of(db).file_size < full / 4);
+    assert_int_equal(sim_get_file(disk, "db").len, stat_of(db).file_size);
+    sound(db);
+    close_db(db);
+}
+
+/* Pages of the last durable commit stay until a durable one has taken its place. */
+static void test_truncation_waits_for_durability(void **state)
+{
+    kv_db *db = open_db();
+    commit_many(db, 0, 3000, 100);
+    uint64_t full = sim_get_file(disk, "db").len;
+    kv_txn *txn = begin(db, KV_TXN_WRITE | KV_TXN_LAZY);
+    assert_int_equal(kv_tree_clear(kv_txn_main(txn)), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    for (int i = 0; i < 5; i++)
+        commit_text(db, KV_TXN_LAZY, i % 2 ? "odd" : "even");
+    assert_true(sim_get_file(disk, "db").len >= full);
+    assert_int_equal(kv_db_sync(db), KV_OK);
+    for (int i = 0; i < 5; i++)
+        commit_text(db, 0, i % 2 ? "odd" : "even");
+    assert_true(sim_get_file(disk, "db").len < full / 4);
+    sound(db);
+    close_db(db);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_readonly_after_a_kill),        TEST(test_readonly_fallback_writes_nothing),
+        TEST(test_immutable_touches_nothing),    TEST(test_open_reads_the_last_commit_only),
+        TEST(test_creation_is_whole_or_nothing), TEST(test_creation_is_durable),
+        TEST(test_truncation_waits_for_readers), TEST(test_truncation_waits_for_durability),
+    };
+    return cmocka_run_group_tests_name("recover_life", tests, setup, teardown);
+}
