@@ -8,6 +8,7 @@
 #                         asan    AddressSanitizer and UBSan
 #                         tsan    ThreadSanitizer
 #                         stress  tiny pages and limits, so that rare paths become common
+#                         mutants seeded bugs that the crash recorder must notice
 #   make test TESTS='unit/test_node crash/*'   runs only these
 #
 # Packagers: CC CXX AR CFLAGS CPPFLAGS LDFLAGS LDLIBS and DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR
@@ -36,7 +37,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 variant_words := $(subst -, ,$(VARIANT))
 variant_has = $(filter $(1),$(variant_words))
-unknown_words := $(filter-out clang asan tsan stress,$(variant_words))
+unknown_words := $(filter-out clang asan tsan stress mutants,$(variant_words))
 ifneq ($(unknown_words),)
 $(error VARIANT has unknown words: $(unknown_words))
 endif
@@ -86,7 +87,8 @@ endif
 
 # No path of the building machine reaches the objects: the build is reproducible.
 BASE_CFLAGS := -std=c11 -pthread -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(SANITIZE) $(WARNINGS)
-BASE_CPPFLAGS := -D_GNU_SOURCE -Iinclude $(if $(call variant_has,stress),-DKVI_STRESS=1)
+BASE_CPPFLAGS := -D_GNU_SOURCE -Iinclude $(if $(call variant_has,stress),-DKVI_STRESS=1) \
+                 $(if $(call variant_has,mutants),-DKVI_MUTANTS=1)
 BASE_LDFLAGS := -pthread $(SANITIZE) -Wl,--as-needed -Wl,-z,relro -Wl,-z,now
 BASE_LDLIBS := -llz4
 

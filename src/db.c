@@ -192,7 +192,20 @@ static int writer_memory(kv_db *db)
     return db->scratch && db->scratch_value ? KV_OK : KV_ENOMEM;
 }
 
-/* Finds the commit to begin from, makes it durable, and publishes it. */
+/* Chooses the commit to begin from, and makes it durable. */
+static int db_settle(kv_db *db, const kvi_slots *slots, kvi_choice *choice)
+{
+    kvi_kept kept = {0};
+    int rc = kvi_recover_choose(&db->file, slots, db->boot_id, choice, &kept);
+    if (rc == KV_OK && !db->readonly)
+        rc = kvi_recover_adopt(db, slots, choice, &kept);
+    else if (rc == KV_OK && !choice->known && !db->immutable)
+        rc = kvi_file_sync(&db->file); /* a reader may see only what will stay */
+    kvi_recover_forget(db->os, &kept);
+    return rc;
+}
+
+/* Finds the newest commit and publishes it. */
 static int db_recover(kv_db *db, kvi_slots *slots, const kv_options *options)
 {
     kvi_choice choice;
@@ -201,17 +214,11 @@ static int db_recover(kv_db *db, kvi_slots *slots, const kv_options *options)
     if (rc != KV_OK)
         return rc;
     unsigned any = slots->valid[0] ? 0 : 1;
+    memcpy(db->file_id, slots->meta[any].file_id, sizeof db->file_id);
     rc = kvi_file_init(&db->file, os, &db->err, db->file.fd, slots->page_size,
                        slots->meta[any].hash_seed, !(options->flags & KV_OPEN_NO_CHECKSUM));
     if (rc == KV_OK)
-        rc = kvi_recover_choose(&db->file, slots, db->boot_id, &choice);
-    if (rc != KV_OK)
-        return rc;
-    memcpy(db->file_id, slots->meta[any].file_id, sizeof db->file_id);
-    if (!db->readonly)
-        rc = kvi_recover_adopt(db, slots, &choice);
-    else if (!choice.known && !db->immutable)
-        rc = kvi_file_sync(&db->file); /* a reader may see only what will stay */
+        rc = db_settle(db, slots, &choice);
     if (rc != KV_OK)
         return rc;
     kvi_recover_head(db, slots, &choice);

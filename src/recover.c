@@ -71,45 +71,101 @@ int kvi_recover_slots(const kvi_os *os, kvi_err *err, int fd, kvi_slots *slots)
     return kvi_fail(err, KV_ENOTKV, "%s", kv_strerror(KV_ENOTKV));
 }
 
+/* ---- keeping what was read ---- */
+
+void kvi_recover_forget(const kvi_os *os, kvi_kept *kept)
+{
+    os->free(os, kept->bytes);
+    os->free(os, kept->pieces);
+    *kept = (kvi_kept){0};
+}
+
+/* Room for the walk of a commit. Without it, what is adopted is read twice. */
+static void kept_begin(const kvi_os *os, kvi_kept *kept, const kvi_meta *meta, uint32_t page_size)
+{
+    if (!kept || meta->walk == 0 || meta->walk > KVI_WALK_CAP)
+        return;
+    kept->cap = (size_t)meta->walk;
+    kept->pieces_cap = kept->cap / page_size + 1;
+    kept->bytes = os->alloc(os, kept->cap);
+    kept->pieces = os->alloc(os, kept->pieces_cap * sizeof *kept->pieces);
+    if (!kept->bytes || !kept->pieces)
+        kvi_recover_forget(os, kept);
+}
+
+static void kept_add(kvi_kept *kept, uint64_t offset, const uint8_t *bytes, size_t len)
+{
+    if (!kept || !kept->bytes || len > kept->cap - kept->used)
+        return;
+    struct kvi_kept_piece *last = kept->n ? &kept->pieces[kept->n - 1] : NULL;
+    if (last && last->offset + last->len == offset)
+        last->len += len;
+    else if (kept->n < kept->pieces_cap)
+        kept->pieces[kept->n++] = (struct kvi_kept_piece){offset, kept->used, len};
+    memcpy(kept->bytes + kept->used, bytes, len);
+    kept->used += len;
+}
+
 /* ---- is a commit whole? ---- */
 
-static int add_to_seal(kvi_walk *walk, kvi_ptr ptr, const uint8_t *bytes)
+typedef struct proof {
+    uint64_t seal;
+    kvi_kept *kept; /* may be NULL */
+} proof;
+
+static int prove_page(kvi_walk *walk, kvi_ptr ptr, const uint8_t *bytes)
 {
-    uint64_t *seal = walk->context;
-    (void)ptr;
-    *seal += kvi_get64(bytes + KVI_P_checksum);
+    proof *p = walk->context;
+    p->seal += kvi_get64(bytes + KVI_P_checksum);
+    kept_add(p->kept, ptr.page << walk->file->page_shift, bytes, walk->file->page_size);
     return KV_OK;
 }
 
-static int check_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *leaf)
+typedef struct large_place {
+    kvi_file *file;
+    kvi_kept *kept;
+    uint64_t offset;
+} large_place;
+
+static int prove_piece(void *context, uint64_t offset, const uint8_t *bytes, size_t len)
 {
+    const large_place *place = context;
+    kept_add(place->kept, place->offset + offset, bytes, len);
+    return KV_OK;
+}
+
+static int prove_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *leaf)
+{
+    const proof *p = walk->context;
+    large_place place = {walk->file, p->kept, large->ptr.page << walk->file->page_shift};
     (void)leaf;
-    return kvi_walk_large(walk->file, large, NULL, NULL);
+    return kvi_walk_large(walk->file, large, prove_piece, &place);
 }
 
 /* Walks what the commit wrote beyond its last-durable one. *whole = every page and value is there
  * as it was written, and together they are the ones that the meta sealed. */
-static int commit_whole(kvi_file *file, const kvi_meta *meta, bool *whole)
+static int commit_whole(kvi_file *file, const kvi_meta *meta, kvi_kept *kept, bool *whole)
 {
-    uint64_t seal = 0;
+    proof found = {0, kept};
     kvi_walk walk = {
         .file = file,
         .meta = meta,
         .newer_than = meta->durable,
         .budget = meta->walk,
-        .page = add_to_seal,
-        .large = check_large,
-        .context = &seal,
+        .page = prove_page,
+        .large = prove_large,
+        .context = &found,
     };
     *whole = false;
     if (meta->high_water << file->page_shift > file->size)
         return KV_OK;
+    kept_begin(file->os, kept, meta, file->page_size);
     int rc = kvi_walk_all(&walk);
     if (rc == KV_ECORRUPT)
         return KV_OK;
     if (KVI_MUTANT(NO_SEAL))
-        seal = meta->seal;
-    *whole = rc == KV_OK && seal == meta->seal && walk.visited == meta->walk;
+        found.seal = meta->seal;
+    *whole = rc == KV_OK && found.seal == meta->seal && walk.visited == meta->walk;
     return rc;
 }
 
@@ -120,12 +176,12 @@ static bool beyond_belief(const kvi_meta *meta, const uint8_t boot_id[16])
 }
 
 static int commit_usable(kvi_file *file, const kvi_meta *meta, const uint8_t boot_id[16],
-                         bool *usable)
+                         kvi_kept *kept, bool *usable)
 {
     *usable = meta->durable == meta->id;
     if (*usable || beyond_belief(meta, boot_id))
         return KV_OK;
-    return commit_whole(file, meta, usable);
+    return commit_whole(file, meta, kept, usable);
 }
 
 /* ---- choosing ---- */
@@ -145,7 +201,7 @@ static int choose_fallback(kvi_file *file, const kvi_slots *slots, const uint8_t
     bool usable = false;
     int rc = KV_OK;
     if (slots->valid[other] && slots->meta[other].id == slots->meta[choice->slot].durable)
-        rc = commit_usable(file, &slots->meta[other], boot_id, &usable);
+        rc = commit_usable(file, &slots->meta[other], boot_id, NULL, &usable);
     if (rc != KV_OK)
         return rc;
     if (!usable)
@@ -160,7 +216,7 @@ static int choose_fallback(kvi_file *file, const kvi_slots *slots, const uint8_t
 }
 
 int kvi_recover_choose(kvi_file *file, const kvi_slots *slots, const uint8_t boot_id[16],
-                       kvi_choice *choice)
+                       kvi_choice *choice, kvi_kept *kept)
 {
     bool usable;
     *choice = (kvi_choice){0};
@@ -172,7 +228,7 @@ int kvi_recover_choose(kvi_file *file, const kvi_slots *slots, const uint8_t boo
     if (!slots->valid[0] || (slots->valid[1] && slots->meta[1].id > slots->meta[0].id))
         choice->slot = 1;
     choice->newest = slots->meta[choice->slot].id;
-    int rc = commit_usable(file, &slots->meta[choice->slot], boot_id, &usable);
+    int rc = commit_usable(file, &slots->meta[choice->slot], boot_id, kept, &usable);
     if (KVI_MUTANT(NEWEST_DISCARDED) && slots->valid[choice->slot ^ 1])
         usable = false;
     if (rc == KV_OK && !usable)
@@ -188,11 +244,6 @@ static int rewrite_page(kvi_walk *walk, kvi_ptr ptr, const uint8_t *bytes)
     return kvi_file_write(file, ptr.page << file->page_shift, bytes, file->page_size);
 }
 
-typedef struct large_place {
-    kvi_file *file;
-    uint64_t offset;
-} large_place;
-
 static int rewrite_piece(void *context, uint64_t offset, const uint8_t *bytes, size_t len)
 {
     const large_place *place = context;
@@ -201,13 +252,19 @@ static int rewrite_piece(void *context, uint64_t offset, const uint8_t *bytes, s
 
 static int rewrite_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *leaf)
 {
-    large_place place = {walk->file, large->ptr.page << walk->file->page_shift};
+    large_place place = {walk->file, NULL, large->ptr.page << walk->file->page_shift};
     (void)leaf;
     return kvi_walk_large(walk->file, large, rewrite_piece, &place);
 }
 
-static int rewrite_pages(kvi_file *file, const kvi_meta *meta)
+static int rewrite_pages(kvi_file *file, const kvi_meta *meta, const kvi_kept *kept)
 {
+    int rc = KV_OK;
+    for (size_t i = 0; rc == KV_OK && i < kept->n; i++)
+        rc = kvi_file_write(file, kept->pieces[i].offset, kept->bytes + kept->pieces[i].at,
+                            kept->pieces[i].len);
+    if (kept->n > 0)
+        return rc;
     kvi_walk walk = {
         .file = file,
         .meta = meta,
@@ -262,14 +319,15 @@ static int clear_slot(kv_db *db, unsigned slot)
     return rewrite_meta(db, nothing, slot);
 }
 
-int kvi_recover_adopt(kv_db *db, const kvi_slots *slots, const kvi_choice *choice)
+int kvi_recover_adopt(kv_db *db, const kvi_slots *slots, const kvi_choice *choice,
+                      const kvi_kept *kept)
 {
     const kvi_meta *meta = &slots->meta[choice->slot];
     int rc = KV_OK;
     if (choice->buried || (choice->known && !choice->rejected) || KVI_MUTANT(NEWEST_TRUSTED))
         return KV_OK;
     if (!choice->known && meta->durable < meta->id)
-        rc = rewrite_pages(&db->file, meta);
+        rc = rewrite_pages(&db->file, meta, kept);
     if (rc != KV_OK)
         return rc;
     if (has_remnant(slots, choice))

@@ -33,14 +33,29 @@ typedef struct kvi_choice {
     kvi_id newest;  /* greatest id in a valid slot */
 } kvi_choice;
 
+/* What the walk over the newest commit read, up to the size that every durable commit stays below,
+ * so that adopting it need not read the file again. Zero it; kvi_recover_forget gives it back. */
+typedef struct kvi_kept {
+    uint8_t *bytes;
+    size_t used, cap; /* bytes */
+    struct kvi_kept_piece {
+        uint64_t offset; /* in the file */
+        size_t at, len;  /* in bytes */
+    } *pieces;
+    size_t n, pieces_cap;
+} kvi_kept;
+
+void kvi_recover_forget(const kvi_os *os, kvi_kept *kept);
+
 /* Chooses. Walks the newest commit when it is not known durable; writes nothing. KV_ECORRUPT: no
  * commit is whole that may be used (R8). KV_EIO decides nothing. */
 int kvi_recover_choose(kvi_file *file, const kvi_slots *slots, const uint8_t boot_id[16],
-                       kvi_choice *choice) KVI_MUST_CHECK;
+                       kvi_choice *choice, kvi_kept *kept) KVI_MUST_CHECK;
 
 /* Makes the chosen commit durable where it stands (R4). When a flush fails, db is poisoned and the
  * result is KV_OK: the commit may still be read. */
-int kvi_recover_adopt(kv_db *db, const kvi_slots *slots, const kvi_choice *choice) KVI_MUST_CHECK;
+int kvi_recover_adopt(kv_db *db, const kvi_slots *slots, const kvi_choice *choice,
+                      const kvi_kept *kept) KVI_MUST_CHECK;
 
 /* Sets db->head from the choice. */
 void kvi_recover_head(kv_db *db, const kvi_slots *slots, const kvi_choice *choice);

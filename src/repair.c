@@ -165,7 +165,7 @@ static int repair_choice(repair *r, kvi_file *file, const kvi_slots *slots)
     int rc = r->os->boot_id(r->os, boot_id);
     if (rc < 0)
         return kvi_fail_os(&r->err, rc, "asking for the boot id");
-    rc = kvi_recover_choose(file, slots, boot_id, &choice);
+    rc = kvi_recover_choose(file, slots, boot_id, &choice, NULL);
     if (rc == KV_ECORRUPT) {
         char text[sizeof r->err.text];
         kvi_err_text(&r->err, text, sizeof text);

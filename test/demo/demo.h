@@ -22,6 +22,7 @@ struct record {
 struct source {
     struct record *records; /* in key order, one per key */
     size_t n;
+    char *text; /* the file: keys and values point into it */
 };
 
 struct data {
@@ -32,6 +33,7 @@ struct data {
 };
 
 void demo_read_sources(struct data *data, const char *packages, const char *unicode);
+void demo_free_sources(struct data *data);
 const struct record *demo_record(const struct data *data, size_t index);
 
 /* ---- store.c: the database, and records in it ---- */
@@ -57,7 +59,7 @@ bool demo_is(struct view *view, const struct data *data, size_t index, uint64_t 
 uint64_t demo_differences(kv_db *db, struct view *view, const struct data *data,
                           uint64_t generation);
 
-/* ---- steps: each is a step of demo.sh, prints a line or two and dies when something is wrong ---- */
+/* ---- steps of demo.sh: each prints a line or two and dies when something is wrong ---- */
 
 void demo_verify(const char *path, const struct data *data);
 void demo_lookup(const char *path, const struct data *data);

@@ -75,7 +75,7 @@ package_index() # output file
     fi
     index="Debian's package index"
     if [ "$(grep -c '^Package: ' "$1")" -lt 1000 ]; then
-        [ -s /var/lib/dpkg/status ] || wrong "this machine has neither apt's nor dpkg's package data"
+        [ -s /var/lib/dpkg/status ] || wrong "there is neither apt's nor dpkg's package data"
         cp /var/lib/dpkg/status "$1"
         index="dpkg's list of installed packages (apt's index is empty and cannot be updated)"
     fi
@@ -89,34 +89,42 @@ prepare()
     package_index "$folder/packages"
     awk -f "$SRC/test/demo/packages.awk" "$folder/packages" >"$folder/packages.text"
     sed 's/\\/\\\\/g; s/;/\t/' $unicode_table >"$folder/unicode.text"
+    local index_bytes table_bytes
     packages=$(wc -l <"$folder/packages.text")
     characters=$(wc -l <"$folder/unicode.text")
-    source_bytes=$(($(wc -c <"$folder/packages") + $(wc -c <$unicode_table)))
-    say data "$index: $(group "$packages") packages, $(megabytes "$(wc -c <"$folder/packages")")"
-    say "" "Unicode's character table: $(group "$characters") lines, $(megabytes "$(wc -c <$unicode_table)")"
+    index_bytes=$(wc -c <"$folder/packages")
+    table_bytes=$(wc -c <$unicode_table)
+    source_bytes=$((index_bytes + table_bytes))
+    say data "$index: $(group "$packages") packages, $(megabytes "$index_bytes")"
+    say "" "Unicode's character table: $(group "$characters") lines, $(megabytes "$table_bytes")"
 }
 
 # ---- the steps ----
 
 import()
 {
-    local start middle end size
+    local start middle end size rate
     start=$(now)
     "$kv" import "$db" --quiet <"$folder/packages.text"
     middle=$(now)
     "$kv" import "$db" --tree unicode --quiet <"$folder/unicode.text"
     end=$(now)
     size=$(stat -c %s "$db")
-    say import "$(group "$packages") packages in $(seconds $((middle - start))), $(group "$characters") characters in $(seconds $((end - middle))): $(group $(((packages + characters) * 1000000 / (end - start)))) records/s"
-    say size "one file of $(megabytes "$size") for $(megabytes "$source_bytes") of text: $((size * 100 / source_bytes)) %"
+    rate=$(((packages + characters) * 1000000 / (end - start)))
+    say import "$(group "$packages") packages in $(seconds $((middle - start))), \
+$(group "$characters") characters in $(seconds $((end - middle))): $(group $rate) records/s"
+    say size "one file of $(megabytes "$size") for $(megabytes "$source_bytes") of text: \
+$((size * 100 / source_bytes)) %"
 }
 
 look_up()
 {
-    local about name status=0
+    local about name expected status=0
     about=$("$kv" get "$db" bash --raw | sed -n 's/^Description: //p')
     name=$("$kv" get "$db" 1F600 --tree unicode | cut -d ';' -f 1)
-    same "kv get bash" "$about" "$(awk '/^Package: / { found = $2 == "bash" } found && sub(/^Description: /, "") { print; exit }' "$folder/packages")"
+    expected=$(awk '/^Package: / { found = $2 == "bash" }
+                    found && sub(/^Description: /, "") { print; exit }' "$folder/packages")
+    same "kv get bash" "$about" "$expected"
     same "kv get 1F600" "$name" "GRINNING FACE"
     "$kv" get "$db" no-such-package 2>/dev/null || status=$?
     same "exit status of a missing key" $status 1
@@ -126,18 +134,18 @@ look_up()
 
 count_and_list()
 {
-    local prefix=$1 counted listed first
-    counted=$("$kv" count "$db" --prefix "$prefix")
-    same "kv count --prefix $prefix" "$counted" "$(cut -f 1 "$folder/packages.text" | grep -c "^$prefix")"
-    "$kv" scan "$db" --prefix "$prefix" --keys-only >"$folder/listed"
+    local prefix=$1 counted first
     cut -f 1 "$folder/packages.text" | grep "^$prefix" | sort >"$folder/expected"
-    cmp -s "$folder/listed" "$folder/expected" || wrong "kv scan --prefix $prefix: not the names that grep finds"
+    counted=$("$kv" count "$db" --prefix "$prefix")
+    same "kv count --prefix $prefix" "$counted" "$(wc -l <"$folder/expected")"
     same "kv count" "$("$kv" count "$db")" "$packages"
     same "kv count --tree unicode" "$("$kv" count "$db" --tree unicode)" "$characters"
-    listed=$(wc -l <"$folder/listed")
+    "$kv" scan "$db" --prefix "$prefix" --keys-only >"$folder/listed"
+    cmp -s "$folder/listed" "$folder/expected" || wrong "kv scan: not the names that grep finds"
     first=$("$kv" scan "$db" --prefix "$prefix" --keys-only --limit 3 | paste -s -d ' ')
-    say count "$(group "$counted") of $(group "$packages") packages begin with $prefix, as grep counts them too"
-    say list "$(group "$listed") names in order, as sort puts them: $first ..."
+    say count "$(group "$counted") of $(group "$packages") packages begin with $prefix: \
+as many as grep finds"
+    say list "their names in order, as sort puts them: $first ..."
 }
 
 check()

@@ -68,6 +68,7 @@ int main(int argc, char **argv)
             continue;
         demo_read_sources(&data, argv[3], argv[4]);
         steps[i].run(argv[2], &data);
+        demo_free_sources(&data);
         return 0;
     }
     fprintf(stderr, "usage: demo verify|lookup|snapshot|kill DATABASE PACKAGES UNICODE\n");

@@ -1,4 +1,4 @@
-/* snapshot.c - two threads read one snapshot, over and over, while a writer replaces every record. */
+/* snapshot.c - two threads read one snapshot, again and again, while a writer replaces it all. */
 #include "demo.h"
 
 #include <inttypes.h>

@@ -5,23 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The file with a zero byte behind it. */
 static char *read_file(const char *path, size_t *len)
 {
     FILE *in = fopen(path, "rb");
     size_t size = 1 << 20, got;
-    char *text = malloc(size + 1);
+    char *text = malloc(size);
     if (!in)
         demo_die("cannot read %s", path);
     for (*len = 0; text && (got = fread(text + *len, 1, size - *len, in)) > 0;) {
         *len += got;
         if (*len == size)
-            text = realloc(text, (size *= 2) + 1);
+            text = realloc(text, size *= 2);
     }
     if (!text || ferror(in))
         demo_die("cannot read %s", path);
     fclose(in);
-    text[*len] = 0;
     return text;
 }
 
@@ -62,23 +60,31 @@ static void sort_and_keep_first(struct source *source)
     source->n = kept;
 }
 
+/* How many bytes there are before the next of that character, or before the end. */
+static size_t length_to(const char *at, const char *end, char stop)
+{
+    const char *found = memchr(at, stop, (size_t)(end - at));
+    return (size_t)((found ? found : end) - at);
+}
+
 /* Stanzas are separated by empty lines. Key: what stands behind "Package: " in the first line.
  * Value: the stanza with its last newline. */
 static void read_packages(struct source *source, const char *path)
 {
     size_t len;
-    const char *at = read_file(path, &len), *end = at + len;
+    source->text = read_file(path, &len);
+    const char *at = source->text, *end = at + len;
     while (at < end) {
         if (*at == '\n') {
             at++;
             continue;
         }
-        const char *gap = strstr(at, "\n\n");
+        const char *gap = memmem(at, (size_t)(end - at), "\n\n", 2);
         const char *stop = gap ? gap + 1 : end;
-        if (strncmp(at, "Package: ", 9) != 0)
+        if (stop - at < 9 || memcmp(at, "Package: ", 9) != 0)
             demo_die("%s: a stanza does not begin with a package's name", path);
-        const char *name = at + 9;
-        add(source, (struct record){name, strcspn(name, "\n"), at, (size_t)(stop - at)});
+        size_t name = length_to(at + 9, stop, '\n');
+        add(source, (struct record){at + 9, name, at, (size_t)(stop - at)});
         at = stop;
     }
     sort_and_keep_first(source);
@@ -88,9 +94,10 @@ static void read_packages(struct source *source, const char *path)
 static void read_unicode(struct source *source, const char *path)
 {
     size_t len;
-    const char *at = read_file(path, &len), *end = at + len;
+    source->text = read_file(path, &len);
+    const char *at = source->text, *end = at + len;
     while (at < end) {
-        size_t line = strcspn(at, "\n"), key = strcspn(at, ";\n");
+        size_t line = length_to(at, end, '\n'), key = length_to(at, at + line, ';');
         if (key == line)
             demo_die("%s: a line has no semicolon", path);
         add(source, (struct record){at, key, at + key + 1, line - key - 1});
@@ -124,6 +131,15 @@ void demo_read_sources(struct data *data, const char *packages, const char *unic
     if (data->packages.n == 0 || data->unicode.n == 0)
         demo_die("%s is empty", data->packages.n == 0 ? packages : unicode);
     shuffle(data);
+}
+
+void demo_free_sources(struct data *data)
+{
+    free(data->packages.records);
+    free(data->packages.text);
+    free(data->unicode.records);
+    free(data->unicode.text);
+    free(data->shuffled);
 }
 
 const struct record *demo_record(const struct data *data, size_t index)
