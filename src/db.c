@@ -205,6 +205,17 @@ static int db_settle(kv_db *db, const kvi_slots *slots, kvi_choice *choice)
     return rc;
 }
 
+/* The newest commit that is proven when the chosen one is not. A meta that names its own commit as
+ * durable proves the pages, but not itself; then it is the other slot's (R3, R4). */
+static kvi_id proven_before(const kvi_slots *slots, const kvi_choice *choice)
+{
+    const kvi_meta *meta = &slots->meta[choice->slot];
+    unsigned other = choice->slot ^ 1;
+    if (meta->durable < meta->id)
+        return meta->durable;
+    return slots->valid[other] ? slots->meta[other].id : 0;
+}
+
 /* Finds the newest commit and publishes it. */
 static int db_recover(kv_db *db, kvi_slots *slots, const kv_options *options)
 {
@@ -227,7 +238,7 @@ static int db_recover(kv_db *db, kvi_slots *slots, const kv_options *options)
     if (rc != KV_OK)
         return rc;
     if (!choice.known && (db->readonly || atomic_load(&db->poisoned))) /* seen, but not proven */
-        db->head.durable = db->head.meta.durable;
+        db->head.durable = proven_before(slots, &choice);
     rc = kvi_readers_init(&db->readers, os);
     if (rc == KV_OK && !db->readonly)
         rc = writer_memory(db);

@@ -23,7 +23,7 @@ static surgeon image;
 
 static int setup(void **state)
 {
-    victim_make(&patient, 5);
+    victim_make(&patient, KVI_PAGE_MIN, 5);
     patient.lenient = true;
     sim_set_guard(patient.disk, true);
     surgeon_take(&image, patient.image, patient.size);
@@ -35,6 +35,21 @@ static int teardown(void **state)
     victim_free(&patient);
     surgeon_free(&image);
     return 0;
+}
+
+/* ---- the file ---- */
+
+static void put_on_disk(const surgeon *s)
+{
+    sim_reset(patient.disk);
+    sim_put_file(patient.disk, VICTIM_NAME, s->bytes, s->size);
+}
+
+static surgeon image_copy(void)
+{
+    surgeon s;
+    surgeon_take(&s, image.bytes, image.size);
+    return s;
 }
 
 /* ---- forging ---- */
@@ -158,11 +173,22 @@ static void forge_copy(surgeon *s, uint8_t *page, rng *random)
     kvi_put64(page + KVI_P_birth, birth);
 }
 
+/* Any page, but the few of the space records and branches more often than their share. */
+static kvi_pgno any_victim(const surgeon *s, rng *random)
+{
+    kvi_pgno page = any_page(s, random);
+    if (rng_one_in(random, 2))
+        for (unsigned tries = 0; tries < 200 && surgeon_page(s, page)[KVI_P_type] < KVI_BRANCH;
+             tries++)
+            page = any_page(s, random);
+    return page;
+}
+
 static void forge_page(surgeon *s, rng *random)
 {
     static void (*const ways[])(surgeon *, uint8_t *, rng *) = {
         forge_header, forge_body, forge_body, forge_pointer, forge_large, forge_copy};
-    kvi_pgno number = any_page(s, random);
+    kvi_pgno number = any_victim(s, random);
     for (uint64_t n = rng_between(random, 1, 3); n > 0; n--)
         ways[rng_below(random, KVI_COUNT(ways))](s, surgeon_page(s, number), random);
     surgeon_stamp(s, number);
@@ -212,20 +238,16 @@ static const char *examine(rng *random)
 static void run_case(uint64_t seed)
 {
     rng random;
-    surgeon s = image;
+    surgeon s = image_copy();
     rng_seed(&random, seed);
-    s.bytes = malloc(image.size);
-    assert_non_null(s.bytes);
-    memcpy(s.bytes, image.bytes, image.size);
     for (uint64_t n = rng_between(&random, 1, 4); n > 0; n--) {
         if (rng_one_in(&random, 4))
             forge_meta(&s, &random);
         else
             forge_page(&s, &random);
     }
-    sim_reset(patient.disk);
-    sim_put_file(patient.disk, VICTIM_NAME, s.bytes, s.size);
-    free(s.bytes);
+    put_on_disk(&s);
+    surgeon_free(&s);
     const char *fault = examine(&random);
     if (fault)
         fail_msg("KV_SEED=%llu KV_CASES=1: %s", (unsigned long long)seed, fault);
@@ -252,40 +274,53 @@ static void test_forged(void **state)
 
 /* ---- sharing without end ---- */
 
-/* Gives the main tree thirty-one levels of branches, each with the same child twice: a tree of 2^31
- * leaves in 32 pages. */
-static void forge_doubling(surgeon *s)
+/* Entries or children, as many as asked for and as there is room: all children are the same. */
+static void forge_node(surgeon *s, uint8_t *page, unsigned level, kvi_ptr child, unsigned n)
+{
+    char key[16];
+    uint8_t *spare = malloc(s->page_size);
+    kvi_item item = {.value = {(const uint8_t *)"v", 1}, .child = child, .tally = 1};
+    bool fits = true;
+    assert_non_null(spare);
+    memset(page, 0, s->page_size);
+    if (level == 0)
+        kvi_leaf_init(page, s->page_size);
+    else
+        kvi_branch_init(page, s->page_size, level, child, 1);
+    for (unsigned i = 0; fits && i < n; i++) {
+        snprintf(key, sizeof key, "m%05u", i);
+        item.key = kvi_slice_of(key, 6);
+        fits = level ? kvi_branch_insert(page, s->page_size, spare, i, &item)
+                     : kvi_leaf_insert(page, s->page_size, spare, i, &item);
+    }
+    kvi_node_pack(page, s->page_size, spare);
+    free(spare);
+}
+
+/* Gives the main tree thirty-one levels of branches, each with the same child again and again: with
+ * two, a tree of 2^31 leaves in 32 pages. */
+static void forge_tower(surgeon *s, unsigned n)
 {
     kvi_pgno first = s->meta.high_water;
-    kvi_item entry = {.key = {(const uint8_t *)"n", 1}, .value = {(const uint8_t *)"v", 1}};
-    kvi_item twice = {.key = {(const uint8_t *)"m", 1}, .tally = 1};
-    uint8_t *spare = malloc(s->page_size);
     s->meta.high_water += KVI_LEVEL_MAX + 1;
     s->size = (size_t)s->meta.high_water * s->page_size;
     s->bytes = realloc(s->bytes, s->size);
-    assert_true(s->bytes && spare);
+    assert_non_null(s->bytes);
     for (unsigned level = 0; level <= KVI_LEVEL_MAX; level++) {
         uint8_t *page = surgeon_page(s, first + level);
-        memset(page, 0, s->page_size);
-        kvi_ptr child = {first + level - 1, s->meta.id};
-        twice.child = child;
-        if (level == 0) {
-            kvi_leaf_init(page, s->page_size);
-            assert_true(kvi_leaf_insert(page, s->page_size, spare, 0, &entry));
-        } else {
-            kvi_branch_init(page, s->page_size, level, child, 1);
-            assert_true(kvi_branch_insert(page, s->page_size, spare, 0, &twice));
-        }
-        kvi_node_pack(page, s->page_size, spare);
+        forge_node(s, page, level, (kvi_ptr){first + level - 1, s->meta.id}, n);
         kvi_put64(page + KVI_P_page, first + level);
         kvi_put64(page + KVI_P_birth, s->meta.id);
         surgeon_stamp(s, first + level);
     }
-    free(spare);
     s->meta.main.root = (kvi_ptr){first + KVI_LEVEL_MAX, s->meta.id};
     s->meta.main.level = KVI_LEVEL_MAX;
     s->meta.durable = s->meta.id;
     s->meta.seal = s->meta.walk = 0;
+    s->meta.log = s->meta.map = s->meta.blocked = (kvi_ptr){0}; /* no records: all is in use */
+    s->meta.log_pages = s->meta.blocked_pages = 0;
+    s->meta.map_levels = 0;
+    s->meta.delta_len = 0;
     surgeon_put_meta(s);
 }
 
@@ -308,30 +343,49 @@ static void doubling_is_noticed(void)
 /* Everything that is not asked for entry by entry ends, and soon. */
 static void test_doubling(void **state)
 {
-    surgeon s = image;
-    s.bytes = malloc(image.size);
-    assert_non_null(s.bytes);
-    memcpy(s.bytes, image.bytes, image.size);
-    forge_doubling(&s);
-    sim_reset(patient.disk);
-    sim_put_file(patient.disk, VICTIM_NAME, s.bytes, s.size);
+    surgeon s = image_copy();
+    forge_tower(&s, 1);
+    put_on_disk(&s);
     doubling_is_noticed();
     for (uint64_t seed = 0; seed < 30; seed++) {
         rng random;
         rng_seed(&random, seed);
-        sim_reset(patient.disk);
-        sim_put_file(patient.disk, VICTIM_NAME, s.bytes, s.size);
+        put_on_disk(&s);
         const char *fault = examine(&random);
         if (fault)
             fail_msg("seed %llu: %s", (unsigned long long)seed, fault);
     }
-    free(s.bytes);
+    surgeon_free(&s);
+}
+
+/* Every node of the tower is full: an insert splits them all, and wants a level that is none. */
+static void test_tower(void **state)
+{
+    surgeon s = image_copy();
+    forge_tower(&s, UINT16_MAX);
+    put_on_disk(&s);
+    kv_db *db;
+    kv_txn *txn;
+    kv_options options = {.size = sizeof options};
+    assert_int_equal(kvi_db_open(sim_os(patient.disk), VICTIM_NAME, &options, &db, NULL, 0), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    int rc = KV_OK;
+    for (unsigned i = 0; rc == KV_OK && i < 5000; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "n%05u", i);
+        rc = kv_put(kv_txn_main(txn), key, 6, "v", 1, 0);
+    }
+    assert_int_equal(rc, KV_ECORRUPT);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon_free(&s);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_doubling),
+        cmocka_unit_test(test_tower),
         cmocka_unit_test(test_forged),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

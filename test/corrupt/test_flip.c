@@ -14,13 +14,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#ifdef KVI_STRESS /* the same pages: a sample will do */
+#define STEP 7
+#else
+#define STEP 1
+#endif
+
 static const uint8_t masks[] = {0xff, 0x01, 0x80};
 
 static victim patient;
 
 static int setup(void **state)
 {
-    victim_make(&patient, 5);
+    victim_make(&patient, 4096, 5);
     return 0;
 }
 
@@ -65,7 +71,7 @@ static void flip(size_t at, uint8_t mask, bool write)
 
 static void flip_page(size_t page, bool full)
 {
-    for (size_t i = 0; i < 4096; i++) {
+    for (size_t i = 0; i < 4096; i += STEP) {
         size_t at = page * 4096 + i;
         bool all = full || page < 2 || i < KVI_HEADER_SIZE;
         for (size_t m = 0; m < KVI_COUNT(masks); m++)
@@ -82,7 +88,7 @@ static void test_flips(void **state)
         flip_page(page, is_full());
     print_message("%llu opens, %llu errors\n", (unsigned long long)(patient.opened - opened),
                   (unsigned long long)(patient.errors - errors));
-    assert_true(patient.errors - errors > patient.size / 8);
+    assert_true(patient.errors - errors > patient.size / 8 / STEP);
 }
 
 static void test_truncations(void **state)

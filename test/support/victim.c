@@ -75,12 +75,13 @@ static void change(victim *v, kv_db *db, const uint8_t *bytes)
     }
 }
 
-void victim_make(victim *v, uint64_t seed)
+void victim_make(victim *v, uint32_t page_size, uint64_t seed)
 {
     static uint8_t bytes[LARGE + 1000 + PACKED]; /* half random, half zeros */
     rng random;
     kv_db *db;
     kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
+    options.page_size = page_size;
     memset(v, 0, sizeof *v);
     rng_seed(&random, seed);
     rng_fill(&random, bytes, LARGE + 300);
@@ -91,7 +92,7 @@ void victim_make(victim *v, uint64_t seed)
     must(kv_db_close(db));
     kvi_slice file = sim_get_file(v->disk, VICTIM_NAME);
     v->size = file.len;
-    v->pages = file.len / 4096;
+    v->pages = file.len / page_size;
     v->image = malloc(v->size);
     if (!v->image)
         give_up("no memory");

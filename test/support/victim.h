@@ -33,7 +33,7 @@ typedef struct victim {
 } victim;
 
 /* Builds and closes it. Ends the program on failure. */
-void victim_make(victim *v, uint64_t seed);
+void victim_make(victim *v, uint32_t page_size, uint64_t seed);
 void victim_free(victim *v);
 
 /* The file becomes the sound one again, cut to size bytes. */
