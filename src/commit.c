@@ -147,7 +147,6 @@ static void head_advance(kv_db *db, const kvi_meta *meta, unsigned slot, uint64_
     head->meta = *meta;
     head->next_id = KVI_MAX(head->next_id, meta->id + 1); /* a burnt id stays burnt */
     head->confirmed = false;
-    head->strict = meta->kind == KVI_KIND_STRICT;
     head->tail_seal = durable ? 0 : meta->seal;
     head->tail_walk = durable ? 0 : meta->walk;
     head->lazy_bytes = durable ? 0 : head->lazy_bytes + written;
@@ -289,8 +288,10 @@ int kvi_commit_over(kv_db *db)
 void kvi_confirm(kv_db *db)
 {
     kvi_head *head = &db->head;
-    if (atomic_load(&db->poisoned) || head->skip || head->confirmed || head->strict ||
-        head->durable != head->meta.id)
+    /* A lone confirmation was flushed where it stands; a second one, which is not flushed, could not
+     * be told from it. */
+    if (atomic_load(&db->poisoned) || head->skip || head->confirmed ||
+        head->durable != head->meta.id || head->meta.kind == KVI_KIND_CONFIRMATION)
         return;
     kvi_meta meta = head->meta;
     meta_make_strict(&meta);

@@ -89,10 +89,11 @@ static int handles_room(kvi_dirty *dirty, size_t n)
     if (!replaced)
         return KV_ENOMEM;
     dirty->replaced = replaced;
+    dirty->room = all;
     return KV_OK;
 }
 
-int kvi_dirty_reserve(kvi_dirty *dirty, size_t n)
+int kvi_dirty_grow(kvi_dirty *dirty, size_t n)
 {
     const kvi_os *os = dirty->os;
     int rc = handles_room(dirty, n);

@@ -41,6 +41,7 @@ typedef struct kvi_dirty {
     size_t n_unused, unused_cap;
     kvi_handle *replaced; /* copied away from under a savepoint; wait for its end */
     size_t n_replaced, replaced_cap;
+    size_t room;     /* handles that all lists have room for */
     uint8_t **spare; /* page buffers for reuse */
     size_t n_spare, spare_cap;
     uint64_t bytes; /* in buffers */
@@ -55,7 +56,12 @@ void kvi_dirty_close(kvi_dirty *dirty);
 void kvi_dirty_reset(kvi_dirty *dirty);
 
 /* After this, n calls of kvi_dirty_page cannot fail. */
-int kvi_dirty_reserve(kvi_dirty *dirty, size_t n) KVI_MUST_CHECK;
+int kvi_dirty_grow(kvi_dirty *dirty, size_t n) KVI_MUST_CHECK;
+static inline int kvi_dirty_reserve(kvi_dirty *dirty, size_t n)
+{
+    return dirty->n_spare >= n && dirty->n_items + n <= dirty->room ? KV_OK
+                                                                    : kvi_dirty_grow(dirty, n);
+}
 
 /* A new private node; its bytes are undefined. Succeeds after a sufficient kvi_dirty_reserve. */
 kvi_handle kvi_dirty_page(kvi_dirty *dirty, unsigned level);

@@ -84,6 +84,9 @@ unsigned kvi_branch_find(const uint8_t *page, uint32_t page_size, kvi_slice key,
 bool kvi_leaf_find(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_slice *value,
                    bool *special);
 
+/* Is key greater than all of a leaf's keys? */
+bool kvi_leaf_follows(const uint8_t *page, uint32_t page_size, kvi_slice key);
+
 /* Writes key (or separator) i to out (room for kvi_key_max bytes) and returns its length. */
 size_t kvi_node_key(const uint8_t *page, uint32_t page_size, unsigned i, uint8_t *out);
 

@@ -279,9 +279,38 @@ static kvi_cell leaf_cell(const kvi_shape *s, const kvi_item *item)
     return cell;
 }
 
+/* An entry like all others, behind them, in a leaf without hints: what an ascending load consists
+ * of. False: the general way must do it. */
+static bool leaf_append(uint8_t *page, uint32_t page_size, const kvi_item *item)
+{
+    kvi_quick q;
+    size_t value_len = item->value.len;
+    if (item->special || !item->value.ptr || kvi_get16(page + KVI_P_hint_stride) != 0 ||
+        kvi_get16(page + KVI_P_fixed_value) != value_len + 1 ||
+        !kvi_quick_begin(page, page_size, item->key, 0, &q) || q.slots == 0 ||
+        q.slots + 1 >= KVI_HINTS_FROM || item->key.len < q.skip ||
+        kvi_get16(page + KVI_P_fixed_key) != item->key.len - q.skip + 5)
+        return false;
+    uint32_t tail_len = (uint32_t)item->key.len - q.skip, size = tail_len + (uint32_t)value_len;
+    uint32_t heap = heap_get(page) + size, offsets = q.heads + 4 * q.slots;
+    if (offsets + 2 * q.slots + 6 + heap > page_size)
+        return false;
+    uint8_t *entry = page + page_size - heap;
+    memmove(page + offsets + 4, page + offsets, 2 * q.slots);
+    kvi_put32(page + offsets, q.head);
+    kvi_put16(page + offsets + 4 + 2 * q.slots, (uint16_t)(page_size - heap));
+    memcpy(entry, item->key.ptr + q.skip, tail_len);
+    memcpy(entry + tail_len, item->value.ptr, value_len);
+    kvi_put16(page + KVI_P_heap, (uint16_t)heap);
+    kvi_put16(page + KVI_P_count, (uint16_t)(q.slots + 1));
+    return true;
+}
+
 bool kvi_leaf_insert(uint8_t *page, uint32_t page_size, uint8_t *scratch, unsigned pos,
                      const kvi_item *item)
 {
+    if (pos == kvi_node_count(page) && leaf_append(page, page_size, item))
+        return true;
     kvi_shape s = kvi_leaf_shape(page, page_size);
     kvi_cell cell = leaf_cell(&s, item);
     if (kvi_prefix_order(page, page_size, s.prefix_len, item->key) == 0 &&
@@ -357,9 +386,13 @@ void kvi_branch_set_tally(uint8_t *page, uint32_t page_size, unsigned i, uint64_
 
 void kvi_branch_add_tally(uint8_t *page, uint32_t page_size, unsigned i, int64_t delta)
 {
-    kvi_shape s = kvi_branch_shape(page, page_size);
-    uint8_t *at = page + kvi_array_at(&s, s.tallies, i, s.level == 1 ? 2 : 8);
-    if (s.level == 1)
+    uint32_t slots = kvi_field16(page, KVI_P_count), level = kvi_once(page[KVI_P_level]);
+    uint32_t heads = KVI_HEADER_SIZE + (kvi_get16(page + KVI_P_hint_stride) ? KVI_HINT_LINE : 0);
+    bool head_only = (uint32_t)kvi_get16(page + KVI_P_fixed_key) - 1 < 5;
+    uint32_t tallies = heads + (head_only ? 4 : 6) * slots + KVI_PTR_SIZE * (slots + 1);
+    uint32_t width = level == 1 ? 2 : 8;
+    uint8_t *at = page + KVI_MIN(tallies + width * i, page_size - width);
+    if (level == 1)
         kvi_put16(at, (uint16_t)(kvi_get16(at) + delta));
     else
         kvi_put64(at, kvi_get64(at) + (uint64_t)delta);

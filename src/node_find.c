@@ -5,39 +5,9 @@
  * does the processor start while it waits for this one's memory. */
 #include "node_impl.h"
 
-/* What the quick way needs to know of a node. */
-typedef struct quick {
-    uint32_t slots;
-    uint32_t heads; /* where they begin */
-    uint32_t head;  /* of the key */
-    uint32_t skip;  /* bytes of the key that prefix and head stand for */
-} quick;
-
-/* False: the general search must do it. True: the key begins with the prefix, goes on for a whole
- * head, and no block of lanes leaves the page. */
-KVI_INLINE bool quick_begin(const uint8_t *page, uint32_t page_size, kvi_slice key, uint32_t stride,
-                            quick *q)
-{
-    uint32_t prefix_len = kvi_field16(page, KVI_P_prefix_len);
-    if (KVI_UNLIKELY(prefix_len > KVI_PREFIX_INLINE || key.len < prefix_len + 4 || key.len < 8))
-        return false;
-    uint64_t differ = (kvi_get64be(key.ptr) ^ kvi_get64be(page + KVI_P_prefix)) &
-                      kvi_first_bytes(KVI_MIN(prefix_len, 8));
-    if (prefix_len > 8) /* the last bytes of the prefix, some of them a second time */
-        differ |= kvi_get64be(key.ptr + prefix_len - 8) ^
-                  kvi_get64be(page + KVI_P_prefix + prefix_len - 8);
-    if (KVI_UNLIKELY(differ))
-        return false;
-    q->slots = kvi_field16(page, KVI_P_count);
-    q->heads = KVI_HEADER_SIZE + (stride ? KVI_HINT_LINE : 0);
-    q->head = kvi_get32be(key.ptr + prefix_len);
-    q->skip = prefix_len + 4;
-    return KVI_LIKELY(q->heads + 6 * q->slots + 4 * KVI_LANES <= page_size);
-}
-
 /* The number of slots with a smaller head. Blocks of lanes that begin with a slot behind the place
  * count nothing, so no jump depends on where it is. */
-KVI_INLINE uint32_t quick_lower(const uint8_t *page, const quick *q, uint32_t stride)
+KVI_INLINE uint32_t quick_lower(const uint8_t *page, const kvi_quick *q, uint32_t stride)
 {
     uint32_t from = 0, to = q->slots;
     if (stride) {
@@ -62,9 +32,9 @@ static unsigned branch_find_any(const uint8_t *page, uint32_t page_size, kvi_sli
 
 unsigned kvi_branch_find(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_ptr *child)
 {
-    quick q;
+    kvi_quick q;
     uint32_t stride = kvi_field16(page, KVI_P_hint_stride);
-    if (!quick_begin(page, page_size, key, stride, &q))
+    if (!kvi_quick_begin(page, page_size, key, stride, &q))
         return branch_find_any(page, page_size, key, child);
     uint32_t fixed_key = kvi_field16(page, KVI_P_fixed_key);
     bool head_only = fixed_key - 1 < 5;
@@ -103,11 +73,11 @@ static bool leaf_find_any(const uint8_t *page, uint32_t page_size, kvi_slice key
 bool kvi_leaf_find(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_slice *value,
                    bool *special)
 {
-    quick q;
+    kvi_quick q;
     uint32_t stride = kvi_field16(page, KVI_P_hint_stride);
     uint32_t fixed_key = kvi_field16(page, KVI_P_fixed_key);
     uint32_t fixed_value = kvi_field16(page, KVI_P_fixed_value);
-    if (fixed_key < 5 || fixed_value < 2 || !quick_begin(page, page_size, key, stride, &q))
+    if (fixed_key < 5 || fixed_value < 2 || !kvi_quick_begin(page, page_size, key, stride, &q))
         return leaf_find_any(page, page_size, key, value, special);
     uint32_t i = quick_lower(page, &q, stride);
     if (i >= q.slots || kvi_get32(page + q.heads + 4 * i) != q.head)
@@ -120,4 +90,17 @@ bool kvi_leaf_find(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_s
     *value = kvi_slice_of(page + at + tail_len, value_len);
     *special = false;
     return true;
+}
+
+bool kvi_leaf_follows(const uint8_t *page, uint32_t page_size, kvi_slice key)
+{
+    kvi_quick q;
+    if (kvi_quick_begin(page, page_size, key, kvi_field16(page, KVI_P_hint_stride), &q) &&
+        q.slots > 0) {
+        uint32_t last = kvi_get32(page + q.heads + 4 * (q.slots - 1));
+        if (last != q.head)
+            return last < q.head;
+    }
+    bool found;
+    return kvi_leaf_search(page, page_size, key, &found) == kvi_node_count(page) && !found;
 }

@@ -231,6 +231,38 @@ static inline kvi_slice kvi_suffix_of(kvi_slice key, uint32_t prefix_len)
     return (kvi_slice){skip ? key.ptr + skip : key.ptr, key.len - skip};
 }
 
+/* ---- the common case in few instructions ---- */
+
+/* What the quick way needs to know of a node. */
+typedef struct kvi_quick {
+    uint32_t slots;
+    uint32_t heads; /* where they begin */
+    uint32_t head;  /* of the key */
+    uint32_t skip;  /* bytes of the key that prefix and head stand for */
+} kvi_quick;
+
+/* False: the general search must do it. True: the key begins with the prefix, goes on for a whole
+ * head, and no block of lanes leaves the page. */
+KVI_INLINE bool kvi_quick_begin(const uint8_t *page, uint32_t page_size, kvi_slice key,
+                                uint32_t stride, kvi_quick *q)
+{
+    uint32_t prefix_len = kvi_field16(page, KVI_P_prefix_len);
+    if (KVI_UNLIKELY(prefix_len > KVI_PREFIX_INLINE || key.len < prefix_len + 4 || key.len < 8))
+        return false;
+    uint64_t differ = (kvi_get64be(key.ptr) ^ kvi_get64be(page + KVI_P_prefix)) &
+                      kvi_first_bytes(KVI_MIN(prefix_len, 8));
+    if (prefix_len > 8) /* the last bytes of the prefix, some of them a second time */
+        differ |= kvi_get64be(key.ptr + prefix_len - 8) ^
+                  kvi_get64be(page + KVI_P_prefix + prefix_len - 8);
+    if (KVI_UNLIKELY(differ))
+        return false;
+    q->slots = kvi_field16(page, KVI_P_count);
+    q->heads = KVI_HEADER_SIZE + (stride ? KVI_HINT_LINE : 0);
+    q->head = kvi_get32be(key.ptr + prefix_len);
+    q->skip = prefix_len + 4;
+    return KVI_LIKELY(q->heads + 6 * q->slots + 4 * KVI_LANES <= page_size);
+}
+
 /* ---- what a slot holds ---- */
 
 typedef struct kvi_slot {

@@ -20,6 +20,7 @@ static int path_corrupt(kv_tree *tree, const kvi_step *step, const char *what)
 static int path_root(kv_tree *tree, kvi_path *path)
 {
     kvi_step *root = &path->steps[0];
+    path->owned = 0;
     path->depth = 0;
     root->ptr = tree->desc.root;
     if (root->ptr.page == 0)

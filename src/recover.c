@@ -346,7 +346,6 @@ void kvi_recover_head(kv_db *db, const kvi_slots *slots, const kvi_choice *choic
     kvi_head *head = &db->head;
     memset(head, 0, sizeof *head);
     head->meta = slots->meta[choice->slot];
-    head->strict = head->meta.durable == head->meta.id || head->meta.walk > KVI_WALK_CAP;
     head->confirmed = choice->confirmed;
     head->durable = head->meta.id;
     head->durable_slot = choice->slot;

@@ -41,7 +41,7 @@ typedef struct kvi_kept {
     struct kvi_kept_piece {
         uint64_t offset; /* in the file */
         size_t at, len;  /* in bytes */
-    } *pieces;
+    } * pieces;
     size_t n, pieces_cap;
 } kvi_kept;
 

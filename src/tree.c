@@ -27,6 +27,7 @@ int kvi_tree_seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)
     kv_txn *txn = tree->txn;
     uint32_t page_size = txn->db->file.page_size;
     kvi_ptr ptr = tree->desc.root;
+    path->owned = 0;
     path->depth = 0;
     *found = false;
     if (ptr.page == 0)
@@ -71,6 +72,8 @@ int kvi_tree_own(kv_tree *tree, kvi_path *path, size_t extra)
     kv_txn *txn = tree->txn;
     uint32_t page_size = txn->db->file.page_size;
     int rc = kvi_dirty_reserve(&txn->db->dirty, path->depth + extra);
+    if (path->owned == txn->db->dirty.generation)
+        return rc;
     for (unsigned i = 0; rc == KV_OK && i < path->depth; i++) {
         kvi_step *step = &path->steps[i];
         if (step->ptr.birth == 0 &&
@@ -78,7 +81,7 @@ int kvi_tree_own(kv_tree *tree, kvi_path *path, size_t extra)
             continue;
         rc = kvi_txn_touch(txn, &step->ptr, path->depth - 1 - i, &step->page);
         if (rc != KV_OK)
-            break;
+            return rc;
         tree->changed = true;
         if (i == 0)
             tree->desc.root = step->ptr;
@@ -86,6 +89,8 @@ int kvi_tree_own(kv_tree *tree, kvi_path *path, size_t extra)
             kvi_branch_set_child(kvi_step_bytes(tree, step - 1), page_size, step[-1].slot,
                                  step->ptr);
     }
+    if (rc == KV_OK)
+        path->owned = txn->db->dirty.generation;
     return rc;
 }
 

@@ -250,6 +250,7 @@ static bool level_seek(kv_tree *tree, kvi_slice key, unsigned level, kvi_path *p
     const kvi_dirty *dirty = &tree->txn->db->dirty;
     uint32_t page_size = tree->txn->db->file.page_size;
     kvi_ptr ptr = tree->desc.root;
+    path->owned = 0;
     path->depth = 0;
     for (unsigned at = tree->desc.level;; at--) {
         kvi_step *step = &path->steps[path->depth++];
@@ -293,6 +294,7 @@ static int leaf_first(kv_tree *tree, kvi_path *path)
     tree->desc.level = 0;
     tree->desc.leaf_pages = 1;
     tree->changed = true;
+    path->owned = 0;
     path->depth = 1;
     path->steps[0] = (kvi_step){page, tree->desc.root, 0};
     return KV_OK;
@@ -306,11 +308,10 @@ bool kvi_tree_append(kv_tree *tree, kvi_slice key, kvi_path *path)
     for (unsigned i = 0; i + 1 < path->depth; i++)
         if (path->steps[i].slot != kvi_node_count(path->steps[i].page))
             return false;
-    bool found;
     kvi_step *leaf = kvi_path_leaf(path);
     unsigned count = kvi_node_count(leaf->page);
     if (tree->run_next != count ||
-        kvi_leaf_search(leaf->page, tree->txn->db->file.page_size, key, &found) != count || found)
+        !kvi_leaf_follows(leaf->page, tree->txn->db->file.page_size, key))
         return false;
     leaf->slot = count;
     return true;

@@ -42,7 +42,6 @@ typedef struct kvi_head {
     uint64_t tail_walk;  /* bytes of those and of large values; 0 when meta.id == durable */
     kvi_id next_id;      /* above every id that ever stood in a page or meta */
     bool skip;           /* next_id was raised by KVI_ID_SKIP: the next commit is durable */
-    bool strict;         /* meta.durable == meta.id in its slot: needs no confirmation */
     bool confirmed;      /* both slots hold this commit */
     uint64_t lazy_bytes; /* written since the last flush */
     kvi_id shrunk;       /* newest commit that lowered the high-water mark */
@@ -105,6 +104,7 @@ typedef struct kvi_step {
 } kvi_step;
 
 typedef struct kvi_path {
+    uint32_t owned; /* kvi_dirty.generation in which every node was made changeable; 0: not */
     unsigned depth; /* steps; 0: empty tree. steps[0] is the root, steps[depth - 1] the leaf */
     kvi_step steps[KVI_LEVEL_MAX + 1];
 } kvi_path;

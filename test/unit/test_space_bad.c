@@ -304,10 +304,43 @@ static void test_forged_pointers(void **state)
             int rc = try_load(&m, &m.meta);
             if (same)
                 assert_int_equal(rc, KV_OK);
+            else if (type != KVI_LOG) /* the oldest log page's pointer is not followed */
+                assert_int_not_equal(rc, KV_OK);
             memcpy(bytes + at, was, sizeof was);
             restamp(&m, page);
         }
     }
+    model_close(&m);
+}
+
+/* Lengths that leave the page, which is full of what would be sound to its last byte. */
+static void test_forged_lengths(void **state)
+{
+    space_model m;
+    static const uint8_t record[] = {1, 0, 0}, run[] = {1, 1, 0, 1};
+    make_file(&m);
+    for (kvi_pgno page = m.first; page < m.meta.high_water; page++) {
+        uint8_t *bytes = page_bytes(&m, page), was[KVI_PAGE_MIN];
+        int type = m.pages[page].own ? bytes[KVI_P_type] : 0;
+        if (type != KVI_LOG && type != KVI_BLOCKED)
+            continue;
+        bool log = type == KVI_LOG;
+        size_t len_at = log ? KVI_G_len : KVI_B_len;
+        size_t at = (log ? KVI_LOG_RECORDS : KVI_BLOCKED_RUNS) + kvi_get32(bytes + len_at);
+        memcpy(was, bytes, sizeof was);
+        for (size_t i = 0; at < KVI_PAGE_MIN; at++, i++)
+            bytes[at] = log ? record[i % sizeof record] : run[i % sizeof run];
+        for (uint32_t len = KVI_PAGE_MIN - 120; len < KVI_PAGE_MIN; len++) {
+            kvi_put32(bytes + len_at, len);
+            restamp(&m, page);
+            try_load(&m, &m.meta);
+        }
+        kvi_put32(bytes + len_at, UINT32_MAX);
+        restamp(&m, page);
+        assert_int_not_equal(try_load(&m, &m.meta), KV_OK);
+        memcpy(bytes, was, sizeof was);
+    }
+    assert_int_equal(try_load(&m, &m.meta), KV_OK);
     model_close(&m);
 }
 
@@ -433,6 +466,8 @@ static void test_unknown_until_rebuild(void **state)
     model_close(&m);
 }
 
+static unsigned fetched;
+
 /* A walk over forged pages ends. */
 static int fetch_forged(void *context, kvi_ptr ptr, int type, const uint8_t **page)
 {
@@ -441,6 +476,7 @@ static int fetch_forged(void *context, kvi_ptr ptr, int type, const uint8_t **pa
     if (ptr.page < m->first || ptr.page >= m->meta.high_water)
         return KV_ECORRUPT;
     const uint8_t *bytes = page_bytes(m, ptr.page);
+    fetched++;
     unsigned level = KVI_MIN(bytes[KVI_P_level], (unsigned)KVI_MAP_LEVELS_MAX);
     uint8_t *buf = bufs[type == KVI_MAP_DIR ? level : KVI_MAP_LEVELS_MAX + 1];
     memcpy(buf, bytes, m->file.page_size);
@@ -465,14 +501,46 @@ static void test_forged_walk(void **state)
     model_close(&m);
 }
 
+/* A directory of eight levels in eight pages, each pointing to the next one only: a small file that
+ * seems to have more pages than could ever be visited. */
+static void test_forged_directory(void **state)
+{
+    space_model m;
+    make_file(&m);
+    kvi_pgno first = m.first;
+    for (unsigned i = 0; i < KVI_MAP_LEVELS_MAX; i++) {
+        unsigned level = KVI_MAP_LEVELS_MAX - 1 - i, fanout = kvi_map_fanout(m.file.page_size);
+        uint8_t *bytes = page_bytes(&m, first + i);
+        memset(bytes, 0, m.file.page_size);
+        bytes[KVI_P_type] = level ? KVI_MAP_DIR : KVI_MAP;
+        bytes[KVI_P_level] = (uint8_t)level;
+        for (unsigned k = 0; level && k < fanout; k++)
+            kvi_ptr_put(bytes + KVI_HEADER_SIZE + k * KVI_PTR_SIZE, (kvi_ptr){first + i + 1, 1});
+        kvi_put16(bytes + KVI_P_count, (uint16_t)(level ? fanout : 0));
+        kvi_file_stamp(&m.file, bytes, (kvi_ptr){first + i, 1});
+    }
+    kvi_meta meta = m.meta;
+    meta.map = (kvi_ptr){first, 1};
+    meta.map_levels = KVI_MAP_LEVELS_MAX;
+    meta.high_water = KVI_MIN(meta.high_water, (kvi_pgno)500);
+    meta.log_pages = meta.blocked_pages = 0;
+    meta.log = meta.blocked = (kvi_ptr){0, 0};
+    assert_int_not_equal(try_load(&m, &meta), KV_OK);
+    fetched = 0;
+    assert_int_equal(kvi_space_walk(&meta, meta.page_size, 0, fetch_forged, &m), KV_ECORRUPT);
+    assert_in_range(fetched, 8, 500);
+    model_close(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_record_round_trip),  cmocka_unit_test(test_record_garbage),
-        cmocka_unit_test(test_record_overlap),     cmocka_unit_test(test_forged_pages),
-        cmocka_unit_test(test_forged_pointers),    cmocka_unit_test(test_forged_meta),
-        cmocka_unit_test(test_damage_old_and_new), cmocka_unit_test(test_unknown_until_rebuild),
-        cmocka_unit_test(test_forged_walk),
+        cmocka_unit_test(test_record_round_trip),     cmocka_unit_test(test_record_garbage),
+        cmocka_unit_test(test_record_overlap),        cmocka_unit_test(test_forged_pages),
+        cmocka_unit_test(test_forged_pointers),       cmocka_unit_test(test_forged_lengths),
+        cmocka_unit_test(test_forged_meta),           cmocka_unit_test(test_damage_old_and_new),
+        cmocka_unit_test(test_unknown_until_rebuild), cmocka_unit_test(test_forged_walk),
+        cmocka_unit_test(test_forged_directory),
     };
     seed = rng_choose_seed(1);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,307 @@
+/* crash_check.c - is one image all right? Recovery, content, further commits, and recovery again. */
+#include "crash_impl.h"
+#include "db.h"
+#include "txn.h"
+
+#define SAMPLE_CHECK        16 /* one in so many states: kv_db_check after recovery */
+#define SAMPLE_AGAIN        8  /* ... recovered twice before anything is written */
+#define SAMPLE_READER       32 /* ... opened read-only first */
+#define SAMPLE_NESTED       64 /* ... recorded and cut short */
+#define NESTED_STATES       24 /* from one of those */
+#define ODD(pick, shift, n) (((pick) >> (shift)) % (n) == 0)
+
+/* The run on an image: everything from the first open to the last look. */
+typedef struct run {
+    crash_sweep *s;
+    sim_disk *disk;
+    const crash_expect *expect;
+    uint64_t pick;
+    kv_db *db;
+    uint64_t id;    /* recovered */
+    uint64_t under; /* the same, or the commit whose content that one has */
+    model_state *state;
+    const sequel *sequel;
+    crash_log log;
+    model_commit known[SEQUEL_COMMITS + 2];
+    size_t n_known;
+} run;
+
+/* ---- opening ---- */
+
+static bool run_open(run *x, uint32_t flags)
+{
+    char message[160];
+    kv_options options = x->s->options;
+    options.flags = flags;
+    x->s->totals->opens++;
+    int rc = kvi_db_open(sim_os(x->disk), CRASH_FILE, &options, &x->db, message, sizeof message);
+    return rc == KV_OK || crash_wrong(x->s, "open: %d (%s)", rc, message);
+}
+
+/* The handle is gone as if the process had died: nothing reaches the disk any more. */
+static void run_kill(run *x)
+{
+    sim_kill(x->disk);
+    kvi_db_close(x->db);
+    x->db = NULL;
+}
+
+static bool id_allowed(const crash_expect *e, uint64_t id)
+{
+    if (e->exact)
+        return id == e->low || id == e->high;
+    return id >= e->low && id <= e->high;
+}
+
+/* Is the newest commit this one, with this content? */
+static bool run_same(run *x, uint64_t id, const model_state *state, const char *when)
+{
+    kv_txn *txn;
+    int rc = kv_txn_begin(x->db, KV_TXN_READ, &txn);
+    if (rc != KV_OK)
+        return crash_wrong(x->s, "%s: begin: %d", when, rc);
+    uint64_t found = kv_txn_id(txn);
+    bool same = found == id && driver_same(txn, state);
+    const char *what = same || found != id ? "another commit" : driver_compare(txn, state);
+    kv_txn_abort(txn);
+    return same || crash_wrong(x->s, "%s: commit %llu instead of %llu: %s", when,
+                               (unsigned long long)found, (unsigned long long)id, what);
+}
+
+static bool content_same(kv_db *db, const model_state *state)
+{
+    kv_txn *txn;
+    if (kv_txn_begin(db, KV_TXN_READ, &txn) != KV_OK)
+        return false;
+    bool same = driver_same(txn, state);
+    kv_txn_abort(txn);
+    return same;
+}
+
+/* A lazy commit that is too large to prove on another boot is overwritten: the database then goes on
+ * from a durable one before it, under a new id (R7). */
+static const model_commit *state_under(kv_db *db, const crash_expect *e, uint64_t id)
+{
+    const model_commit *known = e->known;
+    bool buried = false;
+    for (size_t i = e->n_known; i-- > 0 && known[i].id >= e->low;) {
+        if (buried && content_same(db, known[i].state))
+            return &known[i];
+        buried = buried || (known[i].id <= e->high && id == known[i].id + KVI_ID_SKIP);
+    }
+    return NULL;
+}
+
+uint64_t crash_newest(kv_db *db)
+{
+    kv_txn *txn;
+    if (kv_txn_begin(db, KV_TXN_READ, &txn) != KV_OK)
+        return 0;
+    uint64_t id = kv_txn_id(txn);
+    kv_txn_abort(txn);
+    return id;
+}
+
+const model_commit *crash_found(crash_sweep *s, kv_db *db, const crash_expect *e)
+{
+    uint64_t id = crash_newest(db);
+    if (!id_allowed(e, id)) {
+        const model_commit *under = e->exact ? NULL : state_under(db, e, id);
+        if (!under)
+            crash_wrong(s, "recovered commit %llu, expected %llu %s %llu", (unsigned long long)id,
+                        (unsigned long long)e->low, e->exact ? "or" : "to",
+                        (unsigned long long)e->high);
+        return under;
+    }
+    for (size_t i = e->n_known; i-- > 0;)
+        if (e->known[i].id == id)
+            return &e->known[i];
+    crash_wrong(s, "recovered commit %llu, which was discarded or never made",
+                (unsigned long long)id);
+    return NULL;
+}
+
+static bool run_recovered(run *x)
+{
+    const model_commit *found = crash_found(x->s, x->db, x->expect);
+    if (!found)
+        return false;
+    x->id = crash_newest(x->db);
+    x->under = found->id;
+    x->state = found->state;
+    return run_same(x, x->id, x->state, "recovered");
+}
+
+static int note_problem(void *context, const kv_check_problem *problem)
+{
+    crash_wrong(context, "check: page %llu: %s: %s", (unsigned long long)problem->page,
+                problem->invariant, problem->message);
+    return 1;
+}
+
+static bool run_sound(run *x)
+{
+    kv_check_options options = {.size = sizeof options, .problem = note_problem, .context = x->s};
+    int rc = kv_db_check(x->db, &options);
+    return rc == KV_OK || (rc != KV_ECANCELED && crash_wrong(x->s, "check: %d", rc));
+}
+
+/* ---- further commits ---- */
+
+static void run_promise(run *x, uint64_t durable, uint64_t published, uint64_t writing)
+{
+    crash_log_add(&x->log, (crash_moment){x->disk->n_events, durable, published, writing});
+}
+
+/* Kept here: a crash inside this run makes other sequels, which may take this one's place. */
+static void run_know(run *x, uint64_t id, model_state *state)
+{
+    state->refs++;
+    x->known[x->n_known++] = (model_commit){id, state};
+}
+
+static bool run_commit(run *x, unsigned k)
+{
+    kv_txn *txn;
+    uint64_t before = crash_newest(x->db), durable = kv_db_durable_id(x->db);
+    int rc = kv_txn_begin(x->db, sequel_flags(x->sequel, k), &txn);
+    if (rc != KV_OK)
+        return crash_wrong(x->s, "further commit %u: begin: %d", k + 1, rc);
+    uint64_t id = kv_txn_id(txn);
+    rc = sequel_apply(x->sequel, k, txn);
+    if (rc != KV_OK) {
+        kv_txn_abort(txn);
+        return crash_wrong(x->s, "further commit %u: change: %d", k + 1, rc);
+    }
+    run_promise(x, durable, before, id);
+    rc = kv_txn_commit(txn);
+    if (rc != KV_OK)
+        return crash_wrong(x->s, "further commit %u: %d", k + 1, rc);
+    if (!(sequel_flags(x->sequel, k) & KV_TXN_LAZY))
+        durable = id;
+    run_promise(x, KVI_MAX(durable, kv_db_durable_id(x->db)), id, 0);
+    run_know(x, id, x->sequel->after[k]);
+    return true;
+}
+
+static bool run_end(run *x, bool close)
+{
+    if (!close) {
+        run_kill(x);
+        return true;
+    }
+    uint64_t id = crash_newest(x->db);
+    int rc = kvi_db_close(x->db);
+    x->db = NULL;
+    if (rc != KV_OK)
+        return crash_wrong(x->s, "close: %d", rc);
+    run_promise(x, id, id, 0);
+    return true;
+}
+
+static bool run_sequel(run *x)
+{
+    x->sequel =
+        sequel_get(x->s->cache, x->s->scratch, x->state, (unsigned)(x->pick % SEQUEL_VARIANTS));
+    for (unsigned k = 0; k < x->sequel->commits; k++)
+        if (!run_commit(x, k))
+            return false;
+    const model_commit *last = &x->known[x->n_known - 1];
+    if (!run_end(x, ODD(x->pick, 3, 2)) || !run_open(x, 0))
+        return false;
+    run_promise(x, last->id, last->id, 0);
+    return run_same(x, last->id, last->state, "after further commits") &&
+           (!ODD(x->pick, 4, 4) || run_sound(x));
+}
+
+/* Once more, on another boot: what was discarded must stay so. */
+static bool run_again(run *x)
+{
+    run_kill(x);
+    sim_reboot(x->disk);
+    return run_open(x, 0) && run_same(x, x->id, x->state, "recovered again");
+}
+
+static bool run_readonly(run *x)
+{
+    size_t events = x->disk->n_events;
+    if (!run_open(x, KV_OPEN_READONLY) || !run_recovered(x))
+        return false;
+    int rc = kvi_db_close(x->db);
+    x->db = NULL;
+    for (; events < x->disk->n_events; events++)
+        if (x->disk->events[events].kind != SIM_SYNC)
+            return crash_wrong(x->s, "a read-only handle changed the file");
+    return rc == KV_OK || crash_wrong(x->s, "read-only close: %d", rc);
+}
+
+static bool run_all(run *x, bool recorded)
+{
+    bool missing = x->expect->missing;
+    if (!missing && !recorded && ODD(x->pick, 8, SAMPLE_READER) && !run_readonly(x))
+        return false;
+    run_promise(x, 0, 0, 0); /* replaced by run_nested, which knows what came before */
+    if (!run_open(x, missing ? KV_OPEN_CREATE : 0) || !run_recovered(x))
+        return false;
+    run_promise(x, x->id, x->id, 0);
+    run_know(x, x->under, x->state);
+    if (x->id != x->under)
+        run_know(x, x->id, x->state);
+    if (ODD(x->pick, 13, SAMPLE_CHECK) && !run_sound(x))
+        return false;
+    if (!recorded && ODD(x->pick, 18, SAMPLE_AGAIN) && !run_again(x))
+        return false;
+    return run_sequel(x);
+}
+
+static void run_leave(run *x)
+{
+    if (x->db)
+        run_kill(x);
+    else
+        sim_kill(x->disk);
+}
+
+/* ---- a crash during all this ---- */
+
+/* The run was recorded from event from on; before it, the disk was as levels[depth + 1] has it. */
+static bool run_nested(run *x, unsigned depth, size_t from)
+{
+    crash_sweep *s = x->s;
+    uint64_t states = s->totals->states;
+    crash_record record = {x->disk, from, &x->log, x->known, x->n_known};
+    /* An image that is wholly on the disk has one answer: the one it gave. */
+    x->log.moments[0] = (crash_moment){from, x->under, x->under, x->id};
+    bool ok = crash_sweep_cuts(s, depth + 1, &record, NESTED_STATES);
+    x->disk->recording = SIM_RECORD_UNDO;
+    if (ok)
+        ok = crash_sweep_kills(s, depth + 1, &record, NESTED_STATES / 4);
+    s->totals->nested += depth == 0 ? s->totals->states - states : 0;
+    return ok;
+}
+
+bool crash_check(crash_sweep *s, unsigned depth, sim_disk *disk, const crash_expect *expect,
+                 uint64_t pick)
+{
+    run x = {.s = s, .disk = disk, .expect = expect, .pick = pick};
+    size_t from = disk->n_events;
+    uint64_t boots = disk->boots;
+    bool recorded = depth + 1 < CRASH_DEPTH && !expect->exact && !expect->missing &&
+                    (ODD(pick, 24, SAMPLE_NESTED) || s->path.n > depth + 1);
+    if (recorded) {
+        sim_clone(s->levels[depth + 1].disk, disk);
+        s->levels[depth + 1].disk->boots = disk->boots;
+        disk->recording = SIM_RECORD_ALL;
+    }
+    rng_seed(&disk->random, pick); /* no name of a temporary file comes twice */
+    bool ok = run_all(&x, recorded);
+    run_leave(&x);
+    if (ok && recorded && !s->minimising)
+        ok = run_nested(&x, depth, from);
+    disk->recording = SIM_RECORD_UNDO;
+    disk->boots = boots;
+    crash_log_free(&x.log);
+    while (x.n_known > 0)
+        model_release(x.known[--x.n_known].state);
+    return ok;
+}

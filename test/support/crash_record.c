@@ -1,0 +1,533 @@
+/* crash_record.c - runs a workload on the simulated disk: transactions, and all that may happen
+ * between them. After each segment the search goes over what was recorded; then the power goes, and
+ * the next segment begins from one of the images. */
+#include "crash_impl.h"
+#include "db.h"
+#include "fault_os.h"
+#include "format.h"
+#include <stdarg.h>
+
+#define KILL_SHARE    8 /* one state in so many is a kill */
+#define AUDIT_SLOTS   8192
+#define KEY_LEVELS    6
+#define TABLE_BYTES   ((size_t)16384)
+#define RESERVE_EXTRA 512
+
+/* One page as it was last written, to see that no birth is used twice. */
+typedef struct audit_slot {
+    uint64_t page, birth;
+    uint64_t checksum;
+} audit_slot;
+
+typedef struct recorder {
+    crash_sweep s;
+    const crash_workload *w;
+    sim_disk *disk;
+    fault_os fault;
+    model *m;
+    driver d;
+    rng r;
+    crash_log log;
+    size_t start; /* event at which the operation in progress began */
+    bool poisoned;
+    bool rebooted;      /* the next open may find any commit of a range */
+    uint64_t low, high; /* of that range */
+    uint64_t under;     /* the commit whose content it found */
+    kv_txn *reader;
+    model_state *reader_state;
+    audit_slot audit[AUDIT_SLOTS];
+    size_t audited; /* events */
+} recorder;
+
+static bool record_wrong(recorder *x, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static bool record_wrong(recorder *x, const char *format, ...)
+{
+    va_list arguments;
+    char text[256];
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (!x->s.failed)
+        snprintf(x->s.report, sizeof x->s.report,
+                 "while recording: %s\nworkload %s, seed %llu, segment %u, event %zu\n", text,
+                 x->w->name, (unsigned long long)x->s.seed, x->s.segment, x->disk->n_events);
+    x->s.failed = true;
+    return false;
+}
+
+static void record_promise(recorder *x, uint64_t durable, uint64_t published, uint64_t writing)
+{
+    crash_log_add(&x->log, (crash_moment){x->disk->n_events, durable, published, writing});
+}
+
+static const crash_moment *record_promised(const recorder *x)
+{
+    return &x->log.moments[x->log.n - 1];
+}
+
+/* ---- the audit: no two pages with one number and birth (R1, S4) ---- */
+
+static bool audit_page(recorder *x, const uint8_t *page, uint64_t number)
+{
+    uint64_t birth = kvi_get64(page + KVI_P_birth);
+    uint64_t checksum = kvi_get64(page + KVI_P_checksum);
+    if (kvi_get64(page + KVI_P_page) != number || birth == 0 || birth > KVI_ID_MAX)
+        return true; /* of a large value: it has no header */
+    uint64_t spread = (number * 31 + birth) * 0x9e3779b97f4a7c15ull;
+    audit_slot *slot = &x->audit[spread >> 32 & (AUDIT_SLOTS - 1)];
+    if (slot->page == number && slot->birth == birth && slot->checksum != checksum)
+        return record_wrong(x, "page %llu is written twice with birth %llu",
+                            (unsigned long long)number, (unsigned long long)birth);
+    *slot = (audit_slot){number, birth, checksum};
+    return true;
+}
+
+static bool audit_events(recorder *x)
+{
+    uint32_t page_size = x->s.options.page_size;
+    uint64_t first = 2 * kvi_meta_stride(page_size);
+    for (; x->audited < x->disk->n_events; x->audited++) {
+        const sim_event *e = &x->disk->events[x->audited];
+        if (e->kind != SIM_WRITE || e->off < first || e->off % page_size != 0)
+            continue;
+        for (uint64_t at = 0; at + page_size <= e->len; at += page_size)
+            if (!audit_page(x, e->data + at, (e->off + at) / page_size))
+                return false;
+    }
+    return true;
+}
+
+static void audit_restart(recorder *x)
+{
+    memset(x->audit, 0, sizeof x->audit);
+    x->audited = x->disk->n_events;
+}
+
+/* ---- the life of the process ---- */
+
+static bool chance(recorder *x, unsigned one_in)
+{
+    return one_in && rng_one_in(&x->r, one_in);
+}
+
+static void plan_flush(recorder *x)
+{
+    fault_plan(&x->fault, (fault_case){.at = rng_between(&x->r, 1, 2),
+                                       .mask = FAULT_BIT(FAULT_SYNC),
+                                       .mode = FAULT_ERROR});
+}
+
+static void plan_write(recorder *x)
+{
+    static const fault_mode modes[] = {FAULT_ERROR, FAULT_LATE, FAULT_SHORT};
+    fault_plan(&x->fault, (fault_case){.at = rng_between(&x->r, 1, 5),
+                                       .mask = FAULT_BIT(FAULT_PWRITEV) | FAULT_BIT(FAULT_TRUNCATE),
+                                       .mode = modes[rng_below(&x->r, 3)]});
+}
+
+static bool plan_over(recorder *x)
+{
+    bool hit = fault_hit(&x->fault);
+    fault_plan(&x->fault, (fault_case){.at = 0});
+    return hit;
+}
+
+static void reader_end(recorder *x)
+{
+    if (!x->reader)
+        return;
+    kv_txn_abort(x->reader);
+    model_release(x->reader_state);
+    x->reader = NULL;
+}
+
+static bool reader_move(recorder *x)
+{
+    bool same = !x->reader || driver_same(x->reader, x->reader_state);
+    bool begin = !x->reader;
+    reader_end(x);
+    if (!same)
+        return record_wrong(x, "an old snapshot changed");
+    if (begin && kv_txn_begin(x->d.db, KV_TXN_READ, &x->reader) != KV_OK)
+        return record_wrong(x, "a read transaction cannot begin");
+    if (begin)
+        x->reader_state = model_keep(x->m);
+    return true;
+}
+
+/* Nothing that the handle does from now on reaches the disk. */
+static void process_die(recorder *x)
+{
+    reader_end(x);
+    sim_kill(x->disk);
+    if (x->d.db)
+        kvi_db_close(x->d.db);
+    x->d.db = NULL;
+}
+
+/* Killed at some moment of the operation that came last. */
+static void process_kill(recorder *x)
+{
+    size_t at = (size_t)rng_between(&x->r, x->start, x->disk->n_events);
+    process_die(x);
+    sim_rewind(x->disk, at);
+    crash_log_cut(&x->log, at);
+}
+
+/* The database is open; is the commit that it found right? From now on it is the newest. */
+static bool process_found(recorder *x)
+{
+    const crash_moment *m = record_promised(x);
+    uint64_t id = crash_newest(x->d.db);
+    if (m->durable == 0 && id == 1 && !model_at(x->m, 1))
+        model_commit_as(x->m, 1);
+    crash_expect expect = {x->m->commits, x->m->n_commits, x->low, x->high, false, false};
+    if (!x->rebooted)
+        expect = (crash_expect){x->m->commits, x->m->n_commits,
+                                m->published,  m->writing ? m->writing : m->published,
+                                true,          false};
+    const model_commit *found = crash_found(&x->s, x->d.db, &expect);
+    kv_txn *txn;
+    if (!found)
+        return record_wrong(x, "%s", x->s.why);
+    x->under = found->id;
+    model_restore(x->m, found->state);
+    model_forget_after(x->m, x->under);
+    if (x->m->commits[x->m->n_commits - 1].id != id)
+        model_commit_as(x->m, id);
+    if (kv_txn_begin(x->d.db, KV_TXN_READ, &txn) != KV_OK)
+        return record_wrong(x, "a read transaction cannot begin");
+    const char *what = driver_compare(txn, x->m->now);
+    kv_txn_abort(txn);
+    return what ? record_wrong(x, "opened commit %llu: %s", (unsigned long long)id, what) : true;
+}
+
+static bool process_open(recorder *x)
+{
+    char message[160];
+    kv_db_info info = {.size = sizeof info};
+    kv_options options = x->s.options;
+    options.flags = KV_OPEN_CREATE | (chance(x, 2) ? KV_OPEN_NO_CLOSE_SYNC : 0);
+    options.lazy_sync_bytes = x->w->lazy_bytes;
+    x->start = x->disk->n_events;
+    x->poisoned = false;
+    audit_restart(x);
+    if (chance(x, x->w->fail_flush) && chance(x, 3) && record_promised(x)->durable)
+        plan_flush(x);
+    int rc = kvi_db_open(&x->fault.os, CRASH_FILE, &options, &x->d.db, message, sizeof message);
+    bool hit = plan_over(x);
+    if (rc != KV_OK)
+        return record_wrong(x, "open: %d (%s)", rc, message);
+    if (!process_found(x))
+        return false;
+    uint64_t id = crash_newest(x->d.db), durable = record_promised(x)->durable;
+    if (kv_db_stat(x->d.db, &info) != KV_OK)
+        return record_wrong(x, "statistics fail");
+    x->poisoned = info.poisoned;
+    if (x->poisoned && !hit)
+        return record_wrong(x, "poisoned without a failure");
+    if (x->poisoned && !x->rebooted && kv_db_durable_id(x->d.db) > durable)
+        return record_wrong(x, "a commit is called durable though its flush failed");
+    if (x->rebooted) /* what a power cut left is on the disk */
+        x->log.moments[0] = (crash_moment){0, x->under, x->under, id};
+    record_promise(x, x->poisoned && !x->rebooted ? durable : id, id, 0);
+    x->rebooted = false;
+    return true;
+}
+
+static bool process_close(recorder *x)
+{
+    reader_end(x);
+    x->start = x->disk->n_events;
+    uint64_t id = crash_newest(x->d.db), durable = kv_db_durable_id(x->d.db);
+    int rc = kvi_db_close(x->d.db);
+    x->d.db = NULL;
+    if (rc != KV_OK && !x->poisoned)
+        return record_wrong(x, "close: %d", rc);
+    if (!x->poisoned)
+        record_promise(x, durable, id, 0);
+    return true;
+}
+
+/* ---- transactions ---- */
+
+static uint32_t pick_kind(recorder *x)
+{
+    static const struct {
+        unsigned bit;
+        uint32_t flags;
+    } kinds[] = {{CRASH_DEFAULT, 0}, {CRASH_STRICT, KV_TXN_STRICT}, {CRASH_LAZY, KV_TXN_LAZY}};
+    for (;;) {
+        size_t i = (size_t)rng_below(&x->r, KVI_COUNT(kinds));
+        if (x->w->kinds & kinds[i].bit)
+            return kinds[i].flags;
+    }
+}
+
+/* Deletes most of a tree, so that the file can shrink. */
+static bool txn_purge(recorder *x)
+{
+    const model_state *now = x->m->now;
+    const model_tree *tree = &now->trees[rng_below(&x->r, now->n)];
+    kvi_slice name = model_tree_name(tree), from = {NULL, 0};
+    kv_tree *handle = kv_txn_main(x->d.txn);
+    uint64_t deleted, keep = rng_below(&x->r, 4);
+    if (name.len && kv_tree_open(x->d.txn, name.ptr, name.len, 0, NULL, &handle) != KV_OK)
+        return false;
+    if (!model_nth(tree, keep, &from, NULL))
+        return true;
+    uint8_t key[4096];
+    memcpy(key, from.ptr, from.len);
+    from = kvi_slice_of(key, from.len);
+    kv_range range = {.size = sizeof range, .from = key, .from_len = from.len};
+    if (kv_del_range(handle, &range, &deleted) != KV_OK)
+        return false;
+    return deleted == model_del_range(x->m, name, from, NULL);
+}
+
+/* The outcome of a commit is unknown: it may be found, whole, at the next open. */
+static void txn_uncertain(recorder *x, uint64_t id, model_state *state)
+{
+    model_state *now = model_keep(x->m);
+    model_restore(x->m, state);
+    model_commit_as(x->m, id);
+    model_restore(x->m, now);
+    model_release(now);
+    x->poisoned = true;
+}
+
+static bool txn_committed(recorder *x, uint64_t id, uint32_t kind)
+{
+    const crash_moment *m = record_promised(x);
+    uint64_t durable = KVI_MAX(m->durable, kv_db_durable_id(x->d.db));
+    if (crash_newest(x->d.db) != id) /* nothing had changed */
+        id = m->published;
+    else if (kind != KV_TXN_LAZY)
+        durable = id;
+    x->s.totals->commits++;
+    record_promise(x, durable, id, 0);
+    return true;
+}
+
+static bool txn_commit(recorder *x, uint32_t kind)
+{
+    const crash_moment before = *record_promised(x);
+    uint64_t id = kv_txn_id(x->d.txn);
+    model_state *state = model_keep(x->m);
+    record_promise(x, before.durable, before.published, id);
+    int rc = driver_commit(&x->d);
+    bool hit = plan_over(x), ok = true;
+    if (rc == KV_OK)
+        ok = txn_committed(x, id, kind);
+    else if (!hit)
+        ok = record_wrong(x, "commit %llu: %d", (unsigned long long)id, rc);
+    else if (rc == KV_EPOISONED)
+        txn_uncertain(x, id, state);
+    else
+        record_promise(x, before.durable, before.published, 0);
+    model_release(state);
+    return ok;
+}
+
+static bool txn_run(recorder *x)
+{
+    uint32_t kind = pick_kind(x);
+    x->start = x->disk->n_events;
+    if (!driver_begin(&x->d, kind))
+        return record_wrong(x, "begin: %d", x->d.failure);
+    if (chance(x, x->w->fail_flush))
+        plan_flush(x);
+    else if (chance(x, x->w->fail_write))
+        plan_write(x);
+    bool ok = driver_steps(&x->d, (unsigned)rng_between(&x->r, 1, x->w->steps));
+    if (ok && chance(x, x->w->purge))
+        ok = txn_purge(x);
+    if (!ok || chance(x, x->w->abort)) {
+        driver_abort(&x->d);
+        return plan_over(x) || ok || record_wrong(x, "%s: %d", x->d.what, x->d.failure);
+    }
+    return txn_commit(x, kind);
+}
+
+static bool record_sync(recorder *x)
+{
+    const crash_moment before = *record_promised(x);
+    x->start = x->disk->n_events;
+    if (chance(x, x->w->fail_flush))
+        plan_flush(x);
+    int rc = kv_db_sync(x->d.db);
+    bool hit = plan_over(x);
+    x->poisoned = rc == KV_EPOISONED && hit;
+    if (rc == KV_OK)
+        record_promise(x, before.published, before.published, 0);
+    return rc == KV_OK || x->poisoned || record_wrong(x, "sync: %d", rc);
+}
+
+static bool record_step(recorder *x)
+{
+    if (!x->poisoned && !txn_run(x))
+        return false;
+    if (!x->poisoned && chance(x, x->w->sync) && !record_sync(x))
+        return false;
+    if (!x->poisoned && chance(x, x->w->reader) && !reader_move(x))
+        return false;
+    if (!audit_events(x))
+        return false;
+    if (x->poisoned ? chance(x, 2) : chance(x, x->w->close)) {
+        if (!process_close(x))
+            return false;
+        if (chance(x, 4))
+            process_kill(x);
+        return process_open(x);
+    }
+    if (x->poisoned || chance(x, x->w->kill)) {
+        process_kill(x);
+        return process_open(x);
+    }
+    return true;
+}
+
+/* ---- segments ---- */
+
+static bool segment_record(recorder *x)
+{
+    if (!process_open(x))
+        return false;
+    for (unsigned i = 0; i < x->w->txns; i++)
+        if (!record_step(x))
+            return false;
+    if (chance(x, 3) && x->d.db && !process_close(x))
+        return false;
+    if (chance(x, 2))
+        process_kill(x);
+    else
+        process_die(x);
+    return true;
+}
+
+static bool segment_search(recorder *x, uint64_t budget)
+{
+    crash_record record = {x->disk, 0, &x->log, x->m->commits, x->m->n_commits};
+    bool mine = x->s.path.n == 0 || x->s.path.segment == x->s.segment;
+    uint64_t kills = budget / KILL_SHARE;
+    x->s.levels[0].disk->boots = x->disk->boots;
+    if (!crash_sweep_cuts(&x->s, 0, &record, budget > kills ? budget - kills : 0))
+        return false;
+    const crash_moment *m = record_promised(x);
+    x->low = m->durable;
+    x->high = m->writing ? m->writing : m->published;
+    crash_sweep_reboot(&x->s, &record, &x->r);
+    return !mine || crash_sweep_kills(&x->s, 0, &record, kills);
+}
+
+/* The power comes back: the disk has what the search left as settled. */
+static void segment_reboot(recorder *x)
+{
+    sim_reboot(x->disk);
+    sim_clone(x->disk, x->s.levels[0].disk);
+    x->disk->recording = SIM_RECORD_ALL;
+    x->log.n = 0;
+    x->rebooted = true;
+    record_promise(x, x->low, x->high, 0);
+}
+
+static void run_segments(recorder *x, uint64_t states)
+{
+    uint64_t end = x->s.totals->states + states;
+    for (x->s.segment = 0; x->s.segment < x->w->segments && !x->s.failed; x->s.segment++) {
+        uint64_t left = end > x->s.totals->states ? end - x->s.totals->states : 0;
+        if (x->s.segment > 0)
+            segment_reboot(x);
+        if (!segment_record(x) || !segment_search(x, left / (x->w->segments - x->s.segment)))
+            return;
+    }
+}
+
+/* ---- all ---- */
+
+static sim_disk *disk_new(const recorder *x, uint64_t seed)
+{
+    sim_disk *disk = sim_new(seed);
+    uint32_t page_size = x->s.options.page_size;
+    /* What a run touches: three pages and the keys of a few levels, or the table of verified pages. */
+    disk->reserve_touch = 3 * page_size + KEY_LEVELS * 3 * kvi_key_max(page_size);
+    disk->reserve_touch = KVI_MAX(disk->reserve_touch, TABLE_BYTES) + RESERVE_EXTRA;
+    return disk;
+}
+
+static void recorder_init(recorder *x, const crash_workload *w, uint64_t seed, uint64_t epoch_max,
+                          crash_totals *totals)
+{
+    x->w = w;
+    x->s.w = w;
+    x->s.seed = seed;
+    x->s.epoch_max = epoch_max;
+    x->s.totals = totals;
+    x->s.options = (kv_options){.size = sizeof x->s.options,
+                                .page_size = w->page_size ? w->page_size : KVI_PAGE_MIN,
+                                .memory_budget = w->budget};
+    x->s.scratch = model_new();
+    rng_seed(&x->s.r, seed + 1);
+    rng_seed(&x->r, seed);
+    x->disk = disk_new(x, seed);
+    for (size_t i = 0; i < CRASH_DEPTH; i++)
+        x->s.levels[i].disk = disk_new(x, seed);
+    fault_init(&x->fault, sim_os(x->disk));
+    x->fault.sync_failed = sim_lose_sync;
+    x->m = model_new();
+    driver_init(&x->d, NULL, x->m, seed, &w->shape);
+    record_promise(x, 0, 0, 1);
+    if (w->empty_file) {
+        sim_put_file(x->disk, CRASH_FILE, "", 0);
+        sim_forget(x->disk);
+        sim_clone(x->s.levels[0].disk, x->disk);
+    }
+}
+
+static void recorder_free(recorder *x)
+{
+    process_die(x);
+    for (size_t i = 0; i < CRASH_DEPTH; i++) {
+        crash_level *level = &x->s.levels[i];
+        sim_free(level->disk);
+        crash_image_free(&level->image);
+        crash_epoch_free(&level->epoch);
+        free(level->old);
+    }
+    for (size_t i = 0; i < SEQUEL_CACHE; i++)
+        sequel_free(&x->s.cache[i]);
+    crash_seen_free(&x->s.seen);
+    crash_path_free(&x->s.path);
+    crash_log_free(&x->log);
+    model_free(x->s.scratch);
+    model_free(x->m);
+    sim_free(x->disk);
+}
+
+bool crash_replayed(const crash_workload *w, bool *mine)
+{
+    uint64_t seed;
+    return crash_path_wanted(w, &seed, mine);
+}
+
+const char *crash_run(const crash_workload *w, uint64_t seed, uint64_t states, uint64_t epoch_max,
+                      crash_totals *totals)
+{
+    static char report[sizeof((crash_sweep *)0)->report];
+    bool mine = false;
+    recorder *x = calloc(1, sizeof *x);
+    if (!x)
+        sim_die("out of memory");
+    if (crash_path_wanted(w, &seed, &mine) && mine)
+        crash_path_read(&x->s.path);
+    recorder_init(x, w, seed, epoch_max, totals);
+    crash_watch(&x->s);
+    run_segments(x, states);
+    crash_watch(NULL);
+    memcpy(report, x->s.report, sizeof report);
+    bool failed = x->s.failed;
+    recorder_free(x);
+    free(x);
+    return failed ? report : NULL;
+}
