@@ -1,7 +1,9 @@
 /* dirty.c - see dirty.h. */
 #include "dirty.h"
 
-#define SPARE_MAX 256 /* page buffers kept between transactions */
+#define SLAB_FIRST 64                /* page buffers */
+#define SLAB_BYTES ((size_t)2 << 20) /* of later ones: what a large page of memory has */
+#define SLABS_KEPT 3                 /* between transactions */
 
 void kvi_dirty_init(kvi_dirty *dirty, const kvi_os *os, uint32_t page_size)
 {
@@ -10,12 +12,6 @@ void kvi_dirty_init(kvi_dirty *dirty, const kvi_os *os, uint32_t page_size)
     dirty->page_size = page_size;
     dirty->n_items = 1;
     dirty->generation = 1;
-}
-
-static void spare_trim(kvi_dirty *dirty, size_t keep)
-{
-    while (dirty->n_spare > keep)
-        dirty->os->free(dirty->os, dirty->spare[--dirty->n_spare]);
 }
 
 static void bytes_drop(kvi_dirty *dirty, kvi_private *item)
@@ -27,19 +23,29 @@ static void bytes_drop(kvi_dirty *dirty, kvi_private *item)
         dirty->os->free(dirty->os, item->bytes);
     } else {
         dirty->bytes -= dirty->page_size;
-        if (dirty->n_spare < dirty->spare_cap)
-            dirty->spare[dirty->n_spare++] = item->bytes;
-        else
-            dirty->os->free(dirty->os, item->bytes);
+        dirty->spare[dirty->n_spare++] = item->bytes;
     }
     item->bytes = NULL;
+}
+
+/* Frees all slabs but the first few; all buffers are spare. */
+static void slabs_keep(kvi_dirty *dirty, size_t keep)
+{
+    if (dirty->n_slabs <= keep)
+        return;
+    while (dirty->n_slabs > keep)
+        dirty->os->free(dirty->os, dirty->slabs[--dirty->n_slabs].memory);
+    dirty->n_spare = 0;
+    for (size_t i = 0; i < dirty->n_slabs; i++)
+        for (size_t k = 0; k < dirty->slabs[i].pages; k++)
+            dirty->spare[dirty->n_spare++] = dirty->slabs[i].first + k * dirty->page_size;
 }
 
 void kvi_dirty_reset(kvi_dirty *dirty)
 {
     for (size_t i = 1; i < dirty->n_items; i++)
         bytes_drop(dirty, &dirty->items[i]);
-    spare_trim(dirty, SPARE_MAX);
+    slabs_keep(dirty, SLABS_KEPT);
     dirty->n_items = 1;
     dirty->n_unused = 0;
     dirty->n_replaced = 0;
@@ -51,7 +57,8 @@ void kvi_dirty_close(kvi_dirty *dirty)
 {
     const kvi_os *os = dirty->os;
     kvi_dirty_reset(dirty);
-    spare_trim(dirty, 0);
+    slabs_keep(dirty, 0);
+    os->free(os, dirty->slabs);
     os->free(os, dirty->items);
     os->free(os, dirty->unused);
     os->free(os, dirty->replaced);
@@ -93,24 +100,43 @@ static int handles_room(kvi_dirty *dirty, size_t n)
     return KV_OK;
 }
 
-int kvi_dirty_grow(kvi_dirty *dirty, size_t n)
+/* Page buffers on page bounds, many in one piece: they share few entries of the processor's
+ * address cache. */
+static int slab_add(kvi_dirty *dirty)
 {
     const kvi_os *os = dirty->os;
-    int rc = handles_room(dirty, n);
-    if (rc != KV_OK)
-        return rc;
-    uint8_t **spare =
-        array_room(os, dirty->spare, &dirty->spare_cap, SPARE_MAX + n, sizeof *dirty->spare);
+    size_t pages = dirty->n_slabs ? SLAB_BYTES / dirty->page_size : SLAB_FIRST, all = pages;
+    for (size_t i = 0; i < dirty->n_slabs; i++)
+        all += dirty->slabs[i].pages;
+    struct kvi_slab *slabs =
+        array_room(os, dirty->slabs, &dirty->slabs_cap, dirty->n_slabs + 1, sizeof *dirty->slabs);
+    if (!slabs)
+        return KV_ENOMEM;
+    dirty->slabs = slabs;
+    uint8_t **spare = array_room(os, dirty->spare, &dirty->spare_cap, all, sizeof *dirty->spare);
     if (!spare)
         return KV_ENOMEM;
     dirty->spare = spare;
-    while (dirty->n_spare < n) {
-        uint8_t *page = os->alloc(os, dirty->page_size);
-        if (!page)
-            return KV_ENOMEM;
-        dirty->spare[dirty->n_spare++] = page;
-    }
+    size_t size = (pages + 1) * dirty->page_size;
+    struct kvi_slab slab = {.memory = os->alloc(os, size), .pages = pages};
+    if (!slab.memory)
+        return KV_ENOMEM;
+    uintptr_t odd = (uintptr_t)slab.memory & (dirty->page_size - 1);
+    slab.first = (uint8_t *)slab.memory + (odd ? dirty->page_size - odd : 0);
+    if (size > SLAB_BYTES)
+        os->advise(os, slab.memory, size, KVI_OS_HUGE);
+    for (size_t i = pages; i > 0; i--)
+        spare[dirty->n_spare++] = slab.first + (i - 1) * dirty->page_size;
+    slabs[dirty->n_slabs++] = slab;
     return KV_OK;
+}
+
+int kvi_dirty_grow(kvi_dirty *dirty, size_t n)
+{
+    int rc = handles_room(dirty, n);
+    while (rc == KV_OK && dirty->n_spare < n)
+        rc = slab_add(dirty);
+    return rc;
 }
 
 static kvi_handle handle_new(kvi_dirty *dirty, kvi_private item)

@@ -41,8 +41,14 @@ typedef struct kvi_dirty {
     size_t n_unused, unused_cap;
     kvi_handle *replaced; /* copied away from under a savepoint; wait for its end */
     size_t n_replaced, replaced_cap;
-    size_t room;     /* handles that all lists have room for */
-    uint8_t **spare; /* page buffers for reuse */
+    size_t room; /* handles that all lists have room for */
+    struct kvi_slab {
+        void *memory;   /* as allocated */
+        uint8_t *first; /* page buffer, on a page's bounds */
+        size_t pages;
+    } * slabs; /* what all page buffers are cut from */
+    size_t n_slabs, slabs_cap;
+    uint8_t **spare; /* page buffers that are free; room for all there are */
     size_t n_spare, spare_cap;
     uint64_t bytes; /* in buffers */
     uint32_t generation;

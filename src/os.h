@@ -38,6 +38,7 @@ enum { /* kvi_os.advise */
        KVI_OS_RANDOM = 0,
        KVI_OS_SEQUENTIAL = 1,
        KVI_OS_WILLNEED = 2,
+       KVI_OS_HUGE = 3, /* memory of our own: large pages, please */
 };
 
 typedef struct kvi_os kvi_os;

@@ -288,6 +288,7 @@ static void posix_advise(const kvi_os *os UNUSED, const uint8_t *ptr, size_t len
         [KVI_OS_RANDOM] = MADV_RANDOM,
         [KVI_OS_SEQUENTIAL] = MADV_SEQUENTIAL,
         [KVI_OS_WILLNEED] = MADV_WILLNEED,
+        [KVI_OS_HUGE] = MADV_HUGEPAGE,
     };
     size_t skew = (uintptr_t)ptr % (size_t)sysconf(_SC_PAGESIZE);
     madvise(address_of(ptr - skew), len + skew, kernel[advice]);

@@ -186,6 +186,7 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
         how == KVI_SPLIT_APPEND && in->level == 0 && in->element == element_count(step->page);
     unsigned pieces = 2;
     if (untouched) {
+        tree->txn->appended++;
         at[1] = in->element;
         at[2] = in->element + 1;
     } else {

@@ -173,6 +173,7 @@ struct kv_txn {
     kvi_id id;
     int durability;
     bool wrote;        /* pages went to the file: the id is burnt */
+    size_t appended;   /* leaves filled by ascending keys since the last early write */
     uint64_t retained; /* bytes that savepoints keep in buffers although all was written early */
     kvi_sums sealed;   /* pages written early */
     kvi_sums dropped;  /* pages with birth > head.durable that are no longer reachable */

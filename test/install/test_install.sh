@@ -105,7 +105,8 @@ same "exported names" "$("$SRC/test/lint/names" header "$home/include/kv.h")" \
     "$("$SRC/test/lint/names" library "$library")"
 same "names in kv.map" "$("$SRC/test/lint/names" header "$home/include/kv.h")" \
     "$("$SRC/test/lint/names" map "$SRC/src/kv.map")"
-same "command's version" "$version" "$("$home/bin/kv" version | grep -o -m 1 '[0-9]*\.[0-9]*\.[0-9]*')"
+same "command's version" "$version" "$("$home/bin/kv" version | grep -o '[0-9]*\.[0-9]*\.[0-9]*' |
+    head -n 1)"
 
 # ---- programs that use it ----
 
