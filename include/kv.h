@@ -144,17 +144,18 @@ typedef struct kv_options {
     int durability;           /* enum kv_durability, of commits that do not choose */
     uint32_t wait_ms;         /* how long open waits for another process's lock; default 0 */
     uint64_t memory_budget;   /* bytes of dirty pages a transaction keeps; default 256 MiB */
-    uint64_t lazy_sync_bytes; /* lazy bytes after which a commit flushes; default 64 MiB,
-                                 UINT64_MAX: never, then a power cut loses all since the last sync */
+    uint64_t lazy_sync_bytes; /* lazy bytes after which a commit flushes; default 64 MiB;
+                                 UINT64_MAX: never, and a power cut loses all since the last
+                                 sync */
 } kv_options;
 
-/* Opens the database file at path. options == NULL: defaults with KV_OPEN_CREATE.
- * Without KV_OPEN_READONLY the file is opened exclusively: while it is open, nobody else, in this
+/* Opens the database file at path. options == NULL: defaults with KV_OPEN_CREATE. Without
+ * KV_OPEN_READONLY the file is opened exclusively: while it is open, nobody else, in this
  * process or another, can open it. Read-only opens share it with each other. Opening after a
- * crash costs at most reading the last commit; there is no repair scan.
- * Errors: KV_ENOENT, KV_EACCESS, KV_EBUSY (locked for longer than wait_ms), KV_ENOTKV, KV_EVERSION,
- * KV_ECORRUPT, KV_ENOSPC, KV_EUNSUPPORTED (network file system, or no OFD locks), KV_EINVAL (also:
- * a directory, device or FIFO). */
+ * crash costs at most reading the last commit; there is no repair scan. Errors: KV_ENOENT,
+ * KV_EACCESS, KV_EBUSY (locked for longer than wait_ms), KV_ENOTKV, KV_EVERSION, KV_ECORRUPT,
+ * KV_ENOSPC, KV_EUNSUPPORTED (network file system, or no OFD locks), KV_EINVAL (also: a
+ * directory, device or FIFO, or a path that is too long). */
 KV_API int kv_db_open(const char *path, const kv_options *options, kv_db **db);
 
 /* As kv_db_open, with a sentence about a failure: message (may be NULL) receives at most
@@ -162,17 +163,18 @@ KV_API int kv_db_open(const char *path, const kv_options *options, kv_db **db);
 KV_API int kv_db_open_explain(const char *path, const kv_options *options, kv_db **db,
                               char *message, size_t message_size);
 
-/* Closes the database. Lazy commits are flushed first (unless KV_OPEN_NO_CLOSE_SYNC).
- * KV_EBUSY: transactions are open; the database stays open. Any other error: the database is closed all the
- * same, but the flush failed and lazy commits may be lost. NULL is fine. */
+/* Closes the database. Lazy commits are flushed first (unless KV_OPEN_NO_CLOSE_SYNC). KV_EBUSY:
+ * transactions are open; the database stays open. Any other error: the database is closed all
+ * the same, but the flush failed and lazy commits may be lost. NULL is fine. */
 KV_API int kv_db_close(kv_db *db);
 
 /* The sentence for the newest error on this handle; "" when there was none. Written to buf, at
  * most size bytes with the final zero. Other threads' errors overwrite it. */
 KV_API void kv_db_errmsg(kv_db *db, char *buf, size_t size);
 
-/* Makes every commit so far durable (only lazy ones need it). Waits for the writer's turn. One flush; two
- * when more than 1 MiB is at stake. KV_EPOISONED, KV_EIO, KV_ENOSPC: see kv_txn_commit. */
+/* Makes every commit so far durable (only lazy ones need it). Waits for the writer's turn. One
+ * flush; two when more than 1 MiB is at stake. KV_EPOISONED, KV_EIO, KV_ENOSPC: see
+ * kv_txn_commit. */
 KV_API int kv_db_sync(kv_db *db);
 
 /* The newest commit that a power cut cannot take. */
@@ -199,8 +201,9 @@ typedef struct kv_db_info {
     uint8_t file_id[16];  /* random, given at creation */
 } kv_db_info;
 
-/* Statistics. O(trees). free_pages, blocked_pages and space_pages need the space records, which are
- * loaded at the first write or by this call. */
+/* Statistics. O(trees). free_pages, blocked_pages and space_pages need the space records, which
+ * are loaded at the first write or by this call; during a write transaction they are those from
+ * before it. */
 KV_API int kv_db_stat(kv_db *db, kv_db_info *info);
 
 typedef struct kv_reader_info {
@@ -209,8 +212,9 @@ typedef struct kv_reader_info {
     uint64_t held_pages; /* dead pages that cannot be reused while it lives */
 } kv_reader_info;
 
-/* Calls fn for each open read transaction, oldest snapshot first. fn returns 0 to go on; another
- * value stops, and KV_ECANCELED is returned. */
+/* Calls fn for each open read transaction, oldest snapshot first. held_pages is 0 while a write
+ * transaction runs for long. fn returns 0 to go on; another value stops, and KV_ECANCELED is
+ * returned. */
 KV_API int kv_db_readers(kv_db *db, int (*fn)(void *context, const kv_reader_info *reader),
                          void *context);
 
@@ -233,8 +237,10 @@ typedef struct kv_check_options {
     void *context;
 } kv_check_options;
 
-/* Checks the whole file as of the newest commit: every page reachable once or free once, checksums,
- * order, counts, large values. KV_OK: sound. KV_ECORRUPT: problems were reported. O(file). */
+/* Checks the whole file as of the newest commit: every page reachable once or free once,
+ * checksums, order, counts, large values. KV_OK: sound. KV_ECORRUPT: problems were reported.
+ * Waits for the writer's turn: a thread that holds a write transaction must not call it.
+ * O(file). */
 KV_API int kv_db_check(kv_db *db, const kv_check_options *options);
 
 enum {                     /* kv_db_copy */
@@ -242,18 +248,20 @@ enum {                     /* kv_db_copy */
 };
 
 /* Writes a consistent copy of the newest commit to a new file while readers and the writer work.
- * The copy is durable when the call returns. KV_EXISTS: the path is taken. A page-by-page copy holds the
- * same pages at the same places. */
+ * The copy is durable when the call returns. KV_EXISTS: the path is taken. A page-by-page copy
+ * holds the same pages at the same places. */
 KV_API int kv_db_copy(kv_db *db, const char *path, uint32_t flags);
 
-/* The same to a descriptor open for writing: a file, pipe or socket. Not flushed. Only ever writes
- * forward, except that a compacting copy to a descriptor first builds a temporary file in TMPDIR. */
+/* The same to a descriptor open for writing: a file, pipe or socket. Not flushed. Only ever
+ * writes forward, except that a compacting copy to a descriptor first builds a temporary file in
+ * TMPDIR. */
 KV_API int kv_db_copy_fd(kv_db *db, int fd, uint32_t flags);
 
-/* The exclusive way through what an ordinary open refuses or leaves alone: adopts the newest whole commit,
- * rebuilds the free-space records from the trees, and writes both metas anew, durably. The file must not
- * be open elsewhere. report (may be NULL) is called with a sentence for each thing found or done.
- * KV_ECORRUPT: a subtree cannot be read; the file is unchanged. O(file). */
+/* The exclusive way through what an ordinary open refuses or leaves alone: adopts the newest
+ * whole commit, rebuilds the free-space records from the trees, and writes both metas anew,
+ * durably. The file must not be open elsewhere. report (may be NULL) is called with a sentence
+ * for each thing found or done; when the call fails, the last one says why. KV_ECORRUPT: a
+ * subtree cannot be read; the file is unchanged. O(file). */
 KV_API int kv_db_repair(const char *path, void (*report)(void *context, const char *sentence),
                         void *context);
 
@@ -269,37 +277,40 @@ enum { /* kv_txn_begin */
 };
 
 /* Begins a transaction. Read: pins the newest published commit; never waits, makes no system
- * call. Write: one at a time per database. A thread that holds the write transaction must not begin another (it would wait
- * for itself). KV_EREADONLY, KV_EPOISONED, KV_EBUSY (TRY). */
+ * call. Write: one at a time per database. A thread that holds the write transaction must not
+ * begin another (it would wait for itself). KV_EREADONLY, KV_EPOISONED, KV_EBUSY (TRY). */
 KV_API int kv_txn_begin(kv_db *db, uint32_t flags, kv_txn **txn);
 
 /* As kv_txn_begin with KV_TXN_WRITE, but waits at most wait_ms milliseconds, then KV_EBUSY. */
 KV_API int kv_txn_begin_wait(kv_db *db, uint32_t flags, uint32_t wait_ms, kv_txn **txn);
 
-/* Ends the transaction and makes its changes visible, all or none, durable as chosen. A read transaction is just
- * ended. KV_ENOSPC, KV_ENOMEM, KV_EIO before the commit record is written: nothing changed, the
- * database goes on. KV_EPOISONED: a write or flush failed at a point where the outcome is unknown; the
- * database refuses further writing until it is closed and opened again, which finds out. */
+/* Ends the transaction and makes its changes visible, all or none, durable as chosen. A read
+ * transaction is just ended. KV_ENOSPC, KV_ENOMEM, KV_EIO before the commit record is written:
+ * nothing changed, the database goes on. KV_EPOISONED: a write or flush failed at a point where
+ * the outcome is unknown; the database refuses further writing until it is closed and opened
+ * again, which finds out. */
 KV_API int kv_txn_commit(kv_txn *txn);
 
 /* Ends the transaction without changes. NULL is fine. */
 KV_API void kv_txn_abort(kv_txn *txn);
 
-/* Moves a read transaction to the newest commit, as abort + begin. Its trees stay valid handles (a tree that is
- * gone answers KV_NOTFOUND); its cursors are unpositioned; views are invalid. */
+/* Moves a read transaction to the newest commit, as abort + begin. Its trees stay valid handles
+ * (a tree that is gone answers KV_NOTFOUND); its cursors are unpositioned; views are invalid. */
 KV_API int kv_txn_refresh(kv_txn *txn);
 
-/* Of a read transaction: the commit that it sees. Of a write transaction: the id its commit will have. */
+/* Of a read transaction: the commit that it sees. Of a write transaction: the id its commit will
+ * have. */
 KV_API uint64_t kv_txn_id(const kv_txn *txn);
 
 /* The transaction's one clock reading, milliseconds since the epoch; never smaller than in an
  * earlier commit. */
 KV_API uint64_t kv_txn_now(const kv_txn *txn);
 
-/* Savepoints of a write transaction, nested like brackets. rollback_to undoes everything since the savepoint and
- * keeps it; release forgets it (and those inside) and keeps the changes. Both invalidate cursors' positions and views.
- * Trees opened since the savepoint and created inside become invalid by rollback. KV_NOTFOUND: no such savepoint. O(1) to set;
- * the first change of a page afterwards copies it. */
+/* Savepoints of a write transaction, nested like brackets. rollback_to undoes everything since
+ * the savepoint and keeps it; release forgets it (and those inside) and keeps the changes. Both
+ * invalidate cursors' positions and views. Trees opened since the savepoint and created inside
+ * become invalid by rollback. KV_NOTFOUND: no such savepoint. O(1) to set; the first change of a
+ * page afterwards copies it. */
 KV_API int kv_txn_savepoint(kv_txn *txn, uint32_t *savepoint);
 KV_API int kv_txn_rollback_to(kv_txn *txn, uint32_t savepoint);
 KV_API int kv_txn_release(kv_txn *txn, uint32_t savepoint);
@@ -313,20 +324,20 @@ enum {                       /* kv_tree_open */
 
 typedef struct kv_tree_options { /* of a new tree, kept in the file */
     size_t size;                 /* sizeof(kv_tree_options) */
-    uint64_t
-        compress_from; /* bytes: LZ4 for values at least this long, where that saves pages; 0 = never */
+    uint64_t compress_from; /* bytes: LZ4 for values this long, where that saves pages; 0 = never */
 } kv_tree_options;
 
 /* The main tree; never NULL, never fails. */
 KV_API kv_tree *kv_txn_main(kv_txn *txn);
 
-/* Opens a named tree. options: only used when the tree is created; may be NULL. KV_NOTFOUND, KV_EXISTS,
- * KV_EREADONLY, KV_ETOOBIG (name longer than a key, or empty: KV_EINVAL). Opening the same name again gives the same
- * handle. */
+/* Opens a named tree. options: only used when the tree is created; may be NULL. KV_NOTFOUND,
+ * KV_EXISTS, KV_EREADONLY, KV_ETOOBIG (name longer than a key, or empty: KV_EINVAL). Opening the
+ * same name again gives the same handle. */
 KV_API int kv_tree_open(kv_txn *txn, const void *name, size_t name_len, uint32_t flags,
                         const kv_tree_options *options, kv_tree **tree);
 
-/* Sets options of an existing tree, the main tree included; values already stored keep their form. */
+/* Sets options of an existing tree, the main tree included; values already stored keep their
+ * form. */
 KV_API int kv_tree_configure(kv_tree *tree, const kv_tree_options *options);
 
 /* Calls fn with each tree's name in order. fn must not change trees; not 0 stops: KV_ECANCELED. */
@@ -338,7 +349,8 @@ KV_API int kv_tree_rename(kv_tree *tree, const void *name, size_t name_len);
 /* Removes all entries. O(pages). */
 KV_API int kv_tree_clear(kv_tree *tree);
 
-/* Removes the tree; its handle and cursors become invalid. The main tree cannot be dropped: KV_EINVAL. O(pages). */
+/* Removes the tree; its handle and cursors become invalid. The main tree cannot be dropped:
+ * KV_EINVAL. O(pages). */
 KV_API int kv_tree_drop(kv_tree *tree);
 
 typedef struct kv_tree_info {
@@ -365,12 +377,13 @@ enum {                    /* kv_put, kv_reserve */
        KV_PUT_PRESENT = 2 /* only if it is present: KV_NOTFOUND */
 };
 
-/* Stores value under key, replacing what was there. The bytes are copied. KV_ETOOBIG, KV_EREADONLY. */
+/* Stores value under key, replacing what was there. The bytes are copied. KV_ETOOBIG,
+ * KV_EREADONLY. */
 KV_API int kv_put(kv_tree *tree, const void *key, size_t key_len, const void *value,
                   size_t value_len, uint32_t flags);
 
-/* As kv_put, but returns the place for value_len bytes, to be filled by the caller before the next call on this
- * transaction. The bytes are undefined until then. Never compressed. */
+/* As kv_put, but returns the place for value_len bytes, to be filled by the caller before the
+ * next call on this transaction. The bytes are undefined until then. Never compressed. */
 KV_API int kv_reserve(kv_tree *tree, const void *key, size_t key_len, size_t value_len,
                       uint32_t flags, void **place);
 
@@ -385,8 +398,9 @@ enum {                         /* kv_range.flags */
        KV_RANGE_TO_CLOSED = 4  /* with the key to itself */
 };
 
-/* A set of neighbouring keys: those >= from and < to that begin with prefix. A NULL pointer leaves that bound open (zero
- * length with a pointer is the empty key). The bytes must stay valid while a cursor uses the range. */
+/* A set of neighbouring keys: those >= from and < to that begin with prefix. A NULL pointer
+ * leaves that bound open (zero length with a pointer is the empty key). The bytes must stay
+ * valid while a cursor uses the range. */
 typedef struct kv_range {
     size_t size; /* sizeof(kv_range) */
     const void *from;
@@ -400,8 +414,8 @@ typedef struct kv_range {
     uint32_t reserved;
 } kv_range;
 
-/* Removes the entries of a range (NULL: all); *deleted (may be NULL) tells how many. Whole subtrees are cut: O(h + pages
- * removed). */
+/* Removes the entries of a range (NULL: all); *deleted (may be NULL) tells how many. Whole
+ * subtrees are cut: O(h + pages removed). */
 KV_API int kv_del_range(kv_tree *tree, const kv_range *range, uint64_t *deleted);
 
 /* How many entries a range has (NULL: all). O(h): counts are kept in the tree. */
@@ -412,14 +426,17 @@ KV_API int kv_rank(kv_tree *tree, const void *key, size_t key_len, uint64_t *ran
 
 /* ---- cursors ---- */
 
-/* A cursor over the tree, or over a range of it (range may be NULL). It starts unpositioned: next
- * then goes to the first entry, prev to the last. With a range, it moves inside the range only, first and next follow
- * the range's direction, and limit counts the entries that next (or read) returned since first. In a write transaction a cursor finds its
- * place again by key after changes that were not made through it. */
+/* A cursor over the tree, or over a range of it (range may be NULL). It starts unpositioned:
+ * next then goes to the first entry, prev to the last. With a range, it moves inside the range
+ * only, first and next follow the range's direction, and limit counts the entries that next (or
+ * read) returned since first. In a write transaction a cursor finds its place again by key after
+ * changes that were not made through it. */
 KV_API int kv_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor);
 KV_API void kv_cursor_close(kv_cursor *cursor);
 
-/* Movement. KV_NOTFOUND: no such entry; the cursor is then before the first or behind the last entry. */
+/* Movement. KV_NOTFOUND: no such entry; the cursor is then before the first or behind the last
+ * entry. After an error next and prev stay where they were, so nothing is skipped; the others
+ * leave the cursor unpositioned. */
 KV_API int kv_cursor_first(kv_cursor *cursor);
 KV_API int kv_cursor_last(kv_cursor *cursor);
 KV_API int kv_cursor_next(kv_cursor *cursor);
@@ -440,14 +457,16 @@ KV_API int kv_cursor_nth(kv_cursor *cursor, uint64_t n);
 /* The entry under the cursor. KV_NOTFOUND: it is not on one. Either output may be NULL. */
 KV_API int kv_cursor_get(kv_cursor *cursor, kv_slice *key, kv_slice *value);
 
-/* The next n entries at once, as n calls of next + get would give them; *got tells how many (0 at the end: KV_NOTFOUND). The cursor is
- * on the last one. Keys stay valid until the cursor moves again. */
+/* The next n entries at once, as n calls of next + get would give them; *got tells how many (0
+ * at the end: KV_NOTFOUND). The cursor is on the last one. Keys stay valid until the cursor
+ * moves again. */
 KV_API int kv_cursor_read(kv_cursor *cursor, kv_pair *pairs, size_t n, size_t *got);
 
 /* Replaces the value under the cursor. */
 KV_API int kv_cursor_put(kv_cursor *cursor, const void *value, size_t value_len);
 
-/* Removes the entry under the cursor; the next step (next) goes to its successor, prev to its predecessor. */
+/* Removes the entry under the cursor; the next step (next) goes to its successor, prev to its
+ * predecessor. */
 KV_API int kv_cursor_del(kv_cursor *cursor);
 
 #ifdef __cplusplus

@@ -97,7 +97,8 @@ void kvi_bitset_remove(kvi_bitset *set, uint64_t at, uint64_t n)
     }
 }
 
-/* Next member when flip is 0, next gap when it is all ones; boring: the count of a block without. */
+/* Next member when flip is 0, next gap when it is all ones; boring: the count of a block
+ * without. */
 static uint64_t bitset_seek(const kvi_bitset *set, uint64_t at, uint64_t flip, unsigned boring)
 {
     if (at >= set->size)

@@ -288,8 +288,8 @@ int kvi_commit_over(kv_db *db)
 void kvi_confirm(kv_db *db)
 {
     kvi_head *head = &db->head;
-    /* A lone confirmation was flushed where it stands; a second one, which is not flushed, could not
-     * be told from it. */
+    /* A lone confirmation was flushed where it stands; a second one, which is not flushed, could
+     * not be told from it. */
     if (atomic_load(&db->poisoned) || head->skip || head->confirmed ||
         head->durable != head->meta.id || head->meta.kind == KVI_KIND_CONFIRMATION)
         return;

@@ -77,7 +77,8 @@ static void merge(const kvi_extent *a, size_t n_a, const kvi_extent *b, size_t n
     memcpy(out, n_a ? a : b, (n_a + n_b) * sizeof *out);
 }
 
-/* Merges pairs of ascending stretches, which lists of pages mostly consist of; true: one is left. */
+/* Merges pairs of ascending stretches, which lists of pages mostly consist of; true: one is
+ * left. */
 static bool merge_pass(kvi_extents *list, kvi_extent *out)
 {
     size_t stretches = 0;

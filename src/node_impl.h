@@ -12,7 +12,8 @@
 #include <emmintrin.h>
 #endif
 
-/* For what the hot paths consist of: whole, its constants known, it shrinks to a few instructions. */
+/* For what the hot paths consist of: whole, its constants known, it shrinks to a few
+ * instructions. */
 #define KVI_INLINE static inline __attribute__((always_inline))
 
 #define KVI_LANES 16 /* heads compared at once: one cache line */

@@ -305,9 +305,10 @@ static int adopt_meta(kv_db *db, const kvi_slots *slots, const kvi_choice *choic
     return rewrite_meta(db, slots->block[choice->slot], choice->slot);
 }
 
-/* Did a commit that did not happen leave something in the other slot? The sectors of a later meta or
- * page may be like those that it lacks, and a power cut that keeps only them would make it whole
- * after all: so it goes before anything else is written. A slot that could not be read stays. */
+/* Did a commit that did not happen leave something in the other slot? The sectors of a later
+ * meta or page may be like those that it lacks, and a power cut that keeps only them would make
+ * it whole after all: so it goes before anything else is written. A slot that could not be read
+ * stays. */
 static bool has_remnant(const kvi_slots *slots, const kvi_choice *choice)
 {
     return choice->rejected || (!slots->valid[choice->slot ^ 1] && !slots->error);
@@ -350,7 +351,8 @@ void kvi_recover_head(kv_db *db, const kvi_slots *slots, const kvi_choice *choic
     head->durable = head->meta.id;
     head->durable_slot = choice->slot;
     head->durable_high_water = head->meta.high_water;
-    /* A newer commit may have been seen: rejected, gone with its slot, or written on another boot. */
+    /* A newer commit may have been seen: rejected, gone with its slot, or written on another
+     * boot. */
     head->skip = choice->rejected || !slots->valid[0] || !slots->valid[1] ||
                  memcmp(head->meta.boot_id, db->boot_id, sizeof db->boot_id) != 0;
     head->next_id = choice->newest + (head->skip ? KVI_ID_SKIP : 1);

@@ -92,8 +92,9 @@ int kvi_space_take_run(kvi_space *space, uint64_t pages, kvi_pgno *first) KVI_MU
  * KV_ECORRUPT: they are not in use (S1). */
 int kvi_space_drop(kvi_space *space, kvi_pgno page, uint64_t pages, kvi_id birth) KVI_MUST_CHECK;
 
-/* Savepoints: mark remembers how much was dropped; undo forgets what was dropped since. (Pages taken
- * since, by early sealing, stay taken under S4 and are freed by the caller through kvi_space_drop.) */
+/* Savepoints: mark remembers how much was dropped; undo forgets what was dropped since. (Pages
+ * taken since, by early sealing, stay taken under S4 and are freed by the caller through
+ * kvi_space_drop.) */
 size_t kvi_space_mark(const kvi_space *space);
 void kvi_space_undo(kvi_space *space, size_t mark);
 
@@ -136,11 +137,11 @@ uint64_t kvi_space_held_by(const kvi_space *space, kvi_id snapshot);
 enum kvi_page_state { KVI_PAGE_USED, KVI_PAGE_DEAD, KVI_PAGE_FREE };
 enum kvi_page_state kvi_space_state(const kvi_space *space, kvi_pgno page);
 
-/* Visits every page of the space records that meta points to (for the recovery walk and check): log,
- * blocked chain, map and directory. fetch must return a verified page of that type or an error; a
- * directory page must stay valid until another one of its level is fetched, others until the next
- * call. Only pages with birth > newer_than are descended into, others are skipped together with all
- * that only they lead to. */
+/* Visits every page of the space records that meta points to (for the recovery walk and check):
+ * log, blocked chain, map and directory. fetch must return a verified page of that type or an
+ * error; a directory page must stay valid until another one of its level is fetched, others
+ * until the next call. Only pages with birth > newer_than are descended into, others are skipped
+ * together with all that only they lead to. */
 typedef int (*kvi_space_fetch)(void *context, kvi_ptr ptr, int type, const uint8_t **page);
 int kvi_space_walk(const kvi_meta *meta, uint32_t page_size, kvi_id newer_than,
                    kvi_space_fetch fetch, void *context) KVI_MUST_CHECK;

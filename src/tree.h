@@ -26,8 +26,9 @@ int kvi_tree_seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found) KVI
  * standing there, was set to it without a search. */
 bool kvi_tree_append(kv_tree *tree, kvi_slice key, kvi_path *path);
 
-/* Inserts item at path (from kvi_tree_seek: not found), or replaces the value there (found). The tree
- * changes in memory only. On return path is positioned on the entry. Values are complete stored forms (value.h). */
+/* Inserts item at path (from kvi_tree_seek: not found), or replaces the value there (found). The
+ * tree changes in memory only. On return path is positioned on the entry. Values are complete
+ * stored forms (value.h). */
 int kvi_tree_insert(kv_tree *tree, kvi_path *path, const kvi_item *item) KVI_MUST_CHECK;
 int kvi_tree_replace(kv_tree *tree, kvi_path *path, const kvi_item *item) KVI_MUST_CHECK;
 

@@ -331,8 +331,8 @@ static size_t overflow_pages(const kvi_path *path)
     return 3 * (size_t)path->depth + 1;
 }
 
-/* Owns the path, with what splits on every level may take. A tree that has all levels there are is a
- * forgery: it could not become one higher. */
+/* Owns the path, with what splits on every level may take. A tree that has all levels there are
+ * is a forgery: it could not become one higher. */
 static int insert_own(kv_tree *tree, kvi_path *path)
 {
     if (path->depth > KVI_LEVEL_MAX)

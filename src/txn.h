@@ -216,8 +216,9 @@ static inline void kvi_txn_prefetch(const kv_txn *txn, kvi_ptr ptr)
     __builtin_prefetch(page + 192);
 }
 
-/* Makes the node at *ptr changeable: itself, or a private copy, whose handle goes to *ptr and its
- * bytes to *page. The caller has reserved a page (kvi_dirty_reserve). On an error nothing changed. */
+/* Makes the node at *ptr changeable: itself, or a private copy, whose handle goes to *ptr and
+ * its bytes to *page. The caller has reserved a page (kvi_dirty_reserve). On an error nothing
+ * changed. */
 int kvi_txn_touch(kv_txn *txn, kvi_ptr *ptr, unsigned level, const uint8_t **page) KVI_MUST_CHECK;
 
 /* The tree no longer refers to this node. bytes: its content. */

@@ -43,7 +43,8 @@ int cli_exit_of(int result);
 /* As realloc, but ends the program when memory is used up. */
 void *cli_realloc(void *ptr, size_t size);
 
-/* A printable form of bytes from elsewhere, shortened, for a message. The newest four stay valid. */
+/* A printable form of bytes from elsewhere, shortened, for a message. The newest four stay
+ * valid. */
 const char *cli_quote(kv_slice bytes);
 
 int cmd_check(const cli_args *args);

@@ -40,7 +40,8 @@ int session_commit(cli_session *session);
 /* Begins a transaction with the tree that was current. */
 int session_begin(cli_session *session);
 
-/* Ends everything that is open, uncommitted changes are dropped. Gives code, or that of a failure. */
+/* Ends everything that is open, uncommitted changes are dropped. Gives code, or that of a
+ * failure. */
 int session_close(cli_session *session, int code);
 
 /* Says what went wrong: doing (may be ""), the database's own sentence, advice. Gives the exit
