@@ -53,7 +53,7 @@ KVI_INLINE unsigned heads_lower(const uint8_t *page, const kvi_shape *s, uint32_
 /* Order of the key in slot i against one with the same head. */
 KVI_INLINE int slot_order(const uint8_t *page, const kvi_shape *s, unsigned i, kvi_slice suffix)
 {
-    kvi_slot slot = kvi_slot_at(page, s, i);
+    kvi_node_slot slot = kvi_slot_at(page, s, i);
     uint32_t len = (uint32_t)suffix.len;
     uint32_t common = KVI_MIN(slot.tail_len, kvi_tail_of(len));
     int order = common ? kvi_bytes_order(slot.tail, suffix.ptr + 4, common) : 0;
@@ -133,7 +133,7 @@ static uint32_t prefix_copy(const uint8_t *page, const kvi_shape *s, uint8_t *ou
 
 size_t kvi_key_copy(const uint8_t *page, const kvi_shape *s, unsigned i, uint8_t *out)
 {
-    kvi_slot slot = kvi_slot_at(page, s, i);
+    kvi_node_slot slot = kvi_slot_at(page, s, i);
     uint32_t len = kvi_slot_key_len(s, &slot);
     uint32_t head = kvi_head_at(page, s, i);
     uint32_t n = prefix_copy(page, s, out);
@@ -156,7 +156,7 @@ size_t kvi_node_key(const uint8_t *page, uint32_t page_size, unsigned i, uint8_t
 kvi_slice kvi_leaf_value(const uint8_t *page, uint32_t page_size, unsigned i, bool *special)
 {
     kvi_shape s = kvi_leaf_shape(page, page_size);
-    kvi_slot slot = kvi_slot_at(page, &s, i);
+    kvi_node_slot slot = kvi_slot_at(page, &s, i);
     *special = slot.special;
     return kvi_slice_of(slot.tail + slot.tail_len, slot.value_len);
 }

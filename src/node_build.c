@@ -57,7 +57,7 @@ kvi_measure kvi_reader_measure(const kvi_reader *r)
     unsigned i;
     const kvi_part *part = r->part;
     if (reader_slot(r, &i)) {
-        kvi_slot slot = kvi_slot_at(part->page, &r->shape, i);
+        kvi_node_slot slot = kvi_slot_at(part->page, &r->shape, i);
         uint32_t key_len = kvi_slot_key_len(&r->shape, &slot);
         return (kvi_measure){key_len, slot.value_len, slot.special};
     }
@@ -88,7 +88,7 @@ static kvi_cell reader_cell(const kvi_reader *r, uint32_t prefix_len, uint8_t *r
     if (r->seq->level > 0)
         return cell;
     if (r->part->page) {
-        kvi_slot slot = kvi_slot_at(r->part->page, &r->shape, r->i);
+        kvi_node_slot slot = kvi_slot_at(r->part->page, &r->shape, r->i);
         cell.value = kvi_slice_of(slot.tail + slot.tail_len, slot.value_len);
         cell.special = slot.special;
     } else {
@@ -264,7 +264,7 @@ typedef struct filler {
 static bool slot_copy(filler *f, unsigned i, const kvi_reader *r, unsigned from)
 {
     const uint8_t *page = r->part->page;
-    kvi_slot slot = kvi_slot_at(page, &r->shape, from);
+    kvi_node_slot slot = kvi_slot_at(page, &r->shape, from);
     uint32_t size = kvi_slot_size(page, &slot);
     kvi_put32(f->page + f->shape->heads + 4 * i, kvi_head_at(page, &r->shape, from));
     if (kvi_shape_heapless(f->shape))

@@ -68,10 +68,10 @@ static bool number_get(const uint8_t **p, const uint8_t *end, uint32_t *number)
 }
 
 /* Reads slot i as kvi_slot_at does, but refuses what that one would clamp. */
-KVI_INLINE bool slot_get(const checker *c, unsigned i, kvi_slot *slot)
+KVI_INLINE bool slot_get(const checker *c, unsigned i, kvi_node_slot *slot)
 {
     const kvi_shape *s = &c->s;
-    *slot = (kvi_slot){.suffix_len = s->fixed_key - 1, .tail = c->page};
+    *slot = (kvi_node_slot){.suffix_len = s->fixed_key - 1, .tail = c->page};
     if (kvi_shape_heapless(s))
         return true;
     slot->at = kvi_field16(c->page, s->offsets + 2 * i);
@@ -96,7 +96,7 @@ KVI_INLINE bool slot_get(const checker *c, unsigned i, kvi_slot *slot)
 }
 
 /* N3; N2 for the bytes of the slot. */
-KVI_INLINE bool check_slot(checker *c, unsigned i, kvi_slot *slot)
+KVI_INLINE bool check_slot(checker *c, unsigned i, kvi_node_slot *slot)
 {
     uint32_t page_size = c->s.page_size, key_len;
     if (!slot_get(c, i, slot))
@@ -110,7 +110,7 @@ KVI_INLINE bool check_slot(checker *c, unsigned i, kvi_slot *slot)
 }
 
 /* N4, for two neighbours with the same head. */
-static bool check_order(const kvi_slot *before, const kvi_slot *slot)
+static bool check_order(const kvi_node_slot *before, const kvi_node_slot *slot)
 {
     uint32_t len = KVI_MIN(before->tail_len, slot->tail_len);
     int order = len ? kvi_bytes_order(before->tail, slot->tail, len) : 0;
@@ -118,7 +118,7 @@ static bool check_order(const kvi_slot *before, const kvi_slot *slot)
 }
 
 /* N6 */
-static bool check_padding(uint32_t head, const kvi_slot *slot)
+static bool check_padding(uint32_t head, const kvi_node_slot *slot)
 {
     return slot->suffix_len >= 4 || (head & (UINT32_MAX >> (8 * slot->suffix_len))) == 0;
 }
@@ -126,10 +126,10 @@ static bool check_padding(uint32_t head, const kvi_slot *slot)
 static int check_slots(checker *c)
 {
     const kvi_shape *s = &c->s;
-    kvi_slot slots[2];
+    kvi_node_slot slots[2];
     uint32_t before = 0;
     for (unsigned i = 0; i < s->slots; i++) {
-        kvi_slot *slot = &slots[i % 2];
+        kvi_node_slot *slot = &slots[i % 2];
         uint32_t head = kvi_once(kvi_head_at(c->page, s, i));
         if (!check_slot(c, i, slot))
             return 3;

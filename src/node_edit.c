@@ -179,7 +179,7 @@ KVI_INLINE bool slot_insert(uint8_t *page, const kvi_shape *shape, unsigned i, c
 }
 
 /* The heap bytes of a slot are no longer needed. */
-static void slot_release(uint8_t *page, const kvi_shape *s, const kvi_slot *slot)
+static void slot_release(uint8_t *page, const kvi_shape *s, const kvi_node_slot *slot)
 {
     uint32_t heap = heap_get(page), dead = dead_get(page), size = kvi_slot_size(page, slot);
     if (kvi_shape_heapless(s))
@@ -195,7 +195,7 @@ static bool slot_replace(uint8_t *page, const kvi_shape *s, unsigned i, const kv
 {
     if (i >= s->slots || !kvi_cell_suits(cell, s))
         return false;
-    kvi_slot slot = kvi_slot_at(page, s, i);
+    kvi_node_slot slot = kvi_slot_at(page, s, i);
     uint32_t old_size = kvi_slot_size(page, &slot), size = kvi_cell_size(cell, s);
     if (size <= old_size) {
         kvi_put32(page + s->heads + 4 * i, cell->head);
@@ -224,7 +224,7 @@ static void slot_remove(uint8_t *page, uint32_t page_size, unsigned i, unsigned 
     kvi_shape s = kvi_node_shape(page, page_size);
     if (i >= s.slots || child > s.slots)
         return;
-    kvi_slot slot = kvi_slot_at(page, &s, i);
+    kvi_node_slot slot = kvi_slot_at(page, &s, i);
     slot_release(page, &s, &slot);
     columns c = columns_at(&s, i, child);
     columns_close(page, s.end, &c);
@@ -408,7 +408,7 @@ static void heap_compact(uint8_t *page, uint8_t *scratch, const kvi_shape *s)
     uint32_t at = s->page_size - live;
     memcpy(scratch, page, s->page_size);
     for (unsigned i = 0; i < s->slots; i++) {
-        kvi_slot slot = kvi_slot_at(scratch, s, i);
+        kvi_node_slot slot = kvi_slot_at(scratch, s, i);
         uint32_t size = kvi_slot_size(scratch, &slot);
         if (at + size > end) { /* lengths that do not add up: not a page that was verified */
             memcpy(page, scratch, s->page_size);

@@ -1,29 +1,7 @@
-/* node_find.c - the two steps of a lookup, down a branch and into a leaf, for the keys and nodes
- * that nearly all lookups meet; the rest go to the general search (node.c), with the same result.
- *
- * What counts here is the number of instructions: the fewer a lookup has, the more of the next one
- * does the processor start while it waits for this one's memory. */
-#include "node_impl.h"
+/* node_find.c - the steps of a lookup as functions; see node_quick.h. */
+#include "node_quick.h"
 
-/* The number of slots with a smaller head. Blocks of lanes that begin with a slot behind the place
- * count nothing, so no jump depends on where it is. */
-KVI_INLINE uint32_t quick_lower(const uint8_t *page, const kvi_quick *q, uint32_t stride)
-{
-    uint32_t from = 0, to = q->slots;
-    if (stride) {
-        uint32_t less = kvi_lanes_lower(page + KVI_HEADER_SIZE, q->head);
-        from = less ? less * stride + 1 : 0;
-        if (less < KVI_HINTS)
-            to = KVI_MIN(to, (less + 1) * stride);
-    }
-    uint32_t lower = from;
-    for (uint32_t i = from; i < to; i += KVI_LANES)
-        lower += kvi_lanes_lower(page + q->heads + 4 * i, q->head);
-    return KVI_MIN(lower, to);
-}
-
-static unsigned branch_find_any(const uint8_t *page, uint32_t page_size, kvi_slice key,
-                                kvi_ptr *child)
+unsigned kvi_branch_find_any(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_ptr *child)
 {
     unsigned i = kvi_branch_search(page, page_size, key);
     *child = kvi_branch_child(page, page_size, i);
@@ -32,36 +10,11 @@ static unsigned branch_find_any(const uint8_t *page, uint32_t page_size, kvi_sli
 
 unsigned kvi_branch_find(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_ptr *child)
 {
-    kvi_quick q;
-    uint32_t stride = kvi_field16(page, KVI_P_hint_stride);
-    if (!kvi_quick_begin(page, page_size, key, stride, &q))
-        return branch_find_any(page, page_size, key, child);
-    uint32_t fixed_key = kvi_field16(page, KVI_P_fixed_key);
-    bool head_only = fixed_key - 1 < 5;
-    uint32_t i = quick_lower(page, &q, stride);
-    if (i < q.slots && kvi_get32(page + q.heads + 4 * i) == q.head) {
-        if (!head_only)
-            return branch_find_any(page, page_size, key, child);
-        i++; /* a separator that is no longer than its head is not greater than the key */
-    }
-    uint32_t children = q.heads + (head_only ? 4 : 6) * q.slots;
-    *child = kvi_ptr_get(page + KVI_MIN(children + KVI_PTR_SIZE * i, page_size - KVI_PTR_SIZE));
-    return i;
+    return kvi_quick_branch(page, page_size, key, child);
 }
 
-KVI_INLINE bool bytes_equal(const uint8_t *a, const uint8_t *b, size_t len)
-{
-    if (KVI_LIKELY(len >= 8)) {
-        uint64_t differ = kvi_get64be(a + len - 8) ^ kvi_get64be(b + len - 8);
-        for (size_t i = 0; i + 8 < len; i += 8)
-            differ |= kvi_get64be(a + i) ^ kvi_get64be(b + i);
-        return differ == 0;
-    }
-    return len == 0 || kvi_top_bytes(a, len) == kvi_top_bytes(b, len);
-}
-
-static bool leaf_find_any(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_slice *value,
-                          bool *special)
+bool kvi_leaf_find_any(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_slice *value,
+                       bool *special)
 {
     bool found;
     unsigned i = kvi_leaf_search(page, page_size, key, &found);
@@ -73,23 +26,7 @@ static bool leaf_find_any(const uint8_t *page, uint32_t page_size, kvi_slice key
 bool kvi_leaf_find(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_slice *value,
                    bool *special)
 {
-    kvi_quick q;
-    uint32_t stride = kvi_field16(page, KVI_P_hint_stride);
-    uint32_t fixed_key = kvi_field16(page, KVI_P_fixed_key);
-    uint32_t fixed_value = kvi_field16(page, KVI_P_fixed_value);
-    if (fixed_key < 5 || fixed_value < 2 || !kvi_quick_begin(page, page_size, key, stride, &q))
-        return leaf_find_any(page, page_size, key, value, special);
-    uint32_t i = quick_lower(page, &q, stride);
-    if (i >= q.slots || kvi_get32(page + q.heads + 4 * i) != q.head)
-        return false;
-    uint32_t tail_len = fixed_key - 5, value_len = fixed_value - 1;
-    uint32_t at = kvi_field16(page, q.heads + 4 * q.slots + 2 * i);
-    if (key.len - q.skip != tail_len || at + tail_len + value_len > page_size ||
-        !bytes_equal(page + at, key.ptr + q.skip, tail_len))
-        return leaf_find_any(page, page_size, key, value, special);
-    *value = kvi_slice_of(page + at + tail_len, value_len);
-    *special = false;
-    return true;
+    return kvi_quick_leaf(page, page_size, key, value, special);
 }
 
 bool kvi_leaf_follows(const uint8_t *page, uint32_t page_size, kvi_slice key)

@@ -1,4 +1,5 @@
-/* node_impl.h - where things stand in a node; for the node*.c files only.
+/* node_impl.h - where things stand in a node; for the node*.c files, and through node_quick.h for the
+ * descent.
  *
  * A page may be a piece of a mapped file that somebody overwrites after it was verified. Therefore
  * every number that decides about an address is taken from the page once (kvi_once) and clamped:
@@ -266,16 +267,16 @@ KVI_INLINE bool kvi_quick_begin(const uint8_t *page, uint32_t page_size, kvi_sli
 
 /* ---- what a slot holds ---- */
 
-typedef struct kvi_slot {
+typedef struct kvi_node_slot {
     uint32_t at; /* of its heap bytes in the page */
     uint32_t suffix_len;
     uint32_t tail_len;
     uint32_t value_len;
     const uint8_t *tail; /* the value follows it */
     bool special;
-} kvi_slot;
+} kvi_node_slot;
 
-KVI_INLINE uint32_t kvi_slot_size(const uint8_t *page, const kvi_slot *slot)
+KVI_INLINE uint32_t kvi_slot_size(const uint8_t *page, const kvi_node_slot *slot)
 {
     return (uint32_t)(slot->tail - page) - slot->at + slot->tail_len + slot->value_len;
 }
@@ -293,9 +294,9 @@ KVI_INLINE uint32_t kvi_slot_number(const uint8_t **p, const uint8_t *end)
     return kvi_once(number);
 }
 
-KVI_INLINE kvi_slot kvi_slot_at(const uint8_t *page, const kvi_shape *s, unsigned i)
+KVI_INLINE kvi_node_slot kvi_slot_at(const uint8_t *page, const kvi_shape *s, unsigned i)
 {
-    kvi_slot slot = {.suffix_len = s->fixed_key - 1, .tail = page};
+    kvi_node_slot slot = {.suffix_len = s->fixed_key - 1, .tail = page};
     if (kvi_shape_heapless(s))
         return slot;
     uint32_t offset = kvi_field16(page, kvi_array_at(s, s->offsets, i, 2));
@@ -317,7 +318,7 @@ KVI_INLINE kvi_slot kvi_slot_at(const uint8_t *page, const kvi_shape *s, unsigne
 }
 
 /* Length of the key, as kvi_key_copy writes it. */
-static inline uint32_t kvi_slot_key_len(const kvi_shape *s, const kvi_slot *slot)
+static inline uint32_t kvi_slot_key_len(const kvi_shape *s, const kvi_node_slot *slot)
 {
     uint32_t len = s->prefix_len + KVI_MIN(slot->suffix_len, 4) + slot->tail_len;
     return KVI_MIN(len, kvi_key_max(s->page_size));

@@ -13,7 +13,7 @@ static inline void bytes_copy(uint8_t *out, const uint8_t *from, uint32_t len, c
 
 /* The key of slot i; as kvi_key_copy, but writes into the slack. */
 static inline size_t key_write(const uint8_t *page, const kvi_shape *s, unsigned i,
-                               const kvi_slot *slot, uint32_t key_max, uint8_t *out)
+                               const kvi_node_slot *slot, uint32_t key_max, uint8_t *out)
 {
     uint32_t len = s->prefix_len + KVI_MIN(slot->suffix_len, 4) + slot->tail_len;
     if (KVI_UNLIKELY(s->prefix_len > KVI_PREFIX_INLINE || len > key_max))
@@ -34,7 +34,7 @@ unsigned kvi_leaf_scan(const uint8_t *page, uint32_t page_size, kvi_scan *scan)
     for (; done < scan->n; done++, i += scan->up ? 1u : -1u) {
         if (KVI_UNLIKELY((size_t)(end - key) < key_max + KVI_SCAN_SLACK))
             break;
-        kvi_slot slot = kvi_slot_at(page, &s, i);
+        kvi_node_slot slot = kvi_slot_at(page, &s, i);
         if (slot.special)
             break;
         size_t len = key_write(page, &s, i, &slot, key_max, key);

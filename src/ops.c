@@ -17,9 +17,9 @@ int kvi_tree_usable(const kv_tree *tree, bool change)
 int kvi_get(kv_tree *tree, kvi_slice key, kv_slice *value)
 {
     kvi_stored stored;
-    int rc = kvi_tree_usable(tree, false);
-    if (rc == KV_OK)
-        rc = kvi_tree_find(tree, key, &stored);
+    if (KVI_UNLIKELY(tree->txn->failed || tree->gone))
+        return kvi_tree_usable(tree, false);
+    int rc = kvi_tree_find(tree, key, &stored);
     return rc == KV_OK && value ? kvi_value_load(tree->txn, stored, value) : rc;
 }
 

@@ -1,5 +1,6 @@
 /* tree.c - finding, and making a path changeable; see tree.h. */
 #include "tree.h"
+#include "node_quick.h"
 
 int kvi_tree_find(kv_tree *tree, kvi_slice key, kvi_stored *value)
 {
@@ -15,11 +16,11 @@ int kvi_tree_find(kv_tree *tree, kvi_slice key, kvi_stored *value)
             return rc;
         if (level == 0)
             break;
-        kvi_branch_find(page, page_size, key, &ptr);
+        kvi_quick_branch(page, page_size, key, &ptr);
         kvi_txn_prefetch(txn, ptr);
     }
-    return kvi_leaf_find(page, page_size, key, &value->bytes, &value->special) ? KV_OK
-                                                                               : KV_NOTFOUND;
+    return kvi_quick_leaf(page, page_size, key, &value->bytes, &value->special) ? KV_OK
+                                                                                : KV_NOTFOUND;
 }
 
 int kvi_tree_seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)

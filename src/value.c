@@ -51,7 +51,7 @@ static int value_expand(kv_txn *txn, unsigned codec, kvi_slice in, uint64_t raw_
     return KV_OK;
 }
 
-static int value_load_special(kv_txn *txn, kvi_stored stored, kv_slice *value)
+int kvi_value_load_special(kv_txn *txn, kvi_stored stored, kv_slice *value)
 {
     kvi_entry entry;
     if (!kvi_entry_parse(stored, &entry))
@@ -66,14 +66,6 @@ static int value_load_special(kv_txn *txn, kvi_stored stored, kv_slice *value)
     if (entry.flags & KVI_ENTRY_COMPRESSED)
         return value_expand(txn, entry.codec, bytes, entry.raw_len, value);
     *value = (kv_slice){bytes.ptr, bytes.len};
-    return KV_OK;
-}
-
-int kvi_value_load(kv_txn *txn, kvi_stored stored, kv_slice *value)
-{
-    if (KVI_UNLIKELY(stored.special))
-        return value_load_special(txn, stored, value);
-    *value = (kv_slice){stored.bytes.ptr, stored.bytes.len};
     return KV_OK;
 }
 

@@ -9,7 +9,14 @@
 #include "txn.h"
 
 /* The value for a caller: in place, or decompressed into memory of the transaction. */
-int kvi_value_load(kv_txn *txn, kvi_stored stored, kv_slice *value) KVI_MUST_CHECK;
+int kvi_value_load_special(kv_txn *txn, kvi_stored stored, kv_slice *value) KVI_MUST_CHECK;
+static inline int kvi_value_load(kv_txn *txn, kvi_stored stored, kv_slice *value)
+{
+    if (KVI_UNLIKELY(stored.special))
+        return kvi_value_load_special(txn, stored, value);
+    *value = (kv_slice){stored.bytes.ptr, stored.bytes.len};
+    return KV_OK;
+}
 
 /* Length of the value without touching it. */
 int kvi_value_len(kv_txn *txn, kvi_stored stored, uint64_t *len) KVI_MUST_CHECK;

@@ -4,6 +4,7 @@
 #
 # Environment: BUILD (folder with kv), SRC (repository root), TMPDIR.
 set -u
+export LC_ALL=C.UTF-8 # \u in the tests is a UTF-8 character
 : "${SRC:=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}"
 : "${BUILD:=$SRC/build}"
 

@@ -2,6 +2,7 @@
 # Progress: on a terminal only, on standard error, and gone in the end.
 . "$(dirname "$0")/common.sh"
 script --version >/dev/null 2>&1 || skip_all 'no script(1) of util-linux'
+script -q -e -c true /dev/null </dev/null >/dev/null 2>&1 || skip_all 'no terminals to be had here'
 
 # Entries for about a second: a source that is slow, however fast the machine is.
 slow_source()
