@@ -20,7 +20,7 @@ typedef struct run_case {
     unsigned commits, steps;
 } run_case;
 
-static const run_case cases[] = {
+static run_case cases[] = {
     {"small", {.keys = 60, .key_max = 64, .value_max = 40, .trees = 2, .ranges = true}, 0, 120, 12},
     {"wide",
      {.keys = 4000, .key_max = 64, .value_max = 90, .trees = 0, .ranges = true},
@@ -204,6 +204,6 @@ int main(void)
     seed = rng_choose_seed(20);
     disk = sim_new(seed);
     for (size_t i = 0; i < KVI_COUNT(cases); i++)
-        tests[i] = (struct CMUnitTest){cases[i].name, test_case, NULL, NULL, (void *)&cases[i]};
+        tests[i] = (struct CMUnitTest){cases[i].name, test_case, NULL, NULL, &cases[i]};
     return cmocka_run_group_tests_name("model", tests, NULL, NULL);
 }

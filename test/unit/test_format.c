@@ -112,7 +112,7 @@ static const constant constants[] = {
 #define LIMIT_TABLE    "| page size | longest key | value in the leaf | entry in a leaf |"
 #define MAP_TABLE      "| page size | pages of a bitmap page | pointers of a directory page |"
 #define CELLS          4
-#define CELL           64
+#define CELL           96
 
 /* Is this a constant or table that differs in the stress build? The document tells of the ordinary
  * one. */

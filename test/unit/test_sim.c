@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -653,13 +654,15 @@ static void crashes_nest(void **state)
 
 /* ---- threads ---- */
 
+static _Atomic int next_name;
+
 static void *write_own_file(void *context)
 {
     sim_disk *disk = context;
     const kvi_os *os = &disk->os;
     char name[32], byte;
     os->random(os, &byte, 1);
-    snprintf(name, sizeof name, "%p", (void *)&byte);
+    snprintf(name, sizeof name, "%d", atomic_fetch_add(&next_name, 1));
     for (int i = 0; i < 200; i++) {
         int fd = os->open(os, name, RW, 0644);
         struct iovec iov = {&byte, 1};
