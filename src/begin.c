@@ -260,24 +260,10 @@ static kv_txn *writer_object(kv_db *db)
     return db->spare;
 }
 
-static void snapshot_of(const kvi_head *head, kvi_snapshot *snapshot)
-{
-    *snapshot = (kvi_snapshot){
-        .id = head->meta.id,
-        .durable = head->durable,
-        .high_water = head->meta.high_water,
-        .clock = head->meta.clock,
-        .main = head->meta.main,
-        .catalog = head->meta.catalog,
-        .snapshots = head->meta.snapshots,
-    };
-}
-
 static int writer_attach(kv_txn *txn, int durability)
 {
     kv_db *db = txn->db;
-    kvi_snapshot base;
-    snapshot_of(&db->head, &base);
+    kvi_snapshot base = kvi_head_snapshot(&db->head);
     txn_attach(txn, &base);
     txn->write = true;
     txn->id = db->head.next_id;

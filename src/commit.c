@@ -31,15 +31,7 @@ int kvi_flush(kv_db *db)
 void kvi_publish(kv_db *db)
 {
     const kvi_head *head = &db->head;
-    kvi_snapshot snapshot = {
-        .id = head->meta.id,
-        .durable = head->durable,
-        .high_water = head->meta.high_water,
-        .clock = head->meta.clock,
-        .main = head->meta.main,
-        .catalog = head->meta.catalog,
-        .snapshots = head->meta.snapshots,
-    };
+    kvi_snapshot snapshot = kvi_head_snapshot(head);
     kvi_readers_publish(&db->readers, &snapshot);
     atomic_store_explicit(&db->durable_id, head->durable, memory_order_release);
 }
@@ -198,16 +190,6 @@ static int commit_meta(kv_db *db, const kvi_meta *meta, unsigned slot)
     return meta->kind == KVI_KIND_LAZY ? KV_OK : kvi_flush(db);
 }
 
-/* What was just written need not be verified when it is met. */
-static void pages_trust(const kv_txn *txn, const kvi_batch *batch, const kvi_meta *meta)
-{
-    kvi_view view;
-    if (kvi_file_view(&txn->db->file, meta->high_water, meta->id, &view) != KV_OK)
-        return;
-    for (size_t i = 0; i < batch->n_writes; i++)
-        kvi_file_trust(&view, (kvi_ptr){batch->writes[i].page, meta->id}, false);
-}
-
 static int commit_story(kv_txn *txn, kvi_batch *batch)
 {
     kv_db *db = txn->db;
@@ -224,7 +206,9 @@ static int commit_story(kv_txn *txn, kvi_batch *batch)
     kvi_space_commit(db->space);
     head_advance(db, &meta, slot, written);
     kvi_publish(db);
-    pages_trust(txn, batch, &meta);
+    kvi_view view;
+    if (kvi_file_view(&db->file, meta.high_water, meta.id, &view) == KV_OK)
+        kvi_batch_trust(batch, &view);
     kvi_trim(db);
     atomic_fetch_add_explicit(&db->commits, 1, memory_order_relaxed);
     return KV_OK;

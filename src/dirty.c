@@ -65,34 +65,23 @@ void kvi_dirty_close(kvi_dirty *dirty)
     os->free(os, dirty->spare);
 }
 
-/* The array with room for n elements: itself, a larger one (cap is raised), or NULL. */
-static void *array_room(const kvi_os *os, void *array, size_t *cap, size_t n, size_t element)
-{
-    if (*cap >= n)
-        return array;
-    size_t want = KVI_MAX(*cap * 2, n + 32);
-    void *larger = os->realloc(os, array, want * element);
-    if (larger)
-        *cap = want;
-    return larger;
-}
-
 /* Room for n more handles in all lists, so that no later step on them can fail. */
 static int handles_room(kvi_dirty *dirty, size_t n)
 {
     const kvi_os *os = dirty->os;
     size_t all = dirty->n_items + n;
-    kvi_private *items = array_room(os, dirty->items, &dirty->items_cap, all, sizeof *dirty->items);
+    kvi_private *items =
+        kvi_os_room(os, dirty->items, &dirty->items_cap, all, sizeof *dirty->items);
     if (!items)
         return KV_ENOMEM;
     dirty->items = items;
     kvi_handle *unused =
-        array_room(os, dirty->unused, &dirty->unused_cap, all, sizeof *dirty->unused);
+        kvi_os_room(os, dirty->unused, &dirty->unused_cap, all, sizeof *dirty->unused);
     if (!unused)
         return KV_ENOMEM;
     dirty->unused = unused;
     kvi_handle *replaced =
-        array_room(os, dirty->replaced, &dirty->replaced_cap, all, sizeof *dirty->replaced);
+        kvi_os_room(os, dirty->replaced, &dirty->replaced_cap, all, sizeof *dirty->replaced);
     if (!replaced)
         return KV_ENOMEM;
     dirty->replaced = replaced;
@@ -109,11 +98,11 @@ static int slab_add(kvi_dirty *dirty)
     for (size_t i = 0; i < dirty->n_slabs; i++)
         all += dirty->slabs[i].pages;
     struct kvi_slab *slabs =
-        array_room(os, dirty->slabs, &dirty->slabs_cap, dirty->n_slabs + 1, sizeof *dirty->slabs);
+        kvi_os_room(os, dirty->slabs, &dirty->slabs_cap, dirty->n_slabs + 1, sizeof *dirty->slabs);
     if (!slabs)
         return KV_ENOMEM;
     dirty->slabs = slabs;
-    uint8_t **spare = array_room(os, dirty->spare, &dirty->spare_cap, all, sizeof *dirty->spare);
+    uint8_t **spare = kvi_os_room(os, dirty->spare, &dirty->spare_cap, all, sizeof *dirty->spare);
     if (!spare)
         return KV_ENOMEM;
     dirty->spare = spare;

@@ -81,6 +81,19 @@ struct kvi_os {
     int (*boot_id)(const kvi_os *os, uint8_t id[16]); /* changes with every boot */
 };
 
+/* The array with room for n elements: itself, a larger one (cap is raised), or NULL. */
+static inline void *kvi_os_room(const kvi_os *os, void *array, size_t *cap, size_t n,
+                                size_t element)
+{
+    if (*cap >= n)
+        return array;
+    size_t want = KVI_MAX(*cap * 2, n + 32);
+    void *larger = os->realloc(os, array, want * element);
+    if (larger)
+        *cap = want;
+    return larger;
+}
+
 /* The real one: Linux system calls and malloc. */
 extern const kvi_os kvi_os_posix;
 

@@ -78,19 +78,6 @@ static void board_copy(const kvi_board *board, uint64_t counter, kvi_snapshot *s
     memcpy(snapshot, words, sizeof words);
 }
 
-void kvi_readers_newest(kvi_readers *readers, kvi_snapshot *snapshot)
-{
-    kvi_board *board = readers->board;
-    uint64_t counter = atomic_load_explicit(&board->counter, memory_order_acquire), again;
-    for (;; counter = again) {
-        board_copy(board, counter, snapshot);
-        atomic_thread_fence(memory_order_acquire);
-        again = atomic_load_explicit(&board->counter, memory_order_acquire);
-        if (again == counter)
-            return;
-    }
-}
-
 void kvi_readers_pin(kvi_readers *readers, kvi_claim *claim, kvi_snapshot *snapshot)
 {
     kvi_board *board = readers->board;

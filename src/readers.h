@@ -82,9 +82,6 @@ void kvi_readers_release(kvi_claim *claim);
 void kvi_readers_pin(kvi_readers *readers, kvi_claim *claim, kvi_snapshot *snapshot);
 void kvi_readers_unpin(kvi_claim *claim);
 
-/* The published commit, unpinned. */
-void kvi_readers_newest(kvi_readers *readers, kvi_snapshot *snapshot);
-
 /* Calls fn for every pin found, each slot loaded once, after a full fence. fn: not 0 stops. */
 int kvi_readers_scan(kvi_readers *readers, int (*fn)(void *context, kvi_id pin, uint64_t since),
                      void *context);

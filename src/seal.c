@@ -172,6 +172,12 @@ int kvi_batch_write(kvi_batch *batch)
     return kvi_file_write_pages(file, batch->writes, batch->n_writes);
 }
 
+void kvi_batch_trust(const kvi_batch *batch, const kvi_view *view)
+{
+    for (size_t i = 0; i < batch->n_writes; i++)
+        kvi_file_trust(view, (kvi_ptr){batch->writes[i].page, batch->txn->id}, false);
+}
+
 /* ---- early ---- */
 
 #ifdef KVI_STRESS
@@ -179,12 +185,6 @@ int kvi_batch_write(kvi_batch *batch)
 #else
 #define APPEND_RUN ((uint64_t)4 << 20)
 #endif
-
-static void trust_written(const kvi_batch *batch)
-{
-    for (size_t i = 0; i < batch->n_writes; i++)
-        kvi_file_trust(&batch->txn->view, (kvi_ptr){batch->writes[i].page, batch->txn->id}, false);
-}
 
 /* Without a savepoint nothing but the trees refers to private pages, and those now name pages of
  * the file; else the handles stay, and lead there. */
@@ -266,7 +266,7 @@ int kvi_seal_early(kv_txn *txn)
     int rc = seal_all_early(&batch);
     txn->changes++;
     if (rc == KV_OK) {
-        trust_written(&batch);
+        kvi_batch_trust(&batch, &txn->view);
         forget_buffers(&batch);
         txn->sealed.seal += batch.sums.seal;
         txn->sealed.walk += batch.sums.walk;

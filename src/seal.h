@@ -38,6 +38,9 @@ int kvi_batch_add(kvi_batch *batch, kvi_pgno page, const uint8_t *bytes) KVI_MUS
 /* Writes all pages of the batch. */
 int kvi_batch_write(kvi_batch *batch) KVI_MUST_CHECK;
 
+/* What was just written need not be verified when it is met. */
+void kvi_batch_trust(const kvi_batch *batch, const kvi_view *view);
+
 /* Writes out the transaction's private pages when they exceed the memory budget. Handles of
  * private pages in paths become invalid: txn->changes is raised. */
 int kvi_seal_early(kv_txn *txn) KVI_MUST_CHECK;

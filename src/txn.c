@@ -68,18 +68,6 @@ int kvi_txn_lend(kv_txn *txn, uint64_t len, uint8_t **bytes)
 
 /* ---- savepoints ---- */
 
-/* The array with room for n elements, or NULL. */
-static void *grow(const kvi_os *os, void *array, size_t *cap, size_t n, size_t element)
-{
-    if (*cap >= n)
-        return array;
-    size_t want = KVI_MAX(*cap * 2, n + 8);
-    void *larger = os->realloc(os, array, want * element);
-    if (larger)
-        *cap = want;
-    return larger;
-}
-
 static void save_tree(kv_txn *txn, kv_tree *tree)
 {
     txn->saved[txn->n_saved++] = (kvi_saved_tree){
@@ -98,13 +86,13 @@ int kvi_txn_savepoint(kv_txn *txn, uint32_t *savepoint)
     size_t n_trees = 2;
     for (kv_tree *tree = txn->trees; tree; tree = tree->next)
         n_trees++;
-    kvi_savepoint *points =
-        grow(os, txn->savepoints, &txn->savepoints_cap, txn->n_savepoints + 1, sizeof *points);
+    kvi_savepoint *points = kvi_os_room(os, txn->savepoints, &txn->savepoints_cap,
+                                        txn->n_savepoints + 1, sizeof *points);
     if (!points)
         return KV_ENOMEM;
     txn->savepoints = points;
     kvi_saved_tree *saved =
-        grow(os, txn->saved, &txn->saved_cap, txn->n_saved + n_trees, sizeof *saved);
+        kvi_os_room(os, txn->saved, &txn->saved_cap, txn->n_saved + n_trees, sizeof *saved);
     if (!saved)
         return KV_ENOMEM;
     txn->saved = saved;
@@ -130,7 +118,8 @@ static int give_back(void *context, const kvi_private *item)
     kv_txn *txn = context;
     uint32_t page_size = txn->db->file.page_size;
     uint64_t pages = item->len ? (item->len + page_size - 1) / page_size : 1;
-    kvi_run *lost = grow(txn->db->os, txn->lost, &txn->lost_cap, txn->n_lost + 1, sizeof *lost);
+    kvi_run *lost =
+        kvi_os_room(txn->db->os, txn->lost, &txn->lost_cap, txn->n_lost + 1, sizeof *lost);
     if (!lost)
         return KV_ENOMEM;
     txn->lost = lost;

@@ -47,6 +47,20 @@ typedef struct kvi_head {
     kvi_id shrunk;       /* newest commit that lowered the high-water mark */
 } kvi_head;
 
+/* What readers are told of the newest commit. */
+static inline kvi_snapshot kvi_head_snapshot(const kvi_head *head)
+{
+    return (kvi_snapshot){
+        .id = head->meta.id,
+        .durable = head->durable,
+        .high_water = head->meta.high_water,
+        .clock = head->meta.clock,
+        .main = head->meta.main,
+        .catalog = head->meta.catalog,
+        .snapshots = head->meta.snapshots,
+    };
+}
+
 struct kv_db {
     const kvi_os *os;
     kvi_err err;

@@ -69,15 +69,6 @@ int kvi_value_load_special(kv_txn *txn, kvi_stored stored, kv_slice *value)
     return KV_OK;
 }
 
-int kvi_value_len(kv_txn *txn, kvi_stored stored, uint64_t *len)
-{
-    kvi_entry entry;
-    if (!kvi_entry_parse(stored, &entry))
-        return value_broken(txn, "its entry makes no sense");
-    *len = entry.raw_len;
-    return KV_OK;
-}
-
 /* ---- making stored forms ---- */
 
 static uint8_t *head_begin(kvi_prepared *prepared, uint8_t flags)

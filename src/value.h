@@ -18,9 +18,6 @@ static inline int kvi_value_load(kv_txn *txn, kvi_stored stored, kv_slice *value
     return KV_OK;
 }
 
-/* Length of the value without touching it. */
-int kvi_value_len(kv_txn *txn, kvi_stored stored, uint64_t *len) KVI_MUST_CHECK;
-
 /* The stored form of a value, ready for a tree: plain, compressed, or large (then a private buffer
  * exists, or the bytes are already in the file). value.ptr NULL with a length: reserve; place then
  * says where the bytes of a large one go, those of others go into the leaf. Uses db->scratch_value:
