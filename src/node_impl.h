@@ -235,6 +235,13 @@ static inline kvi_slice kvi_suffix_of(kvi_slice key, uint32_t prefix_len)
 
 /* ---- the common case in few instructions ---- */
 
+/* The first n bytes (0..8) of a little-endian word. */
+KVI_INLINE uint64_t kvi_low_bytes(unsigned n)
+{
+    unsigned half = 4 * n; /* of the bits: no shift goes over all 64 */
+    return ~(~(uint64_t)0 << half << half);
+}
+
 /* What the quick way needs to know of a node. */
 typedef struct kvi_quick {
     uint32_t slots;
@@ -251,15 +258,15 @@ KVI_INLINE bool kvi_quick_begin(const uint8_t *page, uint32_t page_size, kvi_sli
     uint32_t prefix_len = kvi_field16(page, KVI_P_prefix_len);
     if (KVI_UNLIKELY(prefix_len > KVI_PREFIX_INLINE || key.len < prefix_len + 4 || key.len < 8))
         return false;
-    uint64_t differ = (kvi_get64be(key.ptr) ^ kvi_get64be(page + KVI_P_prefix)) &
-                      kvi_first_bytes(KVI_MIN(prefix_len, 8));
+    uint64_t differ = (kvi_get64(key.ptr) ^ kvi_get64(page + KVI_P_prefix)) &
+                      kvi_low_bytes(KVI_MIN(prefix_len, 8));
     if (prefix_len > 8) /* the last bytes of the prefix, some of them a second time */
-        differ |= kvi_get64be(key.ptr + prefix_len - 8) ^
-                  kvi_get64be(page + KVI_P_prefix + prefix_len - 8);
+        differ |=
+            kvi_get64(key.ptr + prefix_len - 8) ^ kvi_get64(page + KVI_P_prefix + prefix_len - 8);
     if (KVI_UNLIKELY(differ))
         return false;
     q->slots = kvi_field16(page, KVI_P_count);
-    q->heads = KVI_HEADER_SIZE + (stride ? KVI_HINT_LINE : 0);
+    q->heads = KVI_HEADER_SIZE + KVI_HINT_LINE * (stride > 0);
     q->head = kvi_get32be(key.ptr + prefix_len);
     q->skip = prefix_len + 4;
     return KVI_LIKELY(q->heads + 6 * q->slots + 4 * KVI_LANES <= page_size);

@@ -1,9 +1,10 @@
 /* node_quick.h - the two steps of a lookup, down a branch and into a leaf, for the keys and nodes
  * that nearly all lookups meet; the rest go to the general search (node.c), with the same result.
  *
- * What counts here is the number of instructions: the fewer a lookup has, the more of the next one
- * does the processor start while it waits for this one's memory. So they are inline, in the loop
- * that goes down the tree. */
+ * What counts here is how soon the processor can ask for the next line of memory, of this lookup and
+ * of the next one, which it starts while it waits for this one: few instructions, lines asked for
+ * together, no jump that depends on where a key stands. So the steps are inline, in the loop that
+ * goes down the tree. */
 #ifndef KVI_NODE_QUICK_H
 #define KVI_NODE_QUICK_H
 
@@ -15,21 +16,43 @@ unsigned kvi_branch_find_any(const uint8_t *page, uint32_t page_size, kvi_slice 
 bool kvi_leaf_find_any(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_slice *value,
                        bool *special);
 
-/* The number of slots with a smaller head. Blocks of lanes that begin with a slot behind the place
- * count nothing, so no jump depends on where it is. */
-KVI_INLINE uint32_t kvi_quick_lower(const uint8_t *page, const kvi_quick *q, uint32_t stride)
+/* A slot with only smaller heads before it, as close to the place as the hints tell. */
+KVI_INLINE uint32_t kvi_quick_from(const uint8_t *page, const kvi_quick *q, uint32_t stride)
 {
-    uint32_t from = 0, to = q->slots;
-    if (stride) {
-        uint32_t less = kvi_lanes_lower(page + KVI_HEADER_SIZE, q->head);
-        from = less ? less * stride + 1 : 0;
-        if (less < KVI_HINTS)
-            to = KVI_MIN(to, (less + 1) * stride);
-    }
-    uint32_t lower = from;
-    for (uint32_t i = from; i < to; i += KVI_LANES)
-        lower += kvi_lanes_lower(page + q->heads + 4 * i, q->head);
-    return KVI_MIN(lower, to);
+    if (!stride)
+        return 0;
+    uint32_t less = kvi_lanes_lower(page + KVI_HEADER_SIZE, q->head);
+    uint32_t from = less * stride + (less > 0);
+    return KVI_MIN(from, q->slots);
+}
+
+/* The number of slots with a smaller head: from and what follows. Nearly always one block of lanes
+ * has the place; behind the last slot it counts whatever stands there. */
+KVI_INLINE uint32_t kvi_quick_lower(const uint8_t *page, const kvi_quick *q, uint32_t from)
+{
+    uint32_t lower = from, less;
+    do {
+        less = kvi_lanes_lower(page + q->heads + 4 * lower, q->head);
+        lower += less;
+    } while (KVI_UNLIKELY(less == KVI_LANES) && lower < q->slots);
+    return KVI_MIN(lower, q->slots);
+}
+
+/* The same for two blocks of heads at most, without hints: the usual leaf. */
+KVI_INLINE uint32_t kvi_quick_lower_few(const uint8_t *page, const kvi_quick *q)
+{
+    uint32_t less = kvi_lanes_lower(page + KVI_HEADER_SIZE, q->head);
+    uint32_t more = kvi_lanes_lower(page + KVI_HEADER_SIZE + 4 * KVI_LANES, q->head);
+    uint32_t lower = less + (less / KVI_LANES) * more; /* the second counts behind a full first */
+    return KVI_MIN(lower, q->slots);
+}
+
+/* Asks for the children that come into question, to have them when the heads have told which. */
+KVI_INLINE void kvi_quick_prefetch(const uint8_t *first)
+{
+    __builtin_prefetch(first);
+    __builtin_prefetch(first + 64);
+    __builtin_prefetch(first + 128);
 }
 
 KVI_INLINE unsigned kvi_quick_branch(const uint8_t *page, uint32_t page_size, kvi_slice key,
@@ -41,13 +64,15 @@ KVI_INLINE unsigned kvi_quick_branch(const uint8_t *page, uint32_t page_size, kv
         return kvi_branch_find_any(page, page_size, key, child);
     uint32_t fixed_key = kvi_field16(page, KVI_P_fixed_key);
     bool head_only = fixed_key - 1 < 5;
-    uint32_t i = kvi_quick_lower(page, &q, stride);
+    uint32_t children = q.heads + (head_only ? 4 : 6) * q.slots;
+    uint32_t from = kvi_quick_from(page, &q, stride);
+    kvi_quick_prefetch(page + children + KVI_PTR_SIZE * from);
+    uint32_t i = kvi_quick_lower(page, &q, from);
     if (i < q.slots && kvi_get32(page + q.heads + 4 * i) == q.head) {
         if (!head_only)
             return kvi_branch_find_any(page, page_size, key, child);
         i++; /* a separator that is no longer than its head is not greater than the key */
     }
-    uint32_t children = q.heads + (head_only ? 4 : 6) * q.slots;
     *child = kvi_ptr_get(page + KVI_MIN(children + KVI_PTR_SIZE * i, page_size - KVI_PTR_SIZE));
     return i;
 }
@@ -55,9 +80,9 @@ KVI_INLINE unsigned kvi_quick_branch(const uint8_t *page, uint32_t page_size, kv
 KVI_INLINE bool kvi_bytes_equal(const uint8_t *a, const uint8_t *b, size_t len)
 {
     if (KVI_LIKELY(len >= 8)) {
-        uint64_t differ = kvi_get64be(a + len - 8) ^ kvi_get64be(b + len - 8);
+        uint64_t differ = kvi_get64(a + len - 8) ^ kvi_get64(b + len - 8);
         for (size_t i = 0; i + 8 < len; i += 8)
-            differ |= kvi_get64be(a + i) ^ kvi_get64be(b + i);
+            differ |= kvi_get64(a + i) ^ kvi_get64(b + i);
         return differ == 0;
     }
     return len == 0 || kvi_top_bytes(a, len) == kvi_top_bytes(b, len);
@@ -72,7 +97,9 @@ KVI_INLINE bool kvi_quick_leaf(const uint8_t *page, uint32_t page_size, kvi_slic
     uint32_t fixed_value = kvi_field16(page, KVI_P_fixed_value);
     if (fixed_key < 5 || fixed_value < 2 || !kvi_quick_begin(page, page_size, key, stride, &q))
         return kvi_leaf_find_any(page, page_size, key, value, special);
-    uint32_t i = kvi_quick_lower(page, &q, stride);
+    bool few = !stride && q.slots <= 2 * KVI_LANES;
+    uint32_t i = few ? kvi_quick_lower_few(page, &q)
+                     : kvi_quick_lower(page, &q, kvi_quick_from(page, &q, stride));
     if (i >= q.slots || kvi_get32(page + q.heads + 4 * i) != q.head)
         return false;
     uint32_t tail_len = fixed_key - 5, value_len = fixed_value - 1;

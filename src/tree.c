@@ -8,17 +8,19 @@ int kvi_tree_find(kv_tree *tree, kvi_slice key, kvi_stored *value)
     uint32_t page_size = txn->db->file.page_size;
     kvi_ptr ptr = tree->desc.root;
     const uint8_t *page;
+    int rc;
     if (ptr.page == 0)
         return KV_NOTFOUND;
-    for (unsigned level = tree->desc.level;; level--) {
-        int rc = kvi_txn_node(txn, ptr, level, &page);
+    for (unsigned level = tree->desc.level; level > 0; level--) {
+        rc = kvi_txn_node(txn, ptr, level, &page);
         if (KVI_UNLIKELY(rc != KV_OK))
             return rc;
-        if (level == 0)
-            break;
         kvi_quick_branch(page, page_size, key, &ptr);
-        kvi_txn_prefetch(txn, ptr);
     }
+    kvi_txn_prefetch(txn, ptr);
+    rc = kvi_txn_node(txn, ptr, 0, &page);
+    if (KVI_UNLIKELY(rc != KV_OK))
+        return rc;
     return kvi_quick_leaf(page, page_size, key, &value->bytes, &value->special) ? KV_OK
                                                                                 : KV_NOTFOUND;
 }
@@ -44,7 +46,8 @@ int kvi_tree_seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)
             return KV_OK;
         }
         step->slot = kvi_branch_find(step->page, page_size, key, &ptr);
-        kvi_txn_prefetch(txn, ptr);
+        if (level == 1)
+            kvi_txn_prefetch(txn, ptr);
     }
 }
 
