@@ -8,6 +8,8 @@
 #                         asan    AddressSanitizer and UBSan
 #                         tsan    ThreadSanitizer
 #                         stress  tiny pages and limits, so that rare paths become common
+#                         fuzz    what libFuzzer needs (with clang)
+#                         afl     compiled by AFL++, for it
 #                         mutants seeded bugs that the crash recorder must notice
 #   make test TESTS='unit/test_node crash/*'   runs only these
 #
@@ -37,7 +39,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 variant_words := $(subst -, ,$(VARIANT))
 variant_has = $(filter $(1),$(variant_words))
-unknown_words := $(filter-out clang asan tsan stress mutants,$(variant_words))
+unknown_words := $(filter-out clang asan tsan stress mutants fuzz afl,$(variant_words))
 ifneq ($(unknown_words),)
 $(error VARIANT has unknown words: $(unknown_words))
 endif
@@ -46,7 +48,11 @@ ifneq ($(call variant_has,clang),)
 CC := clang
 CXX := clang++
 endif
-CFLAGS ?= $(if $(call variant_has,asan tsan),-O1 -g,-O2 -g)
+ifneq ($(call variant_has,afl),)
+CC := afl-clang-fast
+CXX := afl-clang-fast++
+endif
+CFLAGS ?= $(if $(call variant_has,fuzz afl),-O2 -g,$(if $(call variant_has,asan tsan),-O1 -g,-O2 -g))
 CPPFLAGS ?=
 LDFLAGS ?=
 LDLIBS ?=
@@ -76,6 +82,9 @@ endif
 SANITIZE :=
 ifneq ($(call variant_has,asan),)
 SANITIZE += -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
+ifneq ($(call variant_has,fuzz),)
+SANITIZE += -fsanitize=fuzzer-no-link
 endif
 ifneq ($(call variant_has,tsan),)
 SANITIZE += -fsanitize=thread
@@ -113,11 +122,15 @@ CLI_C := $(sort $(wildcard src/cli/*.c))
 EXAMPLE_C := $(sort $(wildcard examples/*.c))
 BENCH_C := $(sort $(wildcard test/bench/*.c))
 DEMO_C := $(sort $(wildcard test/demo/*.c))
+TORTURE_C := $(sort $(wildcard test/torture/*.c))
+FUZZ_C := $(filter-out $(addprefix test/fuzz/,test_% entry.c main.c seed.c), \
+            $(sort $(wildcard test/fuzz/*.c)))
 SUPPORT_C := $(sort $(wildcard test/support/*.c))
 MAN := $(sort $(wildcard docs/*.1))
 
 # Tests are test/KIND/test_NAME.c, each a program, and test/KIND/test_NAME.sh.
-tests_named = $(sort $(foreach t,$(if $(TESTS),$(TESTS),*/test_*),$(wildcard test/$(t).$(1))))
+tests_like = $(wildcard $(addprefix test/,$(addsuffix .$(1),$(if $(TESTS),$(TESTS),*/test_*))))
+tests_named = $(sort $(foreach t,$(call tests_like,$(1)),$(if $(filter test_%,$(notdir $(t))),$(t))))
 TEST_C := $(call tests_named,c)
 TEST_SH := $(call tests_named,sh)
 # Which of them say something new in a variant: packaging is the plain build's affair, the stress
@@ -139,6 +152,10 @@ CLI_O := $(CLI_C:%.c=$(B)/obj/%.o)
 SUPPORT_O := $(SUPPORT_C:%.c=$(B)/obj/%.o)
 BENCH_O := $(BENCH_C:%.c=$(B)/obj/%.o)
 DEMO_O := $(DEMO_C:%.c=$(B)/obj/%.o)
+TORTURE_O := $(TORTURE_C:%.c=$(B)/obj/%.o)
+# One of the targets needs the command's parsers, and brings what these ask of the command.
+PARSER_O := $(patsubst %,$(B)/obj/src/cli/%.o,dump dump_read escape lines text)
+FUZZ_O := $(FUZZ_C:%.c=$(B)/obj/%.o)
 TEST_O := $(TEST_C:%.c=$(B)/obj/%.o)
 EXAMPLE_O := $(EXAMPLE_C:%.c=$(B)/obj/%.o)
 
@@ -211,10 +228,26 @@ $(B)/examples/%: $(B)/obj/examples/%.o $(STATIC)
 	$(call link)
 $(B)/test/%: $(B)/obj/test/%.o $(B)/obj/test/support.a $(STATIC)
 	$(call link,,-lcmocka)
+$(B)/test/fuzz/test_replay: $(FUZZ_O) $(PARSER_O)
+$(B)/obj/test/fuzz/entry-%.o: test/fuzz/entry.c Makefile
+	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS) -DFUZZ_TARGET=fuzz_$*)
+FUZZ_PARTS := $(FUZZ_O) $(PARSER_O) $(B)/obj/test/support.a $(STATIC)
+$(B)/fuzz-seed: $(B)/obj/test/fuzz/seed.o $(FUZZ_PARTS)
+	$(call link)
+# libFuzzer has a main function. Without it the program runs files, or serves AFL++.
+$(B)/fuzz-%: $(B)/obj/test/fuzz/entry-%.o $(if $(call variant_has,fuzz),,$(B)/obj/test/fuzz/main.o) \
+    $(FUZZ_PARTS)
+	$(call link,$(if $(call variant_has,fuzz),-fsanitize=fuzzer))
 $(B)/bench: $(BENCH_O) $(STATIC)
 	$(call link,,-llmdb)
 $(B)/demo: $(DEMO_O) $(STATIC)
 	$(call link)
+# Without LMDB the torture driver has one engine less.
+lmdb_here = $(shell $(CC) $(CPPFLAGS) -include lmdb.h -E -x c /dev/null >/dev/null 2>&1 && echo -llmdb)
+$(B)/torture: $(TORTURE_O) $(STATIC)
+	$(call link,,$(lmdb_here))
+$(B)/hostile: $(B)/obj/test/corrupt/hostile.o $(B)/obj/test/support.a $(STATIC)
+	$(call link,,$(lmdb_here))
 
 # Directories below the prefix are written relative to it, so that an installed tree can be moved.
 below_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
@@ -225,8 +258,8 @@ $(B)/kv.pc: kv.pc.in include/kv.h Makefile
 	@mkdir -p $(@D)
 	$(Q)$(pkg_config) >$@
 
--include $(patsubst %.o,%.d,$(STATIC_O) $(SHARED_O) $(CLI_O) $(SUPPORT_O) $(BENCH_O) $(DEMO_O) $(TEST_O) \
-    $(EXAMPLE_O))
+-include $(patsubst %.o,%.d,$(STATIC_O) $(SHARED_O) $(CLI_O) $(SUPPORT_O) $(BENCH_O) $(DEMO_O) \
+    $(TORTURE_O) $(FUZZ_O) $(TEST_O) $(EXAMPLE_O))
 
 # ---- checking ----
 
@@ -238,7 +271,9 @@ in_build = BUILD='$(CURDIR)/$(B)' SRC='$(CURDIR)' CC='$(CC)' CXX='$(CXX)' VARIAN
 # The plain run includes the test programs of the stress build.
 WITH_STRESS := $(if $(VARIANT)$(if $(TEST_C),,none),,stress)
 
-.PHONY: deps demo demo-program test test-programs stress-programs bench crash asan tsan stress lint format
+.PHONY: deps demo demo-program test test-programs stress-programs torture-program
+.PHONY: hostile fuzz fuzz-run fuzz-skip fuzz-seeds afl afl-skip afl-programs
+.PHONY: bench models crash asan tsan stress lint format
 deps: ## install what building, testing and the demo need
 	@$(in_build) .ci/deps build test demo
 
@@ -252,11 +287,14 @@ demo-program: $(B)/demo
 
 test: ## build and run all tests (TESTS=... for some of them)
 	@$(in_build) .ci/deps build test
-	$(build) test-programs $(if $(TEST_SH),all) $(WITH_STRESS:%=%-programs)
+	$(build) test-programs $(if $(TEST_SH),all torture-program) $(WITH_STRESS:%=%-programs)
 	@$(in_build) test/run $(TEST_SH) $(TEST_PROGRAMS) \
 	    $(if $(WITH_STRESS),$(TEST_C:%.c=build/stress/%))
 
 test-programs: $(TEST_PROGRAMS)
+	@:
+
+torture-program: $(B)/torture
 	@:
 
 stress-programs:
@@ -267,6 +305,44 @@ crash: ## search crash states for as long as CRASH_STATES=... takes
 	$(build) TESTS='crash/test_*' test-programs
 	@for program in $(filter $(B)/test/crash/%,$(TEST_PROGRAMS)); do \
 	    CRASH_STATES=$${CRASH_STATES:-10000000} $$program || exit 1; done
+
+# Which targets: test/fuzz/NAME.c.
+FUZZ ?= file node import ops side
+fuzz_main := int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) { return 0; }
+fuzz_here = $(shell echo '$(fuzz_main)' | \
+    clang -fsanitize=fuzzer,address -x c -o /dev/null - >/dev/null 2>&1 && echo yes)
+
+fuzz: ## search inputs that break something (FUZZ=file FUZZ_SECONDS=60)
+	@$(in_build) .ci/deps build sanitize
+	$(build) $(if $(fuzz_here),VARIANT=clang-asan-fuzz fuzz-run,fuzz-skip)
+
+fuzz-skip:
+	@echo 'skip  fuzz (clang without libFuzzer)'
+	@echo '0 passed, 0 failed'
+
+fuzz-run: $(FUZZ:%=$(B)/fuzz-%)
+	@$(in_build) test/fuzz/run $(FUZZ)
+
+fuzz-seeds: $(B)/fuzz-seed
+	@$(B)/fuzz-seed test/fuzz/seeds
+
+afl: ## the same programs for AFL++
+	$(build) $(if $(shell command -v afl-clang-fast),VARIANT=asan-afl afl-programs,afl-skip)
+
+afl-skip:
+	@echo 'skip  afl (AFL++ is not installed)'
+
+afl-programs: $(FUZZ:%=$(B)/fuzz-%)
+	@for target in $(FUZZ); do echo "afl-fuzz -i test/fuzz/seeds/$$target" \
+	    "-o $(B)/afl-$$target -- $(B)/fuzz-$$target"; done
+
+hostile: ## damaged headers behind right checksums, under ASan; LMDB beside it (HOSTILE_FILES=100000)
+	@$(in_build) .ci/deps build test
+	$(build) VARIANT=asan hostile-kv
+	$(build) hostile-lmdb
+
+hostile-%: $(B)/hostile
+	@$(B)/hostile $* $(HOSTILE_FILES)
 
 asan: ## all tests under AddressSanitizer and UBSan
 	+@$(MAKE) VARIANT=asan test
@@ -281,6 +357,10 @@ bench: ## kv beside LMDB: speed and size (BENCH_ARGS=... for the program)
 	@$(in_build) .ci/deps build bench
 	$(build) $(B)/bench
 	@$(in_build) $(B)/bench $(BENCH_ARGS)
+
+models: ## check the models of sharing with Spin (MODEL_ARGS=--ci for smaller bounds)
+	@$(in_build) .ci/deps models
+	@$(in_build) test/models/run $(MODEL_ARGS)
 
 lint: $(LIBRARIES) ## layers, names, headers, style, static analysis
 	@$(in_build) WARNINGS='$(WARNINGS)' test/lint/run

@@ -4,7 +4,8 @@
  *
  * A database is one file. It holds a main tree and any number of named trees, each an ordered map
  * of byte-string keys to byte-string values. One writer at a time commits atomic transactions;
- * any number of readers see the snapshot they began with and never wait for the writer.
+ * any number of readers see the snapshot they began with and never wait for the writer. Writers
+ * and readers are threads of any number of processes.
  *
  *     kv_db *db;
  *     kv_txn *txn;
@@ -41,6 +42,11 @@
  * Threads. A kv_db may be used by any number of threads at once. A transaction, with its trees and
  *   cursors, may be used by one thread at a time and may move between threads. kv starts
  *   no threads and uses no thread-local storage.
+ * Processes. A kv_db belongs to the process that opened it. In a forked child every call on it
+ *   returns KV_EFORKED, except kv_db_close, which frees its memory and touches nothing that the
+ *   parent uses; so fork first, then let each process open for itself. A child made by a raw clone
+ *   system call is recognised too, but a map or descriptor that it keeps can hold the parent's
+ *   locks until it ends or executes another program.
  * Cost. n = entries of the tree, h = its height (3 or 4 for millions of entries). Unless stated
  *   otherwise a call costs O(h) page visits.
  */
@@ -74,22 +80,23 @@ enum {
     KV_EXISTS = 2,   /* the key or tree is there already */
     KV_MISMATCH = 3, /* a condition on the old value does not hold */
     /* errors */
-    KV_EINVAL = -1,       /* wrong argument: a mistake in the calling program */
-    KV_ENOMEM = -2,       /* an allocation failed */
-    KV_EIO = -3,          /* a system call failed; kv_db_errmsg names it */
-    KV_ENOSPC = -4,       /* the disk is full or a quota is reached */
-    KV_ECORRUPT = -5,     /* the file is damaged; kv_db_errmsg names page and invariant */
-    KV_EBUSY = -6,        /* somebody holds the lock, or children of the handle are open */
-    KV_EREADONLY = -7,    /* a change through a read-only handle or transaction */
-    KV_EPOISONED = -8,    /* a flush failed earlier: reading goes on, writing needs a reopen */
-    KV_EVERSION = -9,     /* the file needs a feature or format version that this library lacks */
-    KV_ENOTKV = -10,      /* the file is not a kv database */
-    KV_ETOOBIG = -11,     /* key, value or name over its limit */
-    KV_EBADTXN = -12,     /* the transaction can only be aborted */
-    KV_ENOENT = -13,      /* no such file, and creating it was not asked for */
-    KV_EACCESS = -14,     /* the file's permissions forbid it */
-    KV_ECANCELED = -15,   /* a callback asked to stop */
-    KV_EUNSUPPORTED = -16 /* the file system or build cannot do it */
+    KV_EINVAL = -1,        /* wrong argument: a mistake in the calling program */
+    KV_ENOMEM = -2,        /* an allocation failed */
+    KV_EIO = -3,           /* a system call failed; kv_db_errmsg names it */
+    KV_ENOSPC = -4,        /* the disk is full or a quota is reached */
+    KV_ECORRUPT = -5,      /* the file is damaged; kv_db_errmsg names page and invariant */
+    KV_EBUSY = -6,         /* somebody holds the lock, or transactions of the handle are open */
+    KV_EREADONLY = -7,     /* a change through a read-only handle or transaction */
+    KV_EPOISONED = -8,     /* a flush failed earlier: reading goes on; see kv_txn_commit */
+    KV_EVERSION = -9,      /* the file, or those who have it open, need another version of kv */
+    KV_ENOTKV = -10,       /* the file is not a kv database */
+    KV_ETOOBIG = -11,      /* key, value or name over its limit */
+    KV_EBADTXN = -12,      /* the transaction can only be aborted */
+    KV_ENOENT = -13,       /* no such file, or it was removed or replaced while it was open */
+    KV_EACCESS = -14,      /* the permissions of the file, or of its directory, forbid it */
+    KV_ECANCELED = -15,    /* a callback asked to stop */
+    KV_EUNSUPPORTED = -16, /* the file system or build cannot do it */
+    KV_EFORKED = -17       /* the handle was opened by the parent of this process */
 };
 
 /* A short description of a result, never NULL, static. */
@@ -132,8 +139,7 @@ enum {                          /* kv_options.flags */
        KV_OPEN_IMMUTABLE = 4,   /* with READONLY: nobody will change the file; takes no locks */
        KV_OPEN_NO_CHECKSUM = 8, /* do not verify page checksums on first touch (structure still) */
        KV_OPEN_NO_CLOSE_SYNC = 16, /* closing does not flush lazy commits */
-       KV_OPEN_EXCLUSIVE =
-           32 /* nobody else may have the file open; what a writing open does anyway */
+       KV_OPEN_EXCLUSIVE = 32 /* for writing: nobody else may have the file open; no side file */
 };
 
 /* Options for kv_db_open. Zero a kv_options, set size, then what you need: zero means default. */
@@ -149,13 +155,25 @@ typedef struct kv_options {
                                  sync */
 } kv_options;
 
-/* Opens the database file at path. options == NULL: defaults with KV_OPEN_CREATE. Without
- * KV_OPEN_READONLY the file is opened exclusively: while it is open, nobody else, in this
- * process or another, can open it. Read-only opens share it with each other. Opening after a
- * crash costs at most reading the last commit; there is no repair scan. Errors: KV_ENOENT,
- * KV_EACCESS, KV_EBUSY (locked for longer than wait_ms), KV_ENOTKV, KV_EVERSION, KV_ECORRUPT,
- * KV_ENOSPC, KV_EUNSUPPORTED (network file system, or no OFD locks), KV_EINVAL (also: a
- * directory, device or FIFO, or a path that is too long). */
+/* Opens the database file at path. options == NULL: defaults with KV_OPEN_CREATE. Opening after a
+ * crash costs at most reading the last commit; there is no repair scan.
+ *
+ * The file is shared: any number of processes may have it open for reading and writing, and one
+ * process may open it several times. They meet in a side file, "<path>-lock" (symbolic links
+ * resolved), which holds nothing that lasts and is removed by the last one to leave; killed
+ * processes leave nothing to clean up. Who opens
+ *   - with KV_OPEN_READONLY shares it too, if file and directory may be written; else reads as a
+ *     guest, without the side file, also beside writers. A guest's kv_txn_begin makes system calls;
+ *   - with KV_OPEN_EXCLUSIVE has the file alone;
+ *   - with KV_OPEN_IMMUTABLE takes no locks; should the file change, reads may be wrong or crash.
+ *
+ * KV_ENOENT; KV_ENOTKV; KV_ECORRUPT; KV_ENOSPC; KV_EINVAL (also: a directory, device or FIFO, or a
+ * path that is too long). KV_EBUSY, for longer than wait_ms: somebody has it open exclusively, or
+ * anybody at all when this open is to be exclusive; or it is open under another name (a hard link,
+ * a file mounted by itself). KV_EACCESS: the file may not be read, or written; or the side file
+ * cannot be made, and writing is then possible exclusively only. KV_EVERSION: also when those who
+ * share the file use another layout of the side file. KV_EUNSUPPORTED: network file system, or no
+ * OFD locks. */
 KV_API int kv_db_open(const char *path, const kv_options *options, kv_db **db);
 
 /* As kv_db_open, with a sentence about a failure: message (may be NULL) receives at most
@@ -165,7 +183,8 @@ KV_API int kv_db_open_explain(const char *path, const kv_options *options, kv_db
 
 /* Closes the database. Lazy commits are flushed first (unless KV_OPEN_NO_CLOSE_SYNC). KV_EBUSY:
  * transactions are open; the database stays open. Any other error: the database is closed all
- * the same, but the flush failed and lazy commits may be lost. NULL is fine. */
+ * the same, but the flush failed and lazy commits may be lost. NULL is fine. In a forked child:
+ * frees memory and descriptors, nothing else. */
 KV_API int kv_db_close(kv_db *db);
 
 /* The sentence for the newest error on this handle; "" when there was none. Written to buf, at
@@ -196,25 +215,31 @@ typedef struct kv_db_info {
     uint64_t space_pages; /* that hold the free-space records themselves */
     uint32_t readers;     /* open read transactions of this handle */
     uint32_t poisoned;    /* 1: a flush failed, writing is refused */
-    uint64_t flushes;     /* since open */
-    uint64_t commits;     /* since open */
+    uint64_t flushes;     /* of this handle, since it was opened */
+    uint64_t commits;     /* of this handle, since it was opened */
     uint8_t file_id[16];  /* random, given at creation */
+    uint32_t guest;       /* 1: reads beside the others, whose readers it cannot see */
+    uint32_t reserved;
+    uint64_t batches; /* of this handle: those that kv_db_write committed; commits counts groups */
 } kv_db_info;
 
 /* Statistics. O(trees). free_pages, blocked_pages and space_pages need the space records, which
- * are loaded at the first write or by this call; during a write transaction they are those from
- * before it. */
+ * are loaded at the first write or by this call; while somebody writes they are those of the newest
+ * commit. */
 KV_API int kv_db_stat(kv_db *db, kv_db_info *info);
 
 typedef struct kv_reader_info {
     uint64_t snapshot;   /* commit id that is pinned */
-    uint64_t age_ms;     /* since the transaction began or was refreshed */
+    uint64_t age_ms;     /* since the transaction began or was refreshed; of a guest: 0 */
     uint64_t held_pages; /* dead pages that cannot be reused while it lives */
+    uint64_t process;    /* number of its process, in its own container; for people. 0: not known */
+    uint32_t guest;      /* 1: it may not write the file; several of one snapshot count as one */
+    uint32_t reserved;
 } kv_reader_info;
 
-/* Calls fn for each open read transaction, oldest snapshot first. held_pages is 0 while a write
- * transaction runs for long. fn returns 0 to go on; another value stops, and KV_ECANCELED is
- * returned. */
+/* Calls fn for each open read transaction of every process that shares the file, oldest snapshot
+ * first; those of dead processes are cleared. A guest sees its own only. fn returns 0 to go on;
+ * another value stops, and KV_ECANCELED is returned. */
 KV_API int kv_db_readers(kv_db *db, int (*fn)(void *context, const kv_reader_info *reader),
                          void *context);
 
@@ -224,6 +249,9 @@ typedef struct kv_check_problem {
     uint64_t page;         /* page number, 0 when none is concerned */
     const char *invariant; /* "N4", "T2" ...; see docs/design.md */
     const char *message;
+    const char *path; /* from the root: "main tree: 12@3 40@17" is page 12, its child number 3, page
+                         40, entry number 17 there. "": no tree is concerned. Of a tree's name the
+                         first 64 bytes; what is not printable ASCII, and backslashes, as \xNN */
 } kv_check_problem;
 
 typedef struct kv_progress {
@@ -238,9 +266,8 @@ typedef struct kv_check_options {
 } kv_check_options;
 
 /* Checks the whole file as of the newest commit: every page reachable once or free once,
- * checksums, order, counts, large values. KV_OK: sound. KV_ECORRUPT: problems were reported.
- * Waits for the writer's turn: a thread that holds a write transaction must not call it.
- * O(file). */
+ * checksums, order, counts, large values. KV_OK: sound. KV_ECORRUPT: problems were reported. Keeps
+ * a snapshot and nobody waiting: writers go on meanwhile. O(file). */
 KV_API int kv_db_check(kv_db *db, const kv_check_options *options);
 
 enum {                     /* kv_db_copy */
@@ -265,20 +292,230 @@ KV_API int kv_db_copy_fd(kv_db *db, int fd, uint32_t flags);
 KV_API int kv_db_repair(const char *path, void (*report)(void *context, const char *sentence),
                         void *context);
 
+/* ---- salvage ---- */
+
+enum {                    /* kv_salvage_loss.kind */
+       KV_LOSS_PAGE = 1,  /* a page is unusable; what was lost by that, if anything, follows */
+       KV_LOSS_RANGE = 2, /* the entries between two keys */
+       KV_LOSS_VALUE = 3, /* the entry of one key, since its value is unusable */
+       KV_LOSS_NAMES = 4  /* names of trees, between two names: their entries may be found */
+};
+
+typedef struct kv_salvage_loss {
+    uint32_t kind;    /* KV_LOSS_* */
+    uint32_t after;   /* RANGE, NAMES: 1: from itself is not missing */
+    kv_slice tree;    /* name of the tree; zero length: the main tree */
+    kv_slice from;    /* RANGE, NAMES: missing are keys >= from (ptr NULL: from the first on) ... */
+    kv_slice to;      /* ... and < to (ptr NULL: to the last). VALUE: from is the key */
+    uint64_t entries; /* that are missing there; UINT64_MAX: not known; possibly none then */
+    uint64_t page;    /* the unusable one, or the first one of the value */
+    const char *reason; /* PAGE, VALUE */
+} kv_salvage_loss;
+
+typedef struct kv_salvage_tree {
+    kv_slice name;        /* zero length: the main tree */
+    uint64_t entries;     /* in the new database */
+    uint64_t lost;        /* missing */
+    uint64_t lost_values; /* of those: only the value is unusable */
+    uint32_t known;       /* 1: lost is all; 0: the tree's size is not known, there may be more */
+    uint32_t found;       /* 1: put together of pages whose tree is not known: lost+found-N */
+} kv_salvage_tree;
+
+/* Each may be NULL. Slices and texts are valid during the call. Not 0 stops: KV_ECANCELED. */
+typedef struct kv_salvage_options {
+    size_t size; /* sizeof(kv_salvage_options) */
+    int (*loss)(void *context, const kv_salvage_loss *loss);
+    int (*tree)(void *context, const kv_salvage_tree *tree); /* each one, in the end */
+    int (*progress)(void *context, const kv_progress *progress);
+    void (*note)(void *context, const char *sentence); /* what was chosen and why; when the call
+                                                          fails, the last sentence says why */
+    void *context;
+} kv_salvage_options;
+
+typedef struct kv_salvage_info {
+    size_t size;           /* in: sizeof(kv_salvage_info) */
+    uint64_t commit_id;    /* that was read; 0: not known */
+    uint64_t entries;      /* in the new database */
+    uint64_t lost_entries; /* missing, as far as known */
+    uint64_t lost_values;  /* of those: only the value is unusable */
+    uint64_t losses;       /* reported, those of pages apart; 0: all was recovered */
+    uint64_t bad_pages;    /* unusable ones that the commit leads to */
+    uint64_t trees;        /* named trees of the new database */
+    uint64_t found_trees;  /* of those: lost+found-N */
+    uint32_t guessed;      /* 1: both metas are damaged, so the commit is a guess */
+    uint32_t unsealed;     /* 1: the seed is lost, so no checksum could be verified */
+} kv_salvage_info;
+
+/* Reads what can be read of a damaged file into a new database at dest, and reports what cannot:
+ * each unusable page, the ranges of keys that are missing, the keys whose value is missing. Where a
+ * branch is unusable, its leaves are looked for in the whole file; leaves whose tree cannot be told go
+ * to trees named "lost+found-N". When both metas are damaged, the newest versions of the pages are
+ * put together. Where the records of free pages are damaged too, an older version of a page may take
+ * the place of a lost one, and deleted entries may come back: a note says so.
+ *
+ * Never writes to the file at path; keeps writers waiting meanwhile. options and info may be NULL.
+ * KV_OK: the new database is complete and durable; info->losses tells whether it has everything.
+ * Otherwise dest is not made. KV_EXISTS: dest is taken. KV_NOTFOUND: nothing of it is readable.
+ * KV_ENOTKV, KV_ENOENT, KV_EACCESS, KV_EVERSION, KV_ENOSPC; KV_EBUSY: somebody has it open
+ * exclusively, or is writing. O(file). */
+KV_API int kv_db_salvage(const char *path, const char *dest, const kv_salvage_options *options,
+                         kv_salvage_info *info);
+
+/* ---- looking inside a file, for tools ----
+ *
+ * kv_inspect reads a file page by page as it lies there, sound or damaged, and says what each page is.
+ * It takes no locks and never writes, so while somebody changes the file two calls may see different
+ * commits. docs/format.md explains the terms. One thread at a time. */
+
+typedef struct kv_inspect kv_inspect;
+
+/* KV_ENOTKV: no page of it looks like one of a database; KV_ENOENT, KV_EACCESS, KV_EVERSION. message
+ * as for kv_db_open_explain. */
+KV_API int kv_inspect_open(const char *path, kv_inspect **look, char *message, size_t message_size);
+KV_API void kv_inspect_close(kv_inspect *look); /* NULL is fine */
+
+enum kv_meta_state {
+    KV_META_SOUND = 0,
+    KV_META_TORN = 1,    /* magic or checksum are wrong */
+    KV_META_UNKNOWN = 2, /* of another version of kv */
+    KV_META_WRONG = 3    /* the checksum is right, but the numbers are impossible */
+};
+
+typedef struct kv_pointer {
+    uint64_t page; /* 0: none */
+    uint64_t birth;
+} kv_pointer;
+
+typedef struct kv_root {
+    kv_pointer ptr;
+    uint32_t level;
+    uint32_t reserved;
+    uint64_t entries, leaf_pages, branch_pages, large_pages;
+} kv_root;
+
+typedef struct kv_meta_info {
+    size_t size;        /* in: sizeof(kv_meta_info) */
+    int state;          /* enum kv_meta_state; all that follows is meaningless when it is torn */
+    uint32_t chosen;    /* 1: its commit is the one that an open takes */
+    const char *reason; /* why it is, or is not; valid until the inspection is closed */
+    uint64_t id, durable, seal, walk, high_water, clock;
+    uint32_t page_size;
+    uint32_t kind; /* 1 durable, 2 strict, 3 lazy, 4 confirmation */
+    uint64_t hash_seed;
+    uint8_t file_id[16], boot_id[16];
+    kv_root main, catalog, snapshots;
+    kv_pointer log, map, blocked; /* records of free pages */
+    uint32_t log_pages, map_levels, blocked_pages, delta_len;
+} kv_meta_info;
+
+/* slot: 0 or 1. */
+KV_API int kv_inspect_meta(kv_inspect *look, unsigned slot, kv_meta_info *info);
+
+/* Writes a copy of the file whose newest commit is that of the meta in this slot. KV_ECORRUPT: that
+ * meta is not sound. KV_EXISTS: dest is taken. Pages that a newer commit has overwritten are as that
+ * one left them: kv_db_check the copy. */
+KV_API int kv_inspect_choose(kv_inspect *look, unsigned slot, const char *dest, char *message,
+                             size_t message_size);
+
+enum kv_page_type {
+    KV_PAGE_OTHER = 0, /* no header that fits: never used, or damaged */
+    KV_PAGE_LEAF = 1,  /* the numbers of the file format */
+    KV_PAGE_BRANCH = 2,
+    KV_PAGE_LOG = 3,
+    KV_PAGE_MAP = 4,
+    KV_PAGE_MAP_DIR = 5,
+    KV_PAGE_BLOCKED = 6,
+    KV_PAGE_META = 16,
+    KV_PAGE_LARGE = 17 /* belongs to a large value; has no header */
+};
+
+enum kv_page_state {
+    KV_STATE_UNKNOWN = 0, /* the records of free pages are damaged */
+    KV_STATE_USED = 1,
+    KV_STATE_FREE = 2,
+    KV_STATE_DEAD = 3,   /* kept for a snapshot */
+    KV_STATE_LEAKED = 4, /* recorded as used, but the commit does not lead to it */
+    KV_STATE_BEYOND = 5  /* above the high-water mark */
+};
+
+enum kv_page_owner {
+    KV_OWNER_NONE,
+    KV_OWNER_MAIN,
+    KV_OWNER_CATALOG,
+    KV_OWNER_TREE,
+    KV_OWNER_SPACE
+};
+
+typedef struct kv_page_info {
+    size_t size; /* in: sizeof(kv_page_info) */
+    uint64_t page;
+    uint32_t type;  /* enum kv_page_type */
+    uint32_t state; /* enum kv_page_state */
+    uint32_t owner; /* enum kv_page_owner, in the newest commit */
+    uint32_t level;
+    kv_slice tree;           /* KV_OWNER_TREE: its name; valid until the inspection is closed */
+    uint64_t birth;          /* 0: not known */
+    uint64_t count;          /* of entries or separators; space records: of runs or pointers */
+    uint64_t first;          /* KV_PAGE_LARGE: page where the value begins */
+    uint64_t named;          /* the header's own page number */
+    uint64_t checksum;       /* that the header has */
+    uint64_t right_checksum; /* that it should have; 0: the file's seed is lost */
+    uint32_t heap, dead, prefix_len, fixed_key, fixed_value, hint_stride, flags;
+    uint32_t reserved;
+    const char *problem; /* "N9", "V3" ...: the first invariant that it breaks; "IO": it cannot be
+                            read; "": none */
+} kv_page_info;
+
+/* Pages of the file, or below the high-water mark, whichever are more. */
+KV_API uint64_t kv_inspect_pages(kv_inspect *look);
+
+/* The first call visits the whole commit. KV_NOTFOUND: there is no such page. */
+KV_API int kv_inspect_page(kv_inspect *look, uint64_t page, kv_page_info *info);
+
+/* The raw bytes: at most size of them, *got tells how many (the page size). KV_EIO; KV_NOTFOUND. */
+KV_API int kv_inspect_bytes(kv_inspect *look, uint64_t page, void *buf, size_t size, size_t *got);
+
+enum {                      /* kv_page_slot.flags */
+       KV_SLOT_SPECIAL = 1, /* leaf: large, compressed or expiring */
+       KV_SLOT_LARGE = 2,
+       KV_SLOT_COMPRESSED = 4,
+       KV_SLOT_BROKEN = 8, /* special, but of no known form */
+       KV_SLOT_TREE = 16   /* catalog: child is the root of the tree */
+};
+
+typedef struct kv_page_slot {
+    uint32_t index;
+    uint32_t flags;     /* KV_SLOT_* */
+    kv_slice key;       /* leaf: key; branch: separator before the child, ptr NULL: none */
+    kv_slice value;     /* leaf: stored bytes */
+    uint64_t value_len; /* of the whole value */
+    kv_pointer child;   /* branch: child; large value: its first page; space: what it points to */
+    uint64_t pages;     /* of a large value */
+    uint64_t entries;   /* branch: tally; KV_SLOT_TREE: entries of the tree */
+} kv_page_slot;
+
+/* Calls fn for each entry or child of a page, in order; for the next page of a log, chain or
+ * directory. KV_ECORRUPT: its arrays make no sense. KV_NOTFOUND: it has no entries. fn: not 0 stops,
+ * KV_ECANCELED. */
+KV_API int kv_inspect_slots(kv_inspect *look, uint64_t page,
+                            int (*fn)(void *context, const kv_page_slot *slot), void *context);
+
 /* ---- transactions ---- */
 
 enum { /* kv_txn_begin */
        KV_TXN_READ = 0,
-       KV_TXN_WRITE = 1,    /* waits until the running write transaction has ended */
+       KV_TXN_WRITE = 1,    /* waits until the running write transaction has ended, for ever */
        KV_TXN_TRY = 2,      /* with WRITE: KV_EBUSY instead of waiting */
        KV_TXN_DURABLE = 16, /* with WRITE: durability of this commit */
        KV_TXN_STRICT = 32,
        KV_TXN_LAZY = 64
 };
 
-/* Begins a transaction. Read: pins the newest published commit; never waits, makes no system
- * call. Write: one at a time per database. A thread that holds the write transaction must not
- * begin another (it would wait for itself). KV_EREADONLY, KV_EPOISONED, KV_EBUSY (TRY). */
+/* Begins a transaction. Read: pins the newest published commit; never waits, makes no system call
+ * (a guest's begin does). Write: one at a time per file, over all processes. A thread that holds
+ * the write transaction must not begin another, on any handle of the file: it would wait for
+ * itself. KV_EREADONLY; KV_EPOISONED; KV_EBUSY (TRY); KV_ENOENT: the path no longer leads to the
+ * file that is open. */
 KV_API int kv_txn_begin(kv_db *db, uint32_t flags, kv_txn **txn);
 
 /* As kv_txn_begin with KV_TXN_WRITE, but waits at most wait_ms milliseconds, then KV_EBUSY. */
@@ -287,8 +524,8 @@ KV_API int kv_txn_begin_wait(kv_db *db, uint32_t flags, uint32_t wait_ms, kv_txn
 /* Ends the transaction and makes its changes visible, all or none, durable as chosen. A read
  * transaction is just ended. KV_ENOSPC, KV_ENOMEM, KV_EIO before the commit record is written:
  * nothing changed, the database goes on. KV_EPOISONED: a write or flush failed at a point where
- * the outcome is unknown; the database refuses further writing until it is closed and opened
- * again, which finds out. */
+ * the outcome is unknown; all processes refuse further writing until the last one has closed the
+ * file, and the next open finds out. */
 KV_API int kv_txn_commit(kv_txn *txn);
 
 /* Ends the transaction without changes. NULL is fine. */
@@ -423,6 +660,72 @@ KV_API int kv_count(kv_tree *tree, const kv_range *range, uint64_t *count);
 
 /* How many keys of the tree are smaller than key (which need not exist). O(h). */
 KV_API int kv_rank(kv_tree *tree, const void *key, size_t key_len, uint64_t *rank);
+
+/* ---- batches ---- */
+
+enum {                          /* kv_op.kind; what ends the batch when a condition does not hold */
+       KV_OP_PUT = 1,           /* stores value under key */
+       KV_OP_DEL = 2,           /* removes key, if it is there */
+       KV_OP_DEL_RANGE = 3,     /* removes the keys >= key and < end; NULL leaves that bound open */
+       KV_OP_DEL_PREFIX = 4,    /* removes the keys that begin with key */
+       KV_OP_CHECK_ABSENT = 5,  /* key must be absent: KV_EXISTS */
+       KV_OP_CHECK_PRESENT = 6, /* key must be there: KV_NOTFOUND */
+       KV_OP_CHECK_VALUE = 7    /* key must have this very value: KV_NOTFOUND, KV_MISMATCH */
+};
+
+enum { /* kv_op.flags; also KV_PUT_ABSENT (PUT) and KV_PUT_PRESENT (PUT, DEL) */
+       KV_OP_CREATE_TREE = 256 /* PUT: creates the tree when it is missing */
+};
+
+/* One operation: kind, key, and whatever else its kind speaks of. Zero the rest, the reserved words
+ * above all: they are room for the kinds of later versions, so that the structure never grows. In a
+ * tree that is missing no key is present, and PUT answers KV_NOTFOUND. */
+typedef struct kv_op {
+    uint32_t kind;        /* KV_OP_* */
+    uint32_t flags;       /* that the kind knows */
+    kv_slice tree;        /* its name; zero length: the main tree */
+    kv_slice key;         /* or the beginning of a range, or a prefix */
+    kv_slice value;       /* to store, or to compare with */
+    kv_slice end;         /* of a range */
+    uint64_t reserved[4]; /* 0 */
+} kv_op;
+
+typedef struct kv_write_result {
+    size_t size;        /* in: sizeof(kv_write_result) */
+    size_t failed_op;   /* index of the operation that ended the batch; n: none did */
+    uint64_t commit_id; /* the commit from which on readers see the batch; 0 when it failed */
+    uint64_t deleted;   /* entries that DEL, DEL_RANGE and DEL_PREFIX removed */
+} kv_write_result;
+
+/* Does n operations in order, each seeing what those before it did, and commits: all of them, or
+ * none when one does not return KV_OK. Any thread may call it at any time. Transfer, compare-and-swap,
+ * set-if-absent are a few checks and puts:
+ *
+ *     kv_op ops[] = {
+ *         {.kind = KV_OP_CHECK_VALUE, .key = {"lamp", 4}, .value = {"off", 3}},
+ *         {.kind = KV_OP_PUT, .key = {"lamp", 4}, .value = {"on", 2}},
+ *     };
+ *     int rc = kv_db_write(db, ops, 2, 0, NULL);   // KV_MISMATCH: it was not off
+ *
+ * Calls that arrive while a commit is under way wait, and are then committed together: one
+ * transaction, one flush, for all of them, which makes many threads that write durably as fast
+ * together as the disk allows. They keep the order in which they arrived, each is done or not done by
+ * itself, and none makes its neighbours fail. A caller that is alone waits for nobody. A batch of
+ * many operations shares its commit with few others or none.
+ *
+ * flags: KV_TXN_DURABLE, KV_TXN_STRICT, KV_TXN_LAZY or none, as for kv_txn_begin; batches that are
+ * committed together get the strongest that one of them asked for. Compression and other options of a
+ * tree that a batch creates: kv_tree_configure. A thread that holds a write transaction must not call
+ * this (it would wait for itself).
+ *
+ * result (may be NULL) is written whatever is returned, except when the call itself makes no sense.
+ * KV_EXISTS, KV_NOTFOUND, KV_MISMATCH: the condition of operation failed_op does not hold, nothing
+ * was changed. KV_ETOOBIG and any other error with failed_op < n: that operation failed, nothing was
+ * changed. KV_EINVAL with failed_op < n: the operation makes no sense, whatever the database holds.
+ * KV_EREADONLY. With failed_op == n, as from kv_txn_begin and kv_txn_commit: KV_EPOISONED (outcome
+ * unknown, if the flush failed now), KV_ENOSPC, KV_EIO; everybody in the same commit gets it. */
+KV_API int kv_db_write(kv_db *db, const kv_op *ops, size_t n, uint32_t flags,
+                       kv_write_result *result);
 
 /* ---- cursors ---- */
 

@@ -1,10 +1,13 @@
 /* api.c - the public functions on databases, transactions, trees and single keys: arguments are
  * checked here, the work is done one call below. */
+#include "api.h"
 #include "begin.h"
 #include "catalog.h"
 #include "commit.h"
 #include "db.h"
 #include "ops.h"
+#include "stat.h"
+#include <stdio.h>
 
 #define TEXT_OF(x) #x
 #define TEXT(x)    TEXT_OF(x)
@@ -38,7 +41,9 @@ int kv_db_close(kv_db *db)
 
 void kv_db_errmsg(kv_db *db, char *buf, size_t size)
 {
-    if (db && buf)
+    if (db && buf && size && !kvi_alive(db)) /* another thread of the parent may hold the mutex */
+        snprintf(buf, size, "%s", kv_strerror(KV_EFORKED));
+    else if (db && buf)
         kvi_err_text(&db->err, buf, size);
     else if (buf && size)
         buf[0] = 0;
@@ -48,6 +53,8 @@ int kv_db_sync(kv_db *db)
 {
     if (!db)
         return KV_EINVAL;
+    if (!kvi_alive(db))
+        return KV_EFORKED;
     if (db->readonly)
         return kvi_fail(&db->err, KV_EREADONLY, "%s", kv_strerror(KV_EREADONLY));
     int rc = kvi_turn_take(db, KVI_WAIT_FOREVER);
@@ -60,33 +67,17 @@ int kv_db_sync(kv_db *db)
 
 uint64_t kv_db_durable_id(kv_db *db)
 {
-    return db ? atomic_load_explicit(&db->durable_id, memory_order_acquire) : 0;
+    return db && kvi_alive(db) ? kvi_durable(db) : 0;
 }
 
 /* ---- transactions ---- */
 
-#define TXN_DURABILITY (KV_TXN_DURABLE | KV_TXN_STRICT | KV_TXN_LAZY)
-#define TXN_FLAGS      (KV_TXN_WRITE | KV_TXN_TRY | TXN_DURABILITY)
+#define TXN_FLAGS (KV_TXN_WRITE | KV_TXN_TRY | KVI_DURABILITY_FLAGS)
 
 static bool txn_flags_ok(uint32_t flags)
 {
-    uint32_t durability = flags & TXN_DURABILITY;
-    return !(flags & ~(uint32_t)TXN_FLAGS) && !(durability & (durability - 1)) &&
+    return !(flags & ~(uint32_t)TXN_FLAGS) && kvi_durability_valid(flags) &&
            (flags == 0 || (flags & KV_TXN_WRITE));
-}
-
-static int txn_durability(const kv_db *db, uint32_t flags)
-{
-    switch (flags & TXN_DURABILITY) {
-    case KV_TXN_DURABLE:
-        return KV_DURABLE;
-    case KV_TXN_STRICT:
-        return KV_STRICT;
-    case KV_TXN_LAZY:
-        return KV_LAZY;
-    default:
-        return db->durability;
-    }
 }
 
 static int txn_begin(kv_db *db, uint32_t flags, uint32_t wait_ms, kv_txn **txn)
@@ -96,11 +87,13 @@ static int txn_begin(kv_db *db, uint32_t flags, uint32_t wait_ms, kv_txn **txn)
     *txn = NULL;
     if (!db || !txn_flags_ok(flags))
         return KV_EINVAL;
+    if (!kvi_alive(db))
+        return KV_EFORKED;
     if (!(flags & KV_TXN_WRITE))
         return kvi_begin_read(db, txn);
     if (db->readonly)
         return kvi_fail(&db->err, KV_EREADONLY, "%s", kv_strerror(KV_EREADONLY));
-    return kvi_begin_write(db, flags & KV_TXN_TRY ? 0 : wait_ms, txn_durability(db, flags), txn);
+    return kvi_begin_write(db, flags & KV_TXN_TRY ? 0 : wait_ms, kvi_durability_of(db, flags), txn);
 }
 
 int kv_txn_begin(kv_db *db, uint32_t flags, kv_txn **txn)
@@ -117,6 +110,8 @@ int kv_txn_commit(kv_txn *txn)
 {
     if (!txn)
         return KV_EINVAL;
+    if (!kvi_alive(txn->db))
+        return KV_EFORKED;
     if (txn->write && !txn->failed)
         return kvi_commit(txn);
     int rc = KV_OK;
@@ -128,13 +123,15 @@ int kv_txn_commit(kv_txn *txn)
 
 void kv_txn_abort(kv_txn *txn)
 {
-    if (txn)
+    if (txn && kvi_alive(txn->db))
         kvi_end(txn);
 }
 
 int kv_txn_refresh(kv_txn *txn)
 {
-    return txn && !txn->write ? kvi_refresh(txn) : KV_EINVAL;
+    if (!txn || txn->write)
+        return KV_EINVAL;
+    return kvi_alive(txn->db) ? kvi_refresh(txn) : KV_EFORKED;
 }
 
 uint64_t kv_txn_id(const kv_txn *txn)
@@ -151,6 +148,8 @@ static int savepoint_usable(const kv_txn *txn)
 {
     if (!txn || !txn->write)
         return KV_EINVAL;
+    if (!kvi_alive(txn->db))
+        return KV_EFORKED;
     return txn->failed ? kvi_fail(&txn->db->err, KV_EBADTXN, "%s", kv_strerror(KV_EBADTXN)) : KV_OK;
 }
 
@@ -194,6 +193,8 @@ static int name_check(kv_txn *txn, const void *name, size_t name_len)
     uint32_t most = kvi_key_max(txn->db->file.page_size);
     if (!name || name_len == 0)
         return KV_EINVAL;
+    if (!kvi_alive(txn->db))
+        return KV_EFORKED;
     if (name_len > most)
         return kvi_fail(&txn->db->err, KV_ETOOBIG, "the tree's name has %zu bytes; the limit is %u",
                         name_len, most);
@@ -234,6 +235,8 @@ int kv_tree_list(kv_txn *txn, int (*fn)(void *context, kv_slice name), void *con
 {
     if (!txn || !fn)
         return KV_EINVAL;
+    if (!kvi_alive(txn->db))
+        return KV_EFORKED;
     return txn->failed ? KV_EBADTXN : kvi_catalog_list(txn, fn, context);
 }
 

@@ -11,7 +11,7 @@ static inline int cursor_check(const kv_cursor *cursor)
 {
     if (KVI_UNLIKELY(!cursor))
         return KV_EINVAL;
-    if (KVI_UNLIKELY(cursor->txn->failed || cursor->tree->gone))
+    if (KVI_UNLIKELY(cursor->txn->failed || cursor->tree->gone || !kvi_alive(cursor->txn->db)))
         return kvi_tree_usable(cursor->tree, false);
     return KV_OK;
 }

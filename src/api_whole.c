@@ -2,6 +2,7 @@
 #include "check.h"
 #include "copy.h"
 #include "db.h"
+#include "salvage.h"
 #include "stat.h"
 
 KV_API int kv_db_stat(kv_db *db, kv_db_info *info)
@@ -9,6 +10,8 @@ KV_API int kv_db_stat(kv_db *db, kv_db_info *info)
     kv_db_info found = {.size = sizeof found};
     if (!db || !info || info->size < sizeof info->size)
         return KV_EINVAL;
+    if (!kvi_alive(db))
+        return KV_EFORKED;
     int rc = kvi_stat(db, &found);
     if (rc != KV_OK)
         return rc;
@@ -20,7 +23,9 @@ KV_API int kv_db_stat(kv_db *db, kv_db_info *info)
 KV_API int kv_db_readers(kv_db *db, int (*fn)(void *context, const kv_reader_info *reader),
                          void *context)
 {
-    return db && fn ? kvi_readers_list(db, fn, context) : KV_EINVAL;
+    if (!db || !fn)
+        return KV_EINVAL;
+    return kvi_alive(db) ? kvi_readers_list(db, fn, context) : KV_EFORKED;
 }
 
 KV_API int kv_db_check(kv_db *db, const kv_check_options *options)
@@ -30,25 +35,40 @@ KV_API int kv_db_check(kv_db *db, const kv_check_options *options)
         return KV_EINVAL;
     if (options)
         memcpy(&known, options, KVI_MIN(options->size, sizeof known));
-    return kvi_check(db, &known);
+    return kvi_alive(db) ? kvi_check(db, &known) : KV_EFORKED;
 }
 
 KV_API int kv_db_copy(kv_db *db, const char *path, uint32_t flags)
 {
     if (!db || !path || !*path || (flags & ~(uint32_t)KV_COPY_COMPACT))
         return KV_EINVAL;
-    return kvi_copy(db, path, flags);
+    return kvi_alive(db) ? kvi_copy(db, path, flags) : KV_EFORKED;
 }
 
 KV_API int kv_db_copy_fd(kv_db *db, int fd, uint32_t flags)
 {
     if (!db || fd < 0 || (flags & ~(uint32_t)KV_COPY_COMPACT))
         return KV_EINVAL;
-    return kvi_copy_fd(db, fd, flags);
+    return kvi_alive(db) ? kvi_copy_fd(db, fd, flags) : KV_EFORKED;
 }
 
 KV_API int kv_db_repair(const char *path, void (*report)(void *context, const char *sentence),
                         void *context)
 {
     return path && *path ? kvi_db_repair(&kvi_os_posix, path, report, context) : KV_EINVAL;
+}
+
+KV_API int kv_db_salvage(const char *path, const char *dest, const kv_salvage_options *options,
+                         kv_salvage_info *info)
+{
+    kv_salvage_info found = {.size = sizeof found};
+    if (!path || !*path || !dest || !*dest || (options && options->size < sizeof *options) ||
+        (info && info->size < sizeof *info))
+        return KV_EINVAL;
+    int rc = kvi_salvage(&kvi_os_posix, path, dest, options, &found);
+    if (info) {
+        found.size = info->size;
+        memcpy(info, &found, KVI_MIN(info->size, sizeof found));
+    }
+    return rc;
 }

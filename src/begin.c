@@ -2,59 +2,12 @@
 #include "begin.h"
 #include "catalog.h"
 #include "cursor.h"
+#include "flush.h"
+#include "guest.h"
 #include "mutant.h"
-#include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
-/* ---- the turn ---- */
-
-/* On the clock that the condition variable counts by. */
-static struct timespec deadline_after(const kvi_os *os, uint32_t ms)
-{
-    uint64_t at = os->mono_ns(os) + (uint64_t)ms * 1000000;
-    return (struct timespec){.tv_sec = (time_t)(at / 1000000000),
-                             .tv_nsec = (long)(at % 1000000000)};
-}
-
-int kvi_turn_take(kv_db *db, uint32_t wait_ms)
-{
-    kvi_turn *turn = &db->turn;
-    struct timespec deadline = deadline_after(db->os, wait_ms == KVI_WAIT_FOREVER ? 0 : wait_ms);
-    int late = 0;
-    pthread_mutex_lock(&turn->mutex);
-    while (turn->taken && late != ETIMEDOUT && wait_ms != 0) {
-        if (wait_ms == KVI_WAIT_FOREVER)
-            pthread_cond_wait(&turn->cond, &turn->mutex);
-        else
-            late = pthread_cond_timedwait(&turn->cond, &turn->mutex, &deadline);
-    }
-    bool mine = !turn->taken;
-    if (mine)
-        turn->taken = true;
-    pthread_mutex_unlock(&turn->mutex);
-    return mine ? KV_OK : kvi_fail(&db->err, KV_EBUSY, "another write transaction is running");
-}
-
-/* Leaves the numbers of the space records for those who ask without the turn. */
-static void space_note(kv_db *db)
-{
-    if (!db->space)
-        return;
-    atomic_store_explicit(&db->free_pages, kvi_space_free_pages(db->space), memory_order_relaxed);
-    atomic_store_explicit(&db->blocked_pages, kvi_space_dead_pages(db->space),
-                          memory_order_relaxed);
-    atomic_store_explicit(&db->space_pages, kvi_space_own_pages(db->space), memory_order_relaxed);
-}
-
-void kvi_turn_give(kv_db *db)
-{
-    space_note(db);
-    pthread_mutex_lock(&db->turn.mutex);
-    db->turn.taken = false;
-    pthread_cond_signal(&db->turn.cond);
-    pthread_mutex_unlock(&db->turn.mutex);
-}
+#define REAP_NS 100000000 /* between two looks for the dead, while somebody is in the way */
 
 /* ---- what is alive ---- */
 
@@ -64,20 +17,55 @@ typedef struct id_list {
     size_t n, cap;
 } id_list;
 
-static int id_add(void *context, kvi_id id, uint64_t since)
+static int id_add(id_list *list, kvi_id id)
 {
-    id_list *list = context;
-    (void)since;
-    if (list->n == list->cap) {
-        size_t cap = list->cap * 2 + 16;
-        kvi_id *ids = list->os->realloc(list->os, list->ids, cap * sizeof *ids);
-        if (!ids)
-            return KV_ENOMEM;
-        list->ids = ids;
-        list->cap = cap;
-    }
+    kvi_id *ids = kvi_os_room(list->os, list->ids, &list->cap, list->n + 1, sizeof *ids);
+    if (!ids)
+        return KV_ENOMEM;
+    list->ids = ids;
     list->ids[list->n++] = id;
     return KV_OK;
+}
+
+static int pin_add(void *context, const kvi_pin *pin)
+{
+    return id_add(context, pin->id);
+}
+
+static int guest_add(void *context, uint64_t id)
+{
+    return id_add(context, id);
+}
+
+/* Is some reader in the way of reuse? */
+static int pin_is_old(void *context, const kvi_pin *pin)
+{
+    const kv_db *db = context;
+    return pin->id < db->head.meta.id && pin->handle != db->readers.handle;
+}
+
+/* The pins of the dead hold pages back until somebody asks whether their owners live. */
+static void reap_sometimes(kv_db *db)
+{
+    if (!db->readers.side || !kvi_readers_scan(&db->readers, pin_is_old, db))
+        return;
+    uint64_t now = db->os->mono_ns(db->os);
+    if (db->reaped && now - db->reaped < REAP_NS)
+        return;
+    db->reaped = now;
+    kvi_readers_reap(&db->readers, db->head.meta.id);
+}
+
+static int live_add_all(kv_db *db, id_list *list)
+{
+    int rc = KVI_MUTANT(REUSED_EARLY) ? KV_OK : id_add(list, db->head.durable);
+    if (rc == KV_OK)
+        rc = id_add(list, db->head.meta.id); /* published, or written and unresolved */
+    if (rc == KV_OK)
+        rc = kvi_readers_scan(&db->readers, pin_add, list);
+    if (rc == KV_OK && db->role == KVI_SHARER)
+        rc = kvi_lock_pins(&db->lock, &db->err, guest_add, list);
+    return rc;
 }
 
 static int by_id(const void *a, const void *b)
@@ -89,11 +77,8 @@ static int by_id(const void *a, const void *b)
 int kvi_live_set(kv_db *db, kvi_id **ids, size_t *n)
 {
     id_list list = {.os = db->os};
-    int rc = KVI_MUTANT(REUSED_EARLY) ? KV_OK : id_add(&list, db->head.durable, 0);
-    if (rc == KV_OK)
-        rc = id_add(&list, db->head.meta.id, 0); /* published, or written and unresolved */
-    if (rc == KV_OK)
-        rc = kvi_readers_scan(&db->readers, id_add, &list);
+    reap_sometimes(db);
+    int rc = live_add_all(db, &list);
     if (rc != KV_OK) {
         db->os->free(db->os, list.ids);
         return rc;
@@ -106,18 +91,6 @@ int kvi_live_set(kv_db *db, kvi_id **ids, size_t *n)
     *ids = list.ids;
     *n = kept;
     return KV_OK;
-}
-
-int kvi_space_ready(kv_db *db)
-{
-    if (db->space)
-        return KV_OK;
-    kvi_meta meta = db->head.meta;
-    meta.durable = db->head.durable; /* it may have become so after the meta was written */
-    int rc = kvi_space_load(&db->space, &db->file, &meta);
-    if (rc == KV_OK)
-        space_note(db);
-    return rc;
 }
 
 /* ---- reading ---- */
@@ -138,10 +111,28 @@ static int reader_attach(kv_txn *txn)
 {
     kv_db *db = txn->db;
     kvi_snapshot base;
-    kvi_readers_pin(&db->readers, &txn->claim, &base);
+    int rc = KV_OK;
+    if (db->role == KVI_GUEST)
+        rc = kvi_guest_pin(db, &base);
+    else
+        kvi_readers_pin(&db->readers, &txn->claim, &base);
+    if (rc != KV_OK)
+        return rc;
     txn_attach(txn, &base);
-    atomic_store_explicit(&txn->claim.slot->since, txn->now, memory_order_relaxed);
+    kvi_slot *slot = txn->claim.slot; /* for people who ask who reads what */
+    atomic_store_explicit(&slot->since, txn->now, memory_order_relaxed);
+    atomic_store_explicit(&slot->process, db->process, memory_order_relaxed);
+    if (db->role == KVI_GUEST)
+        atomic_store_explicit(&slot->pin, base.id, memory_order_relaxed);
     return kvi_file_view(&db->file, base.high_water, base.id, &txn->view);
+}
+
+static void reader_detach(kv_txn *txn)
+{
+    if (txn->db->role == KVI_GUEST)
+        kvi_guest_unpin(txn->db, txn->base.id);
+    kvi_readers_unpin(&txn->claim);
+    txn->base.id = 0;
 }
 
 /* The transaction object that the claimed slot keeps. */
@@ -157,23 +148,24 @@ static kv_txn *reader_object(kv_db *db, kvi_claim *claim)
     }
     txn->db = db;
     txn->claim = *claim;
+    txn->base.id = 0;
     return txn;
 }
 
 int kvi_begin_read(kv_db *db, kv_txn **out)
 {
     kvi_claim claim;
-    int rc = kvi_readers_claim(&db->readers, &claim);
+    int rc = kvi_readers_claim(&db->readers, &db->err, &claim);
     if (rc != KV_OK)
         return rc;
     kv_txn *txn = reader_object(db, &claim);
     rc = txn ? reader_attach(txn) : KV_ENOMEM;
     if (rc != KV_OK) {
-        kvi_readers_unpin(&claim);
+        if (txn)
+            reader_detach(txn);
         kvi_readers_release(&claim);
         return rc;
     }
-    atomic_fetch_add_explicit(&db->n_readers, 1, memory_order_relaxed);
     *out = txn;
     return KV_OK;
 }
@@ -191,7 +183,7 @@ int kvi_refresh(kv_txn *txn)
 {
     kvi_cursor_reset_all(txn);
     txn->changes++;
-    kvi_readers_unpin(&txn->claim);
+    reader_detach(txn);
     int rc = reader_attach(txn);
     if (rc == KV_OK)
         rc = kvi_catalog_reload(txn, NULL);
@@ -221,19 +213,17 @@ static void txn_clean(kv_txn *txn)
 
 static void reader_end(kv_txn *txn)
 {
-    kv_db *db = txn->db;
     kvi_claim claim = txn->claim;
     txn_clean(txn);
-    kvi_readers_unpin(&claim);
+    reader_detach(txn);
     kvi_readers_release(&claim);
-    atomic_fetch_sub_explicit(&db->n_readers, 1, memory_order_release);
 }
 
 /* ---- writing ---- */
 
 static int writer_ready(kv_db *db)
 {
-    if (atomic_load(&db->poisoned))
+    if (kvi_poisoned(db))
         return kvi_fail(&db->err, KV_EPOISONED, "%s", kv_strerror(KV_EPOISONED));
     if (db->head.next_id > KVI_ID_MAX - KVI_ID_SKIP)
         return kvi_fail(&db->err, KV_ECORRUPT, "the transaction ids of this file are used up");
@@ -307,6 +297,8 @@ static void writer_end(kv_txn *txn)
     /* An id that stands in a page is never used again. */
     if (txn->wrote && !KVI_MUTANT(ID_NOT_BURNT))
         db->head.next_id = KVI_MAX(db->head.next_id, txn->id + 1);
+    if (!kvi_poisoned(db))
+        kvi_readers_idle(&db->readers);
     txn_clean(txn);
     savepoints_free(txn);
     if (db->space)

@@ -3,16 +3,7 @@
 #ifndef KVI_BEGIN_H
 #define KVI_BEGIN_H
 
-#include "txn.h"
-
-#define KVI_WAIT_FOREVER UINT32_MAX
-
-/* The writer's turn. KV_EBUSY: not within wait_ms. */
-int kvi_turn_take(kv_db *db, uint32_t wait_ms) KVI_MUST_CHECK;
-void kvi_turn_give(kv_db *db);
-
-/* Loads the space records, once. Needs the turn. */
-int kvi_space_ready(kv_db *db) KVI_MUST_CHECK;
+#include "turn.h"
 
 /* The live set (PROTOCOL R13), ascending, without repetitions: pins, the published commit, the
  * last durable one. The caller frees *ids. Needs the turn. */

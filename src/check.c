@@ -1,18 +1,22 @@
 /* check.c - see check.h. */
 #include "check.h"
-#include "begin.h"
 #include "codec.h"
+#include "inspect.h"
 #include "node.h"
 #include "pgset.h"
 #include "walk.h"
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #define PROBLEMS_MAX   100 /* more tell nothing new */
 #define PROGRESS_EVERY 64  /* pages */
+#define PATH_MAX_LEN   1200
+#define NO_SLOT        UINT_MAX
 
 typedef struct check {
     kv_db *db;
+    kvi_inspection look;
     const kvi_meta *meta;
     kv_check_options options;
     kvi_pgset reached;
@@ -24,13 +28,75 @@ typedef struct check {
     kvi_entry entry; /* the newest one that the walk met */
     uint8_t *key, *fence;
     char first[320]; /* the first problem, for kv_db_errmsg */
+
+    /* where a problem is: the walk that is under way, and the node on its way */
+    const kvi_walk *walk; /* NULL: none */
+    unsigned level;
+    unsigned slot; /* of an entry there, or NO_SLOT */
+    char path[PATH_MAX_LEN];
 } check;
+
+/* ---- where ---- */
+
+KVI_PRINTF(3, 4) static void path_add(check *c, size_t *len, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(c->path + *len, sizeof c->path - *len, format, args);
+    va_end(args);
+    *len = KVI_MIN(*len + (size_t)KVI_MAX(n, 0), sizeof c->path - 1);
+}
+
+static void path_add_name(check *c, size_t *len, kvi_slice name)
+{
+    for (size_t i = 0; i < KVI_MIN(name.len, (size_t)64); i++) {
+        uint8_t byte = name.ptr[i];
+        path_add(c, len, byte < 0x20 || byte >= 0x7f || byte == '\\' ? "\\x%02x" : "%c", byte);
+    }
+    path_add(c, len, name.len > 64 ? "..." : "");
+}
+
+/* From the root of the tree that is visited to the node of c->level. */
+static const char *check_path(check *c)
+{
+    static const char *const names[] = {"main tree", "catalog", "tree ", "snapshots tree"};
+    const kvi_walked *tree = c->walk ? c->walk->tree : NULL;
+    size_t len = 0;
+    c->path[0] = 0;
+    if (!tree)
+        return c->path;
+    path_add(c, &len, "%s", names[tree->kind]);
+    path_add_name(c, &len, tree->name);
+    path_add(c, &len, ":");
+    for (unsigned up = tree->desc->level; up > c->level; up--)
+        path_add(c, &len, " %llu@%u", (unsigned long long)tree->steps[up].ptr.page,
+                 tree->steps[up].child);
+    kvi_pgno page =
+        c->level == tree->desc->level ? tree->desc->root.page : tree->steps[c->level].ptr.page;
+    path_add(c, &len, " %llu", (unsigned long long)page);
+    if (c->slot != NO_SLOT)
+        path_add(c, &len, "@%u", c->slot);
+    return c->path;
+}
+
+/* What is reported next is about this node, or about its newest entry. */
+static void check_at(check *c, unsigned level)
+{
+    c->level = level;
+    c->slot = NO_SLOT;
+}
+
+static void check_at_entry(check *c, const kvi_walked *tree, uint64_t met)
+{
+    c->level = 0;
+    c->slot = (unsigned)(met - tree->steps[0].entries);
+}
 
 /* ---- reporting ---- */
 
 static int check_tell(check *c, kvi_pgno page, const char *invariant, const char *message)
 {
-    kv_check_problem problem = {page, invariant, message};
+    kv_check_problem problem = {page, invariant, message, check_path(c)};
     if (c->options.problem && c->options.problem(c->options.context, &problem) != 0)
         return KV_ECANCELED;
     return KV_OK;
@@ -127,6 +193,7 @@ static int check_page(kvi_walk *walk, kvi_ptr ptr, const uint8_t *bytes)
     check *c = walk->context;
     const kvi_walked *tree = walk->tree;
     int rc = check_progress(c, 1);
+    check_at(c, bytes[KVI_P_level]);
     if (rc != KV_OK)
         return rc;
     if (!kvi_pgset_add(&c->reached, ptr.page, 1)) {
@@ -153,6 +220,8 @@ static int check_leave(kvi_walk *walk, unsigned level)
     const kvi_walk_step *step = &tree->steps[level], *parent = step + 1;
     if (level == tree->desc->level || tree->gaps != step->gaps)
         return KV_OK;
+    check_at(c, level + 1);
+    c->slot = parent->child;
     uint64_t tally = kvi_branch_tally(parent->bytes, c->meta->page_size, parent->child);
     uint64_t found = tree->entries - step->entries;
     if (tally == found)
@@ -193,6 +262,7 @@ static int check_entry(kvi_walk *walk, kvi_slice key, kvi_stored value)
         return KV_OK; /* the walk reports what cannot be parsed */
     if ((c->entry.flags & (KVI_ENTRY_COMPRESSED | KVI_ENTRY_LARGE)) != KVI_ENTRY_COMPRESSED)
         return KV_OK;
+    check_at_entry(c, walk->tree, walk->tree->entries);
     return check_expand(c, walk->tree->steps[0].ptr.page, c->entry.payload);
 }
 
@@ -222,6 +292,7 @@ static int check_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *le
     check *c = walk->context;
     (void)leaf;
     int rc = check_progress(c, large->pages);
+    check_at_entry(c, walk->tree, walk->tree->entries - 1);
     if (rc != KV_OK)
         return rc;
     if (!kvi_pgset_add(&c->reached, large->ptr.page, large->pages)) {
@@ -262,6 +333,7 @@ static int check_done(kvi_walk *walk)
     const kvi_tree_desc *desc = tree->desc;
     if (tree->gaps)
         return KV_OK;
+    check_at(c, desc->level);
     int rc = check_number(c, tree, "entries", desc->entries, tree->entries);
     if (rc == KV_OK)
         rc = check_number(c, tree, "leaf pages", desc->leaf_pages, tree->leaf_pages);
@@ -275,17 +347,20 @@ static int check_done(kvi_walk *walk)
 static int check_broken(kvi_walk *walk, kvi_ptr ptr, unsigned level, int rc)
 {
     check *c = walk->context;
-    (void)level;
+    const char *invariant = walk->invariant;
     (void)rc;
     c->gaps++;
-    return check_report_newest(c, ptr.page, walk->invariant);
+    check_at(c, level);
+    if (invariant && (invariant[0] == 'V' || invariant[0] == 'C'))
+        check_at_entry(c, walk->tree, walk->tree->entries - 1);
+    return check_report_newest(c, ptr.page, invariant);
 }
 
 /* ---- space and meta ---- */
 
 static int check_state(check *c, kvi_pgno page)
 {
-    enum kvi_page_state state = kvi_space_state(c->db->space, page);
+    enum kvi_page_state state = kvi_space_state(c->look.space, page);
     bool reached = kvi_pgset_has(&c->reached, page);
     if (reached && state != KVI_PAGE_USED)
         return check_report(c, page, "S1", "page %llu is in use, but recorded as %s",
@@ -298,8 +373,8 @@ static int check_state(check *c, kvi_pgno page)
 
 static int check_space(check *c)
 {
-    int rc = kvi_space_ready(c->db);
-    if (rc == KV_ECORRUPT || (rc == KV_OK && kvi_space_unknown(c->db->space)))
+    int rc = kvi_inspect_space(&c->look);
+    if (rc == KV_ECORRUPT || (rc == KV_OK && kvi_space_unknown(c->look.space)))
         return check_report(c, 0, "S1", "the records of free pages are damaged");
     for (kvi_pgno page = kvi_first_page(c->meta->page_size);
          rc == KV_OK && page < c->meta->high_water; page++)
@@ -331,7 +406,9 @@ static int check_all(check *c)
         .broken = check_broken,
         .context = c,
     };
+    c->walk = &walk;
     int rc = kvi_walk_all(&walk);
+    c->walk = NULL;
     if (rc == KV_OK)
         rc = check_meta(c);
     if (rc == KV_OK)
@@ -356,16 +433,16 @@ static int check_prepare(check *c)
 
 int kvi_check(kv_db *db, const kv_check_options *options)
 {
-    check c = {.db = db, .meta = &db->head.meta};
+    check c = {.db = db, .meta = &c.look.meta};
     if (options)
         c.options = *options;
-    int rc = kvi_turn_take(db, KVI_WAIT_FOREVER);
+    int rc = kvi_inspect_begin(db, &c.look);
     if (rc != KV_OK)
         return rc;
     rc = check_prepare(&c);
     if (rc == KV_OK)
         rc = check_all(&c);
-    kvi_turn_give(db);
+    kvi_inspect_end(&c.look);
     kvi_pgset_close(&c.reached);
     db->os->free(db->os, c.key);
     db->os->free(db->os, c.fence);

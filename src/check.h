@@ -13,7 +13,7 @@
 
 #include "txn.h"
 
-/* kv_db_check. Takes the writer's turn: nothing is written while it runs. */
+/* kv_db_check: of one commit, which is pinned meanwhile. Nobody waits. */
 int kvi_check(kv_db *db, const kv_check_options *options) KVI_MUST_CHECK;
 
 #endif

@@ -1,40 +1,10 @@
 /* commit.c - see commit.h. The protocol and the crash argument of each step: docs/design.md. */
 #include "commit.h"
 #include "catalog.h"
+#include "flush.h"
 #include "mutant.h"
+#include "recover.h"
 #include "seal.h"
-
-int kvi_meta_write(kvi_file *file, const kvi_meta *meta, unsigned slot)
-{
-    uint8_t block[KVI_META_SIZE];
-    kvi_meta_encode(meta, block);
-    return kvi_file_write(file, slot * kvi_meta_stride(file->page_size), block, sizeof block);
-}
-
-/* From now on the file's state is unknown: reading goes on, writing waits for a new open. */
-static int poison(kv_db *db, int rc)
-{
-    atomic_store(&db->poisoned, true);
-    (void)rc; /* its sentence stays in db->err */
-    return KV_EPOISONED;
-}
-
-int kvi_flush(kv_db *db)
-{
-    atomic_fetch_add_explicit(&db->flushes, 1, memory_order_relaxed);
-    int rc = KVI_MUTANT(FLUSH_SKIPPED) ? KV_OK : kvi_file_sync(&db->file);
-    if (KVI_MUTANT(FLUSH_REPEATED) && rc != KV_OK)
-        rc = kvi_file_sync(&db->file);
-    return rc == KV_OK ? KV_OK : poison(db, rc);
-}
-
-void kvi_publish(kv_db *db)
-{
-    const kvi_head *head = &db->head;
-    kvi_snapshot snapshot = kvi_head_snapshot(head);
-    kvi_readers_publish(&db->readers, &snapshot);
-    atomic_store_explicit(&db->durable_id, head->durable, memory_order_release);
-}
 
 /* ---- 1. seal: every private page gets its place and checksum ---- */
 
@@ -139,6 +109,7 @@ static void head_advance(kv_db *db, const kvi_meta *meta, unsigned slot, uint64_
     head->meta = *meta;
     head->next_id = KVI_MAX(head->next_id, meta->id + 1); /* a burnt id stays burnt */
     head->confirmed = false;
+    head->foreign = head->foreign && !durable;
     head->tail_seal = durable ? 0 : meta->seal;
     head->tail_walk = durable ? 0 : meta->walk;
     head->lazy_bytes = durable ? 0 : head->lazy_bytes + written;
@@ -150,12 +121,21 @@ static void head_advance(kv_db *db, const kvi_meta *meta, unsigned slot, uint64_
     }
 }
 
-static bool nothing_changed(const kv_txn *txn)
+bool kvi_nothing_changed(const kv_txn *txn)
 {
     bool changed = txn->wrote || txn->main.changed || txn->catalog.changed;
     for (const kv_tree *tree = txn->trees; tree; tree = tree->next)
         changed = changed || (tree->changed && !tree->gone);
     return !changed;
+}
+
+/* Somebody else's part of what is not yet durable: its write-back may have failed under a
+ * descriptor that is gone, so it is written again before any flush that is to prove it (R4). */
+static int tail_rewrite(kv_db *db)
+{
+    if (!db->head.foreign || KVI_MUTANT(TAIL_TRUSTED))
+        return KV_OK;
+    return kvi_recover_rewrite(&db->file, &db->head.meta);
 }
 
 /* Everything before the first byte of the meta. A failure here aborts the transaction only,
@@ -171,7 +151,11 @@ static int commit_pages(kv_txn *txn, kvi_batch *batch, kvi_meta *meta, uint64_t 
     meta_compose(txn, batch, meta);
     *written = txn->sealed.walk + batch->sums.walk;
     meta->kind = commit_kind(txn, meta, *written);
-    rc = kvi_batch_write(batch);
+    kvi_readers_writing(&db->readers, txn->id);
+    if (meta->kind != KVI_KIND_LAZY)
+        rc = tail_rewrite(db);
+    if (rc == KV_OK)
+        rc = kvi_batch_write(batch);
     if (rc == KV_OK)
         rc = kvi_file_extend(&db->file, meta->high_water);
     if (rc == KV_OK && meta->kind == KVI_KIND_STRICT) {
@@ -184,9 +168,10 @@ static int commit_pages(kv_txn *txn, kvi_batch *batch, kvi_meta *meta, uint64_t 
 /* From the first byte of the meta on, a failure leaves the outcome unknown. */
 static int commit_meta(kv_db *db, const kvi_meta *meta, unsigned slot)
 {
-    int rc = kvi_meta_write(&db->file, meta, slot);
-    if (rc != KV_OK)
-        return poison(db, rc);
+    if (kvi_meta_write(&db->file, meta, slot) != KV_OK) {
+        kvi_poison(db);
+        return KV_EPOISONED; /* the sentence stays in db->err */
+    }
     return meta->kind == KVI_KIND_LAZY ? KV_OK : kvi_flush(db);
 }
 
@@ -218,7 +203,7 @@ int kvi_commit(kv_txn *txn)
 {
     kvi_batch batch;
     int rc = KV_OK;
-    if (!nothing_changed(txn)) {
+    if (!kvi_nothing_changed(txn)) {
         kvi_batch_init(&batch, txn);
         rc = commit_story(txn, &batch);
         kvi_batch_close(&batch);
@@ -229,16 +214,30 @@ int kvi_commit(kv_txn *txn)
 
 /* ---- what happens between commits ---- */
 
+/* The meta of a foreign tail is a part of it. */
+static int sync_flush(kv_db *db, unsigned slot)
+{
+    if (db->head.foreign && kvi_meta_write(&db->file, &db->head.meta, slot) != KV_OK) {
+        kvi_poison(db);
+        return KV_EPOISONED;
+    }
+    return kvi_flush(db);
+}
+
 int kvi_sync(kv_db *db)
 {
     kvi_head *head = &db->head;
-    if (atomic_load(&db->poisoned))
+    if (kvi_poisoned(db))
         return kvi_fail(&db->err, KV_EPOISONED, "%s", kv_strerror(KV_EPOISONED));
     if (head->durable == head->meta.id)
         return KV_OK;
     unsigned slot = head->durable_slot ^ 1;
     kvi_meta meta = head->meta;
-    int rc = kvi_flush(db);
+    int rc = tail_rewrite(db); /* the same bytes: if that fails, nothing is in doubt */
+    if (rc != KV_OK)
+        return rc;
+    kvi_readers_writing(&db->readers, meta.id);
+    rc = sync_flush(db, slot);
     if (rc == KV_OK && meta.walk > KVI_WALK_CAP) {
         meta_make_strict(&meta);
         rc = commit_meta(db, &meta, slot);
@@ -249,24 +248,9 @@ int kvi_sync(kv_db *db)
         return rc;
     head_advance(db, &meta, slot, 0);
     kvi_publish(db);
+    kvi_readers_idle(&db->readers);
     kvi_trim(db);
     return KV_OK;
-}
-
-int kvi_commit_over(kv_db *db)
-{
-    unsigned slot = db->head.durable_slot ^ 1;
-    kvi_meta meta = db->head.meta;
-    meta.id = db->head.next_id;
-    meta.durable = db->head.durable; /* nothing is newer: the walk is empty */
-    meta.seal = 0;
-    meta.walk = 0;
-    meta.kind = KVI_KIND_DURABLE;
-    memcpy(meta.boot_id, db->boot_id, sizeof meta.boot_id);
-    int rc = commit_meta(db, &meta, slot);
-    if (rc == KV_OK)
-        head_advance(db, &meta, slot, 0);
-    return rc;
 }
 
 void kvi_confirm(kv_db *db)
@@ -274,8 +258,8 @@ void kvi_confirm(kv_db *db)
     kvi_head *head = &db->head;
     /* A lone confirmation was flushed where it stands; a second one, which is not flushed, could
      * not be told from it. */
-    if (atomic_load(&db->poisoned) || head->skip || head->confirmed ||
-        head->durable != head->meta.id || head->meta.kind == KVI_KIND_CONFIRMATION)
+    if (kvi_poisoned(db) || head->skip || head->confirmed || head->durable != head->meta.id ||
+        head->meta.kind == KVI_KIND_CONFIRMATION)
         return;
     kvi_meta meta = head->meta;
     meta_make_strict(&meta);
@@ -285,11 +269,25 @@ void kvi_confirm(kv_db *db)
         head->confirmed = true;
 }
 
-static int pin_before(void *context, kvi_id pin, uint64_t since)
+static int pin_before(void *context, const kvi_pin *pin)
 {
     const kvi_id *shrunk = context;
-    (void)since;
-    return pin < *shrunk ? 1 : 0;
+    return pin->id < *shrunk ? 1 : 0;
+}
+
+static int guest_before(void *context, uint64_t id)
+{
+    const kvi_id *shrunk = context;
+    return id < *shrunk ? 1 : 0;
+}
+
+/* Does a snapshot need pages behind the high-water mark? An unanswered question counts as yes. */
+static bool tail_needed(kv_db *db)
+{
+    kvi_id *shrunk = &db->head.shrunk;
+    return kvi_readers_scan(&db->readers, pin_before, shrunk) != 0 ||
+           (db->role == KVI_SHARER &&
+            kvi_lock_pins(&db->lock, &db->err, guest_before, shrunk) != 0);
 }
 
 void kvi_trim(kv_db *db)
@@ -297,10 +295,10 @@ void kvi_trim(kv_db *db)
     kvi_head *head = &db->head;
     kvi_pgno keep = KVI_MAX(head->meta.high_water, head->durable_high_water);
     uint64_t size = atomic_load_explicit(&db->file.size, memory_order_relaxed);
-    if (head->shrunk == 0 || head->durable < head->shrunk || atomic_load(&db->poisoned) ||
+    if (head->shrunk == 0 || head->durable < head->shrunk || kvi_poisoned(db) ||
         keep << db->file.page_shift >= size)
         return;
-    if (kvi_readers_scan(&db->readers, pin_before, &head->shrunk) != 0)
+    if (tail_needed(db))
         return;
     if (kvi_file_truncate(&db->file, keep) == KV_OK)
         head->shrunk = 0;

@@ -138,7 +138,7 @@ int kvi_compact_to(kv_txn *txn, const char *path)
     kv_db *db = NULL;
     kv_options options = {
         .size = sizeof options,
-        .flags = KV_OPEN_CREATE,
+        .flags = KV_OPEN_CREATE | KV_OPEN_EXCLUSIVE,
         .page_size = txn->db->file.page_size,
         .memory_budget = MEMORY_BUDGET,
     };

@@ -1,8 +1,6 @@
 /* create.c - see create.h. */
 #include "create.h"
-#include "commit.h"
-#include "file.h"
-#include "meta.h"
+#include "flush.h"
 #include "node.h"
 #include <errno.h>
 #include <stdio.h>

@@ -1,9 +1,10 @@
 /* db.c - see db.h. */
 #include "db.h"
 #include "commit.h"
-#include "create.h"
-#include "recover.h"
-#include <errno.h>
+#include "fork.h"
+#include "group.h"
+#include "guest.h"
+#include "join.h"
 #include <stdio.h>
 
 #define BUDGET_DEFAULT    ((uint64_t)256 << 20)
@@ -11,7 +12,6 @@
 #define OPEN_FLAGS                                                                                 \
     (KV_OPEN_CREATE | KV_OPEN_READONLY | KV_OPEN_IMMUTABLE | KV_OPEN_NO_CHECKSUM |                 \
      KV_OPEN_NO_CLOSE_SYNC | KV_OPEN_EXCLUSIVE)
-#define REPLACED_TRIES 100 /* times that the file may be replaced while it is opened */
 
 /* ---- options ---- */
 
@@ -47,84 +47,11 @@ static int options_read(const kv_options *given, kvi_err *err, kv_options *optio
     return KV_OK;
 }
 
-/* ---- the path ---- */
-
-/* Creates the file when that is wanted. *empty: there is an empty file to be replaced. */
-static int path_prepare(const kvi_os *os, kvi_err *err, const char *path, const kv_options *options,
-                        bool *empty)
-{
-    kvi_os_stat stat;
-    int rc = os->stat_path(os, path, &stat);
-    *empty = false;
-    if (rc == -ENOENT && (options->flags & KV_OPEN_CREATE)) {
-        rc = kvi_create(os, err, path, options->page_size, false);
-        return rc == KV_EXISTS ? KV_OK : rc;
-    }
-    if (rc < 0)
-        return kvi_fail_os(err, rc, "%s", path);
-    if (!stat.regular)
-        return kvi_fail(err, KV_EINVAL, "%s is not a regular file", path);
-    *empty = stat.size == 0;
-    if (*empty && !(options->flags & KV_OPEN_CREATE))
-        return kvi_fail(err, KV_ENOTKV, "%s is empty", path);
-    return KV_OK;
-}
-
-static int path_resolve(kv_db *db, const char *path)
-{
-    size_t size = 4096;
-    db->path = db->os->alloc(db->os, size);
-    if (!db->path)
-        return KV_ENOMEM;
-    int rc = db->os->resolve(db->os, path, db->path, size);
-    return rc < 0 ? kvi_fail_os(&db->err, rc, "%s", path) : KV_OK;
-}
-
-/* Does the path still lead to the file that is locked? */
-static int path_same(const kv_db *db, bool *same)
-{
-    kvi_os_stat locked = {0}, named = {0};
-    int rc = db->os->stat(db->os, db->lock.fd, &locked);
-    if (rc >= 0)
-        rc = db->os->stat_path(db->os, db->path, &named);
-    *same = rc >= 0 && locked.inode == named.inode && locked.device == named.device;
-    return rc < 0 && rc != -ENOENT ? rc : 0;
-}
-
-/* Locks the file that the path names, creating or replacing it first when that is wanted. */
-static int path_lock(kv_db *db, const char *path, const kv_options *options)
-{
-    for (int tries = 0; tries < REPLACED_TRIES; tries++) {
-        bool empty, same;
-        int rc = path_prepare(db->os, &db->err, path, options, &empty);
-        if (rc == KV_OK && !db->path)
-            rc = path_resolve(db, path);
-        if (rc != KV_OK || db->immutable)
-            return rc;
-        rc = kvi_lock_open(&db->lock, db->os, &db->err, db->path, !db->readonly, options->wait_ms);
-        if (rc != KV_OK)
-            return rc;
-        rc = path_same(db, &same);
-        if (rc < 0)
-            return kvi_fail_os(&db->err, rc, "%s", path);
-        if (same && !empty)
-            return KV_OK;
-        if (same) { /* empty and ours: replaced, then opened like any other */
-            rc = kvi_create(db->os, &db->err, db->path, options->page_size, true);
-            if (rc != KV_OK)
-                return rc;
-        }
-        kvi_lock_close(&db->lock);
-    }
-    return kvi_fail(&db->err, KV_EBUSY, "%s is replaced again and again", path);
-}
-
 /* ---- opening ---- */
 
 static void db_options(kv_db *db, const kv_options *options)
 {
     db->readonly = options->flags & KV_OPEN_READONLY;
-    db->immutable = options->flags & KV_OPEN_IMMUTABLE;
     db->close_sync = !(options->flags & KV_OPEN_NO_CLOSE_SYNC);
     db->durability = options->durability;
     db->memory_budget = options->memory_budget;
@@ -150,8 +77,13 @@ static int db_new(const kvi_os *os, kvi_err *err, const kv_options *options, kv_
     db->os = os;
     db->lock.fd = -1;
     db->file.fd = -1;
+    db->side.fd = -1;
+    db->side.lock.fd = -1;
+    db->process = os->process_id(os);
     kvi_err_init(&db->err);
+    kvi_guest_init(&db->guest);
     turn_init(&db->turn);
+    kvi_group_init(&db->group);
     db_options(db, options);
     *out = db;
     return KV_OK;
@@ -161,6 +93,7 @@ static int db_new(const kvi_os *os, kvi_err *err, const kv_options *options, kv_
 static void db_free(kv_db *db)
 {
     const kvi_os *os = db->os;
+    kvi_fork_forget(db);
     if (db->space)
         kvi_space_close(db->space);
     if (db->scratch)
@@ -169,6 +102,8 @@ static void db_free(kv_db *db)
         kvi_dirty_close(&db->dirty);
     if (db->readers.os)
         kvi_readers_close(&db->readers);
+    kvi_guest_close(db);
+    kvi_side_close(&db->side);
     if (db->file.os)
         kvi_file_close(&db->file);
     if (db->file.fd >= 0)
@@ -177,6 +112,7 @@ static void db_free(kv_db *db)
     os->free(os, db->scratch_value);
     os->free(os, db->spare);
     os->free(os, db->path);
+    kvi_group_destroy(&db->group);
     pthread_cond_destroy(&db->turn.cond);
     pthread_mutex_destroy(&db->turn.mutex);
     kvi_err_destroy(&db->err);
@@ -199,66 +135,35 @@ static int db_settle(kv_db *db, const kvi_slots *slots, kvi_choice *choice)
     int rc = kvi_recover_choose(&db->file, slots, db->boot_id, choice, &kept);
     if (rc == KV_OK && !db->readonly)
         rc = kvi_recover_adopt(db, slots, choice, &kept);
-    else if (rc == KV_OK && !choice->known && !db->immutable)
+    else if (rc == KV_OK && !choice->known && db->role != KVI_IMMUTABLE)
         rc = kvi_file_sync(&db->file); /* a reader may see only what will stay */
     kvi_recover_forget(db->os, &kept);
     return rc;
 }
 
-/* The newest commit that is proven when the chosen one is not. A meta that names its own commit as
- * durable proves the pages, but not itself; then it is the other slot's (R3, R4). */
-static kvi_id proven_before(const kvi_slots *slots, const kvi_choice *choice)
-{
-    const kvi_meta *meta = &slots->meta[choice->slot];
-    unsigned other = choice->slot ^ 1;
-    if (meta->durable < meta->id)
-        return meta->durable;
-    return slots->valid[other] ? slots->meta[other].id : 0;
-}
-
-/* Finds the newest commit and publishes it. */
-static int db_recover(kv_db *db, kvi_slots *slots, const kv_options *options)
+/* Finds the newest commit; nobody else writes. */
+static int db_recover(kv_db *db, const kvi_slots *slots)
 {
     kvi_choice choice;
-    const kvi_os *os = db->os;
-    int rc = kvi_recover_slots(os, &db->err, db->file.fd, slots);
-    if (rc != KV_OK)
-        return rc;
-    unsigned any = slots->valid[0] ? 0 : 1;
-    memcpy(db->file_id, slots->meta[any].file_id, sizeof db->file_id);
-    rc = kvi_file_init(&db->file, os, &db->err, db->file.fd, slots->page_size,
-                       slots->meta[any].hash_seed, !(options->flags & KV_OPEN_NO_CHECKSUM));
-    if (rc == KV_OK)
-        rc = db_settle(db, slots, &choice);
+    int rc = db_settle(db, slots, &choice);
     if (rc != KV_OK)
         return rc;
     kvi_recover_head(db, slots, &choice);
     if (choice.buried && !db->readonly)
-        rc = kvi_commit_over(db);
-    if (rc != KV_OK)
-        return rc;
-    if (!choice.known && (db->readonly || atomic_load(&db->poisoned))) /* seen, but not proven */
-        db->head.durable = proven_before(slots, &choice);
-    rc = kvi_readers_init(&db->readers, os);
-    if (rc == KV_OK && !db->readonly)
-        rc = writer_memory(db);
-    if (rc == KV_OK)
-        kvi_publish(db);
+        rc = kvi_recover_bury(db);
+    if (!choice.known && (db->readonly || kvi_poisoned(db))) { /* seen, but not proven */
+        db->head.durable = kvi_recover_proven(slots, &choice);
+        db->head.unproven = true;
+    }
+    db->head.unproven = db->head.unproven || (db->readonly && choice.rejected);
     return rc;
 }
 
-/* The descriptor that holds the locks must lead to the file that is used. */
-static int same_file(kv_db *db)
+static int file_init(kv_db *db, const kvi_side_facts *facts, const kv_options *options)
 {
-    kvi_os_stat locked = {0}, used = {0};
-    int rc = db->os->stat(db->os, db->lock.fd, &locked);
-    if (rc >= 0)
-        rc = db->os->stat(db->os, db->file.fd, &used);
-    if (rc < 0)
-        return kvi_fail_os(&db->err, rc, "asking what %s is", db->path);
-    if (locked.inode != used.inode || locked.device != used.device)
-        return kvi_fail(&db->err, KV_EBUSY, "%s was replaced while it was opened", db->path);
-    return KV_OK;
+    memcpy(db->file_id, facts->file_id, sizeof db->file_id);
+    return kvi_file_init(&db->file, db->os, &db->err, db->file.fd, facts->page_size,
+                         facts->hash_seed, !(options->flags & KV_OPEN_NO_CHECKSUM));
 }
 
 /* Whoever created the file may have died before its name was flushed. */
@@ -270,29 +175,85 @@ static int name_flush(kv_db *db)
     return rc < 0 ? kvi_fail_os(&db->err, rc, "flushing the directory of %s", db->path) : KV_OK;
 }
 
-static int db_open_file(kv_db *db, const char *path, const kv_options *options)
+/* The first one there reads the metas, recovers, and publishes. */
+static int db_begin(kv_db *db, kvi_slots *slots, const kv_options *options)
 {
-    const kvi_os *os = db->os;
-    int rc = path_lock(db, path, options);
+    int rc = kvi_recover_slots(db->os, &db->err, db->file.fd, slots);
     if (rc != KV_OK)
         return rc;
-    db->file.fd = os->open(os, db->path, db->readonly ? KVI_OS_READ : KVI_OS_WRITE, 0);
-    if (db->file.fd < 0)
-        return kvi_fail_os(&db->err, db->file.fd, "opening %s", db->path);
-    rc = db->immutable ? KV_OK : same_file(db);
-    if (rc != KV_OK)
+    const kvi_meta *any = &slots->meta[slots->valid[0] ? 0 : 1];
+    kvi_side_facts facts = {.hash_seed = any->hash_seed, .page_size = any->page_size};
+    memcpy(facts.file_id, any->file_id, sizeof facts.file_id);
+    rc = file_init(db, &facts, options);
+    if (rc == KV_OK && db->role != KVI_GUEST)
+        rc = db_recover(db, slots);
+    if (rc == KV_OK)
+        rc = name_flush(db);
+    if (rc == KV_OK)
+        rc = kvi_readers_init(&db->readers, db->os, db->role == KVI_SHARER ? &db->side : NULL);
+    if (rc != KV_OK || db->role == KVI_GUEST)
         return rc;
-    if (db->readonly && !db->immutable && os->shareable(os, db->file.fd) < 0)
-        return kvi_fail(&db->err, KV_EUNSUPPORTED, "%s is on a network file system", db->path);
-    rc = os->boot_id(os, db->boot_id);
-    if (rc < 0)
-        return kvi_fail_os(&db->err, rc, "asking for the boot id");
-    kvi_slots *slots = os->alloc(os, sizeof *slots);
+    if (atomic_load(&db->poisoned))
+        kvi_poison(db); /* the others shall know */
+    kvi_publish(db);
+    return db->role == KVI_SHARER ? kvi_join_announce(db) : KV_OK;
+}
+
+/* A later one learns all that from the side file. */
+static int db_enter(kv_db *db, const kv_options *options)
+{
+    kvi_side_facts facts = db->side.head->facts;
+    if (!kvi_page_size_ok(facts.page_size)) /* it may have changed since it was looked at */
+        return kvi_fail(&db->err, KV_ECORRUPT, "%s is damaged", db->side.path);
+    int rc = file_init(db, &facts, options);
+    return rc == KV_OK ? kvi_readers_init(&db->readers, db->os, &db->side) : rc;
+}
+
+static int db_begin_first(kv_db *db, const kv_options *options)
+{
+    kvi_slots *slots = db->os->alloc(db->os, sizeof *slots);
     if (!slots)
         return KV_ENOMEM;
-    rc = db_recover(db, slots, options);
-    os->free(os, slots);
-    return rc == KV_OK ? name_flush(db) : rc;
+    int rc = db_begin(db, slots, options);
+    db->os->free(db->os, slots);
+    return rc;
+}
+
+/* A guest finds out at once whether there is anything to read. */
+static int guest_try(kv_db *db)
+{
+    kv_txn *txn;
+    int rc = kvi_begin_read(db, &txn);
+    if (rc == KV_OK)
+        kvi_end(txn);
+    return rc;
+}
+
+static int db_open_file(kv_db *db, const char *path, const kv_options *options)
+{
+    bool first;
+    int rc = kvi_fork_watch(db);
+    if (rc == KV_OK)
+        rc = kvi_join(db, path, options, &first);
+    if (rc != KV_OK)
+        return rc;
+    rc = db->os->boot_id(db->os, db->boot_id);
+    if (rc < 0)
+        return kvi_fail_os(&db->err, rc, "asking for the boot id");
+    rc = first ? db_begin_first(db, options) : db_enter(db, options);
+    if (rc == KV_OK && !db->readonly)
+        rc = writer_memory(db);
+    if (rc == KV_OK && db->role == KVI_GUEST)
+        rc = guest_try(db);
+    return rc;
+}
+
+/* An open that failed half way: what was made is removed by the last one, as ever. */
+static void db_abandon(kv_db *db)
+{
+    if (db->role == KVI_SHARER && db->side.fd >= 0 && kvi_join_leave(db))
+        kvi_join_leave_last(db);
+    db_free(db);
 }
 
 static void explain(kvi_err *err, int rc, char *message, size_t message_size)
@@ -324,7 +285,7 @@ int kvi_db_open(const kvi_os *os, const char *path, const kv_options *given, kv_
     } else {
         explain(db ? &db->err : &err, rc, message, message_size);
         if (db)
-            db_free(db);
+            db_abandon(db);
     }
     kvi_err_destroy(&err);
     return rc;
@@ -332,19 +293,81 @@ int kvi_db_open(const kvi_os *os, const char *path, const kv_options *given, kv_
 
 /* ---- closing ---- */
 
+/* The child of a fork gives its memory back and touches nothing that is the parent's. */
+static int close_forked(kv_db *db)
+{
+    kvi_lock_close(&db->lock);
+    kvi_lock_close(&db->side.lock);
+    db_free(db);
+    return KV_OK;
+}
+
+/* What is lazy becomes durable while others are still kept from thinking that we are gone. */
+static int close_writer(kv_db *db)
+{
+    bool owed = db->close_sync && db->head.lazy_bytes > 0; /* as of our last turn */
+    int rc = kvi_turn_take(db, owed ? KVI_WAIT_FOREVER : 0);
+    if (rc != KV_OK)
+        return owed ? rc : KV_OK; /* nothing of ours is in doubt: others go on with it */
+    if (db->close_sync && db->head.lazy_bytes > 0)
+        rc = kvi_sync(db);
+    if (!kvi_poisoned(db))
+        kvi_trim(db);
+    if (db->role == KVI_SOLE)
+        kvi_confirm(db);
+    kvi_turn_give(db);
+    return rc;
+}
+
+/* Is all that happened known to us? Not if a dead writer left something, or if somebody came and
+ * went between our leaving and our being the last. */
+static bool story_complete(const kv_db *db)
+{
+    const kvi_board *board = &db->readers.head->board;
+    return kvi_side_current(&db->side) && atomic_load(&board->writing) == 0 &&
+           atomic_load(&board->flush) == KVI_FLUSH_NONE;
+}
+
+/* Is our newest commit where we know it, and nothing newer beside it? Whoever came and went by
+ * another name of the file had a side file of its own. */
+static bool head_is_newest(kv_db *db)
+{
+    const kvi_head *head = &db->head;
+    kvi_slots *slots = db->os->alloc(db->os, sizeof *slots);
+    bool newest = slots && kvi_recover_slots(db->os, &db->err, db->file.fd, slots) == KV_OK &&
+                  slots->valid[head->durable_slot] &&
+                  slots->meta[head->durable_slot].id == head->durable &&
+                  (!slots->valid[head->durable_slot ^ 1] ||
+                   slots->meta[head->durable_slot ^ 1].id <= head->durable);
+    db->os->free(db->os, slots);
+    return newest;
+}
+
+/* The last sharer confirms the newest commit. */
+static void close_sharer(kv_db *db)
+{
+    if (!kvi_join_leave(db))
+        return;
+    if (!db->readonly && story_complete(db) && kvi_turn_take(db, KVI_WAIT_FOREVER) == KV_OK) {
+        if (head_is_newest(db))
+            kvi_confirm(db);
+        kvi_turn_give(db);
+    }
+    kvi_join_leave_last(db);
+}
+
 int kvi_db_close(kv_db *db)
 {
     int rc = KV_OK;
-    if (atomic_load_explicit(&db->n_readers, memory_order_acquire) ||
+    if (!*db->alive)
+        return close_forked(db);
+    if (kvi_readers_claimed(&db->readers) > 0 ||
         atomic_load_explicit(&db->n_writers, memory_order_acquire))
         return kvi_fail(&db->err, KV_EBUSY, "transactions are open");
-    if (!db->readonly && kvi_turn_take(db, KVI_WAIT_FOREVER) == KV_OK) {
-        if (db->close_sync && db->head.lazy_bytes > 0)
-            rc = kvi_sync(db);
-        kvi_trim(db);
-        kvi_confirm(db);
-        kvi_turn_give(db);
-    }
+    if (!db->readonly)
+        rc = close_writer(db);
+    if (db->role == KVI_SHARER)
+        close_sharer(db);
     db_free(db);
     return rc;
 }

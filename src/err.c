@@ -45,6 +45,8 @@ const char *kv_strerror(int result)
         return "permission denied";
     case KV_ECANCELED:
         return "stopped by a callback";
+    case KV_EFORKED:
+        return "opened before a fork, by the parent process";
     case KV_EUNSUPPORTED:
         return "not supported here";
     default:
@@ -61,6 +63,20 @@ void kvi_err_init(kvi_err *err)
 void kvi_err_destroy(kvi_err *err)
 {
     pthread_mutex_destroy(&err->mutex);
+}
+
+static void err_store(kvi_err *err, const char *text)
+{
+    if (!err)
+        return;
+    pthread_mutex_lock(&err->mutex);
+    snprintf(err->text, sizeof err->text, "%s", text);
+    pthread_mutex_unlock(&err->mutex);
+}
+
+void kvi_err_clear(kvi_err *err)
+{
+    err_store(err, "");
 }
 
 void kvi_err_text(kvi_err *err, char *buf, size_t size)
@@ -100,15 +116,6 @@ int kvi_err_from_os(int64_t os_result)
     default:
         return KV_EIO;
     }
-}
-
-static void err_store(kvi_err *err, const char *text)
-{
-    if (!err)
-        return;
-    pthread_mutex_lock(&err->mutex);
-    snprintf(err->text, sizeof err->text, "%s", text);
-    pthread_mutex_unlock(&err->mutex);
 }
 
 int kvi_fail(kvi_err *err, int code, const char *format, ...)

@@ -15,6 +15,7 @@ typedef struct kvi_err {
 
 void kvi_err_init(kvi_err *err);
 void kvi_err_destroy(kvi_err *err);
+void kvi_err_clear(kvi_err *err);
 void kvi_err_text(kvi_err *err, char *buf, size_t size);
 
 /* Keeps the sentence and returns code, so that a failure is one statement. err may be NULL. */

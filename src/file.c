@@ -113,10 +113,21 @@ static int map_extend(kvi_file *file, uint64_t need, kvi_map **out)
     return rc;
 }
 
+uint64_t kvi_file_size_now(kvi_file *file)
+{
+    kvi_os_stat stat = {0};
+    uint64_t known = atomic_load_explicit(&file->size, memory_order_acquire);
+    if (file->os->stat(file->os, file->fd, &stat) < 0 || stat.size <= known)
+        return known;
+    atomic_store_explicit(&file->size, stat.size, memory_order_release);
+    return stat.size;
+}
+
 int kvi_file_view(kvi_file *file, kvi_pgno high_water, kvi_id newest, kvi_view *view)
 {
-    uint64_t need = high_water << file->page_shift;
-    if (KVI_UNLIKELY(need > atomic_load_explicit(&file->size, memory_order_acquire)))
+    uint64_t need = high_water <= KVI_PGNO_MAX ? high_water << file->page_shift : UINT64_MAX;
+    if (KVI_UNLIKELY(need > atomic_load_explicit(&file->size, memory_order_acquire)) &&
+        need > kvi_file_size_now(file))
         return kvi_fail(file->err, KV_ECORRUPT,
                         "the file is shorter than its %llu pages of %u bytes",
                         (unsigned long long)high_water, file->page_size);

@@ -50,6 +50,9 @@ int kvi_file_init(kvi_file *file, const kvi_os *os, kvi_err *err, int fd, uint32
                   uint64_t hash_seed, bool verify_checksums) KVI_MUST_CHECK;
 void kvi_file_close(kvi_file *file);
 
+/* Looks at how long the file is now: another process may have made it longer. */
+uint64_t kvi_file_size_now(kvi_file *file);
+
 /* A view for a snapshot; maps more address space when the snapshot needs it. KV_ECORRUPT when the
  * file is shorter than the snapshot. */
 int kvi_file_view(kvi_file *file, kvi_pgno high_water, kvi_id newest,

@@ -17,6 +17,10 @@ enum kvi_mutant {
     KVI_MUTANT_OWN_PAGE_REUSED,    /* an early-sealed page, by the transaction that wrote it */
     KVI_MUTANT_TRUNCATED_EARLY,    /* before the shrinking commit is durable */
     KVI_MUTANT_FLUSH_REPEATED,     /* after a failure */
+    KVI_MUTANT_FLUSH_UNMARKED,     /* on the board: a dead writer's flush goes unnoticed */
+    KVI_MUTANT_TAIL_TRUSTED,  /* another handle's lazy commits, as if a flush of ours proved them */
+    KVI_MUTANT_BURNT_UNSAID,  /* to the other handles */
+    KVI_MUTANT_DEATH_IGNORED, /* of a writer at work */
     KVI_MUTANTS_END,
 };
 

@@ -5,6 +5,8 @@
 int kvi_tree_usable(const kv_tree *tree, bool change)
 {
     kv_txn *txn = tree->txn;
+    if (!kvi_alive(txn->db))
+        return KV_EFORKED;
     if (KVI_UNLIKELY(txn->failed))
         return kvi_fail(&txn->db->err, KV_EBADTXN, "%s", kv_strerror(KV_EBADTXN));
     if (KVI_UNLIKELY(tree->gone))
@@ -17,7 +19,7 @@ int kvi_tree_usable(const kv_tree *tree, bool change)
 int kvi_get(kv_tree *tree, kvi_slice key, kv_slice *value)
 {
     kvi_stored stored;
-    if (KVI_UNLIKELY(tree->txn->failed || tree->gone))
+    if (KVI_UNLIKELY(tree->txn->failed || tree->gone || !kvi_alive(tree->txn->db)))
         return kvi_tree_usable(tree, false);
     int rc = kvi_tree_find(tree, key, &stored);
     return rc == KV_OK && value ? kvi_value_load(tree->txn, stored, value) : rc;

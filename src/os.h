@@ -17,7 +17,8 @@ typedef struct kvi_os_stat {
     uint64_t inode;
     uint64_t links;
     uint32_t mode; /* permission bits only */
-    bool regular;  /* a regular file, nothing else */
+    uint32_t owner, group;
+    bool regular; /* a regular file, nothing else */
 } kvi_os_stat;
 
 enum { /* kvi_os.open */
@@ -39,6 +40,9 @@ enum { /* kvi_os.advise */
        KVI_OS_SEQUENTIAL = 1,
        KVI_OS_WILLNEED = 2,
        KVI_OS_HUGE = 3, /* memory of our own: large pages, please */
+       /* Whole pages of reserved memory: a forked child reads them as zero. Kernels before 4.14 do
+        * not know how, and nothing happens. */
+       KVI_OS_WIPE_ON_FORK = 4,
 };
 
 typedef struct kvi_os kvi_os;
@@ -53,6 +57,8 @@ struct kvi_os {
     int (*truncate)(const kvi_os *os, int fd, uint64_t size);
     int (*stat)(const kvi_os *os, int fd, kvi_os_stat *stat);
     int (*stat_path)(const kvi_os *os, const char *path, kvi_os_stat *stat); /* follows links */
+    /* Gives the file the permissions and, as far as we may, the owner and group of another. */
+    int (*permit)(const kvi_os *os, int fd, const kvi_os_stat *like);
     int (*link)(const kvi_os *os, const char *from, const char *to);   /* -EEXIST, never replaces */
     int (*rename)(const kvi_os *os, const char *from, const char *to); /* replaces */
     int (*unlink)(const kvi_os *os, const char *path);
@@ -60,12 +66,19 @@ struct kvi_os {
                     const char *path); /* fsync of the directory that holds path */
     int (*resolve)(const kvi_os *os, const char *path, char *out, size_t out_size); /* realpath */
     int (*shareable)(const kvi_os *os, int fd); /* 0, or -EOPNOTSUPP on a network file system */
-    /* locks: never wait; -EAGAIN when somebody else holds a conflicting one */
+    /* locks; a length of 0 means up to the end of all offsets. The first never waits: -EAGAIN when
+     * somebody else holds a conflicting one. The second sleeps in the kernel, however long that
+     * takes, and no signal ends it. */
     int (*lock)(const kvi_os *os, int fd, int kind, uint64_t off, uint64_t len);
-    int (*lock_probe)(const kvi_os *os, int fd, uint64_t off, uint64_t len); /* 1 held, 0 free */
+    int (*lock_wait)(const kvi_os *os, int fd, int kind, uint64_t off, uint64_t len);
+    /* 1: somebody else holds a lock of any kind in the range, and *held_off and *held_len are the
+     * part of it that one such lock covers; 0: free. Either pointer may be NULL. */
+    int (*lock_probe)(const kvi_os *os, int fd, uint64_t off, uint64_t len, uint64_t *held_off,
+                      uint64_t *held_len);
     /* memory: a read-only shared map of the file from offset 0. It may be longer than the file;
      * it shows what pwritev wrote and follows growth. */
     int (*map)(const kvi_os *os, int fd, size_t len, const uint8_t **ptr);
+    int (*map_shared)(const kvi_os *os, int fd, size_t len, void **ptr); /* the same, writable */
     void (*unmap)(const kvi_os *os, const uint8_t *ptr, size_t len);
     void (*advise)(const kvi_os *os, const uint8_t *ptr, size_t len, int advice);
     void *(*alloc)(const kvi_os *os, size_t size); /* as malloc; NULL when out of memory */
@@ -76,9 +89,10 @@ struct kvi_os {
     /* the rest */
     uint64_t (*clock_ms)(const kvi_os *os); /* milliseconds since the epoch, may jump */
     uint64_t (*mono_ns)(const kvi_os *os);  /* nanoseconds, never jumps */
-    void (*sleep_ms)(const kvi_os *os, uint32_t ms);
+    void (*sleep_us)(const kvi_os *os, uint32_t us);
     int (*random)(const kvi_os *os, void *buf, size_t len);
     int (*boot_id)(const kvi_os *os, uint8_t id[16]); /* changes with every boot */
+    uint64_t (*process_id)(const kvi_os *os);         /* for diagnostics only: may be reused */
 };
 
 /* The array with room for n elements: itself, a larger one (cap is raised), or NULL. */

@@ -15,8 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#define NS_PER_US 1000
 #define NS_PER_MS 1000000
 #define MS_PER_S  1000
+#define US_PER_S  1000000
 
 #define UNUSED __attribute__((unused)) /* the table, which system calls do not need */
 
@@ -124,6 +126,8 @@ static void stat_copy(const struct stat *from, kvi_os_stat *to)
     to->inode = from->st_ino;
     to->links = from->st_nlink;
     to->mode = from->st_mode & 07777;
+    to->owner = from->st_uid;
+    to->group = from->st_gid;
     to->regular = S_ISREG(from->st_mode);
 }
 
@@ -143,6 +147,16 @@ static int posix_stat_path(const kvi_os *os UNUSED, const char *path, kvi_os_sta
         return -errno;
     stat_copy(&st, out);
     return 0;
+}
+
+/* Ownership first: changing it may take permissions away. Who may not give the file to the group
+ * must not open it to his own instead. */
+static int posix_permit(const kvi_os *os UNUSED, int fd, const kvi_os_stat *like)
+{
+    mode_t mode = like->mode & 0777;
+    if (fchown(fd, like->owner, like->group) < 0 && fchown(fd, (uid_t)-1, like->group) < 0)
+        mode &= ~(mode_t)070;
+    return posix_result(fchmod(fd, mode));
 }
 
 static int posix_link(const kvi_os *os UNUSED, const char *from, const char *to)
@@ -238,26 +252,54 @@ static int posix_shareable(const kvi_os *os UNUSED, int fd)
 
 /* ---- locks ---- */
 
-static int posix_lock(const kvi_os *os UNUSED, int fd, int kind, uint64_t off, uint64_t len)
+static int lock_set(int fd, int command, int kind, uint64_t off, uint64_t len)
 {
     struct flock lock = {.l_whence = SEEK_SET, .l_start = (off_t)off, .l_len = (off_t)len};
     lock.l_type = (short)(kind == KVI_OS_EXCLUSIVE ? F_WRLCK
                           : kind == KVI_OS_SHARED  ? F_RDLCK
                                                    : F_UNLCK);
     int rc;
-    REPEAT(rc, fcntl(fd, F_OFD_SETLK, &lock));
+    REPEAT(rc, fcntl(fd, command, &lock));
     if (rc < 0 && errno == EACCES)
         return -EAGAIN;
     return posix_result(rc);
 }
 
-static int posix_lock_probe(const kvi_os *os UNUSED, int fd, uint64_t off, uint64_t len)
+static int posix_lock(const kvi_os *os UNUSED, int fd, int kind, uint64_t off, uint64_t len)
+{
+    return lock_set(fd, F_OFD_SETLK, kind, off, len);
+}
+
+static int posix_lock_wait(const kvi_os *os UNUSED, int fd, int kind, uint64_t off, uint64_t len)
+{
+    return lock_set(fd, F_OFD_SETLKW, kind, off, len);
+}
+
+/* Where a range ends; offsets have 63 bits. */
+static uint64_t range_end(uint64_t off, uint64_t len)
+{
+    return len == 0 ? (uint64_t)1 << 63 : off + len;
+}
+
+static int posix_lock_probe(const kvi_os *os UNUSED, int fd, uint64_t off, uint64_t len,
+                            uint64_t *held_off, uint64_t *held_len)
 {
     struct flock lock = {
         .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)off, .l_len = (off_t)len};
     int rc;
     REPEAT(rc, fcntl(fd, F_OFD_GETLK, &lock));
-    return rc < 0 ? -errno : lock.l_type != F_UNLCK;
+    if (rc < 0)
+        return -errno;
+    if (lock.l_type == F_UNLCK)
+        return 0;
+    uint64_t start = (uint64_t)lock.l_start, end = range_end(start, (uint64_t)lock.l_len);
+    start = KVI_MAX(start, off);
+    end = KVI_MIN(end, range_end(off, len));
+    if (held_off)
+        *held_off = start;
+    if (held_len)
+        *held_len = end - start;
+    return 1;
 }
 
 /* ---- memory ---- */
@@ -265,6 +307,15 @@ static int posix_lock_probe(const kvi_os *os UNUSED, int fd, uint64_t off, uint6
 static int posix_map(const kvi_os *os UNUSED, int fd, size_t len, const uint8_t **ptr)
 {
     void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED)
+        return -errno;
+    *ptr = map;
+    return 0;
+}
+
+static int posix_map_shared(const kvi_os *os UNUSED, int fd, size_t len, void **ptr)
+{
+    void *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)
         return -errno;
     *ptr = map;
@@ -285,10 +336,9 @@ static void posix_unmap(const kvi_os *os UNUSED, const uint8_t *ptr, size_t len)
 static void posix_advise(const kvi_os *os UNUSED, const uint8_t *ptr, size_t len, int advice)
 {
     static const int kernel[] = {
-        [KVI_OS_RANDOM] = MADV_RANDOM,
-        [KVI_OS_SEQUENTIAL] = MADV_SEQUENTIAL,
-        [KVI_OS_WILLNEED] = MADV_WILLNEED,
-        [KVI_OS_HUGE] = MADV_HUGEPAGE,
+        [KVI_OS_RANDOM] = MADV_RANDOM,           [KVI_OS_SEQUENTIAL] = MADV_SEQUENTIAL,
+        [KVI_OS_WILLNEED] = MADV_WILLNEED,       [KVI_OS_HUGE] = MADV_HUGEPAGE,
+        [KVI_OS_WIPE_ON_FORK] = MADV_WIPEONFORK,
     };
     size_t skew = (uintptr_t)ptr % (size_t)sysconf(_SC_PAGESIZE);
     madvise(address_of(ptr - skew), len + skew, kernel[advice]);
@@ -337,9 +387,9 @@ static uint64_t posix_mono_ns(const kvi_os *os UNUSED)
     return (uint64_t)now.tv_sec * MS_PER_S * NS_PER_MS + (uint64_t)now.tv_nsec;
 }
 
-static void posix_sleep_ms(const kvi_os *os UNUSED, uint32_t ms)
+static void posix_sleep_us(const kvi_os *os UNUSED, uint32_t us)
 {
-    struct timespec left = {ms / MS_PER_S, (long)(ms % MS_PER_S) * NS_PER_MS};
+    struct timespec left = {us / US_PER_S, (long)(us % US_PER_S) * NS_PER_US};
     while (nanosleep(&left, &left) < 0 && errno == EINTR)
         continue;
 }
@@ -410,6 +460,11 @@ static int posix_boot_id(const kvi_os *os, uint8_t id[16])
     return posix_random(os, id, 16);
 }
 
+static uint64_t posix_process_id(const kvi_os *os UNUSED)
+{
+    return (uint64_t)getpid();
+}
+
 const kvi_os kvi_os_posix = {
     .open = posix_open,
     .close = posix_close,
@@ -420,6 +475,7 @@ const kvi_os kvi_os_posix = {
     .truncate = posix_truncate,
     .stat = posix_stat,
     .stat_path = posix_stat_path,
+    .permit = posix_permit,
     .link = posix_link,
     .rename = posix_rename,
     .unlink = posix_unlink,
@@ -427,8 +483,10 @@ const kvi_os kvi_os_posix = {
     .resolve = posix_resolve,
     .shareable = posix_shareable,
     .lock = posix_lock,
+    .lock_wait = posix_lock_wait,
     .lock_probe = posix_lock_probe,
     .map = posix_map,
+    .map_shared = posix_map_shared,
     .unmap = posix_unmap,
     .advise = posix_advise,
     .alloc = posix_alloc,
@@ -438,7 +496,8 @@ const kvi_os kvi_os_posix = {
     .release = posix_release,
     .clock_ms = posix_clock_ms,
     .mono_ns = posix_mono_ns,
-    .sleep_ms = posix_sleep_ms,
+    .sleep_us = posix_sleep_us,
     .random = posix_random,
     .boot_id = posix_boot_id,
+    .process_id = posix_process_id,
 };

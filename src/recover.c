@@ -1,6 +1,5 @@
 /* recover.c - see recover.h. */
 #include "recover.h"
-#include "commit.h"
 #include "mutant.h"
 #include "walk.h"
 
@@ -257,14 +256,8 @@ static int rewrite_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *
     return kvi_walk_large(walk->file, large, rewrite_piece, &place);
 }
 
-static int rewrite_pages(kvi_file *file, const kvi_meta *meta, const kvi_kept *kept)
+int kvi_recover_rewrite(kvi_file *file, const kvi_meta *meta)
 {
-    int rc = KV_OK;
-    for (size_t i = 0; rc == KV_OK && i < kept->n; i++)
-        rc = kvi_file_write(file, kept->pieces[i].offset, kept->bytes + kept->pieces[i].at,
-                            kept->pieces[i].len);
-    if (kept->n > 0)
-        return rc;
     kvi_walk walk = {
         .file = file,
         .meta = meta,
@@ -274,6 +267,15 @@ static int rewrite_pages(kvi_file *file, const kvi_meta *meta, const kvi_kept *k
         .large = rewrite_large,
     };
     return kvi_walk_all(&walk);
+}
+
+static int rewrite_pages(kvi_file *file, const kvi_meta *meta, const kvi_kept *kept)
+{
+    int rc = KV_OK;
+    for (size_t i = 0; rc == KV_OK && i < kept->n; i++)
+        rc = kvi_file_write(file, kept->pieces[i].offset, kept->bytes + kept->pieces[i].at,
+                            kept->pieces[i].len);
+    return kept->n > 0 ? rc : kvi_recover_rewrite(file, meta);
 }
 
 static int rewrite_meta(kv_db *db, const uint8_t *block, unsigned slot)
@@ -325,7 +327,8 @@ int kvi_recover_adopt(kv_db *db, const kvi_slots *slots, const kvi_choice *choic
 {
     const kvi_meta *meta = &slots->meta[choice->slot];
     int rc = KV_OK;
-    if (choice->buried || (choice->known && !choice->rejected) || KVI_MUTANT(NEWEST_TRUSTED))
+    if (choice->buried || (choice->known && !has_remnant(slots, choice)) ||
+        KVI_MUTANT(NEWEST_TRUSTED))
         return KV_OK;
     if (!choice->known && meta->durable < meta->id)
         rc = rewrite_pages(&db->file, meta, kept);
@@ -338,7 +341,7 @@ int kvi_recover_adopt(kv_db *db, const kvi_slots *slots, const kvi_choice *choic
     if (rc == KV_OK)
         rc = kvi_flush(db);
     if (rc != KV_OK)
-        atomic_store(&db->poisoned, true); /* never fall back: it may have been acknowledged */
+        kvi_poison(db); /* never fall back: it may have been acknowledged */
     return KV_OK;
 }
 
@@ -356,5 +359,41 @@ void kvi_recover_head(kv_db *db, const kvi_slots *slots, const kvi_choice *choic
     head->skip = choice->rejected || !slots->valid[0] || !slots->valid[1] ||
                  memcmp(head->meta.boot_id, db->boot_id, sizeof db->boot_id) != 0;
     head->next_id = choice->newest + (head->skip ? KVI_ID_SKIP : 1);
-    atomic_store(&db->durable_id, head->durable);
+}
+
+int kvi_recover_bury(kv_db *db)
+{
+    kvi_head *head = &db->head;
+    kvi_meta meta = head->meta;
+    meta.id = head->next_id;
+    meta.durable = head->durable; /* nothing is newer: the walk is empty */
+    meta.seal = 0;
+    meta.walk = 0;
+    meta.kind = KVI_KIND_DURABLE;
+    memcpy(meta.boot_id, db->boot_id, sizeof meta.boot_id);
+    int rc = kvi_meta_write(&db->file, &meta, head->durable_slot ^ 1);
+    if (rc == KV_OK)
+        rc = kvi_flush(db);
+    if (rc != KV_OK) {
+        kvi_poison(db);
+        return KV_EPOISONED;
+    }
+    head->meta = meta;
+    head->durable = meta.id;
+    head->durable_slot ^= 1;
+    head->next_id = meta.id + 1;
+    head->confirmed = false;
+    head->skip = false;
+    return KV_OK;
+}
+
+/* A meta that names its own commit as durable proves the pages, but not itself; then it is the other
+ * slot's (R3, R4). */
+kvi_id kvi_recover_proven(const kvi_slots *slots, const kvi_choice *choice)
+{
+    const kvi_meta *meta = &slots->meta[choice->slot];
+    unsigned other = choice->slot ^ 1;
+    if (meta->durable < meta->id)
+        return meta->durable;
+    return slots->valid[other] ? slots->meta[other].id : 0;
 }

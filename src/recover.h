@@ -5,9 +5,7 @@
 #ifndef KVI_RECOVER_H
 #define KVI_RECOVER_H
 
-#include "file.h"
-#include "meta.h"
-#include "txn.h"
+#include "flush.h"
 
 /* The two meta slots as read. */
 typedef struct kvi_slots {
@@ -59,5 +57,15 @@ int kvi_recover_adopt(kv_db *db, const kvi_slots *slots, const kvi_choice *choic
 
 /* Sets db->head from the choice. */
 void kvi_recover_head(kv_db *db, const kvi_slots *slots, const kvi_choice *choice);
+
+/* Commits the newest commit again under an id of its own, over a rejected one that a later open
+ * might believe (choice.buried). Before anything is published. */
+int kvi_recover_bury(kv_db *db) KVI_MUST_CHECK;
+
+/* The newest commit that is proven when the chosen one is not; 0: none. */
+kvi_id kvi_recover_proven(const kvi_slots *slots, const kvi_choice *choice);
+
+/* Writes the pages of a commit that is not yet durable again, as they are (R4). */
+int kvi_recover_rewrite(kvi_file *file, const kvi_meta *meta) KVI_MUST_CHECK;
 
 #endif

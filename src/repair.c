@@ -210,9 +210,13 @@ static int repair_metas(repair *r)
         return kvi_fail_os(&r->err, rc, "%s", r->path);
     if (!stat.regular)
         return kvi_fail(&r->err, KV_EINVAL, "%s is not a regular file", r->path);
-    rc = kvi_lock_open(&lock, os, &r->err, r->path, true, 0);
-    if (rc != KV_OK)
+    rc = kvi_lock_open(&lock, os, &r->err, r->path, false);
+    if (rc == KV_OK)
+        rc = kvi_lock_sole(&lock, &r->err);
+    if (rc != KV_OK) {
+        kvi_lock_close(&lock);
         return rc;
+    }
     int fd = os->open(os, r->path, KVI_OS_WRITE, 0);
     rc = fd < 0 ? kvi_fail_os(&r->err, fd, "opening %s", r->path) : repair_slots(r, fd);
     if (fd >= 0)

@@ -167,7 +167,7 @@ int kvi_batch_write(kvi_batch *batch)
     kvi_file *file = &txn->db->file;
     if (batch->n_writes == 0)
         return KV_OK;
-    txn->wrote = true;
+    kvi_txn_writes(txn);
     qsort(batch->writes, batch->n_writes, sizeof *batch->writes, by_page);
     return kvi_file_write_pages(file, batch->writes, batch->n_writes);
 }

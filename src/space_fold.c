@@ -393,11 +393,12 @@ static void bits_of_record(const fold *f, kvi_pgno from, kvi_pgno end, uint8_t *
         else
             high = mid;
     }
-    for (const kvi_extent *run = dropped->at + low;
-         run < dropped->at + dropped->n && run->page < end; run++)
+    for (; low < dropped->n && dropped->at[low].page < end; low++) {
+        const kvi_extent *run = &dropped->at[low];
         for (kvi_pgno page = KVI_MAX(run->page, from);
              run->birth == run->death && page < KVI_MIN(kvi_extent_end(run), end); page++)
             bits[(page - from) / 8] |= (uint8_t)(1 << (page - from) % 8);
+    }
 }
 
 static int write_bitmap(fold *f, size_t slot)

@@ -31,11 +31,12 @@ static size_t runs_fitting(const kvi_extents *runs, size_t from, bool ages, size
     return i - from;
 }
 
-static uint8_t *runs_put(uint8_t *p, const kvi_extent *run, size_t n, bool ages)
+static uint8_t *runs_put(uint8_t *p, const kvi_extents *runs, size_t from, size_t n, bool ages)
 {
     kvi_pgno after = 0;
     p = kvi_varint_put(p, n);
-    for (; n > 0; n--, run++) {
+    for (size_t i = from; i < from + n; i++) {
+        const kvi_extent *run = &runs->at[i];
         p = run_put(p, run, after);
         if (ages)
             p = kvi_varint_put(p, run->death - run->birth);
@@ -59,8 +60,8 @@ size_t kvi_record_put(uint8_t *buf, size_t room, kvi_id before, const kvi_record
     if (n_taken + n_dropped == 0 && !all)
         return 0;
     uint8_t *p = kvi_varint_put(buf, record->id - before);
-    p = runs_put(p, taken->at + cursor->taken, n_taken, false);
-    p = runs_put(p, dropped->at + cursor->dropped, n_dropped, true);
+    p = runs_put(p, taken, cursor->taken, n_taken, false);
+    p = runs_put(p, dropped, cursor->dropped, n_dropped, true);
     cursor->taken += n_taken;
     cursor->dropped += n_dropped;
     cursor->done = cursor->taken == taken->n && cursor->dropped == dropped->n;

@@ -1,10 +1,12 @@
 /* stat.c - see stat.h. */
 #include "stat.h"
-#include "begin.h"
 #include "catalog.h"
+#include "flush.h"
+#include "guest.h"
+#include "inspect.h"
 #include <stdlib.h>
 
-#define PATIENCE_MS 100 /* for a writer to finish, before doing without the space records */
+#define PATIENCE_MS 10 /* for a writer to finish, before its records are read from the disk */
 
 /* ---- statistics ---- */
 
@@ -46,14 +48,40 @@ static int stat_snapshot(kv_txn *txn, kv_db_info *info)
     return names.rc != KV_OK ? names.rc : rc;
 }
 
-/* Sees to it that the space records are loaded, unless somebody writes and so has them. */
-static int stat_load_space(kv_db *db)
+static void stat_space(kv_db_info *info, const kvi_space *space)
 {
-    if (kvi_turn_take(db, 0) != KV_OK)
-        return KV_OK;
-    int rc = kvi_space_ready(db);
-    kvi_turn_give(db);
+    info->free_pages = kvi_space_free_pages(space);
+    info->blocked_pages = kvi_space_dead_pages(space);
+    info->space_pages = kvi_space_own_pages(space);
+}
+
+/* The writer's own records, when nobody writes; else those of the newest commit, as they are on the
+ * disk. */
+static int stat_load_space(kv_db *db, kv_db_info *info)
+{
+    if (!db->readonly && kvi_turn_take(db, 0) == KV_OK) {
+        int rc = kvi_space_ready(db);
+        if (rc == KV_OK)
+            stat_space(info, db->space);
+        kvi_turn_give(db);
+        return rc;
+    }
+    kvi_inspection look;
+    int rc = kvi_inspect_begin(db, &look);
+    if (rc != KV_OK)
+        return rc;
+    rc = kvi_inspect_space(&look);
+    if (rc == KV_OK)
+        stat_space(info, look.space);
+    kvi_inspect_end(&look);
     return rc;
+}
+
+kvi_id kvi_durable(kv_db *db)
+{
+    return db->role == KVI_GUEST
+               ? kvi_guest_durable(db)
+               : atomic_load_explicit(&db->readers.head->board.durable, memory_order_acquire);
 }
 
 static void stat_handle(kv_db *db, kv_db_info *info)
@@ -61,14 +89,13 @@ static void stat_handle(kv_db *db, kv_db_info *info)
     info->page_size = db->file.page_size;
     info->key_max = kvi_key_max(db->file.page_size);
     info->file_size = atomic_load(&db->file.size);
-    info->durable_id = atomic_load(&db->durable_id);
-    info->free_pages = atomic_load(&db->free_pages);
-    info->blocked_pages = atomic_load(&db->blocked_pages);
-    info->space_pages = atomic_load(&db->space_pages);
-    info->readers = atomic_load(&db->n_readers);
-    info->poisoned = atomic_load(&db->poisoned);
+    info->durable_id = kvi_durable(db);
+    info->readers = kvi_readers_claimed(&db->readers);
+    info->poisoned = kvi_poisoned(db);
+    info->guest = db->role == KVI_GUEST;
     info->flushes = atomic_load(&db->flushes);
     info->commits = atomic_load(&db->commits);
+    info->batches = atomic_load(&db->batches);
     memcpy(info->file_id, db->file_id, sizeof info->file_id);
 }
 
@@ -76,7 +103,7 @@ int kvi_stat(kv_db *db, kv_db_info *info)
 {
     kv_txn *txn;
     kv_db_info found = {.size = info->size};
-    int rc = stat_load_space(db);
+    int rc = stat_load_space(db, &found);
     if (rc != KV_OK)
         return rc;
     stat_handle(db, &found);
@@ -99,20 +126,38 @@ typedef struct reader_list {
     size_t n, cap;
 } reader_list;
 
-static int reader_add(void *context, kvi_id pin, uint64_t since)
+static int reader_add(reader_list *list, kv_reader_info reader)
+{
+    kv_reader_info *readers =
+        kvi_os_room(list->os, list->readers, &list->cap, list->n + 1, sizeof *readers);
+    if (!readers)
+        return KV_ENOMEM;
+    list->readers = readers;
+    list->readers[list->n++] = reader;
+    return KV_OK;
+}
+
+static int reader_add_pin(void *context, const kvi_pin *pin)
 {
     reader_list *list = context;
-    if (list->n == list->cap) {
-        size_t cap = list->cap * 2 + 16;
-        kv_reader_info *readers = list->os->realloc(list->os, list->readers, cap * sizeof *readers);
-        if (!readers)
-            return KV_ENOMEM;
-        list->readers = readers;
-        list->cap = cap;
-    }
-    uint64_t age = list->now > since ? list->now - since : 0;
-    list->readers[list->n++] = (kv_reader_info){.snapshot = pin, .age_ms = age};
-    return KV_OK;
+    uint64_t age = list->now > pin->since ? list->now - pin->since : 0;
+    return reader_add(
+        list, (kv_reader_info){.snapshot = pin->id, .age_ms = age, .process = pin->process});
+}
+
+static int reader_add_guest(void *context, uint64_t id)
+{
+    return reader_add(context, (kv_reader_info){.snapshot = id, .guest = 1});
+}
+
+/* All that can be seen; the dead do not count. A guest sees its own transactions only. */
+static int reader_gather(kv_db *db, reader_list *list)
+{
+    kvi_readers_reap(&db->readers, UINT64_MAX);
+    int rc = kvi_readers_scan(&db->readers, reader_add_pin, list);
+    if (rc == KV_OK && db->role == KVI_SHARER)
+        rc = kvi_lock_pins(&db->lock, &db->err, reader_add_guest, list);
+    return rc;
 }
 
 static int reader_by_snapshot(const void *a, const void *b)
@@ -123,14 +168,29 @@ static int reader_by_snapshot(const void *a, const void *b)
     return (x->age_ms < y->age_ms) - (x->age_ms > y->age_ms);
 }
 
+static void reader_weigh_by(const kvi_space *space, reader_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        list->readers[i].held_pages = kvi_space_held_by(space, list->readers[i].snapshot);
+}
+
 static int reader_weigh(kv_db *db, reader_list *list)
 {
-    if (kvi_turn_take(db, PATIENCE_MS) != KV_OK)
-        return KV_OK;
-    int rc = kvi_space_ready(db);
-    for (size_t i = 0; rc == KV_OK && i < list->n; i++)
-        list->readers[i].held_pages = kvi_space_held_by(db->space, list->readers[i].snapshot);
-    kvi_turn_give(db);
+    if (!db->readonly && kvi_turn_take(db, PATIENCE_MS) == KV_OK) {
+        int rc = kvi_space_ready(db);
+        if (rc == KV_OK)
+            reader_weigh_by(db->space, list);
+        kvi_turn_give(db);
+        return rc;
+    }
+    kvi_inspection look;
+    int rc = kvi_inspect_begin(db, &look);
+    if (rc != KV_OK)
+        return rc;
+    rc = kvi_inspect_space(&look);
+    if (rc == KV_OK)
+        reader_weigh_by(look.space, list);
+    kvi_inspect_end(&look);
     return rc;
 }
 
@@ -139,7 +199,7 @@ int kvi_readers_list(kv_db *db, int (*fn)(void *context, const kv_reader_info *r
 {
     const kvi_os *os = db->os;
     reader_list list = {.os = os, .now = os->clock_ms(os)};
-    int rc = kvi_readers_scan(&db->readers, reader_add, &list);
+    int rc = reader_gather(db, &list);
     if (rc == KV_OK && list.n) {
         qsort(list.readers, list.n, sizeof *list.readers, reader_by_snapshot);
         rc = reader_weigh(db, &list);

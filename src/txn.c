@@ -53,6 +53,12 @@ int kvi_txn_touch(kv_txn *txn, kvi_ptr *ptr, unsigned level, const uint8_t **pag
     return KV_OK;
 }
 
+void kvi_txn_writes(kv_txn *txn)
+{
+    txn->wrote = true;
+    kvi_readers_writing(&txn->db->readers, txn->id);
+}
+
 int kvi_txn_lend(kv_txn *txn, uint64_t len, uint8_t **bytes)
 {
     const kvi_os *os = txn->db->os;

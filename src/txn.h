@@ -1,7 +1,7 @@
 /* txn.h - an open database, and a transaction's view of it: snapshot, private pages, savepoints.
  *
  * Order of locks: the writer's turn (turn.mutex is held only for moments) before any other; the
- * remaining mutexes (errors, map, reader table) are leaves.
+ * remaining mutexes (errors, map, side file, guests) are leaves.
  */
 #ifndef KVI_TXN_H
 #define KVI_TXN_H
@@ -30,7 +30,16 @@ typedef struct kvi_turn {
     pthread_mutex_t mutex;
     pthread_cond_t cond;
     bool taken; /* guarded by mutex */
+    bool pause; /* guarded by being taken: another process waits, let it go first */
 } kvi_turn;
+
+/* Batches that wait for a leader (group.h). */
+typedef struct kvi_group {
+    pthread_mutex_t mutex; /* held only for moments, never while the turn is awaited */
+    bool led;              /* guarded by mutex, as are the others: somebody leads or was told to */
+    struct kvi_member *first;
+    struct kvi_member **last; /* where the next one is linked in */
+} kvi_group;
 
 /* Where the metas stand. Guarded by the turn. */
 typedef struct kvi_head {
@@ -43,6 +52,8 @@ typedef struct kvi_head {
     kvi_id next_id;      /* above every id that ever stood in a page or meta */
     bool skip;           /* next_id was raised by KVI_ID_SKIP: the next commit is durable */
     bool confirmed;      /* both slots hold this commit */
+    bool unproven;       /* found by a handle that may not write: to be adopted first */
+    bool foreign;        /* others have a part in the tail: written again before the next flush */
     uint64_t lazy_bytes; /* written since the last flush */
     kvi_id shrunk;       /* newest commit that lowered the high-water mark */
 } kvi_head;
@@ -61,40 +72,69 @@ static inline kvi_snapshot kvi_head_snapshot(const kvi_head *head)
     };
 }
 
+/* How a handle stands to the file; see join.h. */
+enum kvi_role {
+    KVI_SOLE,      /* nobody else has it open */
+    KVI_SHARER,    /* shares it through the side file */
+    KVI_GUEST,     /* may only read, pins by locks */
+    KVI_IMMUTABLE, /* nobody changes it; no locks */
+};
+
+/* The commits that the transactions of a guest have pinned. */
+typedef struct kvi_guest {
+    pthread_mutex_t mutex; /* guards what follows, and the locks on the pins */
+    struct kvi_guest_pin {
+        kvi_id id;
+        uint32_t n; /* transactions */
+    } * pins;
+    size_t n, cap;
+    kvi_id proven; /* newest commit that was walked and flushed, or was known durable */
+    kvi_meta meta; /* of the commit pinned last */
+} kvi_guest;
+
 struct kv_db {
     const kvi_os *os;
+    uint8_t *alive; /* a page: its first byte is 1, in a forked child 0 */
     kvi_err err;
     char *path; /* resolved */
+    enum kvi_role role;
     kvi_file file;
     kvi_lock lock;
+    kvi_side side; /* sharers */
     kvi_readers readers;
+    kvi_guest guest;
+    kv_db *next_open; /* of this process; fork.c */
+    uint64_t process; /* its number, for people */
     kvi_turn turn;
-    kvi_head head;    /* guarded by the turn */
-    kvi_space *space; /* guarded by the turn; NULL until first needed */
-    kvi_dirty dirty;  /* guarded by the turn */
-    kv_txn *spare;    /* guarded by the turn: the write transaction's memory, for reuse */
+    kvi_group group;
+    kvi_head head;           /* guarded by the turn */
+    uint64_t head_published; /* guarded by the turn: the board's publications as of head */
+    uint64_t reaped;         /* guarded by the turn: mono_ns when the dead were last looked for */
+    kvi_space *space;        /* guarded by the turn; NULL until first needed */
+    kvi_dirty dirty;         /* guarded by the turn */
+    kv_txn *spare;           /* guarded by the turn: the write transaction's memory, for reuse */
     uint8_t *scratch; /* guarded by the turn: KVI_SCRATCH_PAGES pages for splits and rebuilds, then
                           three keys for each level of a tree */
     uint8_t *scratch_value; /* guarded by the turn: one page, the value that is being put */
     uint8_t boot_id[16];
     uint8_t file_id[16]; /* as the metas have it */
     bool readonly;
-    bool immutable;
     bool close_sync;
     int durability; /* KV_DURABLE ... of commits that do not choose */
     uint64_t memory_budget;
     uint64_t lazy_sync_bytes;
     _Atomic bool poisoned;
-    _Atomic uint32_t n_readers;  /* open read transactions */
-    _Atomic uint32_t n_writers;  /* open write transactions: 0 or 1 */
-    _Atomic uint64_t durable_id; /* as head.durable, for askers without the turn */
+    _Atomic uint32_t n_writers; /* open write transactions: 0 or 1 */
     _Atomic uint64_t flushes;
     _Atomic uint64_t commits;
-    /* As of when the turn was last given back, for askers without it; 0: space not loaded. */
-    _Atomic uint64_t free_pages;
-    _Atomic uint64_t blocked_pages;
-    _Atomic uint64_t space_pages;
+    _Atomic uint64_t batches;
 };
+
+/* False in a forked child: the handle is its parent's. */
+static inline bool kvi_alive(const kv_db *db)
+{
+    return KVI_LIKELY(*db->alive != 0);
+}
 
 /* Room for a key, one of KVI_SCRATCH_KEYS of its level. */
 static inline uint8_t *kvi_scratch_key(const kv_db *db, unsigned level, unsigned i)
@@ -218,16 +258,15 @@ static inline int kvi_txn_node(kv_txn *txn, kvi_ptr ptr, unsigned level, const u
 /* Asks for the lines of a node that a search begins with, so that they arrive together. */
 static inline void kvi_txn_prefetch(const kv_txn *txn, kvi_ptr ptr)
 {
-    const uint8_t *page = txn->view.map + (ptr.page << txn->view.file->page_shift);
+    /* The page is not verified yet: its number may lead anywhere, and asking does no harm. */
+    uintptr_t page = (uintptr_t)txn->view.map + (ptr.page << txn->view.file->page_shift);
     if (ptr.birth == 0) {
         if (!kvi_dirty_knows(&txn->db->dirty, ptr.page))
             return;
-        page = kvi_dirty_at(&txn->db->dirty, ptr.page)->bytes; /* NULL does no harm */
+        page = (uintptr_t)kvi_dirty_at(&txn->db->dirty, ptr.page)->bytes;
     }
-    __builtin_prefetch(page);
-    __builtin_prefetch(page + 64);
-    __builtin_prefetch(page + 128);
-    __builtin_prefetch(page + 192);
+    for (unsigned line = 0; line < 4; line++)
+        __builtin_prefetch((const void *)(page + 64 * line));
 }
 
 /* Makes the node at *ptr changeable: itself, or a private copy, whose handle goes to *ptr and
@@ -240,6 +279,9 @@ int kvi_txn_drop_node(kv_txn *txn, kvi_ptr ptr, const uint8_t *bytes) KVI_MUST_C
 
 /* The tree no longer refers to this run of a large value. */
 int kvi_txn_drop_run(kv_txn *txn, kvi_ptr ptr, uint64_t pages) KVI_MUST_CHECK;
+
+/* Before anything is written to the file: the id is burnt, also when the transaction aborts. */
+void kvi_txn_writes(kv_txn *txn);
 
 /* Memory for a view, freed with the transaction. */
 int kvi_txn_lend(kv_txn *txn, uint64_t len, uint8_t **bytes) KVI_MUST_CHECK;

@@ -90,7 +90,7 @@ static int large_write_through(kv_txn *txn, kvi_slice value, kvi_handle *handle)
     int rc = kvi_space_take_run(db->space, pages, &first);
     if (rc != KV_OK)
         return rc;
-    txn->wrote = true;
+    kvi_txn_writes(txn);
     uint64_t at = first * page_size, split = whole * page_size;
     rc = kvi_file_write(&db->file, at, value.ptr, (size_t)split);
     if (rc == KV_OK && split < value.len) {
@@ -267,7 +267,7 @@ static int large_write(kv_txn *txn, kvi_private *item)
     int rc = kvi_space_take_run(db->space, pages, &first);
     if (rc != KV_OK)
         return rc;
-    txn->wrote = true;
+    kvi_txn_writes(txn);
     txn->sealed.walk += pages * page_size;
     memset(item->bytes + item->len, 0, (size_t)(pages * page_size - item->len));
     item->checksum = kvi_hash_bytes(&db->file.hash, item->bytes, (size_t)item->len);

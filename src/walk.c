@@ -68,7 +68,7 @@ static int walk_read(kvi_walk *walk, kvi_ptr ptr, uint8_t *buf)
     int rc = kvi_file_read(file, ptr.page << file->page_shift, buf, file->page_size);
     if (rc != KV_OK)
         return rc;
-    int broken = kvi_file_matches(file, buf, ptr, true);
+    int broken = kvi_file_matches(file, buf, ptr, !walk->unsealed);
     return broken ? walk_fail_node(walk, ptr, broken) : KV_OK;
 }
 
@@ -156,14 +156,14 @@ static int walk_large(kvi_walk *walk, const kvi_large *large, kvi_ptr leaf)
 {
     kvi_walked *tree = walk->tree;
     tree->large_pages += large->pages;
-    if (large->ptr.birth <= walk->newer_than) {
-        tree->gaps++;
-        return KV_OK;
-    }
     if (!walk_run_ok(walk, large, leaf))
         return walk_broken(
             walk, leaf, 0,
             kvi_walk_fail(walk, leaf, "V2", "the place or length of a large value is impossible"));
+    if (large->ptr.birth <= walk->newer_than) {
+        tree->gaps++;
+        return KV_OK;
+    }
     int rc = walk_spend(walk, large->pages << walk->file->page_shift);
     if (rc != KV_OK)
         return rc;

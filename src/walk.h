@@ -59,6 +59,7 @@ struct kvi_walk {
     uint64_t budget;   /* bytes: the walk fails with KV_ECORRUPT when it would visit more (hostile
                           files that share subtrees); UINT64_MAX: none */
     uint64_t visited;  /* bytes so far, the pages of large values included */
+    bool unsealed;     /* the file's seed is lost: pages are believed without their checksum */
 
     /* What to do; each may be NULL. Not KV_OK stops the walk with that result. */
 

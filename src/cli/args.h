@@ -8,6 +8,7 @@
 typedef enum args_id {
     ARG_ALL,
     ARG_BATCH,
+    ARG_CHOOSE,
     ARG_COMPACT,
     ARG_COMPRESS,
     ARG_DURABILITY,
@@ -15,6 +16,7 @@ typedef enum args_id {
     ARG_FORMAT,
     ARG_FROM,
     ARG_HELP,
+    ARG_HEX,
     ARG_IF_ABSENT,
     ARG_IF_PRESENT,
     ARG_JSON,
@@ -26,6 +28,7 @@ typedef enum args_id {
     ARG_PRINT,
     ARG_QUIET,
     ARG_RAW,
+    ARG_REDACT,
     ARG_REVERSE,
     ARG_TO,
     ARG_TREE,

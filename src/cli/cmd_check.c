@@ -5,6 +5,7 @@
 #include "progress.h"
 #include "session.h"
 #include "units.h"
+#include <string.h>
 
 typedef struct cli_check {
     cli_session session;
@@ -16,10 +17,7 @@ typedef struct cli_check {
 
 static kv_slice check_text(const char *text)
 {
-    size_t len = 0;
-    while (text && text[len])
-        len++;
-    return (kv_slice){text, len};
+    return (kv_slice){text, text ? strlen(text) : 0};
 }
 
 static void check_print_json(const kv_check_problem *problem)
@@ -31,6 +29,8 @@ static void check_print_json(const kv_check_problem *problem)
     json_bytes(check_text(problem->invariant));
     json_name("message");
     json_bytes(check_text(problem->message));
+    json_name("path");
+    json_bytes(check_text(problem->path));
     json_close('}');
 }
 
@@ -48,6 +48,11 @@ static int check_on_problem(void *context, const kv_check_problem *problem)
     if (problem->invariant && *problem->invariant)
         out_format("%s: ", problem->invariant);
     out_escaped(check_text(problem->message));
+    if (problem->path && *problem->path) {
+        out_text(" [");
+        out_bytes(problem->path, strlen(problem->path)); /* escaped already */
+        out_char(']');
+    }
     out_char('\n');
     return 0;
 }
@@ -82,7 +87,8 @@ static int check_conclude(cli_check *check, int result, double seconds)
         return session_fail(&check->session, result, "check");
     if (check->problems > 0) {
         cli_say(check->session.file,
-                "%s %s; kv repair rebuilds what it can, kv export saves what can be read",
+                "%s %s; kv repair rebuilds the records of free pages, kv salvage saves what can be "
+                "read",
                 units_count(count, check->problems), check->problems == 1 ? "problem" : "problems");
         return CLI_DAMAGED;
     }

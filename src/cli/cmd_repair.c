@@ -33,7 +33,7 @@ static const char *repair_advice(int result)
     case KV_EBUSY:
         return "end the other program first";
     case KV_ECORRUPT:
-        return "the file was not changed; kv export saves what can be read";
+        return "the file was not changed; kv salvage saves what can be read";
     case KV_ENOTKV:
         return "is this the right file?";
     default:

@@ -1,28 +1,45 @@
-/* cmd_stat.c - kv stat: what kv_db_stat tells, as a table or JSON. */
+/* cmd_stat.c - kv stat: what kv_db_stat tells, and who holds space, as a table or JSON. */
 #include "cli.h"
 #include "json.h"
 #include "out.h"
 #include "session.h"
 #include "table.h"
 #include "units.h"
+#include <stddef.h>
 #include <stdio.h>
+
+/* The readers of all processes. */
+typedef struct stat_readers {
+    uint64_t all;
+    uint64_t oldest;       /* snapshot */
+    uint64_t oldest_count; /* readers of it */
+    uint64_t held_pages;   /* that they hold back */
+} stat_readers;
+
+typedef struct stat_all {
+    kv_db_info info;
+    stat_readers readers;
+} stat_all;
 
 enum stat_unit { STAT_COUNT, STAT_BYTES, STAT_PAGES, STAT_ID, STAT_FLAG };
 
-/* One line of the output: a member of kv_db_info. */
+/* One line of the output. */
 typedef struct stat_field {
-    const char *name;  /* in JSON: as in kv_db_info */
+    const char *name;  /* in JSON */
     const char *label; /* in the table */
     uint16_t offset;
     uint8_t width; /* bytes of the member */
     uint8_t unit;  /* enum stat_unit */
+    bool readers;  /* about the readers: a guest cannot tell */
 } stat_field;
 
-#define FIELD(member, label, unit)                                                                 \
+#define MEMBER(name, label, member, unit, readers)                                                 \
     {                                                                                              \
-#member, label, (uint16_t)offsetof(kv_db_info, member),                                    \
-            (uint8_t)sizeof((kv_db_info *)NULL)->member, unit                                      \
+        name, label, (uint16_t)offsetof(stat_all, member),                                         \
+            (uint8_t)sizeof((stat_all *)NULL)->member, unit, readers                               \
     }
+#define FIELD(member, label, unit)         MEMBER(#member, label, info.member, unit, false)
+#define READERS(name, label, member, unit) MEMBER(name, label, readers.member, unit, true)
 
 static const stat_field stat_fields[] = {
     FIELD(file_size, "file size", STAT_BYTES),
@@ -39,33 +56,46 @@ static const stat_field stat_fields[] = {
     FIELD(blocked_pages, "  kept for snapshots", STAT_PAGES),
     FIELD(commit_id, "newest commit", STAT_ID),
     FIELD(durable_id, "newest durable commit", STAT_ID),
-    FIELD(readers, "readers in this process", STAT_COUNT),
-    FIELD(commits, "commits since opening", STAT_COUNT),
-    FIELD(flushes, "flushes since opening", STAT_COUNT),
     FIELD(poisoned, "writing refused", STAT_FLAG),
+    FIELD(guest, "reading as a guest", STAT_FLAG),
+    READERS("readers", "readers", all, STAT_COUNT),
+    READERS("oldest_snapshot", "  oldest snapshot read", oldest, STAT_ID),
+    READERS("oldest_readers", "  its readers", oldest_count, STAT_COUNT),
+    READERS("held_pages", "  pages they hold back", held_pages, STAT_PAGES),
 };
 
 #define STAT_FIELDS (sizeof stat_fields / sizeof stat_fields[0])
 
-static uint64_t stat_value(const kv_db_info *info, const stat_field *field)
+static uint64_t stat_value(const stat_all *all, const stat_field *field)
 {
-    const char *at = (const char *)info + field->offset;
+    const char *at = (const char *)all + field->offset;
     return field->width == 8 ? *(const uint64_t *)(const void *)at
                              : *(const uint32_t *)(const void *)at;
 }
 
-static void stat_print_json(const kv_db_info *info)
+static bool stat_known(const stat_all *all, const stat_field *field)
 {
+    if (!field->readers)
+        return true;
+    bool none = field->unit == STAT_ID && all->readers.all == 0;
+    return !all->info.guest && !none;
+}
+
+static void stat_print_json(const stat_all *all)
+{
+    const kv_db_info *info = &all->info;
     char id[2 * sizeof info->file_id + 1];
     for (size_t i = 0; i < sizeof info->file_id; i++)
         snprintf(id + 2 * i, 3, "%02x", info->file_id[i]);
     json_open('{');
     for (size_t i = 0; i < STAT_FIELDS; i++) {
         json_name(stat_fields[i].name);
-        if (stat_fields[i].unit == STAT_FLAG)
-            json_bool(stat_value(info, &stat_fields[i]) != 0);
+        if (!stat_known(all, &stat_fields[i]))
+            json_null();
+        else if (stat_fields[i].unit == STAT_FLAG)
+            json_bool(stat_value(all, &stat_fields[i]) != 0);
         else
-            json_number(stat_value(info, &stat_fields[i]));
+            json_number(stat_value(all, &stat_fields[i]));
     }
     json_name("file_id");
     json_text(id);
@@ -73,10 +103,10 @@ static void stat_print_json(const kv_db_info *info)
     json_end();
 }
 
-static void stat_add_row(cli_table *table, const kv_db_info *info, const stat_field *field)
+static void stat_add_row(cli_table *table, const stat_all *all, const stat_field *field)
 {
     char count[UNITS_MAX], size[UNITS_MAX];
-    uint64_t value = stat_value(info, field);
+    uint64_t value = stat_value(all, field);
     units_count(count, value);
     table_cell(table, field->label);
     switch (field->unit) {
@@ -86,7 +116,7 @@ static void stat_add_row(cli_table *table, const kv_db_info *info, const stat_fi
         break;
     case STAT_PAGES:
         table_cell(table, count);
-        table_cell(table, value ? units_size(size, value * info->page_size) : "");
+        table_cell(table, value ? units_size(size, value * all->info.page_size) : "");
         break;
     case STAT_FLAG:
         table_cell(table, value ? "yes" : "no");
@@ -98,31 +128,49 @@ static void stat_add_row(cli_table *table, const kv_db_info *info, const stat_fi
     }
 }
 
-static void stat_print_table(const kv_db_info *info)
+static void stat_print_table(const stat_all *all)
 {
     cli_table table;
     table_begin(&table, "lrr");
     for (size_t i = 0; i < STAT_FIELDS; i++)
-        stat_add_row(&table, info, &stat_fields[i]);
+        if (!stat_fields[i].readers || (!all->info.guest && all->readers.all > 0))
+            stat_add_row(&table, all, &stat_fields[i]);
     table_end(&table, 0);
+    if (all->info.guest)
+        out_text("readers  unknown: only who may write the file can see them\n");
+    else if (all->readers.all == 0)
+        out_text("readers  none\n");
     out_text("file id  ");
-    out_hex((kv_slice){info->file_id, sizeof info->file_id});
+    out_hex((kv_slice){all->info.file_id, sizeof all->info.file_id});
     out_char('\n');
+}
+
+static int stat_count_reader(void *context, const kv_reader_info *reader)
+{
+    stat_readers *readers = context;
+    if (readers->all++ == 0) { /* the oldest comes first */
+        readers->oldest = reader->snapshot;
+        readers->held_pages = reader->held_pages;
+    }
+    readers->oldest_count += reader->snapshot == readers->oldest;
+    return 0;
 }
 
 int cmd_stat(const cli_args *args)
 {
     cli_session session;
-    kv_db_info info = {.size = sizeof info};
+    stat_all all = {.info = {.size = sizeof all.info}};
     int code = session_open_file(&session, args, SESSION_READ);
     if (code)
         return code;
-    int result = kv_db_stat(session.db, &info);
+    int result = kv_db_stat(session.db, &all.info);
+    if (result == KV_OK)
+        result = kv_db_readers(session.db, stat_count_reader, &all.readers);
     if (result != KV_OK)
         code = session_fail(&session, result, "statistics");
     else if (args_given(args, ARG_JSON))
-        stat_print_json(&info);
+        stat_print_json(&all);
     else
-        stat_print_table(&info);
+        stat_print_table(&all);
     return session_close(&session, code);
 }

@@ -63,15 +63,55 @@ const cli_command cli_commands[] = {
      1, 1, true, TREE | RANGE | O(FORMAT) | O(ALL) | O(PRINT) | O(QUIET) | O(WAIT), cmd_export},
     {"trees", "tables buckets databases", "FILE", "list the trees with their sizes", "",
      "  kv trees phone.kv\n", 1, 1, false, O(JSON) | O(WAIT), cmd_trees},
-    {"stat", "info status stats", "FILE", "show sizes, pages and commits of a file", "",
+    {"stat", "info status stats", "FILE", "show sizes, pages and commits of a file",
+     "Pages that were replaced are kept while a reader needs them: the oldest snapshot\n"
+     "that is being read, and what it holds back, are shown with the readers.\n",
      "  kv stat phone.kv --json | jq .free_pages\n", 1, 1, false, O(JSON) | O(WAIT), cmd_stat},
+    {"readers", "who users ps lsof locks sessions", "FILE", "list who reads which snapshot",
+     "One line per open read transaction of every process, oldest snapshot first: the\n"
+     "commit that it sees, for how long, how many replaced pages cannot be used again\n"
+     "while it lasts (readers of one snapshot hold back the same pages), and the number\n"
+     "of the process, as the process itself knows it. A guest may not write the file;\n"
+     "since when it reads is not known.\n",
+     "  kv readers phone.kv\n"
+     "  kv readers phone.kv --json | jq '.[0].process'\n",
+     1, 1, false, O(JSON) | O(WAIT), cmd_readers},
     {"check", "verify validate fsck", "FILE", "check every page of a file",
-     "Prints a line when all is well, or each problem. Exit status 4: there are problems.\n",
+     "Prints a line when all is well, or each problem: the page, the first invariant that it\n"
+     "breaks, and the way there from the root: 12@3 40 is page 12, its child 3, page 40.\n"
+     "Writers go on meanwhile. Exit status 4: there are problems.\n",
      "  kv check phone.kv\n", 1, 1, false, O(JSON) | O(QUIET) | O(WAIT), cmd_check},
-    {"repair", "recover fix salvage", "FILE", "make a file usable that an ordinary open refuses",
+    {"repair", "recover fix", "FILE", "make a file usable that an ordinary open refuses",
      "Adopts the newest whole commit and rebuilds the free-space records from the trees.\n"
      "Nobody else may have the file open. Copy the file first if you can.\n",
      "  kv repair phone.kv\n", 1, 1, false, 0, cmd_repair},
+    {"salvage", "rescue extract undelete", "FILE DEST",
+     "read what can be read of a damaged file into a new one",
+     "Says exactly what was lost: pages, ranges of keys, large values, names of trees. Entries\n"
+     "whose tree cannot be told go to trees lost+found-N. FILE is never written to, DEST never\n"
+     "overwritten. With --json, an object per line.\n"
+     "Exit status 0: all was recovered, 1: something was lost, or may have been since nothing\n"
+     "tells how much there was, 3: nothing is readable.\n",
+     "  kv salvage damaged.kv saved.kv\n", 2, 2, false, O(JSON) | O(QUIET), cmd_salvage},
+    {"pages", "map layout", "FILE", "list the pages of a file, damaged or not",
+     "A line per page: number, type, level, birth, entries, state, tree, and what is wrong with\n"
+     "it; then a table of how many there are of each type; --quiet: the table alone.\n"
+     "Exit status 4: a page in use is damaged.\n",
+     "  kv pages phone.kv --quiet\n"
+     "  kv pages damaged.kv --json | jq 'select(.problem)'\n",
+     1, 1, false, O(JSON) | O(QUIET), cmd_pages},
+    {"page", "dissect decode", "FILE NUMBER", "show one page of a file, decoded",
+     "Header, prefix and entries; values are shown by their length, with --redact keys and\n"
+     "names too, so that a broken page can be shown to others. --hex adds the raw bytes.\n"
+     "Exit status 4: the page is damaged.\n",
+     "  kv page damaged.kv 17 --redact\n", 2, 2, false, O(JSON) | O(REDACT) | O(HEX), cmd_page},
+    {"meta", "header head super", "FILE [DEST]", "show both metas of a file side by side",
+     "Each describes one commit: which of them are sound, which one an open takes, and why.\n"
+     "--choose 0 or 1 writes a copy to DEST whose newest commit is that of the given meta.\n"
+     "Exit status 4: no meta is sound, or the one to be chosen is not.\n",
+     "  kv meta phone.kv\n"
+     "  kv meta damaged.kv --choose 1 older.kv\n",
+     1, 2, false, O(JSON) | O(CHOOSE), cmd_meta},
     {"copy", "backup compact snapshot clone cp", "FILE DEST|-", "write a consistent copy",
      "The copy is of one commit, and it is on the disk when the command ends. An existing\n"
      "DEST is never overwritten; - is standard output.\n",

@@ -17,21 +17,26 @@ static const char *session_advice(const cli_session *session, int result)
 {
     switch (result) {
     case KV_ENOENT:
-        return session->db || session->mode == SESSION_CREATE
-                   ? "does the directory exist?"
-                   : "kv put and kv import create a database";
+        return session->db                       ? ""
+               : session->mode == SESSION_CREATE ? "does the directory exist?"
+                                                 : "kv put and kv import create a database";
     case KV_EBUSY:
-        return "--wait 1m waits for the other program to end";
+        return session->mode == SESSION_READ ? "--wait 1m waits for the other program to end"
+                                             : "--wait 1m waits longer";
+    case KV_EACCESS:
+        return session->mode == SESSION_READ ? ""
+                                             : "who writes needs to write the file and its folder";
     case KV_ECORRUPT:
-        return "kv check lists the damage, kv repair and kv export save what can be read";
+        return "kv check lists the damage, kv salvage saves what can be read";
     case KV_ENOTKV:
         return "is this the right file?";
     case KV_ENOSPC:
         return "nothing was changed; make room and try again";
     case KV_EPOISONED:
-        return "look after the disk, then kv check tells which commit is the newest";
+        return "look after the disk; when all programs have closed the file, opening it again "
+               "tells which commit is the newest";
     case KV_EVERSION:
-        return "a newer kv can read it";
+        return "a matching version of kv can use it";
     case KV_EUNSUPPORTED:
         return "keep the file on a local disk";
     case KV_ETOOBIG:
@@ -61,10 +66,30 @@ static const char *session_skip_name(const char *sentence, const char *name)
     return sentence + strspn(sentence, ": ");
 }
 
+/* The name as the database has it; the file itself may be gone. NULL: unknown. */
+static char *session_full_name(const char *file)
+{
+    char *full = realpath(file, NULL);
+    if (full)
+        return full;
+    const char *base = strrchr(file, '/');
+    size_t folder = base ? (size_t)(base - file) + 1 : 0;
+    char *cut = memcpy(cli_realloc(NULL, folder + 2), folder ? file : ".", folder ? folder : 1);
+    cut[folder ? folder : 1] = 0;
+    char *path = realpath(cut, NULL);
+    free(cut);
+    if (!path)
+        return NULL;
+    size_t len = strlen(path), size = len + strlen(file + folder) + 2;
+    full = cli_realloc(path, size);
+    snprintf(full + len, size - len, "/%s", file + folder);
+    return full;
+}
+
 /* A sentence may begin with the file's name, which the message has already. */
 static const char *session_without_name(const char *sentence, const char *file)
 {
-    char *full = realpath(file, NULL);
+    char *full = session_full_name(file);
     if (full)
         sentence = session_skip_name(sentence, full);
     free(full);
@@ -118,6 +143,15 @@ static void session_catch_bus_error(const char *file)
 
 /* ---- opening ---- */
 
+/* How long to wait for others, in milliseconds. */
+static uint32_t session_wait(const cli_args *args, enum session_mode mode)
+{
+    uint64_t asked = args->number[ARG_WAIT];
+    if (args_given(args, ARG_WAIT))
+        return asked < UINT32_MAX ? (uint32_t)asked : UINT32_MAX;
+    return mode == SESSION_READ ? 0 : WRITE_WAIT_MS;
+}
+
 static kv_options session_options(const cli_args *args, enum session_mode mode)
 {
     kv_options options = {.size = sizeof options};
@@ -126,10 +160,7 @@ static kv_options session_options(const cli_args *args, enum session_mode mode)
                                              : 0;
     options.page_size = (uint32_t)args->number[ARG_PAGE_SIZE];
     options.memory_budget = args->number[ARG_MEMORY];
-    options.wait_ms = mode == SESSION_READ ? 0 : WRITE_WAIT_MS;
-    if (args_given(args, ARG_WAIT))
-        options.wait_ms =
-            args->number[ARG_WAIT] < UINT32_MAX ? (uint32_t)args->number[ARG_WAIT] : UINT32_MAX;
+    options.wait_ms = session_wait(args, mode);
     static const int durabilities[] = {KV_STRICT, KV_DURABLE, KV_LAZY};
     if (args_given(args, ARG_DURABILITY))
         options.durability = durabilities[args->number[ARG_DURABILITY]];
@@ -167,11 +198,13 @@ int session_open_file(cli_session *session, const cli_args *args, enum session_m
 
 int session_begin(cli_session *session)
 {
-    uint32_t flags = session->mode == SESSION_READ ? KV_TXN_READ : KV_TXN_WRITE;
-    int result = kv_txn_begin(session->db, flags, &session->txn);
+    int result = session->mode == SESSION_READ
+                     ? kv_txn_begin(session->db, KV_TXN_READ, &session->txn)
+                     : kv_txn_begin_wait(session->db, KV_TXN_WRITE,
+                                         session_wait(session->args, session->mode), &session->txn);
     if (result != KV_OK) {
         session->txn = NULL;
-        return session_fail(session, result, "beginning a transaction");
+        return session_fail(session, result, "%s", "");
     }
     return session_select(session, session->tree_name);
 }

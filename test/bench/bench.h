@@ -85,6 +85,9 @@ struct engine {
     void (*put)(struct store *s, const void *key, const void *value, size_t value_len);
     void (*append)(struct store *s, const void *key, const void *value, size_t value_len);
     void (*del)(struct store *s, const void *key);
+    /* One durable put from any thread; NULL: begin, put, commit do it. */
+    void (*write_one)(struct store *s, const void *key, const void *value, size_t value_len);
+    uint64_t (*flushes)(struct store *s); /* so far; NULL: not known */
     void (*read_begin)(struct store *s, int reader);
     void (*read_move)(struct store *s, int reader); /* to the newest snapshot */
     void (*read_end)(struct store *s, int reader);
@@ -116,7 +119,10 @@ void bench_verify(const struct options *o, const struct engine *e, struct store 
 int bench_compare(const struct options *o);
 int bench_growth(const struct options *o);
 int bench_import(const struct options *o);
+int bench_writers(const struct options *o);
 int bench_commit_cost(const struct options *o);
+int bench_sharing(const struct options *o);
+int bench_begin_cost(const struct options *o);
 void bench_list_cases(FILE *out);
 
 /* ---- cases.c: what compare measures ---- */

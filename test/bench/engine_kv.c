@@ -69,6 +69,12 @@ static void put(struct store *s, const void *key, const void *value, size_t valu
     check(s, kv_put(s->written, key, KEY_LEN, value, value_len, 0), "put");
 }
 
+static void write_one(struct store *s, const void *key, const void *value, size_t value_len)
+{
+    kv_op op = {.kind = KV_OP_PUT, .key = {key, KEY_LEN}, .value = {value, value_len}};
+    check(s, kv_db_write(s->db, &op, 1, s->write_flags, NULL), "write");
+}
+
 static void del(struct store *s, const void *key)
 {
     check(s, kv_del(s->written, key, KEY_LEN), "delete");
@@ -171,6 +177,11 @@ static uint64_t live_size(struct store *s)
     return (info.leaf_pages + info.branch_pages + info.large_pages) * info.page_size;
 }
 
+static uint64_t flushes(struct store *s)
+{
+    return stat_db(s).flushes;
+}
+
 static unsigned height(struct store *s)
 {
     kv_tree_info info = {.size = sizeof info};
@@ -196,6 +207,8 @@ const struct engine bench_kv = {
     .put = put,
     .append = put,
     .del = del,
+    .write_one = write_one,
+    .flushes = flushes,
     .read_begin = read_begin,
     .read_move = read_move,
     .read_end = read_end,

@@ -1,9 +1,12 @@
 /* growth.c - how a file grows behind readers that stay: every record is overwritten, again and
  * again, in random order, while a reader holds the first snapshot. A second reader may follow the
- * writer at a distance. At the end each snapshot is read and verified. */
+ * writer at a distance. At the end each snapshot is read and verified. The reader that stays lives
+ * in the writer's process, or in another one. */
 #include "bench.h"
 
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { PER_COMMIT = 100, COMMITS_PER_MOVE = 100, OLD_READER = 0, MOVING_READER = 1 };
 
@@ -11,6 +14,7 @@ struct growth {
     const struct options *o;
     const struct engine *e;
     bool moving; /* with a second reader */
+    bool apart;  /* the first one in a process of its own */
 };
 
 struct growth_result {
@@ -52,6 +56,94 @@ static void overwrite_all(struct writer *w, int version)
     }
 }
 
+/* The reader that stays, in a process of its own; one byte each way says when to go on. */
+struct visitor {
+    pid_t process;
+    int to, from;
+};
+
+static void pass_on(int to)
+{
+    if (write(to, "", 1) != 1)
+        bench_die("the other process is gone");
+}
+
+static void wait_for(int from)
+{
+    char byte;
+    if (read(from, &byte, 1) != 1)
+        bench_die("the other process is gone");
+}
+
+static void visit(const struct growth *g, const char *path, int to, int from)
+{
+    wait_for(from);
+    struct store *s = g->e->open(g->o, path, 0);
+    g->e->read_begin(s, OLD_READER);
+    pass_on(to);
+    wait_for(from);
+    bench_verify(g->o, g->e, s, OLD_READER, 0);
+    g->e->read_end(s, OLD_READER);
+    g->e->close(s);
+    _exit(0);
+}
+
+/* Before the writer opens anything, so that the other process has nothing of its. */
+static struct visitor visitor_start(const struct growth *g, const char *path)
+{
+    int there[2], back[2];
+    if (pipe(there) != 0 || pipe(back) != 0)
+        bench_die("no pipe");
+    struct visitor v = {fork(), there[1], back[0]};
+    if (v.process < 0)
+        bench_die("cannot fork");
+    if (v.process == 0) {
+        close(there[1]);
+        close(back[0]);
+        visit(g, path, back[1], there[0]);
+    }
+    close(there[0]);
+    close(back[1]);
+    return v;
+}
+
+static void visitor_end(const struct visitor *v)
+{
+    int status;
+    pass_on(v->to);
+    if (waitpid(v->process, &status, 0) != v->process || status != 0)
+        bench_die("the reader in another process found its snapshot changed");
+    close(v->to);
+    close(v->from);
+}
+
+static void readers_begin(const struct growth *g, struct store *s, const struct visitor *v)
+{
+    if (g->apart) {
+        pass_on(v->to);
+        wait_for(v->from);
+    } else {
+        g->e->read_begin(s, OLD_READER);
+    }
+    if (g->moving)
+        g->e->read_begin(s, MOVING_READER);
+}
+
+static void readers_end(const struct growth *g, struct store *s, const struct visitor *v)
+{
+    if (g->apart) {
+        visitor_end(v);
+        g->e->read_begin(s, OLD_READER);
+    } else {
+        bench_verify(g->o, g->e, s, OLD_READER, 0);
+        g->e->read_move(s, OLD_READER);
+    }
+    bench_verify(g->o, g->e, s, OLD_READER, (uint64_t)g->o->overwrites);
+    g->e->read_end(s, OLD_READER);
+    if (g->moving)
+        g->e->read_end(s, MOVING_READER);
+}
+
 static void grow(void *context, void *result)
 {
     const struct growth *g = context;
@@ -59,12 +151,13 @@ static void grow(void *context, void *result)
     char path[4096];
     bench_path(path, sizeof path, g->o, g->e->name, "growth");
     bench_remove(path);
+    struct visitor v = {0};
+    if (g->apart)
+        v = visitor_start(g, path);
     struct writer w = {g, g->e->open(g->o, path, 0), 0, 0};
     bench_load(g->o, g->e, w.s, true);
     r->before = g->e->file_size(w.s);
-    g->e->read_begin(w.s, OLD_READER);
-    if (g->moving)
-        g->e->read_begin(w.s, MOVING_READER);
+    readers_begin(g, w.s, &v);
 
     double start = bench_now();
     for (int version = 1; version <= g->o->overwrites; version++)
@@ -73,19 +166,16 @@ static void grow(void *context, void *result)
     r->peak = w.peak;
     r->live = g->e->live_size(w.s);
 
-    bench_verify(g->o, g->e, w.s, OLD_READER, 0);
-    g->e->read_move(w.s, OLD_READER);
-    bench_verify(g->o, g->e, w.s, OLD_READER, (uint64_t)g->o->overwrites);
-    g->e->read_end(w.s, OLD_READER);
-    if (g->moving)
-        g->e->read_end(w.s, MOVING_READER);
+    readers_end(g, w.s, &v);
     g->e->close(w.s);
     bench_remove(path);
 }
 
 static void print_result(const struct growth *g, const struct growth_result *r)
 {
-    const char *readers = g->moving ? "old + moving" : "old";
+    const char *readers = g->apart    ? g->moving ? "apart + moving" : "apart"
+                          : g->moving ? "old + moving"
+                                      : "old";
     double raw = (double)(g->o->n * (KEY_LEN + g->o->value_len));
     double peak = (double)r->peak, live = (double)r->live;
     double rate = (double)g->o->n * g->o->overwrites / r->seconds;
@@ -111,9 +201,9 @@ int bench_growth(const struct options *o)
         printf("%-6s %-14s %8s %8s %8s %8s %10s %10s %12s\n", "", "readers", "raw MB", "before",
                "live MB", "peak MB", "peak/live", "peak/raw", "overwrites");
     }
-    for (int moving = 0; moving < 2; moving++) {
+    for (int kind = 0; kind < 4; kind++) {
         for (const struct engine *const *e = o->engines; *e; e++) {
-            struct growth g = {o, *e, moving != 0};
+            struct growth g = {o, *e, kind & 1, kind & 2};
             struct growth_result r;
             if (!bench_apart(grow, &g, &r, sizeof r)) {
                 fprintf(stderr, "bench: %s: growth failed\n", g.e->name);

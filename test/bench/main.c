@@ -18,12 +18,15 @@ static void usage(FILE *out)
             "  compare       speed and size, kv beside LMDB (the default)\n"
             "  growth        the file behind readers that stay, while all records are overwritten\n"
             "  import        4 GiB in one transaction: how much memory?\n"
+            "  writers       durable one-record writes from 1, 2, 4 and 8 threads\n"
             "  commitcost    one-record commits, for test/bench/commit_cost.sh\n"
+            "  sharing       begin and end of a read transaction beside up to 1,000 processes\n"
+            "  begincost     the same alone, for test/bench/begin_cost.sh\n"
             "options\n"
-            "  --n N         records (1000000; growth: 50000; commitcost: 100000)\n"
+            "  --n N         records (1000000; growth: 50000; commitcost, writers: 100000)\n"
             "  --value N     bytes of a value (100; import: 500)\n"
             "  --keys KIND   random (the default) or decimal, 16 bytes both\n"
-            "  --rounds N    of compare (5)\n"
+            "  --rounds N    of compare and writers (5)\n"
             "  --only NAME   of compare: cases whose name begins so\n"
             "  --cpu         of compare: speeds by processor time, without waiting for the disk\n"
             "  --commits N   durable commits of one record (5000; commitcost: 1000)\n"
@@ -142,7 +145,10 @@ static const struct mode modes[] = {
     {"compare", bench_compare, 1000000, 100, 5000},
     {"growth", bench_growth, 50000, 100, 0},
     {"import", bench_import, 1, 500, 0},
+    {"writers", bench_writers, 100000, 100, 5000},
     {"commitcost", bench_commit_cost, 100000, 100, 1000},
+    {"sharing", bench_sharing, 10000, 100, 0},
+    {"begincost", bench_begin_cost, 1000, 100, 1000},
 };
 
 static const struct mode *find_mode(const char *name)

@@ -8,7 +8,8 @@ kv import a.kv input -q
 
 # ---- no file, or none of ours ----
 for command in 'get x.kv k' 'has x.kv k' 'del x.kv k' 'del x.kv --all' 'scan x.kv' 'count x.kv' \
-    'export x.kv' 'trees x.kv' 'stat x.kv' 'check x.kv' 'repair x.kv' 'copy x.kv y.kv'; do
+    'export x.kv' 'trees x.kv' 'stat x.kv' 'readers x.kv' 'check x.kv' 'repair x.kv' 'copy x.kv y.kv' \
+    'salvage x.kv y.kv' 'pages x.kv' 'page x.kv 2' 'meta x.kv'; do
     # shellcheck disable=SC2086 # words
     run kv $command; code 3; out; err 'kv: x.kv: '
     [ ! -e x.kv ] || { fail "kv $command created the file"; rm x.kv; }
@@ -52,9 +53,16 @@ for ((i = 0; i < 200; i++)); do # until the import has the file
     [ $result != 3 ] || break
     sleep 0.05
 done
-ended $result 'kv put during an import'; code 3; err 'kv: a.kv: '; err '--wait'
+ended $result 'kv put during an import'; code 3; err 'kv: a.kv: another process is writing; --wait'
 run kv put a.kv k v --wait 50ms; code 3
 run kv del a.kv k --wait 50; code 3
+run kv get a.kv new; code 1; err 'no key new' # readers see the commit before it
+for command in 'get a.kv key000001' 'has a.kv key000001' 'scan a.kv' 'count a.kv' 'export a.kv' \
+    'trees a.kv' 'stat a.kv' 'readers a.kv' 'check a.kv' 'copy a.kv -' 'meta a.kv'; do
+    # shellcheck disable=SC2086 # words
+    run kv $command; code 0; quiet
+done
+run kv repair a.kv; code 3; err 'end the other program first'
 "$BUILD/kv" put a.kv waited 'for it' --wait 1m 2>put.err 3>&- &
 waiting=$!
 exec 3>&-
@@ -63,7 +71,47 @@ wait $waiting || fail "the waiting put failed: $(cat put.err)"
 run kv get a.kv new; out value
 run kv get a.kv waited; out 'for it'
 
-# ---- readers share a file, and leave it alone ----
+# ---- a file that goes away while it is open ----
+kv put gone.kv k v
+"$BUILD/kv" import gone.kv pipe -q --batch 1 2>err &
+importer=$!
+exec 3>pipe
+printf 'a\tb\n' >&3
+for ((i = 0; i < 200; i++)); do # until it is stored, and the next transaction has begun
+    [ "$(kv get gone.kv a 2>/dev/null)" != b ] || break
+    sleep 0.05
+done
+sleep 0.05
+mv gone.kv moved.kv
+printf 'c\td\ne\tf\n' >&3
+exec 3>&-
+wait $importer
+ended $? 'kv import into a file that was moved'
+code 3; err 'kv: gone.kv: was removed or replaced while it was open'
+[ ! -e gone.kv ] || fail 'the file came back'
+run kv check moved.kv; code 0
+run kv get moved.kv a; out b
+rm -f gone.kv-lock
+
+# ---- two names of one file ----
+kv put name.kv k v
+ln name.kv other.kv
+"$BUILD/kv" import name.kv pipe -q &
+importer=$!
+exec 3>pipe
+printf 'a\tb\n' >&3
+for ((i = 0; i < 200; i++)); do
+    [ ! -e name.kv-lock ] || break
+    sleep 0.05
+done
+run kv get other.kv k; code 3; err 'kv: other.kv: is open under another name'
+ln -s name.kv link.kv
+run kv get link.kv k; code 0; out v
+exec 3>&-
+wait $importer || fail 'the import failed'
+run kv get other.kv a; code 0; out b
+
+# ---- readers leave a file alone, and keep nobody from writing ----
 mkfifo hold
 "$BUILD/kv" scan a.kv >hold &
 reader=$!
@@ -72,13 +120,13 @@ read -r _ <&3
 cp a.kv before
 touch -d '2001-01-01' a.kv
 for command in 'get a.kv new' 'has a.kv new' 'scan a.kv' 'count a.kv' 'export a.kv' 'trees a.kv' \
-    'stat a.kv' 'check a.kv' 'copy a.kv -'; do
+    'stat a.kv' 'readers a.kv' 'check a.kv' 'copy a.kv -'; do
     # shellcheck disable=SC2086 # words
     run kv $command; code 0; quiet
 done
-run kv put a.kv k v --wait 0; code 3
 same before a.kv
 [ before -nt a.kv ] || fail 'a reading command wrote to the file'
+run kv put a.kv k v --wait 0; code 0; quiet
 cat <&3 >/dev/null
 exec 3<&-
 wait $reader || fail 'the first reader failed'

@@ -86,6 +86,27 @@ static const crash_workload workloads[] = {
      .steps = 6,
      .kill = 8},
     {"abort", {SMALL}, .kinds = CRASH_ANY, .segments = 4, .txns = 30, .steps = 8, .abort = 2},
+    /* batches of several callers in one commit */
+    {"groups",
+     {SMALL, .trees = 2, .ranges = true},
+     .kinds = CRASH_ANY,
+     .segments = 4,
+     .txns = 25,
+     .steps = 6,
+     .group = 1,
+     .kill = 5,
+     .close = 8},
+    {"groups-fail",
+     {WIDE, .large_max = LARGE, .large_one_in = 12},
+     .kinds = CRASH_ANY,
+     .segments = 4,
+     .txns = 20,
+     .steps = 12,
+     .group = 2,
+     .sync = 5,
+     .kill = 5,
+     .fail_flush = 5,
+     .fail_write = 4},
     /* early sealing, savepoints */
     {"early", {WIDE}, .budget = TIGHT, .kinds = CRASH_ANY, .segments = 4, .txns = 12, .steps = 150},
     {"early-abort",
@@ -236,6 +257,92 @@ static const crash_workload workloads[] = {
      .steps = 6,
      .reader = 2,
      .purge = 10},
+    /* two handles that take turns; one dies or leaves, and the other goes on */
+    {"pair",
+     {SMALL},
+     .pair = true,
+     .kinds = CRASH_DEFAULT,
+     .segments = 4,
+     .txns = 25,
+     .steps = 6,
+     .kill = 5,
+     .close = 7},
+    {"pair-any",
+     {SMALL, .trees = 2},
+     .pair = true,
+     .kinds = CRASH_ANY,
+     .segments = 4,
+     .txns = 30,
+     .steps = 6,
+     .kill = 4,
+     .sync = 6,
+     .reader = 5,
+     .close = 6},
+    {"pair-lazy",
+     {SMALL},
+     .pair = true,
+     .kinds = CRASH_LAZY | CRASH_DEFAULT,
+     .segments = 4,
+     .txns = 30,
+     .steps = 6,
+     .kill = 6,
+     .sync = 8,
+     .close = 5},
+    {"pair-strict",
+     {WIDE},
+     .pair = true,
+     .kinds = CRASH_STRICT | CRASH_LAZY,
+     .segments = 4,
+     .txns = 25,
+     .steps = 10,
+     .kill = 4,
+     .purge = 8},
+    {"pair-early",
+     {WIDE, .savepoints = true},
+     .budget = TIGHT,
+     .pair = true,
+     .kinds = CRASH_ANY,
+     .segments = 4,
+     .txns = 16,
+     .steps = 120,
+     .abort = 2,
+     .kill = 3,
+     .close = 8},
+    {"pair-fails",
+     {SMALL, .large_max = LARGE, .large_one_in = 12},
+     .pair = true,
+     .kinds = CRASH_ANY,
+     .segments = 4,
+     .txns = 25,
+     .steps = 6,
+     .fail_flush = 4,
+     .fail_write = 6,
+     .sync = 5,
+     .kill = 4,
+     .close = 8},
+    {"pair-over-cap",
+     {SMALL, .large_max = HUGE, .large_one_in = 4},
+     .pair = true,
+     .kinds = CRASH_ANY,
+     .segments = 4,
+     .txns = 12,
+     .steps = 8,
+     .kill = 3,
+     .sync = 6,
+     .close = 6,
+     .slow = 20},
+    {"pair-groups",
+     {WIDE, .trees = 2, .ranges = true},
+     .pair = true,
+     .kinds = CRASH_ANY,
+     .segments = 4,
+     .txns = 25,
+     .steps = 8,
+     .group = 2,
+     .reader = 4,
+     .purge = 8,
+     .kill = 5,
+     .close = 8},
     /* failures */
     {"flush-fails",
      {SMALL},
@@ -358,10 +465,10 @@ static void test_workload(void **state)
 
 static void print_totals(const char *name, const crash_totals *t)
 {
-    printf("%-20s %9llu %9llu %8llu %8llu %9llu %8llu %8llu %7llu %8.0f\n", name,
+    printf("%-20s %9llu %9llu %8llu %8llu %8llu %8llu %8llu %7llu %8.0f\n", name,
            (unsigned long long)t->images, (unsigned long long)t->states,
            (unsigned long long)t->kills, (unsigned long long)t->nested,
-           (unsigned long long)t->opens, (unsigned long long)t->commits,
+           (unsigned long long)t->sharing, (unsigned long long)t->commits,
            (unsigned long long)t->flushes, (unsigned long long)t->largest,
            t->seconds > 0 ? (double)t->states / t->seconds : 0);
 }
@@ -372,7 +479,12 @@ static void totals_add(crash_totals *sum, const crash_totals *t)
     sum->states += t->states;
     sum->kills += t->kills;
     sum->nested += t->nested;
-    sum->opens += t->opens;
+    sum->sharing += t->sharing;
+    sum->shared += t->shared;
+    sum->alone += t->alone;
+    sum->reading += t->reading;
+    sum->deaths += t->deaths;
+    sum->losses += t->losses;
     sum->commits += t->commits;
     sum->flushes += t->flushes;
     sum->largest = KVI_MAX(sum->largest, t->largest);
@@ -382,13 +494,21 @@ static void totals_add(crash_totals *sum, const crash_totals *t)
 static void test_totals(void **state)
 {
     crash_totals sum = {0};
-    printf("%-20s %9s %9s %8s %8s %9s %8s %8s %7s %8s\n", "workload", "images", "distinct", "kills",
-           "nested", "opens", "commits", "flushes", "largest", "per s");
+    printf("%-20s %9s %9s %8s %8s %8s %8s %8s %7s %8s\n", "workload", "images", "distinct", "kills",
+           "nested", "sharing", "commits", "flushes", "largest", "per s");
     for (size_t i = 0; i < KVI_COUNT(workloads); i++) {
         print_totals(workloads[i].name, &all.totals[i]);
         totals_add(&sum, &all.totals[i]);
     }
     print_totals("all", &sum);
+    printf("states: %llu of shared workloads, %llu of exclusive ones; opens of them: %llu shared, "
+           "%llu "
+           "exclusive, %llu read-only; recorded: %llu deaths beside a living handle, %llu lazy "
+           "commits that were not written back\n",
+           (unsigned long long)sum.sharing, (unsigned long long)(sum.states - sum.sharing),
+           (unsigned long long)sum.shared, (unsigned long long)sum.alone,
+           (unsigned long long)sum.reading, (unsigned long long)sum.deaths,
+           (unsigned long long)sum.losses);
     if (all.failed || getenv("CRASH_ONLY") || getenv("CRASH_REPLAY"))
         return;
     assert_true(sum.states >= all.states);

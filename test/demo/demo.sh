@@ -180,7 +180,7 @@ cat <<END
 
 Shown and checked in $(seconds $(($(now) - begin))):
   - $(group $((packages + characters))) records that others wrote went into one file, and each came back byte for byte;
-  - readers kept one unchanging view while every record was replaced under them;
+  - other processes kept one unchanging view while every record was replaced under them;
   - writers died in the middle of commits, and nothing that was committed got lost or torn;
     the file opened again at once, without repair.
 Next: \`make test\`, examples/hello.c, include/kv.h.

@@ -1,32 +1,110 @@
-/* snapshot.c - two threads read one snapshot, again and again, while a writer replaces it all. */
+/* snapshot.c - two processes read one snapshot, again and again, while a third replaces it all. */
 #include "demo.h"
 
 #include <inttypes.h>
-#include <pthread.h>
-#include <stdatomic.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { READERS = 2 };
 
-struct reader {
-    pthread_t thread;
-    kv_db *db;
-    const struct data *data;
-    const atomic_bool *done; /* the writer has replaced everything */
-    struct view view;
+struct result {
     uint64_t passes, wrong;
 };
 
-/* The last pass begins when the writer is done. */
-static void *reader_run(void *argument)
+struct readers {
+    int done; /* closed when the writer has replaced everything */
+    int told; /* what the readers tell: which snapshot they have, at the end their results */
+};
+
+/* ---- a reading process ---- */
+
+static void tell(int pipe, const void *message, size_t len)
 {
-    struct reader *r = argument;
+    if (write(pipe, message, len) != (ssize_t)len)
+        _exit(1); /* the parent is gone */
+}
+
+static bool is_closed(int pipe)
+{
+    struct pollfd events = {.fd = pipe, .events = POLLIN};
+    return poll(&events, 1, 0) > 0;
+}
+
+/* The last pass begins when the writer is done. */
+static _Noreturn void read_on(const char *path, const struct data *data, int done, int told)
+{
+    struct result result = {0, 0};
+    struct view view;
     bool last;
+    kv_db *db = demo_open(path);
+    demo_begin(db, KV_TXN_READ, &view);
+    uint64_t id = kv_txn_id(view.txn);
+    tell(told, &id, sizeof id);
     do {
-        last = atomic_load(r->done);
-        r->wrong += demo_differences(r->db, &r->view, r->data, 0);
-        r->passes++;
+        last = is_closed(done);
+        result.wrong += demo_differences(db, &view, data, 0);
+        result.passes++;
     } while (!last);
-    return NULL;
+    kv_txn_abort(view.txn);
+    demo_close(db);
+    tell(told, &result, sizeof result);
+    _exit(0);
+}
+
+/* ---- the writing process ---- */
+
+static void hear(int pipe, void *message, size_t len)
+{
+    if (read(pipe, message, len) != (ssize_t)len)
+        demo_die("a reader has ended before its time");
+}
+
+/* Nothing is open yet: each process opens the file for itself. */
+static struct readers start_readers(const char *path, const struct data *data)
+{
+    int done[2], told[2];
+    uint64_t id, first = 0;
+    fflush(stdout);
+    if (pipe(done) != 0 || pipe(told) != 0)
+        demo_die("no pipe");
+    for (int i = 0; i < READERS; i++) {
+        pid_t child = fork();
+        if (child < 0)
+            demo_die("cannot fork");
+        if (child == 0) {
+            close(done[1]);
+            close(told[0]);
+            read_on(path, data, done[0], told[1]);
+        }
+    }
+    close(done[0]);
+    close(told[1]);
+    for (int i = 0; i < READERS; i++) {
+        hear(told[0], &id, sizeof id);
+        first = first ? first : id;
+        if (id != first)
+            demo_die("the readers did not get the same snapshot");
+    }
+    return (struct readers){.done = done[1], .told = told[0]};
+}
+
+static uint64_t end_readers(struct readers readers)
+{
+    uint64_t passes = 0;
+    close(readers.done);
+    for (int i = 0; i < READERS; i++) {
+        struct result result;
+        hear(readers.told, &result, sizeof result);
+        if (result.wrong > 0)
+            demo_die("a reader saw %" PRIu64 " changed records in its snapshot", result.wrong);
+        passes += result.passes;
+    }
+    close(readers.told);
+    for (int i = 0; i < READERS; i++)
+        wait(NULL);
+    return passes;
 }
 
 static uint64_t replace_all(kv_db *db, const struct data *data, uint64_t generation)
@@ -42,33 +120,6 @@ static uint64_t replace_all(kv_db *db, const struct data *data, uint64_t generat
     return commits;
 }
 
-static void start_readers(struct reader readers[READERS], kv_db *db, const struct data *data,
-                          const atomic_bool *done)
-{
-    for (int i = 0; i < READERS; i++) {
-        readers[i] = (struct reader){.db = db, .data = data, .done = done};
-        demo_begin(db, KV_TXN_READ, &readers[i].view);
-        if (kv_txn_id(readers[i].view.txn) != kv_txn_id(readers[0].view.txn))
-            demo_die("the readers did not get the same snapshot");
-    }
-    for (int i = 0; i < READERS; i++)
-        if (pthread_create(&readers[i].thread, NULL, reader_run, &readers[i]) != 0)
-            demo_die("cannot start a thread");
-}
-
-static uint64_t join_readers(struct reader readers[READERS])
-{
-    uint64_t passes = 0;
-    for (int i = 0; i < READERS; i++) {
-        pthread_join(readers[i].thread, NULL);
-        kv_txn_abort(readers[i].view.txn);
-        if (readers[i].wrong > 0)
-            demo_die("a reader saw %" PRIu64 " changed records in its snapshot", readers[i].wrong);
-        passes += readers[i].passes;
-    }
-    return passes;
-}
-
 static void put_back(kv_db *db, const struct data *data)
 {
     struct view view;
@@ -80,16 +131,13 @@ static void put_back(kv_db *db, const struct data *data)
 
 void demo_snapshot(const char *path, const struct data *data)
 {
-    kv_db *db = demo_open(path);
-    struct reader readers[READERS];
     struct view view;
-    atomic_bool done = false;
-    start_readers(readers, db, data, &done);
+    struct readers readers = start_readers(path, data);
+    kv_db *db = demo_open(path);
     double start = demo_now();
     uint64_t commits = replace_all(db, data, 1);
     double took = demo_now() - start;
-    atomic_store(&done, true);
-    uint64_t passes = join_readers(readers);
+    uint64_t passes = end_readers(readers);
 
     demo_begin(db, KV_TXN_READ, &view);
     uint64_t old = demo_differences(db, &view, data, 1);
@@ -98,8 +146,8 @@ void demo_snapshot(const char *path, const struct data *data)
         demo_die("%" PRIu64 " records were not replaced", old);
     put_back(db, data);
     demo_close(db);
-    demo_say("snapshot", "a writer replaced every record, in %s durable commits, in %.1f s;",
+    demo_say("snapshot", "a process replaced every record, in %s durable commits, in %.1f s;",
              demo_number(commits), took);
-    demo_say("", "meanwhile two threads read one snapshot %s times: %s records, not one changed",
+    demo_say("", "meanwhile two processes read one snapshot %s times: %s records, not one changed",
              demo_number(passes), demo_number(passes * data->n));
 }

@@ -1,5 +1,5 @@
-/* fault_script.h - what the fault runs do: about a hundred operations, one after the other, each of which
- * checks its answers. For test_fault_runs.c, which fails a call in each run. */
+/* fault_script.h - what the fault runs do: about a hundred operations, one after the other, each of
+ * which checks its answers. For test_fault_runs.c, which fails a call in each run. */
 #ifndef FAULT_SCRIPT_H
 #define FAULT_SCRIPT_H
 
@@ -10,8 +10,9 @@
 #include <cmocka.h>
 
 #include "db.h"
-#include "driver.h"
+#include "driver_group.h"
 #include "fault_os.h"
+#include "flush.h"
 #include "sim_os.h"
 #include <errno.h>
 #include <stdio.h>
@@ -26,6 +27,9 @@
 #define RUNS        2000 /* of each plan, unless FAULT_RUNS says otherwise */
 #define SCRIPT_SEED 7
 #define BIG         (6 * PAGE_SIZE + 100)
+#define SIDE        "db-lock"
+#define CROWD       (KVI_SLOTS_FIRST + 3)
+#define DEAD_HANDLE 1000
 
 static const driver_shape shape = {
     .keys = 150,
@@ -45,6 +49,15 @@ static struct run {
     fault_os fault;
     driver d; /* d.db: NULL while closed */
     model *m;
+    bool shared;   /* or alone with the file */
+    kv_db *second; /* another handle of it, where it is shared */
+    kv_db *guest;  /* and one that may not use the side file */
+    kv_txn *guest_txn;
+    model_state *guest_seen;
+    bool keep_out;  /* the side file cannot be opened */
+    bool lock_idle; /* the lock that failed first was given back, held by another one, or a dead
+                       one's */
+    unsigned asked; /* how often for the writer's lock */
     kv_txn *reader;
     model_state *seen;   /* what reader sees */
     model_state *flight; /* a commit that nobody knows the outcome of */
@@ -76,6 +89,8 @@ static int open_with(const char *name, uint32_t flags, uint64_t budget, kv_db **
         .size = sizeof options, .flags = flags, .page_size = PAGE_SIZE, .memory_budget = budget};
     if (flags & KV_OPEN_READONLY)
         options.page_size = 0;
+    else if (!w.shared)
+        options.flags |= KV_OPEN_EXCLUSIVE;
     return kvi_db_open(&w.fault.os, name, &options, db, NULL, 0);
 }
 
@@ -106,6 +121,8 @@ static int op_open_empty(void)
 {
     kv_db *db;
     int rc = open_with("empty", KV_OPEN_CREATE, 0, &db);
+    if (rc == KV_OK && !fault_hit(&w.fault))
+        w.where = "close_empty";
     return rc == KV_OK ? kv_db_close(db) : rc;
 }
 
@@ -147,6 +164,30 @@ static int op_commit(void)
     else
         model_release(now);
     return rc;
+}
+
+static int commit_batches(uint32_t flags)
+{
+    if (driver_group(&w.d, flags, &w.flight))
+        return KV_OK;
+    if (w.d.failure == 0)
+        bad(w.d.what, 0);
+    return w.d.failure;
+}
+
+static int op_commit_batches(void)
+{
+    return commit_batches(0);
+}
+
+static int op_commit_batches_lazy(void)
+{
+    return commit_batches(KV_TXN_LAZY);
+}
+
+static int op_commit_batches_strict(void)
+{
+    return commit_batches(KV_TXN_STRICT);
 }
 
 static int op_abort(void)
@@ -385,6 +426,100 @@ static int op_copy(void)
     return copy_as("copy", 0);
 }
 
+/* ---- sharing ---- */
+
+static int op_second(void)
+{
+    return w.shared ? open_with("db", KV_OPEN_NO_CLOSE_SYNC, 6 * PAGE_SIZE, &w.second) : KV_OK;
+}
+
+static int op_second_close(void)
+{
+    kv_db *db = w.second;
+    w.second = NULL;
+    return db ? kv_db_close(db) : KV_OK;
+}
+
+/* What follows is done by the other handle. */
+static int op_swap(void)
+{
+    kv_db *db = w.d.db;
+    if (w.second) {
+        w.d.db = w.second;
+        w.second = db;
+    }
+    return KV_OK;
+}
+
+/* As if a handle had died in a commit, and in a read transaction. */
+static int op_death(void)
+{
+    if (!w.shared)
+        return KV_OK;
+    kvi_readers *readers = &w.d.db->readers;
+    kvi_slot *slot = &readers->slots[KVI_SLOTS_FIRST - 1];
+    if (slot->owner >> 32 == 0) {
+        slot->owner = DEAD_HANDLE;
+        slot->pin = 1;
+    }
+    readers->head->board.writing = 1;
+    return KV_OK;
+}
+
+/* More read transactions than there are slots. */
+static int op_crowd(void)
+{
+    kv_txn *txns[CROWD];
+    int rc = KV_OK, n = 0;
+    while (n < CROWD && (rc = kv_txn_begin(w.d.db, KV_TXN_READ, &txns[n])) == KV_OK)
+        n++;
+    while (n > 0)
+        kv_txn_abort(txns[--n]);
+    return rc;
+}
+
+static int op_guest(void)
+{
+    if (!w.shared)
+        return KV_OK;
+    w.keep_out = true;
+    int rc = open_with("db", KV_OPEN_READONLY, 0, &w.guest);
+    w.keep_out = false;
+    if (rc == KV_OK && w.guest->role != KVI_GUEST)
+        bad("the guest is none", rc);
+    if (rc == KV_OK)
+        rc = kv_txn_begin(w.guest, KV_TXN_READ, &w.guest_txn);
+    if (rc == KV_OK)
+        w.guest_seen = model_keep(w.m);
+    return rc;
+}
+
+static int op_guest_read(void)
+{
+    return w.guest ? read_all(w.guest_txn, w.guest_seen) : KV_OK;
+}
+
+static int op_guest_refresh(void)
+{
+    if (!w.guest)
+        return KV_OK;
+    model_release(w.guest_seen);
+    w.guest_seen = model_keep(w.m);
+    return kv_txn_refresh(w.guest_txn);
+}
+
+static int op_guest_close(void)
+{
+    kv_db *db = w.guest;
+    if (w.guest_txn) {
+        kv_txn_abort(w.guest_txn);
+        model_release(w.guest_seen);
+    }
+    w.guest = NULL;
+    w.guest_txn = NULL;
+    return db ? kv_db_close(db) : KV_OK;
+}
+
 static int op_copy_compact(void)
 {
     return copy_as("compact", KV_COPY_COMPACT);
@@ -440,6 +575,7 @@ static const struct {
     OP(steps),
     OP(steps),
     OP(commit),
+    OP(commit_batches),
     OP(read),
     OP(read_old),
     OP(begin),
@@ -448,6 +584,46 @@ static const struct {
     OP(abort),
     OP(stat),
     OP(readers),
+    OP(crowd),
+    OP(second),
+    OP(swap),
+    OP(begin_lazy),
+    OP(steps),
+    OP(put_big),
+    OP(commit),
+    OP(swap),
+    OP(begin),
+    OP(steps),
+    OP(commit),
+    OP(guest),
+    OP(swap),
+    OP(begin_lazy),
+    OP(steps),
+    OP(commit),
+    OP(guest_read),
+    OP(guest_refresh),
+    OP(swap),
+    OP(sync),
+    OP(guest_read),
+    OP(death),
+    OP(begin),
+    OP(steps),
+    OP(commit),
+    OP(guest_close),
+    OP(begin_lazy),
+    OP(steps),
+    OP(commit),
+    OP(death),
+    OP(swap),
+    OP(begin_strict),
+    OP(steps),
+    OP(commit),
+    OP(stat),
+    OP(begin_lazy),
+    OP(put_big),
+    OP(commit),
+    OP(swap),
+    OP(second_close),
     OP(begin),
     OP(cursor),
     OP(steps),
@@ -473,6 +649,9 @@ static const struct {
     OP(copy_fd_compact),
     OP(read_old),
     OP(reader_end),
+    OP(commit_batches_strict),
+    OP(commit_batches_lazy),
+    OP(commit_batches),
     OP(begin),
     OP(steps),
     OP(steps),

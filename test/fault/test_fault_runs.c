@@ -1,6 +1,7 @@
 /* Every call that can fail, failed once: a fixed script runs over and over, each time with the next
  * call of the table going wrong. After each run the error must be of the right kind, the handle
- * usable or poisoned as kv.h says, everything given back, and the file as the model allows.
+ * usable or poisoned as kv.h says, everything given back, and the file as the model allows. The
+ * script runs alone with the file, and sharing it with a second handle and a guest.
  *
  * FAULT_RUNS=n: at most n runs of each plan, spread over the script, 0 for all of them. */
 #include "fault_script.h"
@@ -36,6 +37,9 @@ static bool error_fits(int rc)
         return memory;
     if (rc == KV_EUNSUPPORTED)
         return failed_kind(FAULT_SHAREABLE);
+    if (rc == KV_EBUSY) /* who cannot ask whether somebody has the file under another name */
+        return failed_kind(FAULT_LOCK_PROBE) || failed_kind(FAULT_STAT) ||
+               failed_kind(FAULT_STAT_PATH);
     if (rc == KV_ECORRUPT) /* what these two cannot read is a problem of the file */
         return failed_kind(FAULT_PREAD) && (hit_in("check") || hit_in("repair"));
     if (rc == KV_EIO && hit_in("copy") && (failed_kind(FAULT_SYNC) || meta_failed()))
@@ -49,9 +53,21 @@ static bool error_fits(int rc)
 /* Failures that nobody need notice: what they were for is not lost, or only tidiness is. */
 static bool may_pass(void)
 {
+    if (w.fault.first_failed < FAULT_MAP && (hit_in("stat") || hit_in("readers")))
+        return true; /* they do not insist on the turn, nor on what can be seen only with it */
     switch ((int)w.fault.first_failed) {
     case FAULT_STAT_PATH: /* nothing was there anyway; a copy finds out when it is linked */
-        return w.fault.plan.mode == FAULT_LATE || hit_in("copy");
+        return w.fault.plan.mode == FAULT_LATE || hit_in("copy") || strstr(w.hit_in, "close") ||
+               hit_in("open_empty") || hit_in("guest");
+    /* A lock ends with its handle; who cannot look leaves the rest to the next one, or does without
+     * what it would have seen. */
+    case FAULT_LOCK:
+    case FAULT_LOCK_WAIT:
+    case FAULT_STAT:
+        return w.lock_idle || strstr(w.hit_in, "close") || hit_in("open_empty") || hit_in("guest");
+    case FAULT_LOCK_PROBE: /* counts as yes: somebody is there, or may need the tail of the file */
+        return hit_in("second") || hit_in("commit") || hit_in("sync") || strstr(w.hit_in, "close");
+    case FAULT_PERMIT: /* as far as we may */
     case FAULT_CLOSE:
     case FAULT_UNLINK:
     case FAULT_TRUNCATE: /* of a tail that nobody needs */
@@ -161,12 +177,36 @@ static void settle_transaction(void)
         bad("the transaction did not go on", rc);
 }
 
+static void close_guest(void)
+{
+    int rc = op_guest_close();
+    if (rc != KV_OK && !error_fits(rc))
+        bad("the guest's close", rc);
+}
+
+/* The other handle sees and may do the same. */
+static void settle_second(void)
+{
+    if (!w.second)
+        return;
+    op_swap();
+    compare_now();
+    if (w.poisoned)
+        expect_poison();
+    else
+        work_on(KV_TXN_LAZY);
+    op_swap();
+}
+
 /* After one failure, with all calls good again: is the handle as documented? */
 static void settle(int rc)
 {
     if (w.spare)
         kv_txn_abort(w.spare);
     w.spare = NULL;
+    if (w.guest && w.guest_txn && !hit_in("guest") && op_guest_read() != KV_OK)
+        bad("a guest's snapshot is not readable", rc);
+    close_guest();
     if (!w.d.db)
         return;
     if (w.d.txn)
@@ -179,6 +219,7 @@ static void settle(int rc)
     compare_now();
     if (w.reader && read_all(w.reader, w.seen) != KV_OK)
         bad("an old snapshot is not readable", rc);
+    settle_second();
     if (w.poisoned)
         expect_poison();
     else if (!w.d.db->readonly)
@@ -201,13 +242,29 @@ static void give_up(void)
 
 static void close_all(void)
 {
+    int rc;
     if (w.reader)
         op_reader_end();
-    if (!w.d.db)
-        return;
-    int rc = op_close();
-    if (rc != KV_OK && !error_fits(rc))
+    close_guest();
+    if (w.second && (rc = op_second_close()) != KV_OK && !error_fits(rc))
+        bad("the second close's error", rc);
+    if (w.d.db && (rc = op_close()) != KV_OK && !error_fits(rc))
         bad("the close's error", rc);
+}
+
+/* Nobody is there any more: no lock, and nothing beside the database. */
+static void expect_nobody(int rc)
+{
+    if (w.disk->n_locks > 0)
+        bad("a lock is held", rc);
+    if (sim_find(w.disk, SIDE) >= 0)
+        bad("a side file is left", rc);
+}
+
+/* Who could not ask for the lock, or not remove the file, leaves it to the next one. */
+static bool may_leave_file(void)
+{
+    return w.fault.plan.sticky || failed_kind(FAULT_LOCK) || failed_kind(FAULT_UNLINK);
 }
 
 /* Opens without failures: the file holds what was acknowledged, or what was under way. */
@@ -240,15 +297,61 @@ static void reopen(void)
 
 /* ---- running ---- */
 
-static void run_start(const fault_case *plan)
+static uint64_t faults[2], sites[2]; /* in all runs: alone, shared */
+
+static int (*lock_inner)(const kvi_os *os, int fd, int kind, uint64_t off, uint64_t len);
+static int (*wait_inner)(const kvi_os *os, int fd, int kind, uint64_t off, uint64_t len);
+static int (*open_inner)(const kvi_os *os, const char *path, int flags, uint32_t mode);
+
+/* Who fails has no lock: no kernel fails to give one back, nor takes one and says otherwise, and
+ * what follows must not hang. */
+static int lock_failed(int fd, uint64_t off, uint64_t len, int rc)
+{
+    if (rc < 0 && rc != -EAGAIN)
+        w.fault.inner->lock(w.fault.inner, fd, KVI_OS_UNLOCK, off, len);
+    return rc;
+}
+
+static int lock_patient(const kvi_os *os, int fd, int kind, uint64_t off, uint64_t len)
+{
+    return lock_failed(fd, off, len, wait_inner(os, fd, kind, off, len));
+}
+
+/* Twice out of three times somebody else has the writer's lock for a moment: time for one attempt,
+ * and for another one before the caller sleeps until it gets it. */
+static int lock_crowded(const kvi_os *os, int fd, int kind, uint64_t off, uint64_t len)
+{
+    if (w.shared && kind == KVI_OS_EXCLUSIVE && off == KVI_LOCK_WRITER && ++w.asked % 3)
+        return -EAGAIN;
+    bool hit_before = fault_hit(&w.fault);
+    int rc = lock_failed(fd, off, len, lock_inner(os, fd, kind, off, len));
+    if (fault_hit(&w.fault) && !hit_before)
+        w.lock_idle = kind == KVI_OS_UNLOCK || rc == -EAGAIN ||
+                      (kind == KVI_OS_EXCLUSIVE && off > KVI_LOCK_PRESENCE && off < KVI_LOCK_PINS);
+    return rc;
+}
+
+static int open_kept_out(const kvi_os *os, const char *path, int flags, uint32_t mode)
+{
+    return w.keep_out && strcmp(path, SIDE) == 0 ? -EACCES : open_inner(os, path, flags, mode);
+}
+
+static void run_start(const fault_case *plan, bool shared)
 {
     sim_reset(w.disk);
     sim_put_file(w.disk, "empty", "", 0);
     memset((char *)&w + offsetof(struct run, d), 0, sizeof w - offsetof(struct run, d));
     w.m = model_new();
     driver_init(&w.d, NULL, w.m, SCRIPT_SEED, &shape);
+    w.shared = shared;
     fault_init(&w.fault, sim_os(w.disk));
     w.fault.sync_failed = sim_lose_sync;
+    lock_inner = w.fault.os.lock;
+    wait_inner = w.fault.os.lock_wait;
+    open_inner = w.fault.os.open;
+    w.fault.os.lock_wait = lock_patient;
+    w.fault.os.lock = lock_crowded;
+    w.fault.os.open = open_kept_out;
     fault_plan(&w.fault, *plan);
 }
 
@@ -289,8 +392,9 @@ static int run_script(void)
             w.hit_in = w.where;
         if (rc >= 0 && w.fault.plan.mode != FAULT_SHORT && meta_unread())
             older_commit();
-        /* An open whose adoption could not flush goes on reading, poisoned; so does nothing else. */
-        if (rc >= 0 && w.d.db && !w.d.txn && fault_hit(&w.fault) && w.d.db->poisoned)
+        /* An open whose adoption could not flush goes on reading, poisoned; so does nothing else.
+         * */
+        if (rc >= 0 && w.d.db && !w.d.txn && fault_hit(&w.fault) && kvi_poisoned(w.d.db))
             return KV_EPOISONED;
     }
     return rc;
@@ -305,9 +409,9 @@ static bool must_poison(void)
 }
 
 /* Returns whether a call failed. */
-static bool run_one(const fault_case *plan)
+static bool run_one(const fault_case *plan, bool shared)
 {
-    run_start(plan);
+    run_start(plan, shared);
     int rc = run_script();
     bool was_hit = fault_hit(&w.fault);
     if (rc < 0 && (!was_hit || !error_fits(rc)))
@@ -332,7 +436,10 @@ static bool run_one(const fault_case *plan)
     close_all();
     if (!fault_balanced(&w.fault))
         bad("something was not given back", rc);
+    if (!may_leave_file())
+        expect_nobody(rc);
     reopen();
+    expect_nobody(rc);
     if (!fault_balanced(&w.fault) || sim_open_handles(w.disk) != 0)
         bad("something was not given back", rc);
     model_free(w.m);
@@ -345,28 +452,41 @@ static uint64_t runs_wanted(void)
     return text ? strtoull(text, NULL, 0) : RUNS;
 }
 
-static void run_plan(void **state)
+static void run_plan_as(fault_case plan, bool shared)
 {
-    fault_case plan = *(const fault_case *)*state;
     uint64_t wanted = runs_wanted(), calls, runs = 0;
     plan.at = UINT64_MAX;
-    assert_false(run_one(&plan));
+    assert_false(run_one(&plan, shared));
     calls = w.fault.counted;
     uint64_t step = wanted && calls > wanted ? calls / wanted : 1;
-    for (plan.at = 1; run_one(&plan); plan.at += step)
+    for (plan.at = 1; run_one(&plan, shared); plan.at += step)
         runs++;
-    print_message("%llu runs, one for every %llu of %llu calls\n", (unsigned long long)runs,
+    print_message("%s: %llu faults, one for every %llu of %llu sites\n",
+                  shared ? "shared" : "exclusive", (unsigned long long)runs,
                   (unsigned long long)step, (unsigned long long)calls);
+    faults[shared] += runs;
+    sites[shared] += calls;
 }
+
+static void run_plan(void **state)
+{
+    run_plan_as(*(const fault_case *)*state, false);
+    run_plan_as(*(const fault_case *)*state, true);
+}
+
+static fault_case plans[9];
 
 /* Every kind of call that the engine makes was failed at least once. */
 static void test_coverage(void **state)
 {
     for (int call = 0; call < FAULT_CALLS; call++) {
         print_message("%-10s %8llu\n", fault_name((fault_call)call), (unsigned long long)hit[call]);
-        if (call != FAULT_LOCK_PROBE) /* for sharing between processes */
-            assert_true(hit[call] > 0);
+        assert_true(hit[call] > 0);
     }
+    for (int shared = 0; shared < 2; shared++)
+        print_message("%s open: %llu faults at %llu sites of %zu plans\n",
+                      shared ? "shared" : "exclusive", (unsigned long long)faults[shared],
+                      (unsigned long long)sites[shared], KVI_COUNT(plans));
 }
 
 static int setup(void **state)
@@ -382,7 +502,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static fault_case plans[] = {
+static fault_case plans[9] = {
     {.mask = FAULT_SYSTEM, .error = EIO},
     {.mask = FAULT_SYSTEM, .error = ENOSPC, .mode = FAULT_LATE},
     {.mask = FAULT_SYSTEM, .error = EIO, .sticky = true},

@@ -28,10 +28,10 @@ static int teardown(void **state)
     return 0;
 }
 
-static kv_db *open_through(const kvi_os *os)
+static kv_db *open_through(const kvi_os *os, bool shared)
 {
     kv_db *db;
-    kv_options options = {.size = sizeof options};
+    kv_options options = {.size = sizeof options, .flags = shared ? 0 : KV_OPEN_EXCLUSIVE};
     assert_int_equal(kvi_db_open(os, VICTIM_NAME, &options, &db, NULL, 0), KV_OK);
     return db;
 }
@@ -79,9 +79,9 @@ static int run_readers(kv_db *db)
 /* ---- the failures ---- */
 
 /* A name that was made although the call said otherwise is nobody's to remove. */
-static void nothing_left(int rc, const char *case_text)
+static void nothing_left(int rc, bool shared, const char *case_text)
 {
-    int expected = rc == KV_OK && sim_find(patient.disk, TARGET) >= 0 ? 2 : 1;
+    int expected = (rc == KV_OK && sim_find(patient.disk, TARGET) >= 0 ? 2 : 1) + shared;
     bool names_known = fault.failed[FAULT_UNLINK] == 0 && fault.failed[FAULT_OPEN] == 0 &&
                        fault.failed[FAULT_LINK] == 0;
     if (names_known && patient.disk->n_names != expected)
@@ -89,20 +89,20 @@ static void nothing_left(int rc, const char *case_text)
 }
 
 /* One run with the n-th call failing. False: there was no n-th call. */
-static bool run_with(int (*operation)(kv_db *db), fault_case plan)
+static bool run_with(int (*operation)(kv_db *db), bool shared, fault_case plan)
 {
     char text[200];
     sim_reset(patient.disk);
     victim_heal(&patient, patient.size);
     fault_init(&fault, sim_os(patient.disk));
-    kv_db *db = open_through(&fault.os);
+    kv_db *db = open_through(&fault.os, shared);
     fault_plan(&fault, plan);
     int rc = operation(db);
     bool hit = fault_hit(&fault);
     fault_describe(&fault, text, sizeof text);
     if (rc > 0 || (!hit && rc != KV_OK))
         fail_msg("%s: result %d", text, rc);
-    nothing_left(rc, text);
+    nothing_left(rc, shared, text);
     fault_plan(&fault, (fault_case){0});
     if (kv_db_check(db, NULL) != KV_OK)
         fail_msg("%s: the database is damaged", text);
@@ -122,11 +122,13 @@ static void fail_every_call(int (*operation)(kv_db *db))
 {
     static const fault_mode modes[] = {FAULT_ERROR, FAULT_LATE, FAULT_SHORT};
     for (size_t m = 0; m < KVI_COUNT(modes); m++) {
-        uint64_t n = 1;
-        while (run_with(operation, (fault_case){.at = n, .mode = modes[m], .error = ENOSPC}))
-            n++;
-        print_message("%llu calls\n", (unsigned long long)(n - 1));
-        assert_true(n > 1 || modes[m] == FAULT_SHORT);
+        for (int shared = 0; shared < 2; shared++) {
+            fault_case plan = {.at = 1, .mode = modes[m], .error = ENOSPC};
+            while (run_with(operation, shared, plan))
+                plan.at++;
+            print_message("%llu calls\n", (unsigned long long)(plan.at - 1));
+            assert_true(plan.at > 1 || modes[m] == FAULT_SHORT);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 /* test_model_ops.c - random operations on the database and on the model, over page sizes, shapes,
  * durabilities, budgets, reopening and old snapshots. */
 #include "db.h"
-#include "driver.h"
+#include "driver_group.h"
 #include "sim_os.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -136,9 +136,21 @@ static void held_take(held *h, driver *d)
     h->state = model_keep(d->m);
 }
 
+static void one_group(driver *d, uint32_t kind)
+{
+    model_state *unknown;
+    if (driver_group(d, kind, &unknown))
+        return;
+    char text[320];
+    kv_db_errmsg(d->db, text, sizeof text);
+    fail_msg("%s: %d (%s)", d->what, d->failure, text);
+}
+
 static void one_transaction(driver *d, unsigned steps)
 {
     static const uint32_t kinds[] = {0, KV_TXN_LAZY, KV_TXN_STRICT};
+    if (rng_one_in(&d->r, 2))
+        one_group(d, kinds[rng_below(&d->r, 3)]);
     if (!driver_begin(d, kinds[rng_below(&d->r, 3)]))
         fail_msg("begin: %d", d->failure);
     if (!driver_steps(d, (unsigned)rng_between(&d->r, 1, steps))) {

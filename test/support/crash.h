@@ -35,8 +35,10 @@ typedef struct crash_workload {
     unsigned txns;     /* of a run */
     unsigned steps;    /* of a transaction, at most */
     bool empty_file;   /* there is one before the database is created */
+    bool pair;         /* two handles take turns; one may die or leave while the other stays */
     /* Once in so many transactions; 0: never. */
     unsigned abort, sync, close, kill, purge;
+    unsigned group;      /* batches committed together, in a transaction's place */
     unsigned reader;     /* takes or ends an old snapshot */
     unsigned fail_flush; /* and the disk loses some of what it was for */
     unsigned fail_write;
@@ -48,7 +50,12 @@ typedef struct crash_totals {
     uint64_t states;  /* distinct ones, each opened and checked */
     uint64_t kills;   /* of them, after a kill; the others after a power cut */
     uint64_t nested;  /* of them, in the middle of a recovery or what followed it */
-    uint64_t opens;   /* of databases */
+    uint64_t sharing; /* of them, left by a workload that shared the file */
+    uint64_t shared;  /* opens of databases: for sharing, alone, only to read */
+    uint64_t alone;
+    uint64_t reading;
+    uint64_t deaths;  /* of one handle while the other went on */
+    uint64_t losses;  /* lazy commits that the kernel failed to write back */
     uint64_t commits; /* recorded */
     uint64_t flushes; /* recorded: epochs */
     uint64_t largest; /* states of the epoch that has most */

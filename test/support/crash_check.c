@@ -1,4 +1,5 @@
-/* crash_check.c - is one image all right? Recovery, content, further commits, and recovery again. */
+/* crash_check.c - is one image all right? Recovery, content, further commits, and recovery again.
+ * */
 #include "crash_impl.h"
 #include "db.h"
 #include "txn.h"
@@ -6,6 +7,7 @@
 #define SAMPLE_CHECK        16 /* one in so many states: kv_db_check after recovery */
 #define SAMPLE_AGAIN        8  /* ... recovered twice before anything is written */
 #define SAMPLE_READER       32 /* ... opened read-only first */
+#define SAMPLE_PAIR         4  /* ... by two handles, when the file is shared */
 #define SAMPLE_NESTED       64 /* ... recorded and cut short */
 #define NESTED_STATES       24 /* from one of those */
 #define ODD(pick, shift, n) (((pick) >> (shift)) % (n) == 0)
@@ -17,6 +19,7 @@ typedef struct run {
     const crash_expect *expect;
     uint64_t pick;
     kv_db *db;
+    kv_db *other;   /* a second handle, or NULL */
     uint64_t id;    /* recovered */
     uint64_t under; /* the same, or the commit whose content that one has */
     model_state *state;
@@ -28,14 +31,27 @@ typedef struct run {
 
 /* ---- opening ---- */
 
-static bool run_open(run *x, uint32_t flags)
+/* Half of the states are recovered by a sharer, half by a sole owner. */
+static bool run_shared(const run *x)
+{
+    return ODD(x->pick, 30, 2);
+}
+
+static bool run_open_one(run *x, uint32_t flags, kv_db **db)
 {
     char message[160];
     kv_options options = x->s->options;
-    options.flags = flags;
-    x->s->totals->opens++;
-    int rc = kvi_db_open(sim_os(x->disk), CRASH_FILE, &options, &x->db, message, sizeof message);
+    crash_totals *totals = x->s->totals;
+    bool reading = flags & KV_OPEN_READONLY;
+    options.flags = flags | (reading || run_shared(x) ? 0 : KV_OPEN_EXCLUSIVE);
+    *(reading ? &totals->reading : run_shared(x) ? &totals->shared : &totals->alone) += 1;
+    int rc = kvi_db_open(sim_os(x->disk), CRASH_FILE, &options, db, message, sizeof message);
     return rc == KV_OK || crash_wrong(x->s, "open: %d (%s)", rc, message);
+}
+
+static bool run_open(run *x, uint32_t flags)
+{
+    return run_open_one(x, flags, &x->db);
 }
 
 /* The handle is gone as if the process had died: nothing reaches the disk any more. */
@@ -43,7 +59,42 @@ static void run_kill(run *x)
 {
     sim_kill(x->disk);
     kvi_db_close(x->db);
-    x->db = NULL;
+    if (x->other)
+        kvi_db_close(x->other);
+    x->db = x->other = NULL;
+}
+
+/* ---- what an earlier boot may have left beside the database ---- */
+
+/* A side file that looks alive: poisoned, with a commit that never was, and somebody reading. */
+static void haunt_full(uint8_t *bytes)
+{
+    kvi_side_head *head = (kvi_side_head *)bytes;
+    kvi_slot *slot = (kvi_slot *)(bytes + KVI_SIDE_HEAD);
+    head->magic = KVI_SIDE_MAGIC;
+    head->version = KVI_SIDE_VERSION;
+    head->n_slots = KVI_SLOTS_FIRST;
+    head->facts.page_size = KVI_PAGE_MIN;
+    head->board.counter = KVI_ID_MAX << 1;
+    head->board.durable = KVI_ID_MAX;
+    head->board.flush = KVI_FLUSH_FAILED;
+    head->board.writing = 1;
+    slot->owner = 7;
+    slot->pin = 1;
+}
+
+void crash_haunt(sim_disk *disk, uint64_t pick)
+{
+    static uint64_t bytes[(KVI_SIDE_HEAD + KVI_SLOTS_FIRST * sizeof(kvi_slot)) / 8];
+    struct iovec iov = {bytes, sizeof bytes};
+    if (ODD(pick, 32, 2) || sim_find(disk, CRASH_SIDE) >= 0)
+        return;
+    int file = sim_do_create(disk, CRASH_SIDE, 0644);
+    memset(bytes, 0, sizeof bytes);
+    if (ODD(pick, 33, 2))
+        haunt_full((uint8_t *)bytes);
+    if (!ODD(pick, 34, 4))
+        sim_do_write(disk, file, 0, &iov, 1, sizeof bytes);
 }
 
 static bool id_allowed(const crash_expect *e, uint64_t id)
@@ -78,8 +129,8 @@ static bool content_same(kv_db *db, const model_state *state)
     return same;
 }
 
-/* A lazy commit that is too large to prove on another boot is overwritten: the database then goes on
- * from a durable one before it, under a new id (R7). */
+/* A lazy commit that is too large to prove on another boot is overwritten: the database then goes
+ * on from a durable one before it, under a new id (R7). */
 static const model_commit *state_under(kv_db *db, const crash_expect *e, uint64_t id)
 {
     const model_commit *known = e->known;
@@ -163,8 +214,9 @@ static void run_know(run *x, uint64_t id, model_state *state)
 static bool run_commit(run *x, unsigned k)
 {
     kv_txn *txn;
-    uint64_t before = crash_newest(x->db), durable = kv_db_durable_id(x->db);
-    int rc = kv_txn_begin(x->db, sequel_flags(x->sequel, k), &txn);
+    kv_db *db = x->other && k % 2 == 0 ? x->other : x->db;
+    uint64_t before = crash_newest(db), durable = kv_db_durable_id(db);
+    int rc = kv_txn_begin(db, sequel_flags(x->sequel, k), &txn);
     if (rc != KV_OK)
         return crash_wrong(x->s, "further commit %u: begin: %d", k + 1, rc);
     uint64_t id = kv_txn_id(txn);
@@ -179,7 +231,7 @@ static bool run_commit(run *x, unsigned k)
         return crash_wrong(x->s, "further commit %u: %d", k + 1, rc);
     if (!(sequel_flags(x->sequel, k) & KV_TXN_LAZY))
         durable = id;
-    run_promise(x, KVI_MAX(durable, kv_db_durable_id(x->db)), id, 0);
+    run_promise(x, KVI_MAX(durable, kv_db_durable_id(db)), id, 0);
     run_know(x, id, x->sequel->after[k]);
     return true;
 }
@@ -193,6 +245,9 @@ static bool run_end(run *x, bool close)
     uint64_t id = crash_newest(x->db);
     int rc = kvi_db_close(x->db);
     x->db = NULL;
+    if (rc == KV_OK && x->other)
+        rc = kvi_db_close(x->other);
+    x->other = NULL;
     if (rc != KV_OK)
         return crash_wrong(x->s, "close: %d", rc);
     run_promise(x, id, id, 0);
@@ -201,6 +256,8 @@ static bool run_end(run *x, bool close)
 
 static bool run_sequel(run *x)
 {
+    if (run_shared(x) && ODD(x->pick, 35, SAMPLE_PAIR) && !run_open_one(x, 0, &x->other))
+        return false;
     x->sequel =
         sequel_get(x->s->cache, x->s->scratch, x->state, (unsigned)(x->pick % SEQUEL_VARIANTS));
     for (unsigned k = 0; k < x->sequel->commits; k++)
@@ -225,12 +282,13 @@ static bool run_again(run *x)
 static bool run_readonly(run *x)
 {
     size_t events = x->disk->n_events;
+    int file = sim_find(x->disk, CRASH_FILE);
     if (!run_open(x, KV_OPEN_READONLY) || !run_recovered(x))
         return false;
     int rc = kvi_db_close(x->db);
     x->db = NULL;
     for (; events < x->disk->n_events; events++)
-        if (x->disk->events[events].kind != SIM_SYNC)
+        if (x->disk->events[events].file == file && x->disk->events[events].kind != SIM_SYNC)
             return crash_wrong(x->s, "a read-only handle changed the file");
     return rc == KV_OK || crash_wrong(x->s, "read-only close: %d", rc);
 }
@@ -284,6 +342,7 @@ bool crash_check(crash_sweep *s, unsigned depth, sim_disk *disk, const crash_exp
                  uint64_t pick)
 {
     run x = {.s = s, .disk = disk, .expect = expect, .pick = pick};
+    crash_haunt(disk, pick);
     size_t from = disk->n_events;
     uint64_t boots = disk->boots;
     bool recorded = depth + 1 < CRASH_DEPTH && !expect->exact && !expect->missing &&

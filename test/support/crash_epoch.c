@@ -51,6 +51,13 @@ static bool same_group(const sim_unit *a, const sim_unit *b, uint32_t page_size)
            a->off / grain == b->off / grain;
 }
 
+/* The side file's life: what a power cut leaves of it says nothing, and crash_haunt makes it up. */
+static bool of_side_file(const sim_disk *disk, size_t number)
+{
+    int file = disk->events[number].file;
+    return file >= 0 && disk->files[file].shared;
+}
+
 static void gather_event(crash_epoch *e, const sim_disk *disk, size_t number, uint32_t page_size)
 {
     sim_tear tear = {CRASH_SECTOR, 8, kvi_meta_stride(page_size) + KVI_META_SIZE};
@@ -79,7 +86,8 @@ void crash_epoch_gather(crash_epoch *e, const crash_record *record, size_t from,
     e->kill = false;
     size_t n = sim_pending(record->disk, from, at, events);
     for (size_t i = 0; i < n; i++)
-        gather_event(e, record->disk, events[i], page_size);
+        if (!of_side_file(record->disk, events[i]))
+            gather_event(e, record->disk, events[i], page_size);
     free(events);
 }
 

@@ -31,15 +31,18 @@ static crash_hash hash_sector(const sim_file *file, size_t number, size_t sector
                       (uint64_t)(number + 1) << 40 | sector);
 }
 
-/* Sizes, and which file has which name. */
+/* Sizes, and which file has which name. The side file holds nothing that counts. */
 static crash_hash hash_shape(const sim_disk *disk)
 {
     crash_hash hash = {0, 0};
     for (int i = 0; i < disk->n_files && i < CRASH_FILES; i++)
-        hash_mix(&hash, hash_bytes(&disk->files[i].size, sizeof disk->files[i].size, 1000u + i));
+        if (!disk->files[i].shared)
+            hash_mix(&hash,
+                     hash_bytes(&disk->files[i].size, sizeof disk->files[i].size, 1000u + i));
     for (int i = 0; i < disk->n_names; i++)
-        hash_mix(&hash, hash_bytes(disk->names[i].text, strlen(disk->names[i].text),
-                                   2000u + disk->names[i].file));
+        if (!disk->files[disk->names[i].file].shared)
+            hash_mix(&hash, hash_bytes(disk->names[i].text, strlen(disk->names[i].text),
+                                       2000u + disk->names[i].file));
     return hash;
 }
 
@@ -69,7 +72,8 @@ void crash_image_take(crash_image *image, const sim_disk *disk)
 {
     image->hash = (crash_hash){0, 0};
     for (size_t i = 0; i < CRASH_FILES; i++) {
-        size_t n = (int)i < disk->n_files ? sectors_of(disk->files[i].size) : 0;
+        bool counts = (int)i < disk->n_files && !disk->files[i].shared;
+        size_t n = counts ? sectors_of(disk->files[i].size) : 0;
         image_room(image, i, n);
         for (size_t k = 0; k < image->cap[i]; k++) {
             image->sectors[i][k] = k < n ? hash_sector(&disk->files[i], i, k) : (crash_hash){0, 0};

@@ -6,6 +6,7 @@
 #include "sim_os.h"
 
 #define CRASH_FILE   "db"
+#define CRASH_SIDE   "db-lock"
 #define CRASH_DEPTH  3 /* a crash, one in its recovery, and one in the recovery of that */
 #define CRASH_FILES  8 /* files whose images are hashed in parts */
 #define CRASH_SECTOR 512
@@ -144,6 +145,7 @@ typedef struct crash_sweep {
     uint64_t seed;
     uint64_t epoch_max;
     kv_options options;
+    bool exclusive; /* the workload has the file to itself */
     rng r;
     crash_totals *totals;
     uint64_t quota; /* of totals->states: the end */
@@ -199,9 +201,13 @@ void crash_epoch_lay(crash_level *level);
 bool crash_check(crash_sweep *s, unsigned depth, sim_disk *disk, const crash_expect *expect,
                  uint64_t pick);
 
+/* Leaves a side file behind as an earlier boot may have: missing, empty, or full of news. */
+void crash_haunt(sim_disk *disk, uint64_t pick);
+
 uint64_t crash_newest(kv_db *db);
 
-/* The commit that was recovered, or whose content was; NULL and s->why when it is none that may be. */
+/* The commit that was recovered, or whose content was; NULL and s->why when it is none that may be.
+ * */
 const model_commit *crash_found(crash_sweep *s, kv_db *db, const crash_expect *expect);
 
 /* ---- messages: crash_report.c ---- */
@@ -223,7 +229,8 @@ void crash_path_free(crash_path *path);
 const crash_step *crash_path_step(const crash_sweep *s, unsigned depth, size_t at, bool kill);
 void crash_step_keep(const crash_step *step, crash_epoch *e);
 
-/* From now on a crash of the program itself, or a hang, prints the state it is at; NULL: no more. */
+/* From now on a crash of the program itself, or a hang, prints the state it is at; NULL: no more.
+ * */
 void crash_watch(crash_sweep *s);
 
 #endif

@@ -1,47 +1,17 @@
 /* crash_record.c - runs a workload on the simulated disk: transactions, and all that may happen
  * between them. After each segment the search goes over what was recorded; then the power goes, and
  * the next segment begins from one of the images. */
-#include "crash_impl.h"
-#include "db.h"
-#include "fault_os.h"
+#include "crash_record.h"
+#include "driver_group.h"
 #include "format.h"
 #include <stdarg.h>
 
 #define KILL_SHARE    8 /* one state in so many is a kill */
-#define AUDIT_SLOTS   8192
 #define KEY_LEVELS    6
 #define TABLE_BYTES   ((size_t)16384)
 #define RESERVE_EXTRA 512
 
-/* One page as it was last written, to see that no birth is used twice. */
-typedef struct audit_slot {
-    uint64_t page, birth;
-    uint64_t checksum;
-} audit_slot;
-
-typedef struct recorder {
-    crash_sweep s;
-    const crash_workload *w;
-    sim_disk *disk;
-    fault_os fault;
-    model *m;
-    driver d;
-    rng r;
-    crash_log log;
-    size_t start; /* event at which the operation in progress began */
-    bool poisoned;
-    bool rebooted;      /* the next open may find any commit of a range */
-    uint64_t low, high; /* of that range */
-    uint64_t under;     /* the commit whose content it found */
-    kv_txn *reader;
-    model_state *reader_state;
-    audit_slot audit[AUDIT_SLOTS];
-    size_t audited; /* events */
-} recorder;
-
-static bool record_wrong(recorder *x, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-static bool record_wrong(recorder *x, const char *format, ...)
+bool record_wrong(recorder *x, const char *format, ...)
 {
     va_list arguments;
     char text[256];
@@ -56,12 +26,12 @@ static bool record_wrong(recorder *x, const char *format, ...)
     return false;
 }
 
-static void record_promise(recorder *x, uint64_t durable, uint64_t published, uint64_t writing)
+void record_promise(recorder *x, uint64_t durable, uint64_t published, uint64_t writing)
 {
     crash_log_add(&x->log, (crash_moment){x->disk->n_events, durable, published, writing});
 }
 
-static const crash_moment *record_promised(const recorder *x)
+const crash_moment *record_promised(const recorder *x)
 {
     return &x->log.moments[x->log.n - 1];
 }
@@ -83,7 +53,7 @@ static bool audit_page(recorder *x, const uint8_t *page, uint64_t number)
     return true;
 }
 
-static bool audit_events(recorder *x)
+bool record_audit(recorder *x)
 {
     uint32_t page_size = x->s.options.page_size;
     uint64_t first = 2 * kvi_meta_stride(page_size);
@@ -98,20 +68,26 @@ static bool audit_events(recorder *x)
     return true;
 }
 
-static void audit_restart(recorder *x)
+void record_audit_restart(recorder *x)
 {
     memset(x->audit, 0, sizeof x->audit);
-    x->audited = x->disk->n_events;
+    x->audited = x->audit_from = x->disk->n_events;
 }
 
-/* ---- the life of the process ---- */
+void record_audit_cut(recorder *x)
+{
+    memset(x->audit, 0, sizeof x->audit);
+    x->audited = x->audit_from = KVI_MIN(x->audit_from, x->disk->n_events);
+}
 
-static bool chance(recorder *x, unsigned one_in)
+/* ---- chance, and plans for failures ---- */
+
+bool record_chance(recorder *x, unsigned one_in)
 {
     return one_in && rng_one_in(&x->r, one_in);
 }
 
-static void plan_flush(recorder *x)
+void record_plan_flush(recorder *x)
 {
     fault_plan(&x->fault, (fault_case){.at = rng_between(&x->r, 1, 2),
                                        .mask = FAULT_BIT(FAULT_SYNC),
@@ -126,128 +102,34 @@ static void plan_write(recorder *x)
                                        .mode = modes[rng_below(&x->r, 3)]});
 }
 
-static bool plan_over(recorder *x)
+bool record_plan_over(recorder *x)
 {
     bool hit = fault_hit(&x->fault);
     fault_plan(&x->fault, (fault_case){.at = 0});
     return hit;
 }
 
-static void reader_end(recorder *x)
+/* Before every event. */
+static void side_keep(void *watcher)
 {
-    if (!x->reader)
-        return;
-    kv_txn_abort(x->reader);
-    model_release(x->reader_state);
-    x->reader = NULL;
+    recorder *x = watcher;
+    side_history *sides = &x->sides;
+    int file = sim_find(x->disk, CRASH_SIDE);
+    if (sides->n == sides->cap) {
+        sides->cap = sides->cap * 2 + 64;
+        sides->bytes = realloc(sides->bytes, sides->cap * sizeof *sides->bytes);
+        if (!sides->bytes)
+            sim_die("out of memory");
+    }
+    if (file >= 0)
+        memcpy(sides->bytes[sides->n], x->disk->files[file].bytes, SIDE_KEPT);
+    sides->n++;
 }
 
-static bool reader_move(recorder *x)
+void record_start(recorder *x)
 {
-    bool same = !x->reader || driver_same(x->reader, x->reader_state);
-    bool begin = !x->reader;
-    reader_end(x);
-    if (!same)
-        return record_wrong(x, "an old snapshot changed");
-    if (begin && kv_txn_begin(x->d.db, KV_TXN_READ, &x->reader) != KV_OK)
-        return record_wrong(x, "a read transaction cannot begin");
-    if (begin)
-        x->reader_state = model_keep(x->m);
-    return true;
-}
-
-/* Nothing that the handle does from now on reaches the disk. */
-static void process_die(recorder *x)
-{
-    reader_end(x);
-    sim_kill(x->disk);
-    if (x->d.db)
-        kvi_db_close(x->d.db);
-    x->d.db = NULL;
-}
-
-/* Killed at some moment of the operation that came last. */
-static void process_kill(recorder *x)
-{
-    size_t at = (size_t)rng_between(&x->r, x->start, x->disk->n_events);
-    process_die(x);
-    sim_rewind(x->disk, at);
-    crash_log_cut(&x->log, at);
-}
-
-/* The database is open; is the commit that it found right? From now on it is the newest. */
-static bool process_found(recorder *x)
-{
-    const crash_moment *m = record_promised(x);
-    uint64_t id = crash_newest(x->d.db);
-    if (m->durable == 0 && id == 1 && !model_at(x->m, 1))
-        model_commit_as(x->m, 1);
-    crash_expect expect = {x->m->commits, x->m->n_commits, x->low, x->high, false, false};
-    if (!x->rebooted)
-        expect = (crash_expect){x->m->commits, x->m->n_commits,
-                                m->published,  m->writing ? m->writing : m->published,
-                                true,          false};
-    const model_commit *found = crash_found(&x->s, x->d.db, &expect);
-    kv_txn *txn;
-    if (!found)
-        return record_wrong(x, "%s", x->s.why);
-    x->under = found->id;
-    model_restore(x->m, found->state);
-    model_forget_after(x->m, x->under);
-    if (x->m->commits[x->m->n_commits - 1].id != id)
-        model_commit_as(x->m, id);
-    if (kv_txn_begin(x->d.db, KV_TXN_READ, &txn) != KV_OK)
-        return record_wrong(x, "a read transaction cannot begin");
-    const char *what = driver_compare(txn, x->m->now);
-    kv_txn_abort(txn);
-    return what ? record_wrong(x, "opened commit %llu: %s", (unsigned long long)id, what) : true;
-}
-
-static bool process_open(recorder *x)
-{
-    char message[160];
-    kv_db_info info = {.size = sizeof info};
-    kv_options options = x->s.options;
-    options.flags = KV_OPEN_CREATE | (chance(x, 2) ? KV_OPEN_NO_CLOSE_SYNC : 0);
-    options.lazy_sync_bytes = x->w->lazy_bytes;
     x->start = x->disk->n_events;
-    x->poisoned = false;
-    audit_restart(x);
-    if (chance(x, x->w->fail_flush) && chance(x, 3) && record_promised(x)->durable)
-        plan_flush(x);
-    int rc = kvi_db_open(&x->fault.os, CRASH_FILE, &options, &x->d.db, message, sizeof message);
-    bool hit = plan_over(x);
-    if (rc != KV_OK)
-        return record_wrong(x, "open: %d (%s)", rc, message);
-    if (!process_found(x))
-        return false;
-    uint64_t id = crash_newest(x->d.db), durable = record_promised(x)->durable;
-    if (kv_db_stat(x->d.db, &info) != KV_OK)
-        return record_wrong(x, "statistics fail");
-    x->poisoned = info.poisoned;
-    if (x->poisoned && !hit)
-        return record_wrong(x, "poisoned without a failure");
-    if (x->poisoned && !x->rebooted && kv_db_durable_id(x->d.db) > durable)
-        return record_wrong(x, "a commit is called durable though its flush failed");
-    if (x->rebooted) /* what a power cut left is on the disk */
-        x->log.moments[0] = (crash_moment){0, x->under, x->under, id};
-    record_promise(x, x->poisoned && !x->rebooted ? durable : id, id, 0);
-    x->rebooted = false;
-    return true;
-}
-
-static bool process_close(recorder *x)
-{
-    reader_end(x);
-    x->start = x->disk->n_events;
-    uint64_t id = crash_newest(x->d.db), durable = kv_db_durable_id(x->d.db);
-    int rc = kvi_db_close(x->d.db);
-    x->d.db = NULL;
-    if (rc != KV_OK && !x->poisoned)
-        return record_wrong(x, "close: %d", rc);
-    if (!x->poisoned)
-        record_promise(x, durable, id, 0);
-    return true;
+    x->sides.n = 0;
 }
 
 /* ---- transactions ---- */
@@ -317,7 +199,7 @@ static bool txn_commit(recorder *x, uint32_t kind)
     model_state *state = model_keep(x->m);
     record_promise(x, before.durable, before.published, id);
     int rc = driver_commit(&x->d);
-    bool hit = plan_over(x), ok = true;
+    bool hit = record_plan_over(x), ok = true;
     if (rc == KV_OK)
         ok = txn_committed(x, id, kind);
     else if (!hit)
@@ -333,31 +215,67 @@ static bool txn_commit(recorder *x, uint32_t kind)
 static bool txn_run(recorder *x)
 {
     uint32_t kind = pick_kind(x);
-    x->start = x->disk->n_events;
+    record_start(x);
     if (!driver_begin(&x->d, kind))
         return record_wrong(x, "begin: %d", x->d.failure);
-    if (chance(x, x->w->fail_flush))
-        plan_flush(x);
-    else if (chance(x, x->w->fail_write))
+    if (record_chance(x, x->w->fail_flush))
+        record_plan_flush(x);
+    else if (record_chance(x, x->w->fail_write))
         plan_write(x);
     bool ok = driver_steps(&x->d, (unsigned)rng_between(&x->r, 1, x->w->steps));
-    if (ok && chance(x, x->w->purge))
+    if (ok && record_chance(x, x->w->purge))
         ok = txn_purge(x);
-    if (!ok || chance(x, x->w->abort)) {
+    if (!ok || record_chance(x, x->w->abort)) {
         driver_abort(&x->d);
-        return plan_over(x) || ok || record_wrong(x, "%s: %d", x->d.what, x->d.failure);
+        return record_plan_over(x) || ok || record_wrong(x, "%s: %d", x->d.what, x->d.failure);
     }
     return txn_commit(x, kind);
+}
+
+/* The id that the next commit will have. */
+static uint64_t txn_next(recorder *x)
+{
+    kv_txn *txn;
+    if (kv_txn_begin(x->d.db, KV_TXN_WRITE, &txn) != KV_OK)
+        return 0;
+    uint64_t id = kv_txn_id(txn);
+    kv_txn_abort(txn);
+    return id;
+}
+
+static bool txn_group(recorder *x)
+{
+    const crash_moment before = *record_promised(x);
+    uint32_t kind = pick_kind(x);
+    model_state *unknown;
+    record_start(x);
+    uint64_t id = txn_next(x);
+    record_promise(x, before.durable, before.published, id);
+    if (record_chance(x, x->w->fail_flush))
+        record_plan_flush(x);
+    else if (record_chance(x, x->w->fail_write))
+        plan_write(x);
+    bool fine = driver_group(&x->d, kind, &unknown);
+    bool hit = record_plan_over(x);
+    if (fine)
+        return txn_committed(x, id, kind);
+    if (unknown) {
+        txn_uncertain(x, id, unknown);
+        model_release(unknown);
+    } else {
+        record_promise(x, before.durable, before.published, 0);
+    }
+    return (hit && x->d.failure) || record_wrong(x, "%s: %d", x->d.what, x->d.failure);
 }
 
 static bool record_sync(recorder *x)
 {
     const crash_moment before = *record_promised(x);
-    x->start = x->disk->n_events;
-    if (chance(x, x->w->fail_flush))
-        plan_flush(x);
+    record_start(x);
+    if (record_chance(x, x->w->fail_flush))
+        record_plan_flush(x);
     int rc = kv_db_sync(x->d.db);
-    bool hit = plan_over(x);
+    bool hit = record_plan_over(x);
     x->poisoned = rc == KV_EPOISONED && hit;
     if (rc == KV_OK)
         record_promise(x, before.published, before.published, 0);
@@ -366,43 +284,45 @@ static bool record_sync(recorder *x)
 
 static bool record_step(recorder *x)
 {
-    if (!x->poisoned && !txn_run(x))
+    if (!life_choose(x))
         return false;
-    if (!x->poisoned && chance(x, x->w->sync) && !record_sync(x))
+    if (!x->poisoned && !(record_chance(x, x->w->group) ? txn_group(x) : txn_run(x)))
         return false;
-    if (!x->poisoned && chance(x, x->w->reader) && !reader_move(x))
+    if (!x->poisoned && record_chance(x, x->w->sync) && !record_sync(x))
         return false;
-    if (!audit_events(x))
+    if (!x->poisoned && record_chance(x, x->w->reader) && !life_reader(x))
         return false;
-    if (x->poisoned ? chance(x, 2) : chance(x, x->w->close)) {
-        if (!process_close(x))
+    if (!record_audit(x))
+        return false;
+    if (x->poisoned)
+        return life_poisoned(x);
+    if (record_chance(x, x->w->close)) {
+        if (!life_close(x))
             return false;
-        if (chance(x, 4))
-            process_kill(x);
-        return process_open(x);
+        if (record_chance(x, 4))
+            life_kill(x);
+        return life_go_on(x);
     }
-    if (x->poisoned || chance(x, x->w->kill)) {
-        process_kill(x);
-        return process_open(x);
-    }
-    return true;
+    if (!record_chance(x, x->w->kill))
+        return true;
+    life_kill(x);
+    return life_go_on(x);
 }
 
 /* ---- segments ---- */
 
 static bool segment_record(recorder *x)
 {
-    if (!process_open(x))
+    if (!life_go_on(x))
         return false;
     for (unsigned i = 0; i < x->w->txns; i++)
         if (!record_step(x))
             return false;
-    if (chance(x, 3) && x->d.db && !process_close(x))
+    if (record_chance(x, 3) && !life_close(x))
         return false;
-    if (chance(x, 2))
-        process_kill(x);
-    else
-        process_die(x);
+    if (record_chance(x, 2))
+        life_kill(x);
+    life_end_all(x);
     return true;
 }
 
@@ -428,6 +348,8 @@ static void segment_reboot(recorder *x)
     sim_clone(x->disk, x->s.levels[0].disk);
     x->disk->recording = SIM_RECORD_ALL;
     x->log.n = 0;
+    crash_haunt(x->disk, rng_next(&x->r));
+    sim_forget(x->disk);
     x->rebooted = true;
     record_promise(x, x->low, x->high, 0);
 }
@@ -450,10 +372,20 @@ static sim_disk *disk_new(const recorder *x, uint64_t seed)
 {
     sim_disk *disk = sim_new(seed);
     uint32_t page_size = x->s.options.page_size;
-    /* What a run touches: three pages and the keys of a few levels, or the table of verified pages. */
+    /* What a run touches: three pages and the keys of a few levels, or the table of verified pages.
+     * */
     disk->reserve_touch = 3 * page_size + KEY_LEVELS * 3 * kvi_key_max(page_size);
     disk->reserve_touch = KVI_MAX(disk->reserve_touch, TABLE_BYTES) + RESERVE_EXTRA;
     return disk;
+}
+
+/* So that half of the workloads share the file, and others with another seed. */
+static uint64_t name_number(const char *name)
+{
+    uint64_t number = 0;
+    while (*name)
+        number = number * 31 + (uint8_t)*name++;
+    return rng_splitmix(&number);
 }
 
 static void recorder_init(recorder *x, const crash_workload *w, uint64_t seed, uint64_t epoch_max,
@@ -464,13 +396,17 @@ static void recorder_init(recorder *x, const crash_workload *w, uint64_t seed, u
     x->s.seed = seed;
     x->s.epoch_max = epoch_max;
     x->s.totals = totals;
+    x->me = &x->lives[0];
     x->s.options = (kv_options){.size = sizeof x->s.options,
                                 .page_size = w->page_size ? w->page_size : KVI_PAGE_MIN,
                                 .memory_budget = w->budget};
+    x->s.exclusive = !w->pair && (name_number(w->name) ^ seed) & 1;
     x->s.scratch = model_new();
     rng_seed(&x->s.r, seed + 1);
     rng_seed(&x->r, seed);
     x->disk = disk_new(x, seed);
+    x->disk->watch = side_keep;
+    x->disk->watcher = x;
     for (size_t i = 0; i < CRASH_DEPTH; i++)
         x->s.levels[i].disk = disk_new(x, seed);
     fault_init(&x->fault, sim_os(x->disk));
@@ -487,7 +423,7 @@ static void recorder_init(recorder *x, const crash_workload *w, uint64_t seed, u
 
 static void recorder_free(recorder *x)
 {
-    process_die(x);
+    life_free(x);
     for (size_t i = 0; i < CRASH_DEPTH; i++) {
         crash_level *level = &x->s.levels[i];
         sim_free(level->disk);

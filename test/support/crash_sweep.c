@@ -21,6 +21,7 @@ static bool state_check(crash_sweep *s, unsigned depth, const crash_expect *expe
     crash_hash hash = crash_image_after(&level->image, level->disk, mark);
     if (repeat || crash_seen_add(&s->seen, hash)) {
         s->totals->states += !repeat;
+        s->totals->sharing += !repeat && !s->exclusive;
         if (!repeat && s->path.n == 0)
             level->epoch.pick = hash.lo >> 8 ^ hash.hi;
         level->epoch.active = true;
@@ -354,6 +355,7 @@ static bool kill_check(crash_sweep *s, unsigned depth, const crash_record *recor
         return true;
     s->totals->states++;
     s->totals->kills++;
+    s->totals->sharing += !s->exclusive;
     crash_epoch *e = &s->levels[depth].epoch;
     e->at = at;
     e->kill = true;

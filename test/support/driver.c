@@ -27,13 +27,13 @@ static bool fail(driver *d, int rc, const char *what)
 
 static const char *tree_names[] = {"", "blue", "green", "red", "yellow"};
 
-static kvi_slice pick_tree(driver *d)
+kvi_slice driver_pick_tree(driver *d)
 {
     return model_text(tree_names[rng_below(&d->r, d->shape.trees + 1)]);
 }
 
-/* Keys of many shapes: short, with long common beginnings, with zeros, each other's prefixes. */
-static kvi_slice pick_key(driver *d, uint8_t *room)
+/* Short, with long common beginnings, with zeros, each other's prefixes. */
+kvi_slice driver_pick_key(driver *d, uint8_t *room)
 {
     uint64_t n =
         d->shape.sorted && !rng_one_in(&d->r, 4) ? d->counter++ : rng_below(&d->r, d->shape.keys);
@@ -62,7 +62,7 @@ static kvi_slice pick_key(driver *d, uint8_t *room)
     return (kvi_slice){room, len < d->shape.key_max ? len : d->shape.key_max};
 }
 
-static kvi_slice pick_value(driver *d)
+kvi_slice driver_pick_value(driver *d)
 {
     bool large = d->shape.large_max && rng_one_in(&d->r, d->shape.large_one_in);
     size_t len = rng_below(&d->r, (large ? d->shape.large_max : d->shape.value_max) + 1);
@@ -90,7 +90,7 @@ static int open_tree(driver *d, kvi_slice name, bool create, kv_tree **tree, boo
 
 static bool step_put(driver *d, kv_tree *tree, kvi_slice name)
 {
-    kvi_slice key = pick_key(d, key_room), value = pick_value(d), old;
+    kvi_slice key = driver_pick_key(d, key_room), value = driver_pick_value(d), old;
     bool present = model_get(model_tree_of(d->m->now, name), key, &old);
     uint32_t flags = rng_one_in(&d->r, 5) ? (uint32_t)rng_between(&d->r, 1, 2) : 0;
     bool apply = !(flags == KV_PUT_ABSENT && present) && !(flags == KV_PUT_PRESENT && !present);
@@ -113,7 +113,7 @@ static bool step_put(driver *d, kv_tree *tree, kvi_slice name)
 
 static bool step_del(driver *d, kv_tree *tree, kvi_slice name)
 {
-    kvi_slice key = pick_key(d, key_room);
+    kvi_slice key = driver_pick_key(d, key_room);
     int expect = model_get(model_tree_of(d->m->now, name), key, NULL) ? KV_OK : KV_NOTFOUND;
     int rc = kv_del(tree, key.ptr, key.len);
     if (rc != expect)
@@ -125,7 +125,7 @@ static bool step_del(driver *d, kv_tree *tree, kvi_slice name)
 
 static bool step_get(driver *d, kv_tree *tree, kvi_slice name)
 {
-    kvi_slice key = pick_key(d, key_room), expect;
+    kvi_slice key = driver_pick_key(d, key_room), expect;
     kv_slice value;
     bool present = model_get(model_tree_of(d->m->now, name), key, &expect);
     int rc = kv_get(tree, key.ptr, key.len, &value);
@@ -139,7 +139,7 @@ static bool step_get(driver *d, kv_tree *tree, kvi_slice name)
 
 static bool step_rank(driver *d, kv_tree *tree, kvi_slice name)
 {
-    kvi_slice key = pick_key(d, key_room);
+    kvi_slice key = driver_pick_key(d, key_room);
     uint64_t rank, count;
     int rc = kv_rank(tree, key.ptr, key.len, &rank);
     if (rc == KV_OK)
@@ -153,7 +153,7 @@ static bool step_rank(driver *d, kv_tree *tree, kvi_slice name)
 
 static bool step_del_range(driver *d, kv_tree *tree, kvi_slice name)
 {
-    kvi_slice a = pick_key(d, key_room), b = pick_key(d, other_room);
+    kvi_slice a = driver_pick_key(d, key_room), b = driver_pick_key(d, other_room);
     uint64_t deleted;
     if (kvi_slice_compare(a, b) > 0) {
         kvi_slice c = a;
@@ -187,7 +187,7 @@ static bool step_del_range(driver *d, kv_tree *tree, kvi_slice name)
 
 static bool step_tree(driver *d, kv_tree *tree, kvi_slice name)
 {
-    kvi_slice other = pick_tree(d);
+    kvi_slice other = driver_pick_tree(d);
     int rc;
     switch (rng_below(&d->r, 3)) {
     case 0:
@@ -249,7 +249,7 @@ static bool step_savepoint(driver *d)
 
 static bool step(driver *d)
 {
-    kvi_slice name = pick_tree(d);
+    kvi_slice name = driver_pick_tree(d);
     kv_tree *tree;
     bool present;
     uint64_t what = rng_below(&d->r, 100);

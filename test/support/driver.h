@@ -48,6 +48,12 @@ bool driver_steps(driver *d, unsigned n);
 int driver_commit(driver *d);
 void driver_abort(driver *d);
 
+/* What operations are made of: the name of a tree, which need not exist; a key, in room for 16384
+ * bytes; a value, valid until the next. */
+kvi_slice driver_pick_tree(driver *d);
+kvi_slice driver_pick_key(driver *d, uint8_t *room);
+kvi_slice driver_pick_value(driver *d);
+
 /* Compares every tree, entry by entry, with the state. NULL, or what differs. */
 const char *driver_compare(kv_txn *txn, const model_state *state);
 

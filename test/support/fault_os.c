@@ -166,6 +166,12 @@ static int call_stat_path(const kvi_os *os, const char *path, kvi_os_stat *stat)
     GUARDED(fault, FAULT_STAT_PATH, fault->inner->stat_path(fault->inner, path, stat));
 }
 
+static int call_permit(const kvi_os *os, int fd, const kvi_os_stat *like)
+{
+    fault_os *fault = fault_of(os);
+    GUARDED(fault, FAULT_PERMIT, fault->inner->permit(fault->inner, fd, like));
+}
+
 static int call_link(const kvi_os *os, const char *from, const char *to)
 {
     fault_os *fault = fault_of(os);
@@ -210,10 +216,18 @@ static int call_lock(const kvi_os *os, int fd, int kind, uint64_t off, uint64_t 
     GUARDED(fault, FAULT_LOCK, fault->inner->lock(fault->inner, fd, kind, off, len));
 }
 
-static int call_lock_probe(const kvi_os *os, int fd, uint64_t off, uint64_t len)
+static int call_lock_wait(const kvi_os *os, int fd, int kind, uint64_t off, uint64_t len)
 {
     fault_os *fault = fault_of(os);
-    GUARDED(fault, FAULT_LOCK_PROBE, fault->inner->lock_probe(fault->inner, fd, off, len));
+    GUARDED(fault, FAULT_LOCK_WAIT, fault->inner->lock_wait(fault->inner, fd, kind, off, len));
+}
+
+static int call_lock_probe(const kvi_os *os, int fd, uint64_t off, uint64_t len, uint64_t *held_off,
+                           uint64_t *held_len)
+{
+    fault_os *fault = fault_of(os);
+    GUARDED(fault, FAULT_LOCK_PROBE,
+            fault->inner->lock_probe(fault->inner, fd, off, len, held_off, held_len));
 }
 
 /* ---- memory ---- */
@@ -224,6 +238,16 @@ static int call_map(const kvi_os *os, int fd, size_t len, const uint8_t **ptr)
     if (judge(fault, FAULT_MAP) != PASS)
         return -fault->plan.error;
     int rc = fault->inner->map(fault->inner, fd, len, ptr);
+    fault->maps += rc >= 0;
+    return rc;
+}
+
+static int call_map_shared(const kvi_os *os, int fd, size_t len, void **ptr)
+{
+    fault_os *fault = fault_of(os);
+    if (judge(fault, FAULT_MAP_SHARED) != PASS)
+        return -fault->plan.error;
+    int rc = fault->inner->map_shared(fault->inner, fd, len, ptr);
     fault->maps += rc >= 0;
     return rc;
 }
@@ -300,10 +324,10 @@ static uint64_t call_mono_ns(const kvi_os *os)
     return inner->mono_ns(inner);
 }
 
-static void call_sleep_ms(const kvi_os *os, uint32_t ms)
+static void call_sleep_us(const kvi_os *os, uint32_t us)
 {
     const kvi_os *inner = fault_of(os)->inner;
-    inner->sleep_ms(inner, ms);
+    inner->sleep_us(inner, us);
 }
 
 static int call_random(const kvi_os *os, void *buf, size_t len)
@@ -318,6 +342,12 @@ static int call_boot_id(const kvi_os *os, uint8_t id[16])
     GUARDED(fault, FAULT_BOOT_ID, fault->inner->boot_id(fault->inner, id));
 }
 
+static uint64_t call_process_id(const kvi_os *os)
+{
+    const kvi_os *inner = fault_of(os)->inner;
+    return inner->process_id(inner);
+}
+
 static const kvi_os fault_table = {
     .open = call_open,
     .close = call_close,
@@ -328,6 +358,7 @@ static const kvi_os fault_table = {
     .truncate = call_truncate,
     .stat = call_stat,
     .stat_path = call_stat_path,
+    .permit = call_permit,
     .link = call_link,
     .rename = call_rename,
     .unlink = call_unlink,
@@ -335,8 +366,10 @@ static const kvi_os fault_table = {
     .resolve = call_resolve,
     .shareable = call_shareable,
     .lock = call_lock,
+    .lock_wait = call_lock_wait,
     .lock_probe = call_lock_probe,
     .map = call_map,
+    .map_shared = call_map_shared,
     .unmap = call_unmap,
     .advise = call_advise,
     .alloc = call_alloc,
@@ -346,9 +379,10 @@ static const kvi_os fault_table = {
     .release = call_release,
     .clock_ms = call_clock_ms,
     .mono_ns = call_mono_ns,
-    .sleep_ms = call_sleep_ms,
+    .sleep_us = call_sleep_us,
     .random = call_random,
     .boot_id = call_boot_id,
+    .process_id = call_process_id,
 };
 
 /* ---- plans and records ---- */
@@ -393,9 +427,10 @@ bool fault_balanced(const fault_os *fault)
 const char *fault_name(fault_call call)
 {
     static const char *const names[] = {
-        "open",       "close", "pread",  "pwritev", "write",    "sync",    "truncate",  "stat",
-        "stat_path",  "link",  "rename", "unlink",  "sync_dir", "resolve", "shareable", "lock",
-        "lock_probe", "map",   "alloc",  "realloc", "reserve",  "random",  "boot_id",   "nothing",
+        "open",    "close",     "pread",   "pwritev",   "write",      "sync",    "truncate",
+        "stat",    "stat_path", "permit",  "link",      "rename",     "unlink",  "sync_dir",
+        "resolve", "shareable", "lock",    "lock_wait", "lock_probe", "map",     "map_shared",
+        "alloc",   "realloc",   "reserve", "random",    "boot_id",    "nothing",
     };
     _Static_assert(KVI_COUNT(names) == FAULT_CALLS + 1, "a name for every call");
     return names[call];

@@ -32,8 +32,10 @@ static void machine_start(sim_disk *disk)
 {
     rng_seed(&disk->random, disk->seed);
     disk->clock_ms = FIRST_CLOCK;
+    disk->clock_us = 0;
     disk->mono_ns = 1;
     disk->boots = 1;
+    disk->process = 1;
     sim_kill(disk);
 }
 
@@ -72,6 +74,18 @@ void sim_kill(sim_disk *disk)
     disk->n_locks = 0;
 }
 
+void sim_process(sim_disk *disk, uint64_t number)
+{
+    disk->process = number;
+}
+
+void sim_kill_process(sim_disk *disk, uint64_t number)
+{
+    for (int i = 0; i < SIM_HANDLES; i++)
+        if (disk->handles[i].file >= 0 && disk->handles[i].process == number)
+            disk->os.close(&disk->os, i);
+}
+
 void sim_reboot(sim_disk *disk)
 {
     sim_kill(disk);
@@ -94,12 +108,15 @@ static void protect(uint8_t *from, uint64_t len, int protection)
         sim_die("mprotect failed");
 }
 
+static uint64_t page_end(uint64_t size)
+{
+    return (size + GUARD_PAGE - 1) / GUARD_PAGE * GUARD_PAGE;
+}
+
 /* Opens or closes whole pages so that exactly those with bytes of the file can be touched. */
 static void file_guard(const sim_disk *disk, sim_file *file)
 {
-    uint64_t end = SIM_FILE_MAX;
-    if (disk->guard)
-        end = (file->size + GUARD_PAGE - 1) / GUARD_PAGE * GUARD_PAGE;
+    uint64_t end = disk->guard ? page_end(file->size) : SIM_FILE_MAX;
     if (end > file->open_end)
         protect(file->bytes + file->open_end, end - file->open_end, PROT_READ | PROT_WRITE);
     else
@@ -113,14 +130,6 @@ void sim_set_guard(sim_disk *disk, bool on)
     for (int i = 0; i < SIM_FILES; i++)
         if (disk->files[i].bytes)
             file_guard(disk, &disk->files[i]);
-}
-
-/* The new bytes are zero; the caller has cleared those that it cuts off. */
-static void file_resize(const sim_disk *disk, sim_file *file, uint64_t size)
-{
-    file->size = size;
-    if (disk->guard)
-        file_guard(disk, file);
 }
 
 static void file_clear(uint8_t *bytes, size_t len)
@@ -137,6 +146,17 @@ static void file_clear(uint8_t *bytes, size_t len)
     memset(middle + whole, 0, (size_t)(bytes + len - (middle + whole)));
 }
 
+/* The new bytes are zero: the caller has cleared those that it cuts off, unless they came through a
+ * map, of which it knows nothing. */
+static void file_resize(const sim_disk *disk, sim_file *file, uint64_t size)
+{
+    if (file->shared && size < file->size)
+        file_clear(file->bytes + size, page_end(file->size) - size);
+    file->size = size;
+    if (disk->guard)
+        file_guard(disk, file);
+}
+
 static int file_add(sim_disk *disk, uint32_t mode)
 {
     if (disk->n_files == SIM_FILES)
@@ -148,6 +168,8 @@ static int file_add(sim_disk *disk, uint32_t mode)
         file_resize(disk, file, 0);
     }
     file->mode = mode;
+    file->owner = file->group = 0;
+    file->shared = false;
     return disk->n_files++;
 }
 
@@ -216,6 +238,8 @@ void sim_clone(sim_disk *to, const sim_disk *from)
         file_remove_last(to);
     for (int i = 0; i < from->n_files; i++) {
         sim_file *file = &to->files[file_add(to, from->files[i].mode)];
+        file->owner = from->files[i].owner;
+        file->group = from->files[i].group;
         file_resize(to, file, from->files[i].size);
         memcpy(file->bytes, from->files[i].bytes, file->size);
     }
@@ -247,6 +271,8 @@ static sim_event *event_add(sim_disk *disk, sim_kind kind, int file)
 {
     if (disk->recording == SIM_RECORD_NOTHING)
         return NULL;
+    if (disk->watch)
+        disk->watch(disk->watcher);
     if (disk->n_events == disk->events_cap) {
         disk->events_cap = disk->events_cap ? disk->events_cap * 2 : 256;
         disk->events = realloc(disk->events, disk->events_cap * sizeof *disk->events);
@@ -423,6 +449,24 @@ void sim_rewind(sim_disk *disk, size_t position)
         event_undo(disk, event);
         disk->arena_used = event->arena;
     }
+}
+
+static bool file_in_use(const sim_disk *disk, int file)
+{
+    for (int i = 0; i < disk->n_names; i++)
+        if (disk->names[i].file == file)
+            return true;
+    for (int i = 0; i < SIM_HANDLES; i++)
+        if (disk->handles[i].file == file)
+            return true;
+    return false;
+}
+
+void sim_forget_unused(sim_disk *disk)
+{
+    sim_forget(disk);
+    while (disk->n_files > 0 && !file_in_use(disk, disk->n_files - 1))
+        file_remove_last(disk);
 }
 
 void sim_forget(sim_disk *disk)

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define NS_PER_MS 1000000ull
+#define NS_PER_US 1000ull
+#define US_PER_MS 1000
+#define OFFSETS   ((uint64_t)1 << 63) /* there are no more */
 
 static sim_disk *enter(const kvi_os *os)
 {
@@ -55,7 +57,7 @@ static int open_file(sim_disk *disk, const char *path, int flags, uint32_t mode)
     int file = find_or_create(disk, path, flags, mode);
     if (file < 0)
         return file;
-    disk->handles[fd] = (sim_handle){file, flags & KVI_OS_WRITE, 0};
+    disk->handles[fd] = (sim_handle){file, flags & KVI_OS_WRITE, 0, disk->process};
     return fd;
 }
 
@@ -184,6 +186,8 @@ static void describe(const sim_disk *disk, int file, kvi_os_stat *stat)
                           .device = 1,
                           .inode = (uint64_t)file + 1,
                           .mode = disk->files[file].mode,
+                          .owner = disk->files[file].owner,
+                          .group = disk->files[file].group,
                           .regular = true};
     for (int i = 0; i < disk->n_names; i++)
         stat->links += disk->names[i].file == file;
@@ -206,6 +210,19 @@ static int call_stat_path(const kvi_os *os, const char *path, kvi_os_stat *stat)
     if (file < 0)
         return leave_int(disk, -ENOENT);
     describe(disk, file, stat);
+    return leave_int(disk, 0);
+}
+
+static int call_permit(const kvi_os *os, int fd, const kvi_os_stat *like)
+{
+    sim_disk *disk = enter(os);
+    const sim_handle *handle = handle_of(disk, fd);
+    if (!handle)
+        return leave_int(disk, -EBADF);
+    sim_file *file = &disk->files[handle->file];
+    file->mode = like->mode & 0777;
+    file->owner = like->owner;
+    file->group = like->group;
     return leave_int(disk, 0);
 }
 
@@ -327,34 +344,58 @@ static void lock_clear(sim_disk *disk, const sim_lock *range)
 
 static sim_lock lock_range(const sim_handle *handle, int fd, int kind, uint64_t off, uint64_t len)
 {
-    return (sim_lock){handle->file, fd, kind, off, len ? off + len : UINT64_MAX};
+    return (sim_lock){handle->file, fd, kind, off, len ? off + len : OFFSETS};
+}
+
+static int lock_set(sim_disk *disk, int fd, int kind, uint64_t off, uint64_t len)
+{
+    const sim_handle *handle = handle_of(disk, fd);
+    if (!handle || (kind == KVI_OS_EXCLUSIVE && !handle->writable))
+        return -EBADF;
+    sim_lock wanted = lock_range(handle, fd, kind, off, len);
+    if (kind != KVI_OS_UNLOCK && lock_conflict(disk, &wanted))
+        return -EAGAIN;
+    if (disk->n_locks + 2 > SIM_LOCKS)
+        return -ENOLCK;
+    lock_clear(disk, &wanted);
+    if (kind != KVI_OS_UNLOCK)
+        lock_add(disk, wanted);
+    return 0;
 }
 
 static int call_lock(const kvi_os *os, int fd, int kind, uint64_t off, uint64_t len)
 {
     sim_disk *disk = enter(os);
-    const sim_handle *handle = handle_of(disk, fd);
-    if (!handle || (kind == KVI_OS_EXCLUSIVE && !handle->writable))
-        return leave_int(disk, -EBADF);
-    sim_lock wanted = lock_range(handle, fd, kind, off, len);
-    if (kind != KVI_OS_UNLOCK && lock_conflict(disk, &wanted))
-        return leave_int(disk, -EAGAIN);
-    if (disk->n_locks + 2 > SIM_LOCKS)
-        return leave_int(disk, -ENOLCK);
-    lock_clear(disk, &wanted);
-    if (kind != KVI_OS_UNLOCK)
-        lock_add(disk, wanted);
-    return leave_int(disk, 0);
+    return leave_int(disk, lock_set(disk, fd, kind, off, len));
 }
 
-static int call_lock_probe(const kvi_os *os, int fd, uint64_t off, uint64_t len)
+/* Whoever should let go never gets to run here. */
+static int call_lock_wait(const kvi_os *os, int fd, int kind, uint64_t off, uint64_t len)
+{
+    sim_disk *disk = enter(os);
+    int rc = lock_set(disk, fd, kind, off, len);
+    if (rc == -EAGAIN)
+        sim_die("waiting for a lock that somebody else holds");
+    return leave_int(disk, rc);
+}
+
+static int call_lock_probe(const kvi_os *os, int fd, uint64_t off, uint64_t len, uint64_t *held_off,
+                           uint64_t *held_len)
 {
     sim_disk *disk = enter(os);
     const sim_handle *handle = handle_of(disk, fd);
     if (!handle)
         return leave_int(disk, -EBADF);
     sim_lock wanted = lock_range(handle, fd, KVI_OS_EXCLUSIVE, off, len);
-    return leave_int(disk, lock_conflict(disk, &wanted) != NULL);
+    const sim_lock *held = lock_conflict(disk, &wanted);
+    if (!held)
+        return leave_int(disk, 0);
+    uint64_t from = KVI_MAX(held->from, wanted.from);
+    if (held_off)
+        *held_off = from;
+    if (held_len)
+        *held_len = KVI_MIN(held->to, wanted.to) - from;
+    return leave_int(disk, 1);
 }
 
 /* ---- memory ---- */
@@ -369,6 +410,22 @@ static int call_map(const kvi_os *os, int fd, size_t len, const uint8_t **ptr)
     if (len == 0)
         return leave_int(disk, -EINVAL);
     *ptr = disk->files[handle->file].bytes;
+    return leave_int(disk, 0);
+}
+
+static int call_map_shared(const kvi_os *os, int fd, size_t len, void **ptr)
+{
+    sim_disk *disk = enter(os);
+    const sim_handle *handle = handle_of(disk, fd);
+    if (!handle)
+        return leave_int(disk, -EBADF);
+    if (len == 0)
+        return leave_int(disk, -EINVAL);
+    if (!handle->writable)
+        return leave_int(disk, -EACCES);
+    sim_file *file = &disk->files[handle->file];
+    file->shared = true;
+    *ptr = file->bytes;
     return leave_int(disk, 0);
 }
 
@@ -468,11 +525,13 @@ static uint64_t call_mono_ns(const kvi_os *os)
     return (uint64_t)leave(disk, (int64_t)disk->mono_ns);
 }
 
-static void call_sleep_ms(const kvi_os *os, uint32_t ms)
+static void call_sleep_us(const kvi_os *os, uint32_t us)
 {
     sim_disk *disk = enter(os);
-    disk->clock_ms += ms;
-    disk->mono_ns += ms * NS_PER_MS;
+    uint64_t slept = (uint64_t)disk->clock_us + us;
+    disk->clock_ms += slept / US_PER_MS;
+    disk->clock_us = (uint32_t)(slept % US_PER_MS);
+    disk->mono_ns += us * NS_PER_US;
     leave(disk, 0);
 }
 
@@ -491,6 +550,12 @@ static int call_boot_id(const kvi_os *os, uint8_t id[16])
     return leave_int(disk, 0);
 }
 
+static uint64_t call_process_id(const kvi_os *os)
+{
+    sim_disk *disk = enter(os);
+    return (uint64_t)leave(disk, (int64_t)disk->process);
+}
+
 void sim_setup_table(sim_disk *disk)
 {
     disk->os = (kvi_os){
@@ -503,6 +568,7 @@ void sim_setup_table(sim_disk *disk)
         .truncate = call_truncate,
         .stat = call_stat,
         .stat_path = call_stat_path,
+        .permit = call_permit,
         .link = call_link,
         .rename = call_rename,
         .unlink = call_unlink,
@@ -510,8 +576,10 @@ void sim_setup_table(sim_disk *disk)
         .resolve = call_resolve,
         .shareable = call_shareable,
         .lock = call_lock,
+        .lock_wait = call_lock_wait,
         .lock_probe = call_lock_probe,
         .map = call_map,
+        .map_shared = call_map_shared,
         .unmap = call_unmap,
         .advise = call_advise,
         .alloc = call_alloc,
@@ -521,8 +589,9 @@ void sim_setup_table(sim_disk *disk)
         .release = call_release,
         .clock_ms = call_clock_ms,
         .mono_ns = call_mono_ns,
-        .sleep_ms = call_sleep_ms,
+        .sleep_us = call_sleep_us,
         .random = call_random,
         .boot_id = call_boot_id,
+        .process_id = call_process_id,
     };
 }

@@ -5,10 +5,14 @@
  * have lost (sim_pending), cut them into the units that a disk keeps or loses one by one
  * (sim_event_units), and make the image that any choice of them leaves behind (sim_apply).
  *
- * A file's bytes stand at one address for ever; kvi_os.map answers with that address, so a map
- * shows every write at once, as the page cache does. There is one directory; a path is a name in
- * it, byte for byte. Failures are fault_os.h's business; here only a full disk and a lost flush
- * (sim_lose_sync) go wrong.
+ * A file's bytes stand at one address for ever; kvi_os.map and kvi_os.map_shared answer with that
+ * address, so a map shows every write at once, as the page cache does. What is written through a
+ * map is no event, and sim_rewind leaves it in place: only files that hold nothing durable are
+ * written so. There is one directory; a path is a name in it, byte for byte. Failures are
+ * fault_os.h's business; here only a full disk and a lost flush (sim_lose_sync) go wrong.
+ *
+ * Handles, and with them locks, belong to the process that opened them (sim_process). Nobody waits:
+ * kvi_os.lock_wait for a lock that somebody else holds ends the program.
  *
  * The calls of the table may come from many threads, the functions below from one at a time.
  */
@@ -19,12 +23,12 @@
 #include "rng.h"
 #include <pthread.h>
 
-#define SIM_FILES    128               /* that one history may create */
+#define SIM_FILES    256               /* that one history may create */
 #define SIM_NAMES    64                /* at the same time */
 #define SIM_NAME_MAX 256               /* bytes, with the final zero */
 #define SIM_HANDLES  64                /* open at the same time */
 #define SIM_LOCKS    128               /* held at the same time */
-#define SIM_POOL     8                 /* released reservations kept */
+#define SIM_POOL     16                /* released reservations kept */
 #define SIM_FILE_MAX ((size_t)1 << 30) /* bytes of a file */
 
 typedef enum sim_kind {
@@ -63,7 +67,9 @@ typedef struct sim_file {
     uint8_t *bytes; /* SIM_FILE_MAX of address space; zero from size on */
     uint64_t size;
     uint64_t open_end; /* guard: bytes from here on cannot be touched */
-    uint32_t mode;
+    bool shared;       /* had a writable map, so anything may stand in its last page */
+    uint32_t mode;     /* these three change without an event */
+    uint32_t owner, group;
 } sim_file;
 
 typedef struct sim_name {
@@ -75,6 +81,7 @@ typedef struct sim_handle {
     int file; /* -1: closed */
     bool writable;
     uint64_t pos; /* of kvi_os.write */
+    uint64_t process;
 } sim_handle;
 
 typedef struct sim_lock {
@@ -99,16 +106,21 @@ typedef struct sim_disk {
     sim_recording recording;
     bool network;      /* pretend to be a network file system */
     uint64_t capacity; /* of each file, at most SIM_FILE_MAX; -ENOSPC beyond */
-    uint64_t clock_ms; /* moves only with sleep_ms */
-    uint64_t mono_ns;  /* moves with sleep_ms, and by mono_step with every question */
+    uint64_t clock_ms; /* moves only with sleep_us */
+    uint64_t mono_ns;  /* moves with sleep_us, and by mono_step with every question */
     uint64_t mono_step;
     uint64_t boots; /* the boot id is made of it */
     /* Bytes at the start of reserved memory beyond which nobody writes, if the test knows: then
      * released memory is cleared and handed out again, which saves most of what an open costs. */
     size_t reserve_touch;
 
+    void (*watch)(void *watcher); /* told before every event; NULL: nobody is */
+    void *watcher;
+
     /* the machine */
     bool guard;
+    uint64_t process;  /* that calls now */
+    uint32_t clock_us; /* slept since clock_ms moved */
     sim_file files[SIM_FILES];
     int n_files;
     sim_name names[SIM_NAMES];
@@ -143,8 +155,14 @@ static inline const kvi_os *sim_os(sim_disk *disk)
     return &disk->os;
 }
 
-/* The process dies: handles and locks are gone, the bytes stay. */
+/* All processes die: handles and locks are gone, the bytes stay. */
 void sim_kill(sim_disk *disk);
+
+/* From now on calls come from the process with this number; the first is 1. */
+void sim_process(sim_disk *disk, uint64_t number);
+
+/* One process dies: what it opened and locked is gone. */
+void sim_kill_process(sim_disk *disk, uint64_t number);
 
 /* The same, and the next boot id is another one. Which bytes survive is sim_apply's matter. */
 void sim_reboot(sim_disk *disk);
@@ -181,6 +199,10 @@ void sim_rewind(sim_disk *disk, size_t position);
 
 /* Empties the history; the present state is its beginning. */
 void sim_forget(sim_disk *disk);
+
+/* The same, and the newest files go if they have neither name nor handle: for tests that make many.
+ * Their numbers are given out again. */
+void sim_forget_unused(sim_disk *disk);
 
 /* The flush of this handle fails: whether its file's changes since the last flush reached the disk
  * is decided here and now. The signature is that of fault_os.sync_failed. */

@@ -231,6 +231,7 @@ static const char *read_all(victim *v, kv_db *db, size_t changed)
 static int open_victim(victim *v, uint32_t flags, kv_db **db)
 {
     kv_options options = {.size = sizeof options, .flags = flags};
+    sim_forget_unused(v->disk); /* the side files of earlier opens */
     int rc = kvi_db_open(sim_os(v->disk), VICTIM_NAME, &options, db, NULL, 0);
     v->opened += rc == KV_OK;
     return rc;
@@ -383,6 +384,18 @@ static void rough_transaction(kv_db *db, rng *random)
         (void)kv_txn_commit(txn);
 }
 
+static void rough_batch(kv_db *db, rng *random)
+{
+    kv_op ops[] = {
+        {.kind = KV_OP_CHECK_PRESENT, .key = {"k00020", 6}},
+        {.kind = KV_OP_PUT, .key = {"k00021", 6}, .value = {"rough", 5}},
+        {.kind = KV_OP_DEL_PREFIX, .key = {"k001", 4}},
+        {.kind = KV_OP_DEL, .tree = {tree_names[1], strlen(tree_names[1])}, .key = {"k00030", 6}},
+    };
+    size_t first = (size_t)rng_below(random, KVI_COUNT(ops));
+    (void)kv_db_write(db, ops + first, KVI_COUNT(ops) - first, 0, NULL);
+}
+
 const char *victim_rough(victim *v, rng *random)
 {
     kv_db *db;
@@ -393,6 +406,7 @@ const char *victim_rough(victim *v, rng *random)
         return NULL;
     for (unsigned i = 0; i < 3; i++)
         rough_transaction(db, random);
+    rough_batch(db, random);
     (void)kv_db_stat(db, &info);
     if (rng_one_in(random, 2))
         (void)kv_db_copy(db, SINK, rng_one_in(random, 2) ? KV_COPY_COMPACT : 0);

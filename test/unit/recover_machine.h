@@ -27,6 +27,8 @@ static sim_disk *disk;  /* where the test works */
 static sim_disk *other; /* for what a crash leaves; crash() swaps the two */
 static fault_os fault;  /* counts, and fails a flush where a test wants it */
 static uint64_t bytes_read;
+static size_t counted_from; /* event of disk */
+static bool exclusive;      /* how databases are opened */
 static int64_t (*plain_pread)(const kvi_os *os, int fd, void *buf, size_t len, uint64_t off);
 
 static inline int64_t counting_pread(const kvi_os *os, int fd, void *buf, size_t len, uint64_t off)
@@ -44,6 +46,7 @@ static inline void watch(sim_disk *on)
     plain_pread = fault.os.pread;
     fault.os.pread = counting_pread;
     bytes_read = 0;
+    counted_from = 0;
 }
 
 static inline int setup(void **state)
@@ -70,15 +73,22 @@ static inline int fresh(void **state)
 
 /* ---- the machine ---- */
 
+static inline void forget_counts(void)
+{
+    fault_plan(&fault, (fault_case){.at = 0});
+    counted_from = disk->n_events;
+}
+
 static inline kv_db *open_flags(uint32_t flags)
 {
     char message[320];
     kv_db *db;
-    kv_options options = {.size = sizeof options,
-                          .flags = flags,
-                          .lazy_sync_bytes = UINT64_MAX,
-                          .page_size = flags & KV_OPEN_CREATE ? PAGE_SIZE : 0};
-    fault_plan(&fault, (fault_case){.at = 0});
+    kv_options options = {
+        .size = sizeof options,
+        .flags = flags | (exclusive && !(flags & KV_OPEN_READONLY) ? KV_OPEN_EXCLUSIVE : 0),
+        .lazy_sync_bytes = UINT64_MAX,
+        .page_size = flags & KV_OPEN_CREATE ? PAGE_SIZE : 0};
+    forget_counts();
     bytes_read = 0;
     int rc = kvi_db_open(&fault.os, "db", &options, &db, message, sizeof message);
     if (rc != KV_OK)
@@ -115,14 +125,13 @@ static inline uint64_t flushes(void)
     return fault.calls[FAULT_SYNC];
 }
 
+/* To the database; the side file does not count. */
 static inline uint64_t writes(void)
 {
-    return fault.calls[FAULT_PWRITEV];
-}
-
-static inline void forget_counts(void)
-{
-    fault_plan(&fault, (fault_case){.at = 0});
+    uint64_t n = 0;
+    for (size_t i = counted_from; i < disk->n_events; i++)
+        n += disk->events[i].kind == SIM_WRITE && disk->events[i].file == sim_find(disk, "db");
+    return n;
 }
 
 /* ---- small work ---- */
@@ -212,5 +221,10 @@ static inline void damage_since(size_t event)
 }
 
 #define TEST(f) cmocka_unit_test_setup(f, fresh)
+
+/* All tests as sole owner, then as a sharer. */
+#define RUN_BOTH_WAYS(name, tests)                                                                 \
+    (exclusive = true, cmocka_run_group_tests_name(name " exclusive", tests, setup, teardown)) +   \
+        (exclusive = false, cmocka_run_group_tests_name(name " shared", tests, setup, teardown))
 
 #endif

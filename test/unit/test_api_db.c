@@ -321,10 +321,14 @@ static void test_symbolic_links(void **state)
     kv_db *db = open_ok(KV_OPEN_CREATE), *again;
     put_one(db, 0, "value");
     assert_int_equal(symlink(path, other), 0);
-    assert_int_equal(open_as(other, 0, &again), KV_EBUSY); /* the same file */
+    assert_int_equal(open_as(other, 0, &again), KV_OK); /* the same file, the same side file */
+    put_one(again, 0, "again");
+    expect_one(db, "again");
+    assert_int_equal(kv_db_close(again), KV_OK);
     assert_int_equal(kv_db_close(db), KV_OK);
-    assert_int_equal(open_as(other, 0, &db), KV_OK);
-    expect_one(db, "value");
+    db = NULL;
+    assert_int_equal(open_as(other, KV_OPEN_EXCLUSIVE, &db), KV_OK);
+    expect_one(db, "again");
     refused(path, 0, KV_EBUSY);
     assert_int_equal(kv_db_close(db), KV_OK);
     unlink(path); /* now it dangles */
@@ -396,9 +400,9 @@ static void test_creation_mask(void **state)
 
 /* ---- sharing ---- */
 
-static void test_exclusive_and_shared(void **state)
+static void test_exclusive(void **state)
 {
-    kv_db *db = open_ok(KV_OPEN_CREATE), *a, *b;
+    kv_db *db = open_ok(KV_OPEN_CREATE | KV_OPEN_EXCLUSIVE), *a;
     put_one(db, 0, "value");
     refused(path, 0, KV_EBUSY);
     refused(path, KV_OPEN_CREATE, KV_EBUSY);
@@ -410,19 +414,23 @@ static void test_exclusive_and_shared(void **state)
     put_one(db, 0, "value"); /* none of them took its lock away */
     refused(path, 0, KV_EBUSY);
     assert_int_equal(kv_db_close(db), KV_OK);
+    assert_int_equal(kv_db_close(open_ok(0)), KV_OK);
+}
 
-    a = open_ok(KV_OPEN_READONLY);
-    b = open_ok(KV_OPEN_READONLY);
-    refused(path, 0, KV_EBUSY);
-    refused(path, KV_OPEN_EXCLUSIVE, KV_EBUSY);
-    expect_one(a, "value");
-    assert_int_equal(kv_db_close(a), KV_OK);
-    refused(path, 0, KV_EBUSY);
-    expect_one(b, "value");
-    assert_int_equal(kv_db_close(b), KV_OK);
-    db = open_ok(KV_OPEN_EXCLUSIVE);
-    refused(path, KV_OPEN_READONLY, KV_EBUSY);
-    assert_int_equal(kv_db_close(db), KV_OK);
+static void test_shared_keeps_exclusive_out(void **state)
+{
+    static const uint32_t flags[] = {KV_OPEN_CREATE, KV_OPEN_READONLY};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        kv_db *a = open_ok(flags[i]), *b = open_ok(0);
+        put_one(b, 0, "value");
+        refused(path, KV_OPEN_EXCLUSIVE, KV_EBUSY);
+        assert_int_equal(kv_db_repair(path, NULL, NULL), KV_EBUSY);
+        assert_int_equal(kv_db_close(b), KV_OK);
+        refused(path, KV_OPEN_EXCLUSIVE, KV_EBUSY);
+        expect_one(a, "value");
+        assert_int_equal(kv_db_close(a), KV_OK);
+        assert_int_equal(kv_db_close(open_ok(KV_OPEN_EXCLUSIVE)), KV_OK);
+    }
 }
 
 static void *close_later(void *context)
@@ -435,7 +443,7 @@ static void *close_later(void *context)
 static void test_waiting_open(void **state)
 {
     pthread_t thread;
-    kv_db *db = open_ok(KV_OPEN_CREATE), *next;
+    kv_db *db = open_ok(KV_OPEN_CREATE | KV_OPEN_EXCLUSIVE), *next;
     kv_options options = {.size = sizeof options, .wait_ms = 1};
     assert_int_equal(kv_db_open(path, &options, &next), KV_EBUSY);
     options.wait_ms = 600000;
@@ -690,7 +698,8 @@ int main(void)
         TEST(test_hard_links),
         TEST(test_permissions),
         TEST(test_creation_mask),
-        TEST(test_exclusive_and_shared),
+        TEST(test_exclusive),
+        TEST(test_shared_keeps_exclusive_out),
         TEST(test_waiting_open),
         TEST(test_creation_race),
         TEST(test_readonly),

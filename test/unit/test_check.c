@@ -11,8 +11,10 @@
 #include "rng.h"
 #include "scratch.h"
 #include "surgeon.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define ENTRIES 9000
 #define BIG     40000 /* bytes of a large value */
@@ -120,6 +122,7 @@ typedef struct findings {
     kv_progress progress;
     unsigned steps;
     char note[128]; /* the last message */
+    char path[256]; /* of the problem that is looked for */
 } findings;
 
 static int on_problem(void *context, const kv_check_problem *problem)
@@ -132,8 +135,10 @@ static int on_problem(void *context, const kv_check_problem *problem)
     snprintf(f->all + used, sizeof f->all - used, "%llu %s: %s\n",
              (unsigned long long)problem->page, problem->invariant, problem->message);
     if (f->wanted && strcmp(problem->invariant, f->wanted) == 0 &&
-        (f->page == 0 || f->page == problem->page))
+        (f->page == 0 || f->page == problem->page)) {
         f->named++;
+        snprintf(f->path, sizeof f->path, "%s", problem->path);
+    }
     return f->stop_after && f->n == f->stop_after;
 }
 
@@ -648,8 +653,29 @@ static void test_s1_leaked(void **state)
     expect(&s, "S1", page);
 }
 
-/* The seal decides whether a commit is whole, so a file with a wrong one does not open: the
- * handle's own notion is changed instead. */
+/* Adds to the seal and walk of commit id, in the file. */
+static void meta_change(uint64_t id, uint64_t seal, uint64_t walk)
+{
+    uint8_t block[KVI_META_SIZE];
+    kvi_meta meta;
+    int fd = open(path, O_RDWR), changed = 0;
+    for (unsigned slot = 0; slot < 2; slot++) {
+        off_t at = (off_t)(slot * kvi_meta_stride(base.page_size));
+        assert_int_equal(pread(fd, block, sizeof block, at), sizeof block);
+        if (kvi_meta_decode(block, &meta) != KVI_META_VALID || meta.id != id)
+            continue;
+        meta.seal += seal;
+        meta.walk += walk;
+        kvi_meta_encode(&meta, block);
+        assert_int_equal(pwrite(fd, block, sizeof block, at), sizeof block);
+        changed++;
+    }
+    close(fd);
+    assert_int_equal(changed, 1);
+}
+
+/* The seal decides whether a commit is whole, so a file with a wrong one does not open: it is
+ * changed while the database is open. */
 static void test_m1(void **state)
 {
     kv_db *db;
@@ -661,17 +687,81 @@ static void test_m1(void **state)
     assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
     assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE | KV_TXN_LAZY, &txn), KV_OK);
     put(kv_txn_main(txn), 4, "changed", 7);
+    uint64_t id = kv_txn_id(txn);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
     assert_int_equal(check_into(db, &f), KV_OK);
-    db->head.meta.seal++;
+    meta_change(id, 1, 0);
     assert_int_equal(check_into(db, &f), KV_ECORRUPT);
     assert_int_equal(f.named, 1);
-    db->head.meta.seal--;
-    db->head.meta.walk--;
+    meta_change(id, (uint64_t)-1, (uint64_t)-1);
     assert_int_equal(check_into(db, &f), KV_ECORRUPT);
     assert_int_equal(f.named, 2);
-    db->head.meta.walk++;
+    meta_change(id, 0, 1);
+    assert_int_equal(check_into(db, &f), KV_OK);
     assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+/* ---- where a problem is ---- */
+
+static void expect_path(surgeon *s, const char *invariant, kvi_pgno page, const char *path_wanted)
+{
+    findings f = {.wanted = invariant, .page = page};
+    surgeon_save(s, path);
+    surgeon_free(s);
+    assert_int_equal(check_file(&f), KV_ECORRUPT);
+    assert_int_equal(f.named, 1);
+    assert_string_equal(f.path, path_wanted);
+}
+
+static void test_path_of_a_leaf(void **state)
+{
+    char wanted[128];
+    surgeon s = patient();
+    kvi_ptr root = s.meta.main.root, branch = surgeon_node(&s, &s.meta.main, 1, 1);
+    kvi_ptr leaf = kvi_branch_child(surgeon_page(&s, branch.page), s.page_size, 3);
+    surgeon_page(&s, leaf.page)[200] ^= 1;
+    snprintf(wanted, sizeof wanted, "main tree: %llu@1 %llu@3 %llu", (unsigned long long)root.page,
+             (unsigned long long)branch.page, (unsigned long long)leaf.page);
+    expect_path(&s, "N9", leaf.page, wanted);
+}
+
+static void test_path_of_a_value(void **state)
+{
+    char wanted[128];
+    surgeon s = patient();
+    kvi_pgno leaf;
+    uint8_t *stored;
+    kvi_entry entry;
+    find_value(&s, 0, KVI_ENTRY_COMPRESSED, &leaf, &stored, &entry);
+    kvi_put64(stored + 2, entry.raw_len + 1);
+    surgeon_stamp(&s, leaf);
+    snprintf(wanted, sizeof wanted, "tree packed: %llu@1", (unsigned long long)leaf);
+    expect_path(&s, "V4", leaf, wanted);
+    s = patient();
+    find_value(&s, 1, KVI_ENTRY_LARGE, &leaf, &stored, &entry);
+    kvi_pgno page = entry.large.ptr.page;
+    surgeon_page(&s, page)[BIG - 1] ^= 1;
+    snprintf(wanted, sizeof wanted, "tree raw: %llu@0", (unsigned long long)leaf);
+    expect_path(&s, "V3", page, wanted);
+}
+
+static void test_path_of_a_tally_and_a_name(void **state)
+{
+    char wanted[128];
+    surgeon s = patient();
+    kvi_pgno root = s.meta.main.root.page, leaf;
+    kvi_tree_desc desc;
+    uint8_t *page = surgeon_page(&s, root);
+    kvi_branch_set_tally(page, s.page_size, 1, kvi_branch_tally(page, s.page_size, 1) + 1);
+    surgeon_stamp(&s, root);
+    snprintf(wanted, sizeof wanted, "main tree: %llu@1", (unsigned long long)root);
+    expect_path(&s, "T2", root, wanted);
+    s = patient();
+    uint8_t *bytes = surgeon_catalog(&s, 1, &leaf, &desc);
+    kvi_put48(bytes + KVI_T_root, s.meta.high_water + 3);
+    surgeon_stamp(&s, leaf);
+    snprintf(wanted, sizeof wanted, "catalog: %llu@1", (unsigned long long)leaf);
+    expect_path(&s, "C1", leaf, wanted);
 }
 
 /* ---- how a check goes on and ends ---- */
@@ -778,6 +868,9 @@ int main(void)
         cmocka_unit_test(test_s1_used_and_free),
         cmocka_unit_test(test_s1_leaked),
         cmocka_unit_test(test_m1),
+        cmocka_unit_test(test_path_of_a_leaf),
+        cmocka_unit_test(test_path_of_a_value),
+        cmocka_unit_test(test_path_of_a_tally_and_a_name),
         cmocka_unit_test(test_goes_on_after_a_problem),
         cmocka_unit_test(test_stops_at_too_many),
         cmocka_unit_test(test_callbacks_stop_it),

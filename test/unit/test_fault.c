@@ -197,6 +197,85 @@ static void a_failed_flush_is_lost(void **state)
     assert_int_equal(sim_pending(w->disk, 1, w->disk->n_events, events), 0);
 }
 
+static void locks_and_shared_maps_fail_and_are_counted(void **state)
+{
+    world *w = *state;
+    const kvi_os *os = &w->fault.os;
+    static const struct {
+        fault_call call;
+        int error;
+    } cases[] = {{FAULT_LOCK_WAIT, ENOLCK}, {FAULT_LOCK_PROBE, EINTR}, {FAULT_MAP_SHARED, ENOMEM}};
+    void *map;
+    int fd = os->open(os, "a", RW, 0644), other = os->open(os, "a", RW, 0644);
+    for (size_t i = 0; i < KVI_COUNT(cases); i++) {
+        uint64_t at = 77, len = 78;
+        bool hit[FAULT_CALLS] = {[0] = false};
+        hit[cases[i].call] = true;
+        fault_plan(&w->fault, (fault_case){.at = i + 1, .error = cases[i].error});
+        int error = -cases[i].error;
+        int wait = os->lock_wait(os, fd, KVI_OS_EXCLUSIVE, 5, 1);
+        assert_int_equal(wait, hit[FAULT_LOCK_WAIT] ? error : 0);
+        int held = os->lock_probe(os, other, 0, 10, &at, &len);
+        assert_int_equal(held, hit[FAULT_LOCK_PROBE] ? error : !hit[FAULT_LOCK_WAIT]);
+        assert_int_equal(at, held == 1 ? 5 : 77);
+        assert_int_equal(len, held == 1 ? 1 : 78);
+        int mapped = os->map_shared(os, fd, 4096, &map);
+        assert_int_equal(mapped, hit[FAULT_MAP_SHARED] ? error : 0);
+        assert_int_equal(w->fault.maps, mapped == 0);
+        if (mapped == 0)
+            os->unmap(os, map, 4096);
+        assert_int_equal(w->fault.counted, 3);
+        assert_int_equal(w->fault.calls[cases[i].call], 1);
+        assert_int_equal(w->fault.failed[cases[i].call], 1);
+        assert_int_equal(w->fault.first_failed, cases[i].call);
+        assert_int_equal(os->lock(os, fd, KVI_OS_UNLOCK, 5, 1), 0);
+    }
+    os->close(os, fd);
+    os->close(os, other);
+    assert_true(fault_balanced(&w->fault));
+}
+
+static void a_late_wait_has_the_lock(void **state)
+{
+    world *w = *state;
+    const kvi_os *os = &w->fault.os;
+    int fd = os->open(os, "a", RW, 0644), other = os->open(os, "a", RW, 0644);
+    fault_plan(&w->fault, (fault_case){.at = 1, .mode = FAULT_LATE, .error = ENOLCK});
+    assert_int_equal(os->lock_wait(os, fd, KVI_OS_EXCLUSIVE, 0, 1), -ENOLCK);
+    assert_int_equal(os->lock(os, other, KVI_OS_EXCLUSIVE, 0, 1), -EAGAIN);
+    assert_int_equal(os->close(os, fd), 0);
+    assert_int_equal(os->lock_wait(os, other, KVI_OS_EXCLUSIVE, 0, 1), 0);
+}
+
+static void permissions_are_refused(void **state)
+{
+    world *w = *state;
+    const kvi_os *os = &w->fault.os;
+    kvi_os_stat like = {.mode = 0600}, st;
+    int fd = os->open(os, "a", RW, 0644);
+    fault_plan(&w->fault, (fault_case){.at = 1, .error = EPERM});
+    assert_int_equal(os->permit(os, fd, &like), -EPERM);
+    assert_int_equal(w->fault.first_failed, FAULT_PERMIT);
+    os->stat(os, fd, &st);
+    assert_int_equal(st.mode, 0644);
+    assert_int_equal(os->permit(os, fd, &like), 0);
+    os->stat(os, fd, &st);
+    assert_int_equal(st.mode, 0600);
+}
+
+static void what_cannot_fail_is_passed_on(void **state)
+{
+    world *w = *state;
+    const kvi_os *os = &w->fault.os;
+    uint64_t before = w->disk->mono_ns;
+    fault_plan(&w->fault, (fault_case){.at = 1, .sticky = true});
+    sim_process(w->disk, 9);
+    assert_int_equal(os->process_id(os), 9);
+    os->sleep_us(os, 5);
+    assert_int_equal(w->disk->mono_ns, before + 5000);
+    assert_int_equal(w->fault.counted, 0);
+}
+
 static void what_is_not_given_back_is_missed(void **state)
 {
     world *w = *state;
@@ -235,6 +314,8 @@ static void descriptions_name_the_call(void **state)
     assert_non_null(strstr(text, "call 5 "));
     assert_non_null(strstr(text, "pwritev"));
     assert_string_equal(fault_name(FAULT_OPEN), "open");
+    assert_string_equal(fault_name(FAULT_LOCK_WAIT), "lock_wait");
+    assert_string_equal(fault_name(FAULT_MAP_SHARED), "map_shared");
     assert_string_equal(fault_name(FAULT_BOOT_ID), "boot_id");
     assert_string_equal(fault_name(FAULT_CALLS), "nothing");
 }
@@ -250,6 +331,10 @@ int main(void)
         IN_WORLD(late_failures_do_their_work),
         IN_WORLD(short_counts_are_halves),
         IN_WORLD(a_failed_flush_is_lost),
+        IN_WORLD(locks_and_shared_maps_fail_and_are_counted),
+        IN_WORLD(a_late_wait_has_the_lock),
+        IN_WORLD(permissions_are_refused),
+        IN_WORLD(what_cannot_fail_is_passed_on),
         IN_WORLD(what_is_not_given_back_is_missed),
         IN_WORLD(descriptions_name_the_call),
     };

@@ -10,6 +10,7 @@
 #include "meta.h"
 #include "node.h"
 #include "scratch.h"
+#include "side.h"
 #include "txn.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,6 +41,60 @@ static const field large_fields[] = {KVI_LARGE_FIELDS(FIELD)};
 static const field log_fields[] = {KVI_LOG_FIELDS(FIELD)};
 static const field blocked_fields[] = {KVI_BLOCKED_FIELDS(FIELD)};
 
+/* The side file is made of structures; each member stands here, so that none can be added, removed
+ * or moved without a difference. */
+#define MEMBER(type, name)                                                                         \
+    {                                                                                              \
+#name, offsetof(type, name), sizeof(((type *)0)->name)                                     \
+    }
+static const field side_head_fields[] = {
+    MEMBER(kvi_side_head, magic),       MEMBER(kvi_side_head, version),
+    MEMBER(kvi_side_head, n_slots),     MEMBER(kvi_side_head, facts),
+    MEMBER(kvi_side_head, next_handle), MEMBER(kvi_side_head, reserved),
+    MEMBER(kvi_side_head, board),
+};
+static const field side_facts_fields[] = {
+    MEMBER(kvi_side_facts, hash_seed),
+    MEMBER(kvi_side_facts, file_id),
+    MEMBER(kvi_side_facts, page_size),
+    MEMBER(kvi_side_facts, reserved),
+};
+static const field board_fields[] = {
+    MEMBER(kvi_board, counter), MEMBER(kvi_board, durable),  MEMBER(kvi_board, burnt),
+    MEMBER(kvi_board, writing), MEMBER(kvi_board, flush),    MEMBER(kvi_board, publications),
+    MEMBER(kvi_board, waiting), MEMBER(kvi_board, reserved), MEMBER(kvi_board, record),
+};
+static const field record_fields[] = {
+    MEMBER(kvi_record, snapshot),
+    MEMBER(kvi_record, handover),
+};
+static const field snapshot_fields[] = {
+    MEMBER(kvi_snapshot, id),         MEMBER(kvi_snapshot, durable),
+    MEMBER(kvi_snapshot, high_water), MEMBER(kvi_snapshot, clock),
+    MEMBER(kvi_snapshot, main),       MEMBER(kvi_snapshot, catalog),
+    MEMBER(kvi_snapshot, snapshots),
+};
+static const field tree_record_fields[] = {
+    MEMBER(kvi_tree_desc, root.page),     MEMBER(kvi_tree_desc, root.birth),
+    MEMBER(kvi_tree_desc, level),         MEMBER(kvi_tree_desc, codec),
+    MEMBER(kvi_tree_desc, flags),         MEMBER(kvi_tree_desc, reserved),
+    MEMBER(kvi_tree_desc, entries),       MEMBER(kvi_tree_desc, leaf_pages),
+    MEMBER(kvi_tree_desc, branch_pages),  MEMBER(kvi_tree_desc, large_pages),
+    MEMBER(kvi_tree_desc, min_expiry),    MEMBER(kvi_tree_desc, sequence),
+    MEMBER(kvi_tree_desc, compress_from),
+};
+static const field handover_fields[] = {
+    MEMBER(kvi_handover, next_id),    MEMBER(kvi_handover, durable_high_water),
+    MEMBER(kvi_handover, tail_seal),  MEMBER(kvi_handover, tail_walk),
+    MEMBER(kvi_handover, lazy_bytes), MEMBER(kvi_handover, shrunk),
+    MEMBER(kvi_handover, publisher),  MEMBER(kvi_handover, durable_slot),
+    MEMBER(kvi_handover, flags),
+};
+static const field slot_fields[] = {
+    MEMBER(kvi_slot, owner),   MEMBER(kvi_slot, pin),      MEMBER(kvi_slot, since),
+    MEMBER(kvi_slot, process), MEMBER(kvi_slot, reserved),
+};
+
 #define ROWS(fields) KVI_COUNT(fields), fields
 static const layout layouts[] = {
     {"## 4. Meta", KVI_META_SIZE, ROWS(meta_fields)},
@@ -48,6 +103,14 @@ static const layout layouts[] = {
     {"### Reference to a large value", KVI_LARGE_REF_SIZE, ROWS(large_fields)},
     {"### Log page", KVI_LOG_RECORDS, ROWS(log_fields)},
     {"### Chain of blocked pages", KVI_BLOCKED_RUNS, ROWS(blocked_fields)},
+    {"### Head", sizeof(kvi_side_head), ROWS(side_head_fields)},
+    {"### Facts", sizeof(kvi_side_facts), ROWS(side_facts_fields)},
+    {"### Board", sizeof(kvi_board), ROWS(board_fields)},
+    {"### Record", sizeof(kvi_record), ROWS(record_fields)},
+    {"### Snapshot", sizeof(kvi_snapshot), ROWS(snapshot_fields)},
+    {"### Tree descriptor in a snapshot", sizeof(kvi_tree_desc), ROWS(tree_record_fields)},
+    {"### Handover", sizeof(kvi_handover), ROWS(handover_fields)},
+    {"### Slot", sizeof(kvi_slot), ROWS(slot_fields)},
 };
 
 typedef struct constant {
@@ -102,7 +165,23 @@ static const constant constants[] = {
     {SAME(KVI_CODEC_NONE)},
     {SAME(KVI_CODEC_LZ4)},
     {SAME(KVI_LOCK_LIFECYCLE)},
-    {SAME(KVI_LOCK_READERS)},
+    {SAME(KVI_LOCK_GUESTS)},
+    {SAME(KVI_LOCK_WRITER)},
+    {SAME(KVI_LOCK_ALIASES)},
+    {SAME(KVI_LOCK_PINS)},
+    {SAME(KVI_LOCK_PINS_LEN)},
+    {SAME(KVI_LOCK_GROWTH)},
+    {SAME(KVI_LOCK_PRESENCE)},
+    {SAME(KVI_SIDE_MAGIC)},
+    {SAME(KVI_SIDE_VERSION)},
+    {SAME(KVI_SIDE_HEAD)},
+    {SAME(KVI_SLOTS_FIRST)},
+    {SAME(KVI_SLOTS_MAX)},
+    {SAME(KVI_FLUSH_NONE)},
+    {SAME(KVI_FLUSH_BEGUN)},
+    {SAME(KVI_FLUSH_FAILED)},
+    {SAME(KVI_HANDOVER_SKIP)},
+    {SAME(KVI_HANDOVER_UNPROVEN)},
 };
 
 /* ---- reading the document ---- */
@@ -119,7 +198,8 @@ static const constant constants[] = {
 static bool varies(const char *name)
 {
 #ifdef KVI_STRESS
-    static const char *const names[] = {"KVI_PAGE_MIN", "KVI_WALK_CAP", MAP_TABLE};
+    static const char *const names[] = {"KVI_PAGE_MIN", "KVI_WALK_CAP", "KVI_SLOTS_FIRST",
+                                        MAP_TABLE};
     for (size_t i = 0; i < KVI_COUNT(names); i++)
         if (strcmp(name, names[i]) == 0)
             return true;
@@ -529,7 +609,7 @@ static void example_is_what_kv_writes(void **state)
     static uint8_t bytes[65536];
     size_t size = example_make(bytes, sizeof bytes), at = 0;
     const char *dump = NULL; /* the newest line's bytes */
-    const char *line = section_find(*state, "## 14. A file, byte by byte");
+    const char *line = section_find(*state, "## 15. A file, byte by byte");
     assert_non_null(line);
     for (; *line; line = next_line(line)) {
         char *end;

@@ -507,5 +507,5 @@ int main(void)
         TEST(test_read_error_in_the_walk),
         TEST(test_unreadable_metas),
     };
-    return cmocka_run_group_tests_name("recover", tests, setup, teardown);
+    return RUN_BOTH_WAYS("recover", tests);
 }

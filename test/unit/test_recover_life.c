@@ -205,5 +205,5 @@ int main(void)
         TEST(test_creation_is_whole_or_nothing), TEST(test_creation_is_durable),
         TEST(test_truncation_waits_for_readers), TEST(test_truncation_waits_for_durability),
     };
-    return cmocka_run_group_tests_name("recover_life", tests, setup, teardown);
+    return RUN_BOTH_WAYS("recover_life", tests);
 }

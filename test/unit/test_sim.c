@@ -1,5 +1,6 @@
 /* Tests of the simulated machine, test/support/sim_os.h: its history and what a power cut leaves.
- * That its calls mean what the real ones mean is test_os.c's matter. */
+ * That its calls mean what the real ones mean is test_os.c's matter, what several processes share is
+ * test_sim_shared.c's. */
 #include "sim_os.h"
 #include <errno.h>
 #include <setjmp.h>
@@ -235,7 +236,7 @@ static void reset_leaves_nothing_behind(void **state)
     fill_in(disk, fd, 0, 50000, 'x');
     fill_in(disk, fd, 40 << 20, 3000, 'y'); /* far enough to be given back, not cleared */
     disk->os.lock(&disk->os, fd, KVI_OS_EXCLUSIVE, 0, 1);
-    disk->os.sleep_ms(&disk->os, 1000);
+    disk->os.sleep_us(&disk->os, 1000001);
     sim_reboot(disk);
     sim_reset(disk);
     assert_int_equal(disk->n_names, 0);
@@ -244,6 +245,9 @@ static void reset_leaves_nothing_behind(void **state)
     assert_int_equal(disk->boots, 1);
     disk->os.random(&disk->os, again, sizeof again);
     assert_memory_equal(first, again, sizeof first);
+    uint64_t clock = disk->os.clock_ms(&disk->os);
+    disk->os.sleep_us(&disk->os, 999);
+    assert_int_equal(disk->os.clock_ms(&disk->os), clock);
     fd = open_in(disk, "b"); /* takes the place of a */
     assert_int_equal(disk->os.lock(&disk->os, fd, KVI_OS_EXCLUSIVE, 0, 1), 0);
     truncate_in(disk, fd, 41 << 20);
@@ -284,12 +288,14 @@ static void time_is_what_the_test_says(void **state)
     disk->clock_ms = 5000;
     disk->mono_ns = 100;
     disk->mono_step = 0;
-    os->sleep_ms(os, 7);
+    os->sleep_us(os, 7400);
     assert_int_equal(os->clock_ms(os), 5007);
-    assert_int_equal(os->mono_ns(os), 7000100);
-    assert_int_equal(os->mono_ns(os), 7000100);
+    assert_int_equal(os->mono_ns(os), 7400100);
+    assert_int_equal(os->mono_ns(os), 7400100);
+    os->sleep_us(os, 600); /* short sleeps add up */
+    assert_int_equal(os->clock_ms(os), 5008);
     disk->mono_step = 3;
-    assert_int_equal(os->mono_ns(os), 7000103);
+    assert_int_equal(os->mono_ns(os), 8000103);
 }
 
 static void a_full_disk_takes_what_fits(void **state)

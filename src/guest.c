@@ -1,0 +1,205 @@
+/* guest.c - see guest.h. */
+#include "guest.h"
+
+#define PIN_TRIES 10000 /* commits that may overtake one begin */
+#define TORN_US   100   /* for the writer to complete a meta that was read half written */
+#define TORN_MAX  20    /* tries, before a torn meta is believed to stay so */
+
+void kvi_guest_init(kvi_guest *guest)
+{
+    pthread_mutex_init(&guest->mutex, NULL);
+}
+
+void kvi_guest_close(kv_db *db)
+{
+    db->os->free(db->os, db->guest.pins);
+    pthread_mutex_destroy(&db->guest.mutex);
+}
+
+/* ---- locks ---- counted, since all transactions of the handle share the open file */
+
+static struct kvi_guest_pin *pin_find(kvi_guest *guest, kvi_id id)
+{
+    for (size_t i = 0; i < guest->n; i++)
+        if (guest->pins[i].id == id)
+            return &guest->pins[i];
+    return NULL;
+}
+
+static int pin_take(kv_db *db, kvi_id id)
+{
+    kvi_guest *guest = &db->guest;
+    struct kvi_guest_pin *pin = pin_find(guest, id);
+    if (pin) {
+        pin->n++;
+        return KV_OK;
+    }
+    pin = kvi_os_room(db->os, guest->pins, &guest->cap, guest->n + 1, sizeof *pin);
+    if (!pin)
+        return KV_ENOMEM;
+    guest->pins = pin;
+    int rc = kvi_lock_try(&db->lock, &db->err, KVI_OS_SHARED, KVI_LOCK_PINS + id);
+    if (rc == KV_OK)
+        guest->pins[guest->n++] = (struct kvi_guest_pin){id, 1};
+    return rc;
+}
+
+static void pin_give(kv_db *db, kvi_id id)
+{
+    kvi_guest *guest = &db->guest;
+    struct kvi_guest_pin *pin = pin_find(guest, id);
+    if (!pin || --pin->n > 0)
+        return;
+    kvi_lock_drop(&db->lock, KVI_LOCK_PINS + id);
+    *pin = guest->pins[--guest->n];
+}
+
+/* ---- choosing ---- */
+
+/* Reads the metas; one that is half written gets time to become whole. */
+static int slots_read(kv_db *db, kvi_slots *slots)
+{
+    for (int torn = 0;; torn++) {
+        int rc = kvi_recover_slots(db->os, &db->err, db->file.fd, slots);
+        if (rc != KV_OK || (slots->valid[0] && slots->valid[1]) || torn == TORN_MAX)
+            return rc;
+        db->os->sleep_us(db->os, TORN_US);
+    }
+}
+
+static unsigned slot_newest(const kvi_slots *slots)
+{
+    return !slots->valid[0] || (slots->valid[1] && slots->meta[1].id > slots->meta[0].id);
+}
+
+/* Is the commit in this slot known to be whole and durable? */
+static bool is_known(const kv_db *db, const kvi_slots *slots, unsigned slot)
+{
+    const kvi_meta *meta = &slots->meta[slot];
+    bool both = slots->valid[0] && slots->valid[1] && slots->meta[0].id == slots->meta[1].id;
+    return both || meta->id == db->guest.proven;
+}
+
+/* Which slot to read from. The walk and the flush happen once for each commit. */
+static int slot_choose(kv_db *db, const kvi_slots *slots, unsigned *slot)
+{
+    kvi_choice choice;
+    *slot = slot_newest(slots);
+    if (is_known(db, slots, *slot))
+        return KV_OK;
+    kvi_file_size_now(&db->file); /* the walk takes pages behind the end for torn */
+    int rc = kvi_recover_choose(&db->file, slots, db->boot_id, &choice, NULL);
+    if (rc == KV_OK && !choice.known)
+        rc = kvi_file_sync(&db->file); /* a reader may see only what will stay */
+    if (rc == KV_OK)
+        *slot = choice.slot;
+    return rc;
+}
+
+static bool slots_same(const kvi_slots *a, const kvi_slots *b)
+{
+    for (unsigned slot = 0; slot < 2; slot++)
+        if (a->valid[slot] != b->valid[slot] ||
+            (a->valid[slot] && a->meta[slot].id != b->meta[slot].id))
+            return false;
+    return true;
+}
+
+static kvi_snapshot slot_snapshot(const kvi_slots *slots, unsigned slot)
+{
+    kvi_head head = {.meta = slots->meta[slot], .durable = slots->meta[slot].durable};
+    return kvi_head_snapshot(&head);
+}
+
+/* Reads the metas again: are they as before? Where one is torn, the other may have been read before
+ * commits that left it torn again, so both are read once more. */
+static int slots_unchanged(kv_db *db, const kvi_slots *before, kvi_slots *again, bool *same)
+{
+    int rc = slots_read(db, again);
+    *same = rc == KV_OK && slots_same(before, again);
+    if (!*same || (again->valid[0] && again->valid[1]))
+        return rc;
+    rc = slots_read(db, again);
+    *same = rc == KV_OK && slots_same(before, again);
+    return rc;
+}
+
+/* Pins commit id if the metas are still as they were read: 1 when they changed. */
+static int pin_if_unchanged(kv_db *db, kvi_id id, const kvi_slots *before, kvi_slots *again)
+{
+    bool same;
+    int rc = pin_take(db, id);
+    if (rc != KV_OK)
+        return rc;
+    rc = slots_unchanged(db, before, again, &same);
+    if (rc == KV_OK && same)
+        return KV_OK;
+    pin_give(db, id);
+    return rc == KV_OK ? 1 : rc;
+}
+
+/* One attempt: 1 when the metas changed meanwhile. What is walked is pinned already; when the newest
+ * is not whole, the one before it is pinned in its place. */
+static int pin_newest(kv_db *db, kvi_slots *slots, kvi_slots *again, kvi_snapshot *snapshot)
+{
+    unsigned slot;
+    int rc = slots_read(db, slots);
+    if (rc != KV_OK)
+        return rc;
+    kvi_id id = slots->meta[slot_newest(slots)].id, chosen;
+    rc = pin_if_unchanged(db, id, slots, again);
+    if (rc != KV_OK)
+        return rc;
+    rc = slot_choose(db, slots, &slot);
+    chosen = rc == KV_OK ? slots->meta[slot].id : id;
+    if (rc == KV_OK && chosen != id)
+        rc = pin_if_unchanged(db, chosen, slots, again);
+    if (rc != KV_OK || chosen != id)
+        pin_give(db, id);
+    if (rc != KV_OK)
+        return rc;
+    db->guest.proven = chosen;
+    db->guest.meta = slots->meta[slot];
+    *snapshot = slot_snapshot(slots, slot);
+    return KV_OK;
+}
+
+/* A commit that the writer overtakes during the walk may look damaged; then the metas have changed. */
+static bool overtaken(kv_db *db, const kvi_slots *before, kvi_slots *now)
+{
+    return slots_read(db, now) == KV_OK && !slots_same(before, now);
+}
+
+int kvi_guest_pin(kv_db *db, kvi_snapshot *snapshot)
+{
+    kvi_slots *slots = db->os->alloc(db->os, 2 * sizeof *slots);
+    if (!slots)
+        return KV_ENOMEM;
+    int rc = 1;
+    pthread_mutex_lock(&db->guest.mutex);
+    for (int tries = 0; rc == 1 && tries < PIN_TRIES; tries++) {
+        rc = pin_newest(db, &slots[0], &slots[1], snapshot);
+        if (rc == KV_ECORRUPT && overtaken(db, &slots[0], &slots[1]))
+            rc = 1;
+    }
+    pthread_mutex_unlock(&db->guest.mutex);
+    db->os->free(db->os, slots);
+    return rc == 1 ? kvi_fail(&db->err, KV_EBUSY, "the newest commit changes too fast") : rc;
+}
+
+void kvi_guest_unpin(kv_db *db, kvi_id id)
+{
+    if (id == 0)
+        return;
+    pthread_mutex_lock(&db->guest.mutex);
+    pin_give(db, id);
+    pthread_mutex_unlock(&db->guest.mutex);
+}
+
+kvi_id kvi_guest_durable(kv_db *db)
+{
+    pthread_mutex_lock(&db->guest.mutex);
+    kvi_id id = db->guest.meta.durable;
+    pthread_mutex_unlock(&db->guest.mutex);
+    return id;
+}

@@ -1,0 +1,81 @@
+/* inspect.c - see inspect.h. */
+#include "inspect.h"
+#include "flush.h"
+#include "guest.h"
+
+#define TRIES     1000 /* that writers may overtake us by two commits between pin and read */
+#define RECALL_MS 1000 /* not for ever: who asks may have the turn */
+
+/* The pinned commit's meta. A meta page is overwritten by the commit after the next one, whoever
+ * reads. Of two that claim the commit it is the one that recovery chooses. *found: it was still
+ * there. */
+static int meta_read(const kv_txn *txn, kvi_meta *meta, bool *found)
+{
+    kv_db *db = txn->db;
+    kvi_slots *slots = db->os->alloc(db->os, sizeof *slots);
+    *found = false;
+    if (!slots)
+        return KV_ENOMEM;
+    int rc = kvi_recover_slots(db->os, &db->err, db->file.fd, slots);
+    for (unsigned slot = 0; rc == KV_OK && slot < 2; slot++)
+        if (slots->valid[slot] && slots->meta[slot].id == txn->base.id &&
+            slots->meta[slot].page_size == db->file.page_size &&
+            (!*found || meta->kind == KVI_KIND_CONFIRMATION)) {
+            *meta = slots->meta[slot];
+            *found = true;
+        }
+    db->os->free(db->os, slots);
+    return rc;
+}
+
+/* Behind a commit that failed, the published one's meta may be gone: it got the same place. Then
+ * only the handle that failed still has it. */
+static int meta_recall(const kv_txn *txn, kvi_meta *meta)
+{
+    kv_db *db = txn->db;
+    int rc = kvi_turn_take(db, RECALL_MS);
+    if (rc != KV_OK)
+        return rc;
+    *meta = db->head.meta;
+    kvi_turn_give(db);
+    return meta->id == txn->base.id && meta->page_size == db->file.page_size
+               ? KV_OK
+               : kvi_fail(&db->err, KV_EPOISONED, "the meta of commit %llu was overwritten",
+                          (unsigned long long)txn->base.id);
+}
+
+int kvi_inspect_begin(kv_db *db, kvi_inspection *look)
+{
+    bool found = false;
+    look->space = NULL;
+    int rc = kvi_begin_read(db, &look->txn);
+    if (rc != KV_OK)
+        return rc;
+    rc = meta_read(look->txn, &look->meta, &found);
+    for (int tries = 0; rc == KV_OK && !found && !kvi_poisoned(db) && tries < TRIES; tries++) {
+        rc = kvi_refresh(look->txn);
+        if (rc == KV_OK)
+            rc = meta_read(look->txn, &look->meta, &found);
+    }
+    if (rc == KV_OK && !found && kvi_poisoned(db))
+        rc = meta_recall(look->txn, &look->meta);
+    else if (rc == KV_OK && !found)
+        rc = kvi_fail(&db->err, KV_EBUSY, "the newest commit changes too fast");
+    if (rc != KV_OK)
+        kvi_end(look->txn);
+    return rc;
+}
+
+int kvi_inspect_space(kvi_inspection *look)
+{
+    kvi_meta meta = look->meta;
+    meta.durable = KVI_MAX(meta.durable, look->txn->base.durable); /* it may have become so since */
+    return kvi_space_load(&look->space, &look->txn->db->file, &meta);
+}
+
+void kvi_inspect_end(kvi_inspection *look)
+{
+    if (look->space)
+        kvi_space_close(look->space);
+    kvi_end(look->txn);
+}

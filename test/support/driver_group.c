@@ -1,0 +1,303 @@
+/* driver_group.c - see driver_group.h. */
+#include "driver_group.h"
+#include "api.h"
+#include "group.h"
+#include <stdlib.h>
+
+#define BATCHES  4
+#define OPS      6
+#define KEY_LONG 16384 /* longer than any page size allows */
+
+typedef struct batch_group {
+    driver *d;
+    kvi_member members[BATCHES];
+    size_t n;
+    kv_op ops[BATCHES][OPS];
+} batch_group;
+
+/* ---- building ---- */
+
+static kv_slice copy_of(kvi_slice slice)
+{
+    uint8_t *copy = malloc(slice.len + 1);
+    if (!copy)
+        abort();
+    if (slice.len)
+        memcpy(copy, slice.ptr, slice.len);
+    return (kv_slice){copy, slice.len};
+}
+
+static kv_slice pick_key(driver *d)
+{
+    static uint8_t room[KEY_LONG];
+    return copy_of(driver_pick_key(d, room));
+}
+
+static const uint32_t kinds[] = {KV_OP_PUT,          KV_OP_PUT,           KV_OP_PUT,
+                                 KV_OP_DEL,          KV_OP_DEL_RANGE,     KV_OP_DEL_PREFIX,
+                                 KV_OP_CHECK_ABSENT, KV_OP_CHECK_PRESENT, KV_OP_CHECK_VALUE};
+
+static uint32_t pick_flags(driver *d, uint32_t kind)
+{
+    uint32_t flags = 0;
+    if (kind == KV_OP_PUT && !rng_one_in(&d->r, 4))
+        flags = KV_OP_CREATE_TREE;
+    if (kind == KV_OP_PUT && rng_one_in(&d->r, 8))
+        flags |= (uint32_t)rng_between(&d->r, KV_PUT_ABSENT, KV_PUT_PRESENT);
+    if (kind == KV_OP_DEL && rng_one_in(&d->r, 8))
+        flags = KV_PUT_PRESENT;
+    return flags;
+}
+
+/* A key for which a check holds, more often than not. */
+static void fit_check(driver *d, kv_op *op)
+{
+    kvi_slice key, value;
+    const model_tree *tree = model_tree_of(d->m->now, kvi_slice_of(op->tree.ptr, op->tree.len));
+    if (op->kind < KV_OP_CHECK_PRESENT || !tree || tree->sum.entries == 0 || rng_one_in(&d->r, 4) ||
+        !model_nth(tree, rng_below(&d->r, tree->sum.entries), &key, &value))
+        return;
+    free((void *)(uintptr_t)op->key.ptr);
+    free((void *)(uintptr_t)op->value.ptr);
+    op->key = copy_of(key);
+    op->value = copy_of(value);
+}
+
+static void op_build(driver *d, kv_op *op)
+{
+    kvi_slice tree = driver_pick_tree(d);
+    uint32_t kind = kinds[rng_below(&d->r, KVI_COUNT(kinds))];
+    bool range = kind == KV_OP_DEL_RANGE || kind == KV_OP_DEL_PREFIX;
+    if (range && (!d->shape.ranges || !rng_one_in(&d->r, 8)))
+        kind = KV_OP_PUT;
+    *op = (kv_op){.kind = kind,
+                  .flags = pick_flags(d, kind),
+                  .tree = copy_of(tree),
+                  .key = pick_key(d),
+                  .value = copy_of(driver_pick_value(d)),
+                  .end = pick_key(d)};
+    fit_check(d, op);
+    if (op->kind == KV_OP_PUT && rng_one_in(&d->r, 60)) {
+        static const uint8_t zeros[KEY_LONG];
+        free((void *)(uintptr_t)op->key.ptr);
+        op->key = copy_of((kvi_slice){zeros, KEY_LONG});
+    }
+}
+
+static void op_free(kv_op *op)
+{
+    free((void *)(uintptr_t)op->tree.ptr);
+    free((void *)(uintptr_t)op->key.ptr);
+    free((void *)(uintptr_t)op->value.ptr);
+    free((void *)(uintptr_t)op->end.ptr);
+}
+
+/* One of the members asks for what flags say, the others for as little as can be. */
+static void group_build(batch_group *g, driver *d, uint32_t flags)
+{
+    g->d = d;
+    g->n = (size_t)rng_between(&d->r, 1, BATCHES);
+    size_t demanding = (size_t)rng_below(&d->r, g->n);
+    for (size_t i = 0; i < g->n; i++) {
+        size_t n = (size_t)rng_between(&d->r, 1, OPS);
+        for (size_t k = 0; k < n; k++)
+            op_build(d, &g->ops[i][k]);
+        g->members[i] = (kvi_member){
+            .ops = g->ops[i],
+            .n = n,
+            .durability = i == demanding ? kvi_durability_of(d->db, flags) : KV_LAZY,
+            .next = i + 1 < g->n ? &g->members[i + 1] : NULL,
+        };
+    }
+}
+
+static void group_free(batch_group *g)
+{
+    for (size_t i = 0; i < g->n; i++)
+        for (size_t k = 0; k < g->members[i].n; k++)
+            op_free(&g->ops[i][k]);
+}
+
+/* ---- running ---- */
+
+static void run_alone(driver *d, kvi_member *member, uint32_t flags)
+{
+    kv_write_result result = {.size = sizeof result};
+    member->rc = kv_db_write(d->db, member->ops, member->n, flags, &result);
+    member->failed_op = result.failed_op;
+    member->commit_id = result.commit_id;
+    member->deleted = result.deleted;
+}
+
+static void run_together(driver *d, batch_group *g)
+{
+    kv_txn *txn;
+    int rc = kvi_begin_write(d->db, KVI_WAIT_FOREVER, KV_LAZY, &txn);
+    if (rc == KV_OK)
+        kvi_group_run(txn, g->members);
+    for (size_t i = 0; i < g->n && rc != KV_OK; i++)
+        g->members[i].rc = rc;
+}
+
+/* ---- what the model makes of it ---- */
+
+static kvi_slice slice_in(kv_slice slice)
+{
+    return kvi_slice_of(slice.ptr, slice.len);
+}
+
+static int model_put_op(model *m, kvi_slice name, const kv_op *op)
+{
+    if (op->flags & KV_OP_CREATE_TREE && name.len)
+        model_tree_create(m, name);
+    const model_tree *tree = model_tree_of(m->now, name);
+    if (!tree)
+        return KV_NOTFOUND;
+    if (op->key.len == KEY_LONG)
+        return KV_ETOOBIG;
+    bool present = model_get(tree, slice_in(op->key), NULL);
+    if (present && op->flags & KV_PUT_ABSENT)
+        return KV_EXISTS;
+    if (!present && op->flags & KV_PUT_PRESENT)
+        return KV_NOTFOUND;
+    model_put(m, name, slice_in(op->key), slice_in(op->value));
+    return KV_OK;
+}
+
+static uint64_t model_del_prefix(model *m, kvi_slice name, kvi_slice prefix)
+{
+    uint64_t n = 0, first = model_rank(model_tree_of(m->now, name), prefix);
+    kvi_slice key;
+    while (model_nth(model_tree_of(m->now, name), first, &key, NULL) && key.len >= prefix.len &&
+           kvi_slice_compare((kvi_slice){key.ptr, prefix.len}, prefix) == 0)
+        n += model_del(m, name, key);
+    return n;
+}
+
+static int model_check(const model_tree *tree, const kv_op *op)
+{
+    kvi_slice value;
+    bool present = tree && model_get(tree, slice_in(op->key), &value);
+    if (op->kind == KV_OP_CHECK_ABSENT)
+        return present ? KV_EXISTS : KV_OK;
+    if (!present)
+        return KV_NOTFOUND;
+    return op->kind == KV_OP_CHECK_PRESENT || kvi_slice_compare(value, slice_in(op->value)) == 0
+               ? KV_OK
+               : KV_MISMATCH;
+}
+
+static int model_op(model *m, const kv_op *op, uint64_t *deleted)
+{
+    kvi_slice name = slice_in(op->tree), end = slice_in(op->end);
+    const model_tree *tree = model_tree_of(m->now, name);
+    switch (op->kind) {
+    case KV_OP_PUT:
+        return model_put_op(m, name, op);
+    case KV_OP_DEL: {
+        bool there = tree && model_del(m, name, slice_in(op->key));
+        *deleted += there;
+        return there || !(op->flags & KV_PUT_PRESENT) ? KV_OK : KV_NOTFOUND;
+    }
+    case KV_OP_DEL_RANGE:
+        *deleted += tree ? model_del_range(m, name, slice_in(op->key), &end) : 0;
+        return KV_OK;
+    case KV_OP_DEL_PREFIX:
+        *deleted += tree ? model_del_prefix(m, name, slice_in(op->key)) : 0;
+        return KV_OK;
+    default:
+        return model_check(tree, op);
+    }
+}
+
+/* The whole batch or nothing, as the database should have done it. */
+static kvi_member model_batch(model *m, const kvi_member *member)
+{
+    kvi_member expect = {.n = member->n, .ops = member->ops};
+    model_state *before = model_keep(m);
+    while (expect.rc == KV_OK && expect.failed_op < expect.n) {
+        expect.rc = model_op(m, &expect.ops[expect.failed_op], &expect.deleted);
+        expect.failed_op += expect.rc == KV_OK;
+    }
+    if (expect.rc != KV_OK)
+        model_restore(m, before);
+    model_release(before);
+    return expect;
+}
+
+static bool differs(driver *d, const char *what)
+{
+    d->failure = 0;
+    d->what = what;
+    return false;
+}
+
+/* A failure that no batch is to blame for. */
+static bool is_trouble(int rc)
+{
+    return rc < 0 && rc != KV_ETOOBIG && rc != KV_EPOISONED;
+}
+
+static bool judge(driver *d, const kvi_member *member)
+{
+    if (is_trouble(member->rc)) {
+        if (d->failure == 0)
+            d->failure = member->rc;
+        return true;
+    }
+    kvi_member expect = model_batch(d->m, member);
+    if (member->rc == KV_EPOISONED) {
+        d->failure = KV_EPOISONED;
+        return true;
+    }
+    if (member->rc != expect.rc)
+        return differs(d, "a batch: another outcome");
+    if (member->failed_op != expect.failed_op)
+        return differs(d, "a batch: another operation failed");
+    if (member->rc == KV_OK && member->deleted != expect.deleted)
+        return differs(d, "a batch: another number of entries deleted");
+    return true;
+}
+
+static bool judge_all(batch_group *g)
+{
+    driver *d = g->d;
+    uint64_t id = 0, before = d->m->n_commits ? d->m->commits[d->m->n_commits - 1].id : 0;
+    for (size_t i = 0; i < g->n; i++) {
+        const kvi_member *member = &g->members[i];
+        if (!judge(d, member))
+            return false;
+        if (member->rc != KV_OK)
+            continue;
+        if (member->commit_id < before || (id && member->commit_id != id))
+            return differs(d, "a batch: commit id");
+        id = member->commit_id;
+    }
+    if (id > before)
+        model_commit_as(d->m, id);
+    return d->failure == 0;
+}
+
+bool driver_group(driver *d, uint32_t flags, model_state **unknown)
+{
+    static batch_group g;
+    model_state *base = model_keep(d->m);
+    *unknown = NULL;
+    d->failure = 0;
+    d->what = NULL;
+    group_build(&g, d, flags);
+    if (g.n == 1)
+        run_alone(d, &g.members[0], flags);
+    else
+        run_together(d, &g);
+    bool fine = judge_all(&g);
+    if (d->failure == KV_EPOISONED) {
+        *unknown = model_keep(d->m);
+        model_restore(d->m, base);
+    }
+    if (!fine && !d->what)
+        d->what = "a batch";
+    model_release(base);
+    group_free(&g);
+    return fine;
+}

@@ -1,0 +1,922 @@
+/* Salvage: of a damaged file everything is recovered that does not live in a damaged page, and what is
+ * missing is named. The oracle is the sound file: each of its entries is either in its tree of the new
+ * database, or in a found tree, or among the reported losses. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "rng.h"
+#include "salvage.h"
+#include "scratch.h"
+#include "surgeon.h"
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define TREES_MAX  8
+#define LOSSES_MAX 4096
+
+static scratch dir;
+static char path[SCRATCH_MAX], dest[SCRATCH_MAX];
+
+/* ---- the sound file and what is in it ---- */
+
+typedef struct model_entry {
+    unsigned tree;
+    uint8_t *key, *value;
+    size_t key_len, value_len;
+    uint64_t leaf, large, large_pages; /* the pages where it lives */
+} model_entry;
+
+typedef struct patient {
+    surgeon file;
+    char trees[TREES_MAX][32]; /* the main tree is "" */
+    unsigned n_trees;
+    model_entry *entries;
+    size_t n, cap;
+} patient;
+
+static patient small, tall;
+
+static uint8_t *copy_of(const void *bytes, size_t len)
+{
+    uint8_t *copy = malloc(len + 1);
+    assert_non_null(copy);
+    memcpy(copy, bytes, len);
+    return copy;
+}
+
+static unsigned model_tree(patient *p, kv_slice name)
+{
+    for (unsigned i = 0; i < p->n_trees; i++)
+        if (strlen(p->trees[i]) == name.len && memcmp(p->trees[i], name.ptr, name.len) == 0)
+            return i;
+    assert_true(p->n_trees < TREES_MAX && name.len < sizeof p->trees[0]);
+    if (name.len)
+        memcpy(p->trees[p->n_trees], name.ptr, name.len);
+    return p->n_trees++;
+}
+
+typedef struct model_reader {
+    patient *p;
+    kv_txn *txn;
+    unsigned tree;
+    uint64_t leaf;
+} model_reader;
+
+static kv_tree *tree_of(kv_txn *txn, const char *name)
+{
+    kv_tree *tree = kv_txn_main(txn);
+    if (*name && kv_tree_open(txn, name, strlen(name), 0, NULL, &tree) != KV_OK)
+        return NULL;
+    return tree;
+}
+
+static int model_add(void *context, const kv_page_slot *slot)
+{
+    model_reader *r = context;
+    patient *p = r->p;
+    kv_slice value;
+    kv_tree *tree = tree_of(r->txn, p->trees[r->tree]);
+    assert_int_equal(kv_get(tree, slot->key.ptr, slot->key.len, &value), KV_OK);
+    assert_int_equal(slot->value_len, value.len);
+    if (p->n == p->cap) {
+        p->cap = p->cap * 2 + 100;
+        p->entries = realloc(p->entries, p->cap * sizeof *p->entries);
+        assert_non_null(p->entries);
+    }
+    p->entries[p->n++] = (model_entry){
+        r->tree,
+        copy_of(slot->key.ptr, slot->key.len),
+        copy_of(value.ptr, value.len),
+        slot->key.len,
+        value.len,
+        r->leaf,
+        slot->flags & KV_SLOT_LARGE ? slot->child.page : 0,
+        slot->pages,
+    };
+    return 0;
+}
+
+/* Reads the file through kv_inspect, page by page. */
+static void model_read(patient *p)
+{
+    kv_inspect *look;
+    kv_db *db;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY};
+    model_reader r = {.p = p};
+    assert_int_equal(kv_inspect_open(path, &look, NULL, 0), KV_OK);
+    assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &r.txn), KV_OK);
+    for (uint64_t page = 0; page < kv_inspect_pages(look); page++) {
+        kv_page_info info = {.size = sizeof info};
+        assert_int_equal(kv_inspect_page(look, page, &info), KV_OK);
+        assert_string_equal(info.problem, "");
+        if (info.type != KV_PAGE_LEAF || info.state != KV_STATE_USED ||
+            info.owner == KV_OWNER_CATALOG)
+            continue;
+        r.leaf = page;
+        r.tree = model_tree(p, info.tree);
+        assert_int_equal(kv_inspect_slots(look, page, model_add, &r), KV_OK);
+    }
+    kv_txn_abort(r.txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    kv_inspect_close(look);
+}
+
+/* ---- making it ---- */
+
+static void put(kv_tree *tree, const char *form, unsigned number, const void *value, size_t len)
+{
+    char key[32];
+    int n = snprintf(key, sizeof key, form, number);
+    assert_int_equal(kv_put(tree, key, (size_t)n, value, len, 0), KV_OK);
+}
+
+static kv_txn *begin(kv_db *db)
+{
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    return txn;
+}
+
+static kv_tree *create(kv_txn *txn, const char *name, uint64_t compress_from)
+{
+    kv_tree_options options = {sizeof options, compress_from};
+    kv_tree *tree;
+    assert_int_equal(kv_tree_open(txn, name, strlen(name), KV_TREE_CREATE, &options, &tree), KV_OK);
+    return tree;
+}
+
+static void fill(kv_tree *tree, const char *form, unsigned entries, size_t len, rng *random)
+{
+    uint8_t value[512];
+    for (unsigned i = 0; i < entries; i++) {
+        rng_fill(random, value, len);
+        put(tree, form, i, value, len);
+    }
+}
+
+/* "twin" has keys like those of the main tree; "words" others; "packed" and "large" have values
+ * outside their leaves. Changes leave old versions behind. */
+static void small_make(kv_db *db)
+{
+    static uint8_t bytes[30000];
+    rng random;
+    rng_seed(&random, 4);
+    rng_fill(&random, bytes, 8000);
+    kv_txn *txn = begin(db);
+    fill(kv_txn_main(txn), "key%05u", 400, 150, &random);
+    fill(create(txn, "twin", 0), "key%05u", 140, 160, &random);
+    fill(create(txn, "words", 0), "word%04u", 60, 100, &random);
+    kv_tree *packed = create(txn, "packed", 1000);
+    put(packed, "p%u", 1, bytes, sizeof bytes);
+    put(packed, "p%u", 2, bytes + 7000, 3000);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = begin(db);
+    put(kv_txn_main(txn), "large%u", 1, bytes, 9000);
+    put(kv_txn_main(txn), "large%u", 2, bytes + 1, 5000);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    for (unsigned round = 0; round < 6; round++) {
+        txn = begin(db);
+        put(kv_txn_main(txn), "key%05u", 20 + round * 7, "changed", 7);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+}
+
+static void tall_make(kv_db *db)
+{
+    rng random;
+    rng_seed(&random, 5);
+    kv_txn *txn = begin(db);
+    fill(kv_txn_main(txn), "key%05u", 7000, 150, &random);
+    fill(create(txn, "twin", 0), "key%05u", 400, 150, &random);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    for (unsigned round = 0; round < 5; round++) {
+        txn = begin(db);
+        put(kv_txn_main(txn), "key%05u", 50 + round * 1700, "changed", 7);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+}
+
+static void patient_make(patient *p, void (*make)(kv_db *db))
+{
+    kv_db *db;
+    kv_slice none = {"", 0};
+    unlink(path);
+    assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
+    make(db);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon_load(&p->file, path);
+    model_tree(p, none);
+    model_read(p);
+}
+
+static void patient_free(patient *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        free(p->entries[i].key);
+        free(p->entries[i].value);
+    }
+    free(p->entries);
+    surgeon_free(&p->file);
+}
+
+static int make_all(void **state)
+{
+    scratch_make(&dir);
+    scratch_path_to(&dir, "damaged.kv", path);
+    scratch_path_to(&dir, "saved.kv", dest);
+    patient_make(&small, small_make);
+    patient_make(&tall, tall_make);
+    return 0;
+}
+
+static int free_all(void **state)
+{
+    patient_free(&small);
+    patient_free(&tall);
+    scratch_remove(&dir);
+    return 0;
+}
+
+/* ---- what salvage says ---- */
+
+typedef struct told_loss {
+    uint32_t kind, after;
+    char tree[32];
+    uint8_t *from, *to;
+    size_t from_len, to_len;
+    uint64_t entries;
+} told_loss;
+
+typedef struct told {
+    told_loss losses[LOSSES_MAX];
+    size_t n;
+    uint64_t lost; /* of trees whose size is known */
+    uint64_t entries;
+    unsigned found;
+    char notes[4096];
+} told;
+
+static told said;
+
+static void told_clear(void)
+{
+    for (size_t i = 0; i < said.n; i++) {
+        free(said.losses[i].from);
+        free(said.losses[i].to);
+    }
+    memset(&said, 0, sizeof said);
+}
+
+static int on_loss(void *context, const kv_salvage_loss *loss)
+{
+    told_loss *t = &said.losses[said.n++];
+    assert_true(said.n < LOSSES_MAX);
+    *t = (told_loss){.kind = loss->kind, .after = loss->after, .entries = loss->entries};
+    if (loss->tree.len)
+        memcpy(t->tree, loss->tree.ptr, loss->tree.len);
+    if (loss->from.ptr)
+        t->from = copy_of(loss->from.ptr, t->from_len = loss->from.len);
+    if (loss->to.ptr)
+        t->to = copy_of(loss->to.ptr, t->to_len = loss->to.len);
+    return 0;
+}
+
+static int on_tree(void *context, const kv_salvage_tree *tree)
+{
+    if (tree->known)
+        said.lost += tree->lost;
+    said.entries += tree->entries;
+    said.found += tree->found;
+    return 0;
+}
+
+static void on_note(void *context, const char *sentence)
+{
+    size_t used = strlen(said.notes);
+    snprintf(said.notes + used, sizeof said.notes - used, "%s\n", sentence);
+}
+
+static int no_sync(const kvi_os *os, int fd)
+{
+    return 0;
+}
+
+static int no_sync_dir(const kvi_os *os, const char *of)
+{
+    return 0;
+}
+
+/* Without flushes, for there are many files. */
+static int salvage(const surgeon *s, kv_salvage_info *info)
+{
+    kvi_os os = kvi_os_posix;
+    kv_salvage_options options = {
+        .size = sizeof options, .loss = on_loss, .tree = on_tree, .note = on_note};
+    os.sync = no_sync;
+    os.sync_dir = no_sync_dir;
+    *info = (kv_salvage_info){.size = sizeof *info};
+    told_clear();
+    unlink(dest);
+    surgeon_save(s, path);
+    return kvi_salvage(&os, path, dest, &options, info);
+}
+
+/* ---- the oracle ---- */
+
+static bool loss_covers(const told_loss *loss, const patient *p, const model_entry *e)
+{
+    kvi_slice key = {e->key, e->key_len}, from = {loss->from, loss->from_len},
+              to = {loss->to, loss->to_len};
+    if (strcmp(loss->tree, p->trees[e->tree]) != 0)
+        return false;
+    if (loss->kind == KV_LOSS_VALUE)
+        return kvi_slice_compare(key, from) == 0;
+    return loss->kind == KV_LOSS_RANGE &&
+           (!loss->from || kvi_slice_compare(key, from) >= (loss->after ? 1 : 0)) &&
+           (!loss->to || kvi_slice_compare(key, to) < 0);
+}
+
+static bool reported(const patient *p, const model_entry *e)
+{
+    for (size_t i = 0; i < said.n; i++)
+        if (loss_covers(&said.losses[i], p, e))
+            return true;
+    return false;
+}
+
+static bool holds(kv_tree *tree, const model_entry *e)
+{
+    kv_slice value;
+    return tree && kv_get(tree, e->key, e->key_len, &value) == KV_OK && value.len == e->value_len &&
+           memcmp(value.ptr, e->value, value.len) == 0;
+}
+
+static bool found_elsewhere(kv_txn *txn, const model_entry *e)
+{
+    char name[32];
+    for (unsigned i = 1; i <= said.found; i++) {
+        snprintf(name, sizeof name, "lost+found-%u", i);
+        if (holds(tree_of(txn, name), e))
+            return true;
+    }
+    return false;
+}
+
+static bool lives_in(const model_entry *e, const uint64_t *pages, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (pages[i] == e->leaf || (e->large && pages[i] - e->large < e->large_pages))
+            return true;
+    return false;
+}
+
+static void explain(const patient *p, const model_entry *e, const uint64_t *pages, size_t n,
+                    const char *what)
+{
+    char damaged[64] = "";
+    for (size_t i = 0; i < n; i++)
+        snprintf(damaged + strlen(damaged), sizeof damaged - strlen(damaged), " %llu",
+                 (unsigned long long)pages[i]);
+    fail_msg("pages%s: %s: tree '%s' key %.*s (leaf %llu, large %llu); %zu reports\n%s", damaged,
+             what, p->trees[e->tree], (int)e->key_len, (const char *)e->key,
+             (unsigned long long)e->leaf, (unsigned long long)e->large, said.n, said.notes);
+}
+
+/* Each range that says how many are missing means the entries that are. */
+static void check_counts(const patient *p, const bool *missing)
+{
+    for (size_t i = 0; i < said.n; i++) {
+        uint64_t found = 0;
+        const told_loss *loss = &said.losses[i];
+        if (loss->kind != KV_LOSS_RANGE || loss->entries == UINT64_MAX)
+            continue;
+        for (size_t e = 0; e < p->n; e++)
+            found += missing[e] && loss_covers(loss, p, &p->entries[e]);
+        assert_int_equal(found, loss->entries);
+    }
+}
+
+/* Damaged pages: n of them. Returns how many entries are nowhere. */
+static size_t check_saved(const patient *p, const uint64_t *pages, size_t n)
+{
+    kv_db *db;
+    kv_txn *txn;
+    size_t gone = 0, away = 0;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY};
+    bool *missing = calloc(p->n, sizeof *missing);
+    assert_int_equal(kv_db_open(dest, &options, &db), KV_OK);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+    for (size_t i = 0; i < p->n; i++) {
+        const model_entry *e = &p->entries[i];
+        missing[i] = !holds(tree_of(txn, p->trees[e->tree]), e);
+        if (!missing[i]) {
+            if (reported(p, e))
+                explain(p, e, pages, n, "recovered, but reported as lost");
+            continue;
+        }
+        if (found_elsewhere(txn, e)) {
+            away++;
+            continue;
+        }
+        gone++;
+        if (!lives_in(e, pages, n))
+            explain(p, e, pages, n, "lost although its pages are sound");
+    }
+    /* no entry but those of the sound file */
+    assert_int_equal(said.entries, p->n - gone);
+    check_counts(p, missing);
+    for (size_t i = 0; i < p->n; i++) {
+        const model_entry *e = &p->entries[i];
+        bool tree_known = tree_of(txn, p->trees[e->tree]) != NULL;
+        if (missing[i] && tree_known && !reported(p, e))
+            explain(p, e, pages, n, "missing, but not reported");
+    }
+    assert_true(said.lost <= gone + away);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    free(missing);
+    return gone;
+}
+
+/* ---- damage ---- */
+
+enum harm { HARM_HEADER, HARM_MIDDLE, HARM_CHECKSUM, HARM_WIPED, HARMS };
+
+static void damage(surgeon *s, uint64_t page, enum harm harm)
+{
+    uint8_t *at = surgeon_page(s, page);
+    switch (harm) {
+    case HARM_HEADER:
+        memset(at, 0xde, KVI_HEADER_SIZE);
+        break;
+    case HARM_MIDDLE:
+        memset(at + s->page_size / 2, 0xde, 32);
+        break;
+    case HARM_CHECKSUM:
+        at[page < 2 ? KVI_M_checksum : KVI_P_checksum] ^= 1;
+        break;
+    default:
+        memset(at, 0, s->page_size);
+    }
+}
+
+static size_t living(const patient *p, uint64_t page)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->n; i++)
+        n += p->entries[i].leaf == page;
+    return n;
+}
+
+static void salvage_damaged(const patient *p, const uint64_t *pages, size_t n, enum harm harm,
+                            size_t *gone)
+{
+    surgeon s;
+    kv_salvage_info info;
+    surgeon_take(&s, p->file.bytes, p->file.size);
+    for (size_t i = 0; i < n; i++)
+        damage(&s, pages[i], harm);
+    int rc = salvage(&s, &info);
+    surgeon_free(&s);
+    if (rc != KV_OK)
+        fail_msg("page %llu, harm %d: result %d\n%s", (unsigned long long)pages[0], harm, rc,
+                 said.notes);
+    *gone = check_saved(p, pages, n);
+    assert_true(*gone == 0 || info.losses > 0);
+}
+
+/* ---- tests ---- */
+
+static void test_sound(void **state)
+{
+    const uint64_t none = 0;
+    kv_salvage_info info;
+    assert_int_equal(salvage(&small.file, &info), KV_OK);
+    assert_int_equal(info.losses, 0);
+    assert_int_equal(info.entries, small.n);
+    assert_int_equal(info.trees, small.n_trees - 1);
+    assert_int_equal(check_saved(&small, &none, 0), 0);
+    assert_int_equal(salvage(&tall.file, &info), KV_OK);
+    assert_int_equal(info.losses, 0);
+    assert_int_equal(check_saved(&tall, &none, 0), 0);
+}
+
+static void test_small_is_as_wanted(void **state)
+{
+    uint64_t pages = small.file.size / small.file.page_size;
+    print_message("%llu pages\n", (unsigned long long)pages);
+    assert_true(pages >= 40 && pages <= 60);
+    assert_int_equal(small.n_trees, 4);
+    assert_int_equal(small.file.meta.main.level, 1);
+    assert_int_equal(tall.file.meta.main.level, 2);
+}
+
+static void test_every_page(void **state)
+{
+    uint64_t pages = small.file.size / small.file.page_size;
+    size_t lost = 0;
+    for (uint64_t page = 0; page < pages; page++)
+        for (enum harm harm = 0; harm < HARMS; harm++) {
+            size_t gone, lived = living(&small, page);
+            salvage_damaged(&small, &page, 1, harm, &gone);
+            assert_int_equal(lived && gone != lived, 0); /* a broken leaf is gone as a whole */
+            lost += gone;
+        }
+    assert_true(lost > small.n * 3);
+}
+
+static void test_every_pair(void **state)
+{
+    uint64_t n = small.file.size / small.file.page_size, pages[2];
+    for (pages[0] = 0; pages[0] < n; pages[0]++)
+        for (pages[1] = KVI_MAX(pages[0] + 1, 2); pages[1] < n; pages[1]++) { /* metas: below */
+            size_t gone;
+            salvage_damaged(&small, pages, 2, HARM_WIPED, &gone);
+            salvage_damaged(&small, pages, 2, HARM_HEADER, &gone);
+        }
+}
+
+static void check_nothing_lost(size_t gone)
+{
+    assert_int_equal(gone, 0);
+    assert_int_equal(said.found, 0);
+    for (size_t i = 0; i < said.n; i++)
+        if (said.losses[i].kind != KV_LOSS_PAGE)
+            fail_msg("loss of kind %u: from %.*s to %.*s, %lld entries\n%s", said.losses[i].kind,
+                     (int)said.losses[i].from_len, (const char *)said.losses[i].from,
+                     (int)said.losses[i].to_len, (const char *)said.losses[i].to,
+                     (long long)said.losses[i].entries, said.notes);
+}
+
+/* All that a lost branch led to is found, and no more is missing than was on damaged leaves. */
+static void test_tall_branches(void **state)
+{
+    const kvi_tree_desc *main = &tall.file.meta.main;
+    uint64_t root = main->root.page, pages[3];
+    size_t gone;
+    for (enum harm harm = 0; harm < HARMS; harm++) {
+        salvage_damaged(&tall, &root, 1, harm, &gone);
+        check_nothing_lost(gone);
+        pages[0] = surgeon_node(&tall.file, main, 1, 0).page;
+        pages[1] = surgeon_node(&tall.file, main, 1, 1).page;
+        salvage_damaged(&tall, pages, 2, harm, &gone);
+        check_nothing_lost(gone);
+        pages[2] = root;
+        salvage_damaged(&tall, pages, 3, harm, &gone);
+        check_nothing_lost(gone);
+        pages[1] = surgeon_node(&tall.file, main, 0, 0).page;
+        salvage_damaged(&tall, pages, 2, harm, &gone);
+        assert_int_equal(gone, living(&tall, pages[1]));
+    }
+}
+
+/* What is left of a branch tells between which leaves one is missing. */
+static void test_remains_tell_the_place(void **state)
+{
+    const kvi_tree_desc *main = &tall.file.meta.main;
+    uint64_t pages[2] = {surgeon_node(&tall.file, main, 1, 0).page,
+                         surgeon_node(&tall.file, main, 0, 0).page};
+    const uint8_t *branch = surgeon_page(&tall.file, pages[0]);
+    pages[1] = kvi_branch_child(branch, tall.file.page_size, 7).page;
+    size_t gone, ranges = 0;
+    salvage_damaged(&tall, pages, 2, HARM_CHECKSUM, &gone);
+    for (size_t i = 0; i < said.n; i++)
+        if (said.losses[i].kind == KV_LOSS_RANGE) {
+            assert_int_equal(said.losses[i].entries, gone);
+            ranges++;
+        }
+    assert_int_equal(ranges, 1);
+}
+
+/* All that lives below this page is there, in its own tree, or in a found one if that will do. Old
+ * versions may have been found beside. */
+static void check_there(const patient *p, uint64_t below, bool found_will_do)
+{
+    kv_db *db;
+    kv_txn *txn;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY};
+    assert_int_equal(kv_db_open(dest, &options, &db), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+    for (size_t i = 0; i < p->n; i++) {
+        const model_entry *e = &p->entries[i];
+        if (e->leaf < below && e->large + e->large_pages < below &&
+            !holds(tree_of(txn, p->trees[e->tree]), e) &&
+            !(found_will_do && found_elsewhere(txn, e)))
+            explain(p, e, NULL, 0, "not there");
+    }
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+static void check_complete(const patient *p)
+{
+    check_there(p, UINT64_MAX, false);
+}
+
+static void test_both_metas(void **state)
+{
+    const patient *patients[] = {&small, &tall};
+    for (size_t i = 0; i < 2; i++)
+        for (enum harm harm = 0; harm < HARMS; harm++) {
+            surgeon s;
+            kv_salvage_info info;
+            surgeon_take(&s, patients[i]->file.bytes, patients[i]->file.size);
+            damage(&s, 0, harm);
+            damage(&s, 1, harm);
+            int rc = salvage(&s, &info);
+            surgeon_free(&s);
+            if (rc != KV_OK)
+                fail_msg("harm %d: result %d\n%s", harm, rc, said.notes);
+            assert_int_equal(info.guessed, 1);
+            assert_int_equal(info.unsealed, harm == HARM_HEADER || harm == HARM_WIPED);
+            assert_int_equal(info.commit_id == 0, harm == HARM_WIPED);
+            assert_non_null(strstr(said.notes, "both metas are"));
+            check_complete(patients[i]);
+        }
+}
+
+/* The metas hold two commits: the newer one counts, whichever slot it is in. */
+static void test_newer_of_two_damaged_metas(void **state)
+{
+    for (unsigned newer = 0; newer < 2; newer++) {
+        surgeon s;
+        kv_salvage_info info;
+        surgeon_take(&s, small.file.bytes, small.file.size);
+        kvi_meta older = s.meta;
+        s.meta.id++;
+        s.meta.durable = s.meta.id;
+        s.meta.seal = s.meta.walk = 0;
+        kvi_meta_encode(&s.meta, s.bytes + newer * s.page_size);
+        kvi_meta_encode(&older, s.bytes + (1 - newer) * s.page_size);
+        damage(&s, 0, HARM_CHECKSUM);
+        damage(&s, 1, HARM_CHECKSUM);
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        assert_int_equal(info.commit_id, s.meta.id);
+        surgeon_free(&s);
+    }
+}
+
+/* While names are lost, what fits a gap of the main tree need not belong there. */
+static void test_nameless_leaves_stay_apart(void **state)
+{
+    const kvi_meta *meta = &small.file.meta;
+    uint64_t pages[3] = {meta->main.root.page, surgeon_node(&small.file, &meta->main, 0, 0).page,
+                         meta->catalog.root.page};
+    size_t gone;
+    salvage_damaged(&small, pages, 3, HARM_WIPED, &gone);
+    assert_int_equal(gone, living(&small, pages[1]));
+    assert_true(said.found > 0);
+}
+
+/* Without the records of free pages, old versions lie beside new ones: the newest count. */
+static void salvage_unknown_space(const patient *p, uint64_t page, enum harm harm)
+{
+    surgeon s;
+    kv_salvage_info info;
+    surgeon_take(&s, p->file.bytes, p->file.size);
+    memset(s.meta.delta, 0xff, sizeof s.meta.delta);
+    surgeon_put_meta(&s);
+    damage(&s, page, harm);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    assert_non_null(strstr(said.notes, "which pages are in use"));
+    check_complete(p);
+}
+
+static void test_no_space_records(void **state)
+{
+    uint64_t branch = surgeon_node(&tall.file, &tall.file.meta.main, 1, 0).page;
+    for (enum harm harm = 0; harm < HARMS; harm++) {
+        salvage_unknown_space(&small, small.file.meta.main.root.page, harm);
+        salvage_unknown_space(&tall, tall.file.meta.main.root.page, harm);
+        salvage_unknown_space(&tall, branch, harm);
+    }
+}
+
+/* The end of the file is missing, and with it the records of free pages: what lies before is there. */
+static void test_truncated(void **state)
+{
+    uint64_t cut = tall.file.size / tall.file.page_size * 3 / 4;
+    kv_salvage_info info;
+    surgeon s;
+    surgeon_take(&s, tall.file.bytes, tall.file.size);
+    s.size = cut * s.page_size;
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    assert_true(info.lost_entries > 100 && info.losses > 0);
+    check_there(&tall, cut, true); /* names and roots are gone too */
+}
+
+/* A page that the file will never have. */
+static void test_high_water_lies(void **state)
+{
+    kv_salvage_info info;
+    surgeon s;
+    surgeon_take(&s, small.file.bytes, small.file.size);
+    s.meta.high_water = (uint64_t)1 << 47;
+    surgeon_put_meta(&s);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    assert_int_equal(info.losses, 0);
+    damage(&s, s.meta.main.root.page, HARM_HEADER);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    check_complete(&small);
+}
+
+/* ---- kv_inspect ---- */
+
+static int slot_stop(void *context, const kv_page_slot *slot)
+{
+    return 1;
+}
+
+static void test_inspect_arguments(void **state)
+{
+    kv_inspect *look;
+    kv_page_info page = {.size = sizeof page};
+    kv_meta_info meta = {.size = sizeof meta};
+    char message[200];
+    size_t got;
+    uint8_t bytes[8];
+    surgeon_save(&small.file, path);
+    assert_int_equal(kv_inspect_open(NULL, &look, NULL, 0), KV_EINVAL);
+    assert_int_equal(kv_inspect_open("/nowhere", &look, message, sizeof message), KV_ENOENT);
+    assert_null(look);
+    assert_true(strlen(message) > 5);
+    assert_int_equal(kv_inspect_open(path, &look, message, sizeof message), KV_OK);
+    assert_int_equal(kv_inspect_meta(look, 2, &meta), KV_EINVAL);
+    assert_int_equal(kv_inspect_meta(look, 0, &meta), KV_OK);
+    assert_int_equal(meta.id, small.file.meta.id);
+    assert_int_equal(kv_inspect_pages(look), small.file.meta.high_water);
+    assert_int_equal(kv_inspect_page(look, kv_inspect_pages(look), &page), KV_NOTFOUND);
+    page.size = 4;
+    assert_int_equal(kv_inspect_page(look, 2, &page), KV_EINVAL);
+    assert_int_equal(kv_inspect_bytes(look, 1u << 30, bytes, 8, &got), KV_NOTFOUND);
+    assert_int_equal(kv_inspect_bytes(look, 0, bytes, 8, &got), KV_OK);
+    assert_memory_equal(bytes, small.file.bytes, 8);
+    uint64_t root = small.file.meta.main.root.page;
+    assert_int_equal(kv_inspect_slots(look, root, slot_stop, NULL), KV_ECANCELED);
+    assert_int_equal(kv_inspect_slots(look, 0, slot_stop, NULL), KV_NOTFOUND);
+    assert_int_equal(kv_inspect_choose(look, 0, path, message, sizeof message), KV_EXISTS);
+    kv_inspect_close(look);
+    kv_inspect_close(NULL);
+}
+
+/* Pages by use, as the trees count them. */
+static void test_inspect_counts(void **state)
+{
+    kv_inspect *look;
+    uint64_t leaves = 0, branches = 0, large = 0;
+    surgeon_save(&tall.file, path);
+    assert_int_equal(kv_inspect_open(path, &look, NULL, 0), KV_OK);
+    for (uint64_t n = 0; n < kv_inspect_pages(look); n++) {
+        kv_page_info page = {.size = sizeof page};
+        assert_int_equal(kv_inspect_page(look, n, &page), KV_OK);
+        assert_int_not_equal(page.state, KV_STATE_LEAKED);
+        if (page.owner != KV_OWNER_MAIN)
+            continue;
+        leaves += page.type == KV_PAGE_LEAF;
+        branches += page.type == KV_PAGE_BRANCH;
+        large += page.type == KV_PAGE_LARGE;
+    }
+    kv_inspect_close(look);
+    assert_int_equal(leaves, tall.file.meta.main.leaf_pages);
+    assert_int_equal(branches, tall.file.meta.main.branch_pages);
+    assert_int_equal(large, tall.file.meta.main.large_pages);
+}
+
+static unsigned files_there(void)
+{
+    unsigned n = 0;
+    DIR *d = opendir(dir.dir);
+    for (struct dirent *e = readdir(d); e; e = readdir(d))
+        n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+static void test_nothing_readable(void **state)
+{
+    surgeon s;
+    kv_salvage_info info;
+    surgeon_take(&s, small.file.bytes, small.file.size);
+    memset(s.bytes, 'x', s.size);
+    assert_int_equal(salvage(&s, &info), KV_ENOTKV);
+    surgeon_free(&s);
+    assert_true(strlen(said.notes) > 10);
+    surgeon_take(&s, small.file.bytes, small.file.size);
+    memset(s.bytes + 2 * s.page_size, 0, s.size - 2 * s.page_size);
+    assert_int_equal(salvage(&s, &info), KV_NOTFOUND);
+    surgeon_free(&s);
+    assert_int_not_equal(access(dest, F_OK), 0);
+    assert_int_equal(files_there(), 1);
+}
+
+static void test_file_is_left_alone(void **state)
+{
+    surgeon s, after;
+    kv_salvage_info info;
+    surgeon_take(&s, small.file.bytes, small.file.size);
+    damage(&s, s.meta.main.root.page, HARM_HEADER);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    assert_int_equal(files_there(), 2);
+    surgeon_load(&after, path);
+    assert_int_equal(after.size, s.size);
+    assert_memory_equal(after.bytes, s.bytes, s.size);
+    surgeon_free(&after);
+    surgeon_free(&s);
+    assert_int_equal(kv_db_salvage(path, dest, NULL, NULL), KV_EXISTS);
+    unlink(dest);
+    assert_int_equal(kv_db_salvage(path, dest, NULL, NULL), KV_OK);
+}
+
+static int stop_at_once(void *context, const kv_salvage_loss *loss)
+{
+    return 1;
+}
+
+static int stop_progress(void *context, const kv_progress *progress)
+{
+    return 1;
+}
+
+static void test_callbacks_stop_it(void **state)
+{
+    surgeon s;
+    kv_salvage_options options = {.size = sizeof options, .loss = stop_at_once};
+    surgeon_take(&s, small.file.bytes, small.file.size);
+    damage(&s, s.meta.main.root.page, HARM_HEADER);
+    surgeon_save(&s, path);
+    surgeon_free(&s);
+    unlink(dest);
+    assert_int_equal(kv_db_salvage(path, dest, &options, NULL), KV_ECANCELED);
+    options.loss = NULL;
+    options.progress = stop_progress;
+    assert_int_equal(kv_db_salvage(path, dest, &options, NULL), KV_ECANCELED);
+    assert_int_equal(files_there(), 1);
+}
+
+static void test_arguments(void **state)
+{
+    kv_salvage_options options = {0};
+    kv_salvage_info info = {0};
+    assert_int_equal(kv_db_salvage(NULL, dest, NULL, NULL), KV_EINVAL);
+    assert_int_equal(kv_db_salvage(path, NULL, NULL, NULL), KV_EINVAL);
+    assert_int_equal(kv_db_salvage(path, "", NULL, NULL), KV_EINVAL);
+    assert_int_equal(kv_db_salvage(path, dest, &options, NULL), KV_EINVAL);
+    assert_int_equal(kv_db_salvage(path, dest, NULL, &info), KV_EINVAL);
+    assert_int_equal(kv_db_salvage("/nowhere/at/all", dest, NULL, NULL), KV_ENOENT);
+    assert_int_equal(kv_db_salvage(dir.dir, dest, NULL, NULL), KV_EINVAL);
+}
+
+/* A writer makes it wait, a sole owner keeps it out; while it runs nobody writes. */
+static void test_others(void **state)
+{
+    kv_db *db;
+    kv_options sole = {.size = sizeof sole, .flags = KV_OPEN_EXCLUSIVE};
+    surgeon_save(&small.file, path);
+    unlink(dest);
+    assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
+    kv_txn *txn = begin(db);
+    assert_int_equal(kv_db_salvage(path, dest, NULL, NULL), KV_EBUSY);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_salvage(path, dest, NULL, NULL), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    unlink(dest);
+    assert_int_equal(kv_db_open(path, &sole, &db), KV_OK);
+    assert_int_equal(kv_db_salvage(path, dest, NULL, NULL), KV_EBUSY);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sound),
+        cmocka_unit_test(test_small_is_as_wanted),
+        cmocka_unit_test(test_every_page),
+        cmocka_unit_test(test_every_pair),
+        cmocka_unit_test(test_tall_branches),
+        cmocka_unit_test(test_remains_tell_the_place),
+        cmocka_unit_test(test_both_metas),
+        cmocka_unit_test(test_newer_of_two_damaged_metas),
+        cmocka_unit_test(test_nameless_leaves_stay_apart),
+        cmocka_unit_test(test_no_space_records),
+        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_high_water_lies),
+        cmocka_unit_test(test_inspect_arguments),
+        cmocka_unit_test(test_inspect_counts),
+        cmocka_unit_test(test_nothing_readable),
+        cmocka_unit_test(test_file_is_left_alone),
+        cmocka_unit_test(test_callbacks_stop_it),
+        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_others),
+    };
+    return cmocka_run_group_tests(tests, make_all, free_all);
+}
