@@ -1,0 +1,407 @@
+/* worker.c - a process that works on the database until it is killed or told to leave. */
+#include "torture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+enum { HANDLES_MAX = 3, NOTICE_MS = 5 };
+
+struct worker {
+    const struct engine *engine;
+    struct place *place;
+    uint32_t me;
+    int schedstat;
+    int handles;
+    void *store[HANDLES_MAX];
+    rng dice;
+};
+
+/* ---- what the board knows of us ---- */
+
+static void enter(struct worker *w, enum phase phase)
+{
+    atomic_store(&w->place->since, torture_now());
+    atomic_store(&w->place->phase, phase);
+}
+
+static bool goes_on(void)
+{
+    return !atomic_load(&board->leave) && !atomic_load(&board->damaged);
+}
+
+struct wait {
+    uint64_t begin, queued;
+};
+
+static struct wait wait_begin(struct worker *w, enum phase phase)
+{
+    struct wait wait = {.queued = torture_queued(w->schedstat)};
+    atomic_store(&w->place->queued, wait.queued);
+    enter(w, phase);
+    wait.begin = torture_now();
+    return wait;
+}
+
+static void wait_end(struct worker *w, enum phase phase, struct wait wait, uint64_t end)
+{
+    torture_raise(&board->worst[phase], end - wait.begin);
+    if (end - wait.begin < NOTICE_MS * MS)
+        return;
+    uint64_t queued = torture_queued(w->schedstat) - wait.queued;
+    uint64_t blame = torture_blame(w->engine, w->me, phase, wait.begin, end, queued);
+    torture_raise(&board->worst_blame[phase], blame);
+    if (blame > WAIT_LIMIT_MS * MS)
+        torture_violation(WAITED, w->me, "%s took %llu ms, of which nothing explains %llu ms",
+                          torture_phase_name(phase), (unsigned long long)((end - wait.begin) / MS),
+                          (unsigned long long)(blame / MS));
+}
+
+/* A transaction that has begun and is not yet being committed has the lock, of that much each is
+ * sure. */
+static void look_for_writers(struct worker *w)
+{
+    for (uint32_t i = 0; i < board->workers; i++)
+        if (i != w->me && atomic_load(&board->place[i].phase) == PHASE_WRITE &&
+            atomic_load(&board->place[i].life) == LIFE_LIVE)
+            torture_violation(TWO, w->me, "two writers at once");
+}
+
+/* ---- handles ---- */
+
+static void failed(struct worker *w, const char *what)
+{
+    torture_violation(ERROR, w->me, "%s: %s", what, w->engine->why());
+    torture_nap(rng_between(&w->dice, 1, 5) * MS);
+}
+
+static void open_handle(struct worker *w)
+{
+    struct wait wait = wait_begin(w, PHASE_OPEN);
+    enum result result =
+        w->engine->open(board->path, torture_guest, rng_next(&w->dice), &w->store[w->handles]);
+    uint64_t end = torture_now();
+    enter(w, PHASE_IDLE);
+    wait_end(w, PHASE_OPEN, wait, end);
+    if (result == DONE) {
+        w->handles++;
+        torture_add(COUNT_OPENS);
+    } else if (!torture_guest || access(board->path, F_OK) == 0) { /* guests do not make the file */
+        failed(w, "open");
+    } else {
+        torture_nap(MS);
+    }
+}
+
+static void close_handle(struct worker *w)
+{
+    struct wait wait = wait_begin(w, PHASE_CLOSE);
+    enum result result = w->engine->close(w->store[--w->handles]);
+    uint64_t end = torture_now();
+    enter(w, PHASE_IDLE);
+    wait_end(w, PHASE_CLOSE, wait, end);
+    if (result != DONE)
+        failed(w, "close");
+}
+
+static void close_handles(struct worker *w)
+{
+    while (w->handles > 0)
+        close_handle(w);
+}
+
+static bool side_file_exists(const struct worker *w)
+{
+    char side[sizeof board->path + 16];
+    snprintf(side, sizeof side, "%s%s", board->path, w->engine->side);
+    return access(side, F_OK) == 0;
+}
+
+static void *some_store(struct worker *w)
+{
+    return w->store[rng_below(&w->dice, (uint64_t)w->handles)];
+}
+
+/* ---- reading ---- */
+
+static void *begin_read(struct worker *w, void *store, struct bounds *bounds)
+{
+    void *view = NULL;
+    torture_bounds(bounds, torture_guest);
+    struct wait wait = wait_begin(w, PHASE_BEGIN_READ);
+    enum result result = w->engine->begin(store, ACCESS_READ, rng_next(&w->dice), &view);
+    uint64_t end = torture_now();
+    enter(w, PHASE_READ);
+    wait_end(w, PHASE_BEGIN_READ, wait, end);
+    if (result == DONE)
+        return view;
+    failed(w, "begin to read");
+    return NULL;
+}
+
+static bool refresh(struct worker *w, void *view, struct bounds *bounds)
+{
+    torture_bounds(bounds, torture_guest);
+    struct wait wait = wait_begin(w, PHASE_BEGIN_READ);
+    enum result result = w->engine->refresh(view);
+    uint64_t end = torture_now();
+    enter(w, PHASE_READ);
+    wait_end(w, PHASE_BEGIN_READ, wait, end);
+    if (result != DONE) {
+        failed(w, "refresh");
+        return false;
+    }
+    torture_add(COUNT_REFRESHES);
+    return true;
+}
+
+static bool verify(struct worker *w, void *view, const struct bounds *bounds,
+                   struct reading *reading)
+{
+    if (torture_guest)
+        torture_add(COUNT_GUESTS);
+    return torture_verify(w->engine, view, w->me, bounds, reading);
+}
+
+/* Reads the snapshot again after a while: it must be what it was. */
+static bool verify_again(struct worker *w, void *view, const struct bounds *bounds,
+                         const struct reading *before)
+{
+    struct reading reading;
+    torture_nap(rng_below(&w->dice, rng_one_in(&w->dice, 8) ? 60 * MS : 6 * MS));
+    if (!verify(w, view, bounds, &reading))
+        return false;
+    if (reading.hash == before->hash && reading.total == before->total)
+        return true;
+    torture_violation(CHANGED, w->me, "a snapshot of total %llu had total %llu later",
+                      (unsigned long long)before->total, (unsigned long long)reading.total);
+    return false;
+}
+
+static void read_some(struct worker *w)
+{
+    struct bounds bounds;
+    struct reading reading;
+    void *view = begin_read(w, some_store(w), &bounds);
+    if (!view)
+        return;
+    bool good = verify(w, view, &bounds, &reading);
+    while (good && goes_on() && rng_below(&w->dice, 4) > 0) {
+        if (rng_one_in(&w->dice, 3))
+            good = refresh(w, view, &bounds) && verify(w, view, &bounds, &reading);
+        else
+            good = verify_again(w, view, &bounds, &reading);
+    }
+    w->engine->abort(view);
+    enter(w, PHASE_IDLE);
+}
+
+/* ---- writing ---- */
+
+static void end_write(struct worker *w)
+{
+    torture_raise(&board->hold_end, torture_now());
+    enter(w, PHASE_IDLE);
+}
+
+static void abort_write(struct worker *w, void *view)
+{
+    enter(w, PHASE_COMMIT); /* somewhere in it the next writer gets its turn */
+    w->engine->abort(view);
+    end_write(w);
+}
+
+static void *begin_write(struct worker *w, void *store)
+{
+    void *view = NULL;
+    struct wait wait = wait_begin(w, PHASE_BEGIN_WRITE);
+    enum result result = w->engine->begin(store, ACCESS_WRITE, rng_next(&w->dice), &view);
+    uint64_t end = torture_now();
+    wait_end(w, PHASE_BEGIN_WRITE, wait, end);
+    if (result != DONE) {
+        enter(w, PHASE_IDLE);
+        failed(w, "begin to write");
+        return NULL;
+    }
+    enter(w, PHASE_WRITE);
+    look_for_writers(w);
+    return view;
+}
+
+static bool commit(struct worker *w, void *view, uint64_t count)
+{
+    atomic_store(&w->place->intent, count);
+    enter(w, PHASE_COMMIT);
+    enum result result = w->engine->commit(view);
+    if (result == DONE)
+        atomic_store(&w->place->acked, count);
+    end_write(w);
+    if (result == DONE)
+        torture_add(COUNT_COMMITS);
+    else
+        failed(w, "commit");
+    return result == DONE;
+}
+
+/* While we write through one handle, another one of this process must not. */
+static void try_to_write(struct worker *w, void *other)
+{
+    void *view;
+    enum result result = w->engine->begin(other, ACCESS_TRY, 0, &view);
+    torture_add(COUNT_TRIES);
+    if (result == BUSY)
+        return;
+    if (result != DONE) {
+        failed(w, "try to write");
+        return;
+    }
+    torture_violation(TWO, w->me, "two writers at once in one process");
+    w->engine->abort(view);
+}
+
+static bool write_once(struct worker *w, int handle)
+{
+    struct bounds bounds;
+    struct reading reading;
+    uint64_t count;
+    void *view = begin_write(w, w->store[handle]);
+    if (!view)
+        return false;
+    torture_bounds(&bounds, true);
+    if (rng_one_in(&w->dice, 6) && !torture_verify(w->engine, view, w->me, &bounds, &reading)) {
+        abort_write(w, view);
+        return false;
+    }
+    if (w->handles > 1 && rng_one_in(&w->dice, 4))
+        try_to_write(w, w->store[(handle + 1) % w->handles]);
+    enum result result = torture_change(w->engine, view, w->me, &w->dice, &count);
+    if (result == DONE && !rng_one_in(&w->dice, 16))
+        return commit(w, view, count);
+    abort_write(w, view);
+    torture_add(COUNT_ABORTS);
+    if (result != DONE)
+        torture_violation(UNREAD, w->me, "change: %s", w->engine->why());
+    return result == DONE;
+}
+
+/* Some commits, now and then with a snapshot held through another or the same handle. */
+static void write_some(struct worker *w)
+{
+    struct bounds bounds;
+    struct reading reading;
+    void *view = NULL;
+    if (rng_one_in(&w->dice, 3))
+        view = begin_read(w, some_store(w), &bounds);
+    bool good = !view || verify(w, view, &bounds, &reading);
+    int handle = (int)rng_below(&w->dice, (uint64_t)w->handles);
+    for (uint64_t n = rng_between(&w->dice, 1, 12); n > 0 && good && goes_on(); n--) {
+        good = write_once(w, handle);
+        if (rng_one_in(&w->dice, 2))
+            torture_nap(rng_below(&w->dice, 2 * MS));
+    }
+    if (view) {
+        if (good)
+            verify_again(w, view, &bounds, &reading);
+        w->engine->abort(view);
+    }
+    enter(w, PHASE_IDLE);
+}
+
+/* ---- coming and going ---- */
+
+static void go_and_come(struct worker *w)
+{
+    bool often = atomic_load(&board->mode) == MODE_DOOR;
+    close_handles(w);
+    if (w->engine->side && !side_file_exists(w))
+        torture_add(COUNT_EMPTY);
+    torture_nap(rng_below(&w->dice, often ? 15 * MS : 3 * MS));
+    open_handle(w);
+    if (w->handles > 0 && !torture_guest && rng_one_in(&w->dice, 3))
+        write_once(w, 0);
+    if (w->handles > 0 && rng_one_in(&w->dice, 3))
+        read_some(w);
+    if (often)
+        close_handles(w);
+}
+
+static void more_or_fewer_handles(struct worker *w)
+{
+    if (w->handles > 1 && rng_one_in(&w->dice, 2))
+        close_handle(w);
+    else if (w->engine->many_handles && w->handles < HANDLES_MAX)
+        open_handle(w);
+}
+
+/* Parts of each mode's time, of 16: going, handles, writing; the rest is reading. */
+static const unsigned char parts[MODES][3] = {
+    [MODE_MIXED] = {2, 2, 6},
+    [MODE_DOOR] = {16, 0, 0},
+    [MODE_WRITE] = {1, 1, 14},
+    [MODE_READ] = {1, 2, 2},
+};
+
+static void work(struct worker *w)
+{
+    const unsigned char *part = parts[atomic_load(&board->mode)];
+    int dice = (int)rng_below(&w->dice, 16);
+    if (dice < part[0])
+        go_and_come(w);
+    else if (w->handles == 0)
+        open_handle(w);
+    else if (dice < part[0] + part[1])
+        more_or_fewer_handles(w);
+    else if (dice < part[0] + part[1] + part[2] && !torture_guest)
+        write_some(w);
+    else
+        read_some(w);
+}
+
+/* ---- the process ---- */
+
+static void become_guest(void)
+{
+    if (setgroups(0, NULL) != 0 || setgid(GUEST_UID) != 0 || setuid(GUEST_UID) != 0)
+        exit(2);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* becoming another user ended that, and core dumps */
+    prctl(PR_SET_DUMPABLE, 1);
+}
+
+static void audit(struct worker *w)
+{
+    open_handle(w);
+    if (w->handles > 0 && w->engine->check(w->store[0]) != DONE)
+        torture_violation(LEFT, w->me, "check: %s", w->engine->why());
+    if (w->handles > 0)
+        read_some(w);
+}
+
+int torture_worker(uint32_t place, uint64_t life)
+{
+    torture_board_inherit();
+    struct worker w = {.engine = torture_engine(board->engine), .me = place};
+    w.place = &board->place[place];
+    if (board->fault[0])
+        w.engine = torture_fault(w.engine, board->fault);
+    w.schedstat = open("/proc/self/schedstat", O_RDONLY | O_CLOEXEC);
+    rng_seed(&w.dice, board->seed ^ ((uint64_t)place << 56 | life));
+    torture_guest = board->guests && place < board->workers && rng_one_in(&w.dice, 6);
+    if (torture_guest)
+        become_guest();
+    while (goes_on() && place < board->workers)
+        work(&w);
+    if (atomic_load(&board->damaged))
+        return 0; /* what remains is not worth a look */
+    if (place == board->workers)
+        audit(&w);
+    else if (w.handles == 0)
+        open_handle(&w);
+    close_handles(&w);
+    return 0;
+}
