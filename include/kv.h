@@ -624,7 +624,7 @@ KV_API int kv_put(kv_tree *tree, const void *key, size_t key_len, const void *va
 KV_API int kv_reserve(kv_tree *tree, const void *key, size_t key_len, size_t value_len,
                       uint32_t flags, void **place);
 
-/* Removes a key. KV_NOTFOUND: it was not there. */
+/* Removes a key. KV_NOTFOUND: it was not there. KV_ETOOBIG, KV_EREADONLY. */
 KV_API int kv_del(kv_tree *tree, const void *key, size_t key_len);
 
 /* ---- ranges ---- */

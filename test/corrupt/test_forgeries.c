@@ -1,0 +1,445 @@
+/* What a forger would try first, one test each: values that grow without end, pages that lead to
+ * themselves or are used twice, births from the future, counts, prefixes, heads and hints that
+ * contradict what is there, space records that give away pages in use. All checksums are right. The
+ * check must name the damage; reading, writing and repairing must end, with an answer or an error,
+ * inside the file. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "db.h"
+#include "surgeon.h"
+#include "victim.h"
+
+#define ALLOC_SANE ((size_t)64 << 20)
+#define END_SANE   ((uint64_t)64 << 20) /* the file is far smaller, and hardly grows */
+
+static victim patient;
+static surgeon image;
+static kvi_os inner;
+static size_t greatest; /* allocation */
+
+/* ---- the disk watches ---- */
+
+static void *alloc_watched(const kvi_os *os, size_t size)
+{
+    greatest = KVI_MAX(greatest, size);
+    return size > ALLOC_SANE ? NULL : inner.alloc(os, size);
+}
+
+static void *realloc_watched(const kvi_os *os, void *ptr, size_t size)
+{
+    greatest = KVI_MAX(greatest, size);
+    return size > ALLOC_SANE ? NULL : inner.realloc(os, ptr, size);
+}
+
+/* Metas at their places, everything else behind them, nothing far behind the end. */
+static int64_t pwritev_watched(const kvi_os *os, int fd, const struct iovec *iov, int n,
+                               uint64_t off)
+{
+    if (patient.disk->handles[fd].file == sim_find(patient.disk, VICTIM_NAME)) {
+        uint64_t stride = kvi_meta_stride(image.page_size);
+        assert_true(off == 0 || off == stride || off >= 2 * stride);
+        assert_true(off < END_SANE && (off < 2 * stride || off % image.page_size == 0));
+        assert_true(off >= 2 * stride || (n == 1 && iov[0].iov_len <= stride));
+    }
+    return inner.pwritev(os, fd, iov, n, off);
+}
+
+static int setup(void **state)
+{
+    victim_make(&patient, KVI_PAGE_MIN, 5);
+    patient.lenient = true;
+    sim_set_guard(patient.disk, true);
+    surgeon_take(&image, patient.image, patient.size);
+    inner = patient.disk->os;
+    patient.disk->os.alloc = alloc_watched;
+    patient.disk->os.realloc = realloc_watched;
+    patient.disk->os.pwritev = pwritev_watched;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    victim_free(&patient);
+    surgeon_free(&image);
+    return 0;
+}
+
+/* ---- a case: damage a copy, then look at it ---- */
+
+static surgeon begin(void)
+{
+    surgeon s;
+    surgeon_take(&s, image.bytes, image.size);
+    return s;
+}
+
+static void put_on_disk(const surgeon *s)
+{
+    sim_reset(patient.disk);
+    sim_put_file(patient.disk, VICTIM_NAME, s->bytes, s->size);
+}
+
+/* By every way through the file, each from the forged state. */
+static void use_it(const surgeon *s)
+{
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        rng random;
+        rng_seed(&random, seed);
+        put_on_disk(s);
+        const char *fault = victim_read(&patient);
+        if (!fault && seed & 1)
+            fault = victim_write(&patient);
+        if (!fault)
+            fault = victim_rough(&patient, &random);
+        if (fault)
+            fail_msg("seed %llu: %s", (unsigned long long)seed, fault);
+    }
+}
+
+static kv_db *open_it(uint32_t flags)
+{
+    kv_db *db;
+    kv_options options = {.size = sizeof options, .flags = flags};
+    assert_int_equal(kvi_db_open(sim_os(patient.disk), VICTIM_NAME, &options, &db, NULL, 0), KV_OK);
+    return db;
+}
+
+/* The check finds it; s is used up. */
+static void end_found(surgeon *s)
+{
+    put_on_disk(s);
+    greatest = 0;
+    kv_db *db = open_it(0);
+    assert_int_equal(kv_db_check(db, NULL), KV_ECORRUPT);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    use_it(s);
+    assert_true(greatest <= ALLOC_SANE);
+    surgeon_free(s);
+}
+
+/* What a reader of this key is told. */
+static int answer(const surgeon *s, const char *tree_name, const char *key)
+{
+    kv_txn *txn;
+    kv_slice value;
+    put_on_disk(s);
+    kv_db *db = open_it(KV_OPEN_READONLY);
+    assert_int_equal(kv_txn_begin(db, 0, &txn), KV_OK);
+    kv_tree *tree = kv_txn_main(txn);
+    int rc = tree_name ? kv_tree_open(txn, tree_name, strlen(tree_name), 0, NULL, &tree) : KV_OK;
+    if (rc == KV_OK)
+        rc = kv_get(tree, key, strlen(key), &value);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    return rc;
+}
+
+static uint8_t *main_branch(const surgeon *s, kvi_pgno *page)
+{
+    *page = surgeon_node(s, &s->meta.main, 1, 0).page;
+    return surgeon_page(s, *page);
+}
+
+static uint8_t *main_leaf(const surgeon *s, kvi_pgno *page)
+{
+    *page = surgeon_node(s, &s->meta.main, 0, 0).page;
+    return surgeon_page(s, *page);
+}
+
+/* ---- values ---- */
+
+/* The tree with compressed values, whose reference or bytes are to be changed. */
+static kvi_tree_desc packed_tree(const surgeon *s)
+{
+    kvi_tree_desc desc;
+    kvi_pgno leaf;
+    surgeon_catalog(s, 0, &leaf, &desc);
+    return desc;
+}
+
+/* A few bytes that claim to become a terabyte, or twice what they can. */
+static void test_bomb(void **state)
+{
+    static const uint64_t lengths[] = {(uint64_t)1 << 40, UINT64_MAX, (uint64_t)1 << 31, 1 << 30};
+    for (size_t i = 0; i < 2 * KVI_COUNT(lengths); i++) {
+        surgeon s = begin();
+        kvi_tree_desc desc = packed_tree(&s);
+        bool large = i & 1;
+        uint8_t flags = large ? KVI_ENTRY_LARGE | KVI_ENTRY_COMPRESSED : KVI_ENTRY_COMPRESSED;
+        kvi_pgno leaf;
+        kvi_entry entry;
+        uint8_t *stored;
+        if (!surgeon_find(&s, &desc, flags, &leaf, &stored, &entry)) {
+            surgeon_free(&s); /* tiny pages keep no compressed value in a leaf */
+            continue;
+        }
+        kvi_put64(large ? stored + kvi_entry_ref_at(&entry) + KVI_L_raw_len : stored + 2,
+                  lengths[i / 2]);
+        surgeon_stamp(&s, leaf);
+        greatest = 0;
+        /* which of the two it is depends on the page size */
+        assert_true(answer(&s, "packed", "k00001") == KV_ECORRUPT ||
+                    answer(&s, "packed", "k00002") == KV_ECORRUPT);
+        assert_true(greatest <= ALLOC_SANE);
+        end_found(&s);
+    }
+}
+
+/* A run of a large value that no commit wrote (birth 0), or that ends behind the file. */
+static void test_run(void **state)
+{
+    static const struct {
+        unsigned at, width;
+        uint64_t number;
+    } lies[] = {{KVI_L_birth, 6, 0},          {KVI_L_birth, 6, KVI_ID_MAX},
+                {KVI_L_page, 6, 0},           {KVI_L_page, 6, KVI_PGNO_MAX},
+                {KVI_L_pages, 4, UINT32_MAX}, {KVI_L_stored_len, 8, UINT64_MAX},
+                {KVI_L_stored_len, 8, 0}};
+    for (size_t i = 0; i < KVI_COUNT(lies); i++) {
+        surgeon s = begin();
+        kvi_pgno leaf;
+        kvi_entry entry;
+        uint8_t *stored;
+        assert_true(surgeon_find(&s, &s.meta.main, KVI_ENTRY_LARGE, &leaf, &stored, &entry));
+        memcpy(stored + kvi_entry_ref_at(&entry) + lies[i].at, &lies[i].number, lies[i].width);
+        surgeon_stamp(&s, leaf);
+        end_found(&s);
+    }
+}
+
+/* ---- pages that lead to themselves, or are led to twice ---- */
+
+static void test_cycle(void **state)
+{
+    surgeon s = begin();
+    kvi_pgno page;
+    uint8_t *branch = main_branch(&s, &page);
+    kvi_branch_set_child(branch, s.page_size, 0, (kvi_ptr){page, kvi_get64(branch + KVI_P_birth)});
+    surgeon_stamp(&s, page);
+    assert_int_equal(answer(&s, NULL, "k00000"), KV_ECORRUPT);
+    end_found(&s);
+}
+
+static void test_shared_leaf(void **state)
+{
+    surgeon s = begin();
+    kvi_pgno page;
+    uint8_t *branch = main_branch(&s, &page);
+    kvi_branch_set_child(branch, s.page_size, 1, kvi_branch_child(branch, s.page_size, 0));
+    surgeon_stamp(&s, page);
+    end_found(&s);
+}
+
+/* Two trees with one root: dropping both must not give its pages away twice. */
+static void test_shared_tree(void **state)
+{
+    surgeon s = begin();
+    kvi_tree_desc desc;
+    kvi_pgno leaf;
+    uint8_t *bytes = surgeon_catalog(&s, 1, &leaf, &desc);
+    kvi_tree_desc_encode(&s.meta.main, bytes);
+    surgeon_stamp(&s, leaf);
+    end_found(&s);
+}
+
+static void test_space_cycle(void **state)
+{
+    static const struct {
+        unsigned meta, next;
+    } chains[] = {{KVI_M_log, KVI_G_older}, {KVI_M_blocked, KVI_B_next}, {KVI_M_map, 64}};
+    for (size_t i = 0; i < KVI_COUNT(chains); i++) {
+        surgeon s = begin();
+        uint64_t stride = kvi_meta_stride(s.page_size);
+        kvi_ptr first = kvi_ptr_get(s.bytes + chains[i].meta);
+        if (first.page == 0) {
+            surgeon_free(&s);
+            continue;
+        }
+        kvi_ptr_put(surgeon_page(&s, first.page) + chains[i].next, first);
+        surgeon_stamp(&s, first.page);
+        for (unsigned slot = 0; slot < 2; slot++) { /* as long as one likes */
+            kvi_put32(s.bytes + slot * stride + KVI_M_log_pages, UINT32_MAX);
+            kvi_put32(s.bytes + slot * stride + KVI_M_blocked_pages, UINT32_MAX);
+            surgeon_stamp_meta(&s, slot);
+        }
+        end_found(&s);
+    }
+}
+
+/* ---- births, counts ---- */
+
+static void test_future(void **state)
+{
+    surgeon s = begin();
+    kvi_pgno page, leaf;
+    uint8_t *branch = main_branch(&s, &page);
+    kvi_ptr child = kvi_branch_child(branch, s.page_size, 0);
+    leaf = child.page;
+    child.birth = s.meta.id + 1;
+    kvi_put64(surgeon_page(&s, leaf) + KVI_P_birth, child.birth);
+    kvi_branch_set_child(branch, s.page_size, 0, child);
+    surgeon_stamp(&s, leaf);
+    surgeon_stamp(&s, page);
+    assert_int_equal(answer(&s, NULL, "k00000"), KV_ECORRUPT);
+    end_found(&s);
+}
+
+static void test_tally(void **state)
+{
+    static const uint64_t lies[] = {0, 1, UINT16_MAX};
+    for (size_t i = 0; i < KVI_COUNT(lies); i++) {
+        surgeon s = begin();
+        kvi_pgno page;
+        kvi_branch_set_tally(main_branch(&s, &page), s.page_size, 0, lies[i]);
+        surgeon_stamp(&s, page);
+        end_found(&s);
+    }
+}
+
+static void test_descriptor(void **state)
+{
+    static const unsigned fields[] = {KVI_T_entries, KVI_T_leaf_pages, KVI_T_branch_pages,
+                                      KVI_T_large_pages};
+    static const uint64_t lies[] = {0, UINT64_MAX, (uint64_t)1 << 47};
+    for (size_t i = 0; i < KVI_COUNT(fields) * KVI_COUNT(lies); i++) {
+        surgeon s = begin();
+        uint64_t stride = kvi_meta_stride(s.page_size), lie = lies[i % KVI_COUNT(lies)];
+        for (unsigned slot = 0; slot < 2; slot++) {
+            kvi_put64(s.bytes + slot * stride + KVI_M_main + fields[i / KVI_COUNT(lies)], lie);
+            surgeon_stamp_meta(&s, slot);
+        }
+        end_found(&s);
+    }
+}
+
+/* ---- nodes that contradict themselves ---- */
+
+static void leaf_lie(unsigned at, uint16_t number)
+{
+    surgeon s = begin();
+    kvi_pgno page;
+    kvi_put16(main_leaf(&s, &page) + at, number);
+    surgeon_stamp(&s, page);
+    assert_int_equal(answer(&s, NULL, "k00000"), KV_ECORRUPT);
+    end_found(&s);
+}
+
+static void test_node_counts(void **state)
+{
+    leaf_lie(KVI_P_count, UINT16_MAX);
+    leaf_lie(KVI_P_heap, UINT16_MAX);
+    leaf_lie(KVI_P_heap, 0);
+    leaf_lie(KVI_P_dead, 1);
+    leaf_lie(KVI_P_fixed_key, UINT16_MAX);
+    leaf_lie(KVI_P_fixed_value, UINT16_MAX);
+}
+
+static void test_prefix(void **state)
+{
+    leaf_lie(KVI_P_prefix_len, UINT16_MAX);
+    leaf_lie(KVI_P_prefix_len, KVI_PREFIX_INLINE + 1);
+}
+
+/* The keys of the first leaf lie behind those of the second: a longer prefix is not seen in the node
+ * itself, but in its place. */
+static void test_prefix_moves(void **state)
+{
+    surgeon s = begin();
+    kvi_pgno page;
+    uint8_t *leaf = main_leaf(&s, &page);
+    assert_true(kvi_get16(leaf + KVI_P_prefix_len) > 0);
+    leaf[KVI_P_prefix] = 'z';
+    surgeon_stamp(&s, page);
+    end_found(&s);
+}
+
+static void test_heads(void **state)
+{
+    surgeon s = begin();
+    kvi_pgno page;
+    uint8_t *leaf = main_leaf(&s, &page);
+    unsigned heads = KVI_HEADER_SIZE + (kvi_get16(leaf + KVI_P_hint_stride) ? KVI_HINT_LINE : 0);
+    assert_true(kvi_node_count(leaf) > 1);
+    kvi_put32(leaf + heads, UINT32_MAX); /* the first is the greatest */
+    surgeon_stamp(&s, page);
+    assert_int_equal(answer(&s, NULL, "k00000"), KV_ECORRUPT);
+    end_found(&s);
+}
+
+static void test_hints(void **state)
+{
+    surgeon s = begin();
+    unsigned lied = 0;
+    for (kvi_pgno page = kvi_first_page(s.page_size); page < s.meta.high_water; page++) {
+        uint8_t *node = surgeon_page(&s, page);
+        if (kvi_node_validate(node, s.page_size, -1, s.meta.high_water, s.meta.id) != 0 ||
+            kvi_get16(node + KVI_P_hint_stride) == 0)
+            continue;
+        kvi_put32(node + KVI_HEADER_SIZE, kvi_get32(node + KVI_HEADER_SIZE) + 1);
+        surgeon_stamp(&s, page);
+        lied++;
+    }
+    if (lied > 0) {
+        end_found(&s);
+        return;
+    }
+    surgeon_free(&s); /* tiny pages have no hints */
+}
+
+/* ---- space records that give away what is in use ---- */
+
+/* The only record says that this run is free. */
+static void space_lie(kvi_pgno page, uint64_t pages)
+{
+    surgeon s = begin();
+    uint64_t stride = kvi_meta_stride(s.page_size);
+    uint8_t record[40], *p = kvi_varint_put(record, s.meta.id);
+    *p++ = 0; /* runs taken */
+    *p++ = 1; /* runs dropped: gap, length, age */
+    p = kvi_varint_put(p, page);
+    p = kvi_varint_put(p, pages);
+    *p++ = 0;
+    for (unsigned slot = 0; slot < 2; slot++) {
+        uint8_t *meta = s.bytes + slot * stride;
+        memcpy(meta + KVI_M_delta, record, (size_t)(p - record));
+        kvi_put16(meta + KVI_M_delta_len, (uint16_t)(p - record));
+        surgeon_stamp_meta(&s, slot);
+    }
+    end_found(&s);
+}
+
+/* All of the file is free. Whoever writes destroys the database, which is the forger's own, and
+ * nothing else. */
+static void test_space_claims(void **state)
+{
+    kvi_pgno first = kvi_first_page(image.page_size);
+    space_lie(first, image.meta.high_water - first);
+}
+
+/* Pages behind the high-water mark, and the metas themselves, are offered. */
+static void test_space_outside(void **state)
+{
+    space_lie(0, 2);
+    space_lie(1, 1);
+    space_lie((kvi_pgno)1 << 40, 9);
+    space_lie(5, 1 << 30);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bomb),         cmocka_unit_test(test_run),
+        cmocka_unit_test(test_cycle),        cmocka_unit_test(test_shared_leaf),
+        cmocka_unit_test(test_shared_tree),  cmocka_unit_test(test_space_cycle),
+        cmocka_unit_test(test_future),       cmocka_unit_test(test_tally),
+        cmocka_unit_test(test_descriptor),   cmocka_unit_test(test_node_counts),
+        cmocka_unit_test(test_prefix),       cmocka_unit_test(test_prefix_moves),
+        cmocka_unit_test(test_heads),        cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_space_claims), cmocka_unit_test(test_space_outside),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,792 @@
+/* ops.c - target `ops`: calls of the public interface in any order, on three handles of one file (one
+ * of them read-only), with readers, a writer, savepoints, trees, cursors and batches; every answer is
+ * compared with the model's. Wrong calls that kv.h names are among them.
+ *
+ *   byte 0     bit 0: small memory budget; bit 1: compressed trees; bits 2 and 3: durability
+ *   then       steps: a byte for the step, its arguments
+ */
+#include "db.h"
+#include "driver.h"
+#include "exam.h"
+#include "wrong.h"
+
+#define STEPS      400
+#define HANDLES    3 /* the last one is read-only */
+#define READERS    3
+#define CURSORS    3
+#define SAVEPOINTS 6
+#define TREES      4
+#define FILE_NAME  "ops.kv"
+
+typedef struct opened { /* a transaction and what it must show */
+    kv_txn *txn;
+    model_state *state; /* of a reader */
+    unsigned handle;
+} opened;
+
+typedef struct walker { /* a cursor of a reader */
+    kv_cursor *cursor;
+    unsigned reader;
+    const model_tree *tree;
+    int64_t at; /* entry; -1: before the first, entries: behind the last */
+    bool placed;
+} walker;
+
+typedef struct bench {
+    sim_disk *disk;
+    fuzz_in *in;
+    unsigned how;
+    model *m;
+    kv_db *db[HANDLES];
+    opened reader[READERS];
+    opened writer;
+    model_state *base; /* what the newest commit has */
+    model_state *saved[SAVEPOINTS];
+    unsigned n_saved;
+    walker walker[CURSORS];
+} bench;
+
+static const char *const names[TREES] = {"", "a", "bb", "bbb"};
+
+/* ---- arguments ---- */
+
+static kvi_slice take_name(bench *b)
+{
+    return model_text(names[fuzz_below(b->in, TREES)]);
+}
+
+/* room: KVI_PAGE_MAX bytes. Few different keys; seldom one that is too long. */
+static kvi_slice take_key(bench *b, uint8_t *room)
+{
+    unsigned how = (unsigned)fuzz_take(b->in, 1);
+    size_t max = kvi_key_max(KVI_PAGE_MIN), len;
+    if (how < 128) {
+        room[0] = 'k';
+        room[1] = (uint8_t)(how & 63);
+        return (kvi_slice){room, how < 64 ? 2 : 1};
+    }
+    len = how == 255 ? max + 1 : how > 250 ? max : how > 200 ? max / 2 + how % 8 : how % 24;
+    memset(room, how & 1 ? 'x' : 0, len);
+    if (len > 4 && how > 160)
+        room[len - 1 - (how & 2)] = (uint8_t)fuzz_take(b->in, 1);
+    return (kvi_slice){room, len};
+}
+
+static kvi_slice take_value(bench *b)
+{
+    static uint8_t room[64 << 10];
+    static const uint32_t lens[] = {
+        0, 1, 8, 40, 100, 1000, 2000, 5000, KVI_PAGE_MIN * 3, KVI_PAGE_MIN * 9};
+    unsigned how = (unsigned)fuzz_take(b->in, 1);
+    size_t len = KVI_MIN(lens[how % KVI_COUNT(lens)] + (how >> 5), sizeof room);
+    memset(room, (int)how, len);
+    for (size_t i = 0; how & 1 && i < len; i++)
+        room[i] = (uint8_t)(i * how ^ i >> 8);
+    return (kvi_slice){room, len};
+}
+
+static const model_tree *tree_in(const model_state *state, kvi_slice name)
+{
+    return model_tree_of(state, name);
+}
+
+/* A transaction that is open, and its state; NULL: there is none. */
+static kv_txn *take_txn(bench *b, const model_state **state)
+{
+    unsigned i = (unsigned)fuzz_below(b->in, READERS + 2);
+    if (i >= READERS) {
+        *state = b->m->now;
+        return b->writer.txn;
+    }
+    *state = b->reader[i].state;
+    return b->reader[i].txn;
+}
+
+/* The tree of that name; NULL where there is none, which the model must say, too. */
+static kv_tree *open_tree(kv_txn *txn, const model_state *state, kvi_slice name)
+{
+    kv_tree *tree;
+    if (name.len == 0)
+        return kv_txn_main(txn);
+    int rc = kv_tree_open(txn, name.ptr, name.len, 0, NULL, &tree);
+    FUZZ_MUST(rc == (tree_in(state, name) ? KV_OK : KV_NOTFOUND));
+    return tree;
+}
+
+/* Before the writer's trees change: a writer, its tree, which exists. */
+static kv_tree *take_writable(bench *b, kvi_slice *name)
+{
+    *name = take_name(b);
+    return b->writer.txn ? open_tree(b->writer.txn, b->m->now, *name) : NULL;
+}
+
+/* ---- entries ---- */
+
+static bool too_long(kvi_slice key)
+{
+    return key.len > kvi_key_max(KVI_PAGE_MIN);
+}
+
+static void step_put(bench *b)
+{
+    uint8_t room[KVI_PAGE_MAX];
+    kvi_slice name, key = take_key(b, room), value = take_value(b);
+    uint32_t flags = (uint32_t)fuzz_take(b->in, 1);
+    void *place;
+    int rc;
+    kv_tree *tree = take_writable(b, &name);
+    if (!tree)
+        return;
+    bool reserve = flags & 16, present = model_get(tree_in(b->m->now, name), key, NULL);
+    flags = flags % 16 < 4 ? flags & 3 : 0;
+    if (reserve)
+        rc = kv_reserve(tree, key.ptr, key.len, value.len, flags, &place);
+    else
+        rc = kv_put(tree, key.ptr, key.len, value.ptr, value.len, flags);
+    if (flags == 3)
+        FUZZ_MUST(rc == KV_EINVAL);
+    else if (too_long(key))
+        FUZZ_MUST(rc == KV_ETOOBIG);
+    else if (flags == KV_PUT_ABSENT && present)
+        FUZZ_MUST(rc == KV_EXISTS);
+    else if (flags == KV_PUT_PRESENT && !present)
+        FUZZ_MUST(rc == KV_NOTFOUND);
+    else
+        FUZZ_MUST(rc == KV_OK);
+    if (rc != KV_OK)
+        return;
+    if (reserve && value.len)
+        memcpy(place, value.ptr, value.len);
+    model_put(b->m, name, key, value);
+}
+
+static void step_del(bench *b)
+{
+    uint8_t room[KVI_PAGE_MAX];
+    kvi_slice name, key = take_key(b, room);
+    kv_tree *tree = take_writable(b, &name);
+    if (!tree)
+        return;
+    int rc = kv_del(tree, key.ptr, key.len);
+    if (too_long(key))
+        FUZZ_MUST(rc == KV_ETOOBIG);
+    else
+        FUZZ_MUST(rc == (model_del(b->m, name, key) ? KV_OK : KV_NOTFOUND));
+}
+
+static void step_get(bench *b)
+{
+    uint8_t room[KVI_PAGE_MAX];
+    const model_state *state;
+    kvi_slice name = take_name(b), key = take_key(b, room), expected;
+    kv_slice value;
+    kv_txn *txn = take_txn(b, &state);
+    kv_tree *tree = txn ? open_tree(txn, state, name) : NULL;
+    if (!tree)
+        return;
+    int rc = kv_get(tree, key.ptr, key.len, &value);
+    bool present = model_get(tree_in(state, name), key, &expected);
+    FUZZ_MUST(rc == (present ? KV_OK : KV_NOTFOUND));
+    FUZZ_MUST(!present || (value.len == expected.len &&
+                           (value.len == 0 || memcmp(value.ptr, expected.ptr, value.len) == 0)));
+}
+
+static void step_rank(bench *b)
+{
+    uint8_t room[KVI_PAGE_MAX];
+    const model_state *state;
+    kvi_slice name = take_name(b), key = take_key(b, room);
+    uint64_t rank, count;
+    kv_txn *txn = take_txn(b, &state);
+    kv_tree *tree = txn ? open_tree(txn, state, name) : NULL;
+    if (!tree)
+        return;
+    const model_tree *t = tree_in(state, name);
+    FUZZ_MUST(kv_rank(tree, key.ptr, key.len, &rank) == KV_OK && rank == model_rank(t, key));
+    kv_range range = {.size = sizeof range, .from = room, .from_len = key.len};
+    FUZZ_MUST(kv_count(tree, &range, &count) == KV_OK && count == t->sum.entries - rank);
+    FUZZ_MUST(kv_count(tree, NULL, &count) == KV_OK && count == t->sum.entries);
+}
+
+static void step_del_range(bench *b)
+{
+    uint8_t room[KVI_PAGE_MAX], other[KVI_PAGE_MAX];
+    kvi_slice name, from = take_key(b, room), to = take_key(b, other);
+    uint64_t deleted = 0;
+    kv_tree *tree = take_writable(b, &name);
+    if (!tree || kvi_slice_compare(from, to) > 0)
+        return;
+    kv_range range = {.size = sizeof range, .from = room, .from_len = from.len};
+    range.to = other;
+    range.to_len = to.len;
+    FUZZ_MUST(kv_del_range(tree, &range, &deleted) == KV_OK);
+    FUZZ_MUST(deleted == model_del_range(b->m, name, from, &to));
+}
+
+/* ---- trees ---- */
+
+static void step_create(bench *b)
+{
+    const kv_tree_options options = {sizeof options, b->how & 2 ? 60 : 0};
+    kvi_slice name = take_name(b);
+    bool exclusive = fuzz_take(b->in, 1) & 1;
+    kv_tree *tree;
+    if (!b->writer.txn || name.len == 0)
+        return;
+    bool present = tree_in(b->m->now, name) != NULL;
+    int rc = kv_tree_open(b->writer.txn, name.ptr, name.len,
+                          KV_TREE_CREATE | (exclusive ? KV_TREE_EXCLUSIVE : 0), &options, &tree);
+    FUZZ_MUST(rc == (exclusive && present ? KV_EXISTS : KV_OK));
+    if (!present)
+        model_tree_create(b->m, name);
+}
+
+static void step_drop(bench *b)
+{
+    kvi_slice name;
+    kv_slice value;
+    kv_tree *tree = take_writable(b, &name);
+    if (!tree || fuzz_take(b->in, 1) & 1)
+        return;
+    int rc = kv_tree_drop(tree);
+    FUZZ_MUST(rc == (name.len ? KV_OK : KV_EINVAL));
+    if (rc != KV_OK)
+        return;
+    model_tree_drop(b->m, name);
+    FUZZ_MUST(kv_get(tree, "k", 1, &value) == KV_NOTFOUND);
+    FUZZ_MUST(kv_put(tree, "k", 1, "v", 1, 0) == KV_NOTFOUND);
+}
+
+static void step_rename(bench *b)
+{
+    kvi_slice name, other = take_name(b);
+    kv_tree *tree = take_writable(b, &name);
+    if (!tree)
+        return;
+    int rc = kv_tree_rename(tree, other.ptr, other.len);
+    if (name.len == 0 || other.len == 0)
+        FUZZ_MUST(rc == KV_EINVAL);
+    else if (tree_in(b->m->now, other))
+        FUZZ_MUST(rc == KV_EXISTS);
+    else
+        FUZZ_MUST(rc == KV_OK && model_tree_rename(b->m, name, other));
+}
+
+static void step_clear(bench *b)
+{
+    kvi_slice name;
+    kv_tree *tree = take_writable(b, &name);
+    if (!tree || fuzz_take(b->in, 1) & 3)
+        return;
+    FUZZ_MUST(kv_tree_clear(tree) == KV_OK);
+    model_tree_clear(b->m, name);
+}
+
+/* ---- savepoints ---- */
+
+static void saved_drop(bench *b, unsigned from)
+{
+    while (b->n_saved > from)
+        model_release(b->saved[--b->n_saved]);
+}
+
+static void step_savepoint(bench *b)
+{
+    uint32_t n;
+    if (!b->writer.txn || b->n_saved == SAVEPOINTS)
+        return;
+    FUZZ_MUST(kv_txn_savepoint(b->writer.txn, &n) == KV_OK);
+    b->saved[b->n_saved++] = model_keep(b->m);
+    FUZZ_MUST(n == b->n_saved);
+}
+
+static void step_back(bench *b)
+{
+    uint32_t n = (uint32_t)fuzz_below(b->in, SAVEPOINTS + 1);
+    if (!b->writer.txn)
+        return;
+    int rc = kv_txn_rollback_to(b->writer.txn, n);
+    FUZZ_MUST(rc == (n > 0 && n <= b->n_saved ? KV_OK : KV_NOTFOUND));
+    if (rc != KV_OK)
+        return;
+    model_restore(b->m, b->saved[n - 1]);
+    saved_drop(b, n);
+}
+
+static void step_release(bench *b)
+{
+    uint32_t n = (uint32_t)fuzz_below(b->in, SAVEPOINTS + 1);
+    if (!b->writer.txn)
+        return;
+    int rc = kv_txn_release(b->writer.txn, n);
+    FUZZ_MUST(rc == (n > 0 && n <= b->n_saved ? KV_OK : KV_NOTFOUND));
+    if (rc == KV_OK)
+        saved_drop(b, n - 1);
+}
+
+/* ---- transactions ---- */
+
+static void walkers_close(bench *b, unsigned reader, bool close)
+{
+    for (unsigned i = 0; i < CURSORS; i++) {
+        walker *w = &b->walker[i];
+        if (w->cursor && w->reader == reader) {
+            if (close)
+                kv_cursor_close(w->cursor);
+            w->cursor = NULL;
+        }
+    }
+}
+
+static void reader_end(bench *b, unsigned i)
+{
+    walkers_close(b, i, false);
+    kv_txn_abort(b->reader[i].txn);
+    model_release(b->reader[i].state);
+    b->reader[i] = (opened){0};
+}
+
+static void step_reader(bench *b)
+{
+    unsigned i = (unsigned)fuzz_below(b->in, READERS), d = (unsigned)fuzz_below(b->in, HANDLES);
+    if (b->reader[i].txn) {
+        reader_end(b, i);
+        return;
+    }
+    if (!b->db[d])
+        return;
+    FUZZ_MUST(kv_txn_begin(b->db[d], KV_TXN_READ, &b->reader[i].txn) == KV_OK);
+    b->reader[i].handle = d;
+    model_state *now = model_keep(b->m);
+    model_restore(b->m, b->base);
+    b->reader[i].state = model_keep(b->m);
+    model_restore(b->m, now);
+    model_release(now);
+}
+
+static void step_refresh(bench *b)
+{
+    unsigned i = (unsigned)fuzz_below(b->in, READERS);
+    if (!b->reader[i].txn)
+        return;
+    walkers_close(b, i, true);
+    FUZZ_MUST(kv_txn_refresh(b->reader[i].txn) == KV_OK);
+    model_release(b->reader[i].state);
+    model_state *now = model_keep(b->m);
+    model_restore(b->m, b->base);
+    b->reader[i].state = model_keep(b->m);
+    model_restore(b->m, now);
+    model_release(now);
+}
+
+static void step_begin(bench *b)
+{
+    static const uint32_t flags[] = {0, KV_TXN_DURABLE, KV_TXN_STRICT, KV_TXN_LAZY};
+    unsigned d = (unsigned)fuzz_below(b->in, HANDLES);
+    uint32_t durability = flags[fuzz_below(b->in, KVI_COUNT(flags))];
+    kv_txn *txn;
+    if (!b->db[d])
+        return;
+    int rc = kv_txn_begin(b->db[d], KV_TXN_WRITE | KV_TXN_TRY | durability, &txn);
+    if (d == HANDLES - 1)
+        FUZZ_MUST(rc == KV_EREADONLY);
+    else
+        FUZZ_MUST(rc == (b->writer.txn ? KV_EBUSY : KV_OK));
+    if (rc == KV_OK)
+        b->writer = (opened){.txn = txn, .handle = d};
+}
+
+static void writer_end(bench *b, bool commit)
+{
+    if (commit) {
+        FUZZ_MUST(kv_txn_commit(b->writer.txn) == KV_OK);
+        model_release(b->base);
+        b->base = model_keep(b->m);
+    } else {
+        kv_txn_abort(b->writer.txn);
+        model_restore(b->m, b->base);
+    }
+    saved_drop(b, 0);
+    b->writer = (opened){0};
+}
+
+static void step_end(bench *b)
+{
+    bool commit = fuzz_take(b->in, 1) % 8 != 0;
+    if (b->writer.txn)
+        writer_end(b, commit);
+}
+
+static void step_compare(bench *b)
+{
+    const model_state *state;
+    kv_txn *txn = take_txn(b, &state);
+    const char *what = txn ? driver_compare(txn, state) : NULL;
+    if (what)
+        fuzz_fail("%s", what);
+}
+
+/* ---- cursors of readers ---- */
+
+static void step_cursor(bench *b)
+{
+    walker *w = &b->walker[fuzz_below(b->in, CURSORS)];
+    unsigned i = (unsigned)fuzz_below(b->in, READERS);
+    kvi_slice name = take_name(b);
+    if (w->cursor) {
+        kv_cursor_close(w->cursor);
+        w->cursor = NULL;
+        return;
+    }
+    kv_tree *tree = b->reader[i].txn ? open_tree(b->reader[i].txn, b->reader[i].state, name) : NULL;
+    if (!tree)
+        return;
+    FUZZ_MUST(kv_cursor_open(tree, NULL, &w->cursor) == KV_OK);
+    w->reader = i;
+    w->tree = tree_in(b->reader[i].state, name);
+    w->placed = false;
+}
+
+static void walker_see(walker *w, int rc)
+{
+    kvi_slice k, v;
+    kv_slice key, value;
+    bool there = w->at >= 0 && model_nth(w->tree, (uint64_t)w->at, &k, &v);
+    FUZZ_MUST(rc == (there ? KV_OK : KV_NOTFOUND));
+    w->placed = true;
+    FUZZ_MUST(kv_cursor_get(w->cursor, &key, &value) == rc);
+    if (!there)
+        return;
+    FUZZ_MUST(key.len == k.len && (k.len == 0 || memcmp(key.ptr, k.ptr, k.len) == 0));
+    FUZZ_MUST(value.len == v.len && (v.len == 0 || memcmp(value.ptr, v.ptr, v.len) == 0));
+}
+
+static int64_t seek_in_model(const model_tree *tree, enum kv_seek how, kvi_slice key)
+{
+    bool present = model_get(tree, key, NULL);
+    int64_t rank = (int64_t)model_rank(tree, key);
+    switch (how) {
+    case KV_SEEK_LT:
+        return rank - 1;
+    case KV_SEEK_LE:
+        return rank - 1 + present;
+    case KV_SEEK_GE:
+        return rank;
+    case KV_SEEK_GT:
+        return rank + present;
+    default:
+        return present ? rank : -2;
+    }
+}
+
+static void step_seek(bench *b)
+{
+    uint8_t room[KVI_PAGE_MAX];
+    walker *w = &b->walker[fuzz_below(b->in, CURSORS)];
+    kvi_slice key = take_key(b, room);
+    enum kv_seek how = (enum kv_seek)((int)fuzz_below(b->in, 5) - 2);
+    if (!w->cursor)
+        return;
+    int rc = kv_cursor_seek(w->cursor, how, key.ptr, key.len);
+    w->at = seek_in_model(w->tree, how, key);
+    walker_see(w, rc);
+    w->placed = rc == KV_OK; /* where a seek in vain leaves it is not compared */
+}
+
+static void step_move(bench *b)
+{
+    walker *w = &b->walker[fuzz_below(b->in, CURSORS)];
+    unsigned how = (unsigned)fuzz_below(b->in, 6);
+    uint64_t number = fuzz_take(b->in, 1);
+    if (!w->cursor)
+        return;
+    int64_t entries = (int64_t)w->tree->sum.entries;
+    int rc;
+    if (how == 0 || (how < 3 && !w->placed)) {
+        rc = kv_cursor_first(w->cursor);
+        w->at = 0;
+    } else if (how == 5 || !w->placed) {
+        rc = kv_cursor_last(w->cursor);
+        w->at = entries - 1;
+    } else if (how < 3) {
+        rc = kv_cursor_next(w->cursor);
+        w->at += w->at < entries;
+    } else if (how == 3) {
+        rc = kv_cursor_prev(w->cursor);
+        w->at -= w->at >= 0;
+    } else {
+        rc = kv_cursor_nth(w->cursor, number);
+        w->at = (int64_t)number;
+        w->placed = rc == KV_OK;
+    }
+    walker_see(w, rc);
+    w->placed = rc == KV_OK; /* likewise */
+}
+
+/* A cursor that changes the entries it is on. */
+static void step_edit(bench *b)
+{
+    uint8_t room[KVI_PAGE_MAX];
+    kvi_slice name, key = take_key(b, room), value = take_value(b), k;
+    unsigned steps = (unsigned)fuzz_take(b->in, 1) % 16;
+    kv_cursor *cursor;
+    kv_slice at;
+    kv_tree *tree = take_writable(b, &name);
+    if (!tree)
+        return;
+    FUZZ_MUST(kv_cursor_open(tree, NULL, &cursor) == KV_OK);
+    uint64_t rank = model_rank(tree_in(b->m->now, name), key);
+    int rc = kv_cursor_seek(cursor, KV_SEEK_GE, key.ptr, key.len);
+    for (unsigned i = 0; i < steps; i++) {
+        bool there = model_nth(tree_in(b->m->now, name), rank, &k, NULL);
+        FUZZ_MUST(rc == (there ? KV_OK : KV_NOTFOUND));
+        if (!there)
+            break;
+        FUZZ_MUST(kv_cursor_get(cursor, &at, NULL) == KV_OK && at.len == k.len);
+        FUZZ_MUST(k.len == 0 || memcmp(at.ptr, k.ptr, k.len) == 0);
+        memcpy(room, k.ptr, k.len);
+        k.ptr = room;
+        if (i & 1) {
+            FUZZ_MUST(kv_cursor_del(cursor) == KV_OK);
+            model_del(b->m, name, k);
+        } else {
+            FUZZ_MUST(kv_cursor_put(cursor, value.ptr, value.len) == KV_OK);
+            model_put(b->m, name, k, value);
+            rank++;
+        }
+        rc = kv_cursor_next(cursor);
+    }
+    kv_cursor_close(cursor);
+}
+
+/* ---- handles and batches ---- */
+
+static void bench_open(bench *b, unsigned d)
+{
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
+    options.page_size = KVI_PAGE_MIN;
+    if (d == HANDLES - 1)
+        options.flags = KV_OPEN_READONLY;
+    if (b->how & 1)
+        options.memory_budget = 20 * KVI_PAGE_MIN;
+    options.durability = (int)(b->how >> 2 & 3);
+    FUZZ_MUST(kvi_db_open(sim_os(b->disk), FILE_NAME, &options, &b->db[d], NULL, 0) == KV_OK);
+}
+
+static bool handle_busy(const bench *b, unsigned d)
+{
+    bool busy = b->writer.txn && b->writer.handle == d;
+    for (unsigned i = 0; i < READERS; i++)
+        busy = busy || (b->reader[i].txn && b->reader[i].handle == d);
+    return busy;
+}
+
+static void step_handle(bench *b)
+{
+    unsigned d = (unsigned)fuzz_below(b->in, HANDLES);
+    if (!b->db[d]) {
+        bench_open(b, d);
+        return;
+    }
+    bool busy = handle_busy(b, d);
+    if (!busy && b->writer.txn) /* closing waits for the turn */
+        return;
+    FUZZ_MUST(kv_db_close(b->db[d]) == (busy ? KV_EBUSY : KV_OK));
+    if (!busy)
+        b->db[d] = NULL;
+}
+
+static void step_whole(bench *b)
+{
+    kv_db *db = b->db[fuzz_below(b->in, HANDLES)];
+    kv_db_info info = {.size = sizeof info};
+    if (!db)
+        return;
+    FUZZ_MUST(kv_db_stat(db, &info) == KV_OK);
+    uint64_t entries = 0;
+    for (size_t i = 0; i < b->base->n; i++)
+        entries += b->base->trees[i].sum.entries;
+    FUZZ_MUST(info.entries == entries && info.trees == b->base->n - 1);
+    if (!b->writer.txn && db != b->db[HANDLES - 1])
+        FUZZ_MUST(kv_db_sync(db) == KV_OK);
+    FUZZ_MUST(kv_db_check(db, NULL) == KV_OK);
+}
+
+/* What one operation of a batch must answer; the model does it. */
+static int model_op(bench *b, const kv_op *op, uint64_t *deleted)
+{
+    kvi_slice name = {op->tree.ptr, op->tree.len}, key = {op->key.ptr, op->key.len}, old;
+    kvi_slice value = {op->value.ptr, op->value.len}, end = {op->end.ptr, op->end.len};
+    const model_tree *tree = tree_in(b->m->now, name);
+    bool present = tree && model_get(tree, key, &old);
+    switch (op->kind) {
+    case KV_OP_PUT:
+        if (!tree && !(op->flags & KV_OP_CREATE_TREE))
+            return KV_NOTFOUND;
+        if (too_long(key))
+            return KV_ETOOBIG;
+        if (op->flags & KV_PUT_ABSENT && present)
+            return KV_EXISTS;
+        if (op->flags & KV_PUT_PRESENT && !present)
+            return KV_NOTFOUND;
+        if (!tree)
+            model_tree_create(b->m, name);
+        model_put(b->m, name, key, value);
+        return KV_OK;
+    case KV_OP_DEL:
+        if (tree && too_long(key))
+            return KV_ETOOBIG;
+        if (present)
+            *deleted += model_del(b->m, name, key);
+        return !present && op->flags & KV_PUT_PRESENT ? KV_NOTFOUND : KV_OK;
+    case KV_OP_DEL_RANGE:
+        *deleted += tree ? model_del_range(b->m, name, key, &end) : 0;
+        return KV_OK;
+    case KV_OP_CHECK_ABSENT:
+        return present ? KV_EXISTS : KV_OK;
+    case KV_OP_CHECK_PRESENT:
+        return present ? KV_OK : KV_NOTFOUND;
+    default:
+        return !present ? KV_NOTFOUND : kvi_slice_compare(old, value) == 0 ? KV_OK : KV_MISMATCH;
+    }
+}
+
+static kv_op take_op(bench *b, uint8_t *room, uint8_t *other)
+{
+    static const uint32_t kinds[] = {KV_OP_PUT,        KV_OP_PUT,          KV_OP_DEL,
+                                     KV_OP_DEL_RANGE,  KV_OP_CHECK_ABSENT, KV_OP_CHECK_PRESENT,
+                                     KV_OP_CHECK_VALUE};
+    kv_op op = {.kind = kinds[fuzz_below(b->in, KVI_COUNT(kinds))]};
+    uint32_t flags = (uint32_t)fuzz_take(b->in, 1);
+    kvi_slice name = take_name(b), key = take_key(b, room), end = take_key(b, other);
+    kvi_slice value = take_value(b);
+    op.tree = (kv_slice){name.ptr, name.len};
+    op.key = (kv_slice){key.ptr, key.len};
+    if (op.kind == KV_OP_PUT || op.kind == KV_OP_CHECK_VALUE)
+        op.value = (kv_slice){value.ptr, KVI_MIN(value.len, 40)};
+    if (op.kind == KV_OP_DEL_RANGE)
+        op.end = (kv_slice){end.ptr, end.len};
+    if (op.kind == KV_OP_PUT)
+        op.flags = flags % 8 == 1 ? KV_PUT_ABSENT : flags % 8 == 2 ? KV_PUT_PRESENT : 0;
+    if (op.kind == KV_OP_PUT && name.len > 0 && flags & 16)
+        op.flags |= KV_OP_CREATE_TREE;
+    if (op.kind == KV_OP_DEL && flags & 1)
+        op.flags = KV_PUT_PRESENT;
+    return op;
+}
+
+static void step_batch(bench *b)
+{
+    enum { OPS = 3 };
+    static uint8_t rooms[2 * OPS][KVI_PAGE_MAX], values[OPS][64];
+    kv_op ops[OPS];
+    kv_write_result result = {.size = sizeof result};
+    unsigned d = (unsigned)fuzz_below(b->in, HANDLES), n = 1 + (unsigned)fuzz_below(b->in, OPS);
+    uint64_t deleted = 0;
+    size_t failed = n;
+    int expected = KV_OK;
+    for (unsigned i = 0; i < n; i++) {
+        ops[i] = take_op(b, rooms[2 * i], rooms[2 * i + 1]);
+        if (ops[i].value.ptr)
+            ops[i].value.ptr = memcpy(values[i], ops[i].value.ptr, ops[i].value.len);
+        if (ops[i].kind == KV_OP_DEL_RANGE &&
+            kvi_slice_compare(kvi_slice_of(ops[i].key.ptr, ops[i].key.len),
+                              kvi_slice_of(ops[i].end.ptr, ops[i].end.len)) > 0)
+            return;
+    }
+    if (!b->db[d] || b->writer.txn)
+        return;
+    if (d == HANDLES - 1) {
+        FUZZ_MUST(kv_db_write(b->db[d], ops, n, 0, &result) == KV_EREADONLY);
+        return;
+    }
+    for (unsigned i = 0; i < n && expected == KV_OK; i++) {
+        expected = model_op(b, &ops[i], &deleted);
+        failed = expected == KV_OK ? n : i;
+    }
+    int rc = kv_db_write(b->db[d], ops, n, fuzz_take(b->in, 1) & 1 ? KV_TXN_LAZY : 0, &result);
+    FUZZ_MUST(rc == expected && result.failed_op == failed);
+    if (rc == KV_OK) {
+        FUZZ_MUST(result.deleted == deleted);
+        model_release(b->base);
+        b->base = model_keep(b->m);
+    } else {
+        model_restore(b->m, b->base);
+    }
+}
+
+/* ---- wrong calls ---- */
+
+static void step_wrong(bench *b)
+{
+    unsigned d = (unsigned)fuzz_below(b->in, HANDLES - 1), i = (unsigned)fuzz_below(b->in, READERS);
+    if (b->db[d]) {
+        wrong_handle(b->db[d]);
+        if (!b->writer.txn)
+            wrong_batch(b->db[d]);
+    }
+    if (b->reader[i].txn)
+        wrong_reader(b->reader[i].txn);
+    if (b->writer.txn)
+        wrong_writer(b->writer.txn);
+}
+
+/* ---- all ---- */
+
+static void bench_end(bench *b)
+{
+    for (unsigned i = 0; i < READERS; i++)
+        if (b->reader[i].txn)
+            reader_end(b, i);
+    if (b->writer.txn)
+        writer_end(b, true);
+    for (unsigned d = 0; d < HANDLES; d++) {
+        if (b->db[d])
+            FUZZ_MUST(kv_db_check(b->db[d], NULL) == KV_OK && kv_db_close(b->db[d]) == KV_OK);
+        b->db[d] = NULL;
+    }
+    FUZZ_MUST(sim_open_handles(b->disk) == 0);
+}
+
+/* Everything is there when the file is opened again. */
+static void bench_again(bench *b)
+{
+    kv_txn *txn;
+    bench_open(b, 0);
+    FUZZ_MUST(kv_txn_begin(b->db[0], KV_TXN_READ, &txn) == KV_OK);
+    const char *what = driver_compare(txn, b->base);
+    if (what)
+        fuzz_fail("opened again: %s", what);
+    kv_txn_abort(txn);
+    FUZZ_MUST(kv_db_close(b->db[0]) == KV_OK);
+}
+
+int fuzz_ops(const uint8_t *data, size_t len)
+{
+    static void (*const steps[])(bench *) = {
+        step_put,     step_put,     step_put,    step_put,    step_put,       step_del,
+        step_get,     step_begin,   step_begin,  step_end,    step_batch,     step_reader,
+        step_compare, step_rank,    step_create, step_drop,   step_rename,    step_clear,
+        step_seek,    step_move,    step_edit,   step_cursor, step_savepoint, step_back,
+        step_release, step_refresh, step_handle, step_whole,  step_wrong,     step_del_range,
+    };
+    static sim_disk *disk;
+    fuzz_in in = {data, data + len};
+    bench b = {.in = &in};
+    if (!disk)
+        disk = exam_disk();
+    sim_reset(disk);
+    b.disk = disk;
+    b.how = (unsigned)fuzz_take(&in, 1);
+    b.m = model_new();
+    b.base = model_keep(b.m);
+    for (unsigned d = 0; d < HANDLES; d++)
+        bench_open(&b, d);
+    for (unsigned i = 0; i < STEPS && fuzz_more(&in); i++)
+        steps[fuzz_below(&in, KVI_COUNT(steps))](&b);
+    bench_end(&b);
+    bench_again(&b);
+    model_release(b.base);
+    model_free(b.m);
+    return 0;
+}

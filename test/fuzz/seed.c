@@ -1,0 +1,105 @@
+/* seed.c - writes the seeds of the fuzz targets anew: seed FOLDER. They only have to reach each part
+ * of a target once; the fuzzers find the rest. */
+#include "format.h"
+#include "image.h"
+#include "rng.h"
+#include <sys/stat.h>
+
+static const char *folder;
+
+static void write_seed(const char *target, unsigned number, const void *bytes, size_t len)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, target);
+    mkdir(path, 0777);
+    snprintf(path, sizeof path, "%s/%s/%02u", folder, target, number);
+    FILE *file = fopen(path, "wb");
+    if (!file || fwrite(bytes, 1, len, file) != len || fclose(file) != 0) {
+        perror(path);
+        exit(1);
+    }
+}
+
+/* The forgeries of forge.c by their numbers, on pages that have what they change. */
+enum { WAY_LARGE = 8, WAY_ROOT = 12, LEAF_LARGE = 2, LEAF_PACKED = 4, LENGTH_AT = 2, HUGE = 60 };
+
+static unsigned seed_forged(unsigned n)
+{
+    static const uint8_t leaves[][2] = {{LEAF_LARGE, KVI_ENTRY_LARGE},
+                                        {LEAF_PACKED, KVI_ENTRY_LARGE | KVI_ENTRY_COMPRESSED}};
+    uint8_t bomb[] = {0,           IMAGE_SMALL,          0,         WAY_LARGE,
+                      LEAF_PACKED, KVI_ENTRY_COMPRESSED, LENGTH_AT, HUGE};
+    write_seed("file", n++, bomb, sizeof bomb);
+    for (uint8_t i = 0; i < 12; i++) { /* each field of a reference, and each of the six roots */
+        const uint8_t *leaf = leaves[i % 2];
+        uint8_t field = i / 2,
+                large[] = {0, IMAGE_SMALL, 0, WAY_LARGE, leaf[0], leaf[1], field, HUGE};
+        uint8_t root[] = {0, IMAGE_SPACE, 0, WAY_ROOT, field, i};
+        write_seed("file", n++, large, sizeof large);
+        write_seed("file", n++, root, sizeof root);
+    }
+    return n;
+}
+
+/* Sound files, each opened in another way; then some with changes of each kind. */
+static void seed_file(rng *random)
+{
+    uint8_t bytes[64];
+    unsigned n = seed_forged(0);
+    for (unsigned image = 0; image < IMAGE_KINDS; image++)
+        write_seed("file", n++, (uint8_t[]){(uint8_t)(1 << image), (uint8_t)image, 0}, 3);
+    for (unsigned i = 0; i < 15; i++) {
+        rng_fill(random, bytes, sizeof bytes);
+        bytes[1] = (uint8_t)i;
+        bytes[2] = i % 3 == 0 ? 0 : 2;
+        write_seed("file", n++, bytes, 12 + 3 * i);
+    }
+}
+
+/* Steps in the lower numbers, arguments of any size between them. */
+static void seed_steps(rng *random, const char *target, unsigned files, uint8_t steps, size_t len)
+{
+    uint8_t bytes[1024];
+    for (unsigned i = 0; i < files; i++) {
+        bytes[0] = (uint8_t)(i * 7);
+        for (size_t k = 1; k < len; k++)
+            bytes[k] = (uint8_t)rng_below(random, rng_one_in(random, 2) ? steps : 256);
+        write_seed(target, i, bytes, len);
+    }
+}
+
+static void seed_import(void)
+{
+    static const char *const texts[] = {
+        "\0key\tvalue\nother\t\n\ttab\\t\\x00\\\\\n",
+        "\0no tab",
+        "\0bad\\q\t",
+        "\1VERSION=3\nformat=bytevalue\ntype=btree\nHEADER=END\n 6b\n 76\n \n \nDATA=END\n",
+        "\3VERSION=3\nformat=print\ndatabase=a\nmapsize=1\nHEADER=END\n a\\5c\n "
+        "\\00\\\\\nDATA=END\n"
+        "VERSION=3\nformat=print\nHEADER=END\n",
+        "\5VERSION=3\ndatabase=\\41\ndb_pagesize=4096\nHEADER=END\n 0\n",
+        "\7VERSION=3\nduplicates=1\nHEADER=END\n",
+        "\1VERSION=2\n",
+    };
+    for (unsigned i = 0; i < KVI_COUNT(texts); i++)
+        write_seed("import", i, texts[i], 1 + strlen(texts[i] + 1));
+}
+
+int main(int argc, char **argv)
+{
+    rng random;
+    if (argc != 2) {
+        fputs("usage: seed FOLDER\n", stderr);
+        return 2;
+    }
+    folder = argv[1];
+    mkdir(folder, 0777);
+    rng_seed(&random, 1);
+    seed_file(&random);
+    seed_steps(&random, "node", 20, 9, 300);
+    seed_steps(&random, "ops", 20, 30, 400);
+    seed_steps(&random, "side", 20, 14, 80);
+    seed_import();
+    return 0;
+}
