@@ -93,6 +93,7 @@ static int db_new(const kvi_os *os, kvi_err *err, const kv_options *options, kv_
 static void db_free(kv_db *db)
 {
     const kvi_os *os = db->os;
+    bool forked = db->alive && !kvi_alive(db);
     kvi_fork_forget(db);
     if (db->space)
         kvi_space_close(db->space);
@@ -104,6 +105,8 @@ static void db_free(kv_db *db)
         kvi_readers_close(&db->readers);
     kvi_guest_close(db);
     kvi_side_close(&db->side);
+    if (db->role == KVI_IMMUTABLE)
+        kvi_lock_abandon(&db->lock); /* nothing was locked */
     if (db->file.os)
         kvi_file_close(&db->file);
     if (db->file.fd >= 0)
@@ -113,7 +116,8 @@ static void db_free(kv_db *db)
     os->free(os, db->spare);
     os->free(os, db->path);
     kvi_group_destroy(&db->group);
-    pthread_cond_destroy(&db->turn.cond);
+    if (!forked) /* it would wait for waiters that only the parent has */
+        pthread_cond_destroy(&db->turn.cond);
     pthread_mutex_destroy(&db->turn.mutex);
     kvi_err_destroy(&db->err);
     os->free(os, db);
@@ -296,8 +300,8 @@ int kvi_db_open(const kvi_os *os, const char *path, const kv_options *given, kv_
 /* The child of a fork gives its memory back and touches nothing that is the parent's. */
 static int close_forked(kv_db *db)
 {
-    kvi_lock_close(&db->lock);
-    kvi_lock_close(&db->side.lock);
+    kvi_lock_abandon(&db->lock);
+    kvi_lock_abandon(&db->side.lock);
     db_free(db);
     return KV_OK;
 }
@@ -321,11 +325,11 @@ static int close_writer(kv_db *db)
 
 /* Is all that happened known to us? Not if a dead writer left something, or if somebody came and
  * went between our leaving and our being the last. */
-static bool story_complete(const kv_db *db)
+static bool story_complete(kv_db *db)
 {
     const kvi_board *board = &db->readers.head->board;
-    return kvi_side_current(&db->side) && atomic_load(&board->writing) == 0 &&
-           atomic_load(&board->flush) == KVI_FLUSH_NONE;
+    return kvi_side_current(&db->side) && kvi_side_intact(&db->side) &&
+           atomic_load(&board->writing) == 0 && atomic_load(&board->flush) == KVI_FLUSH_NONE;
 }
 
 /* Is our newest commit where we know it, and nothing newer beside it? Whoever came and went by

@@ -79,6 +79,7 @@ int kvi_file_init(kvi_file *file, const kvi_os *os, kvi_err *err, int fd, uint32
     if (rc < 0)
         return kvi_fail_os(err, rc, "asking for the size of the database");
     atomic_init(&file->size, stat.size);
+    atomic_init(&file->seen, 0);
     pthread_mutex_init(&file->map_mutex, NULL);
     return KV_OK;
 }
@@ -113,24 +114,36 @@ static int map_extend(kvi_file *file, uint64_t need, kvi_map **out)
     return rc;
 }
 
-uint64_t kvi_file_size_now(kvi_file *file)
+int kvi_file_look(kvi_file *file, uint64_t *size)
 {
     kvi_os_stat stat = {0};
-    uint64_t known = atomic_load_explicit(&file->size, memory_order_acquire);
-    if (file->os->stat(file->os, file->fd, &stat) < 0 || stat.size <= known)
-        return known;
-    atomic_store_explicit(&file->size, stat.size, memory_order_release);
-    return stat.size;
+    int rc = file->os->stat(file->os, file->fd, &stat);
+    if (rc < 0)
+        return kvi_fail_os(file->err, rc, "asking for the size of the database");
+    /* Not to size: the writer cuts and extends the file by that. */
+    atomic_store_explicit(&file->seen, stat.size, memory_order_relaxed);
+    *size = stat.size;
+    return KV_OK;
+}
+
+static int view_check(kvi_file *file, kvi_pgno high_water, uint64_t need)
+{
+    uint64_t size;
+    if (KVI_LIKELY(need <= kvi_file_known(file)))
+        return KV_OK;
+    int rc = kvi_file_look(file, &size);
+    if (rc != KV_OK || need <= size)
+        return rc;
+    return kvi_fail(file->err, KV_ECORRUPT, "the file is shorter than its %llu pages of %u bytes",
+                    (unsigned long long)high_water, file->page_size);
 }
 
 int kvi_file_view(kvi_file *file, kvi_pgno high_water, kvi_id newest, kvi_view *view)
 {
     uint64_t need = high_water <= KVI_PGNO_MAX ? high_water << file->page_shift : UINT64_MAX;
-    if (KVI_UNLIKELY(need > atomic_load_explicit(&file->size, memory_order_acquire)) &&
-        need > kvi_file_size_now(file))
-        return kvi_fail(file->err, KV_ECORRUPT,
-                        "the file is shorter than its %llu pages of %u bytes",
-                        (unsigned long long)high_water, file->page_size);
+    int checked = view_check(file, high_water, need);
+    if (checked != KV_OK)
+        return checked;
     kvi_map *map = atomic_load_explicit(&file->map, memory_order_acquire);
     if (KVI_UNLIKELY(!map || map->len < need)) {
         int rc = map_extend(file, need, &map);
@@ -204,11 +217,14 @@ int kvi_file_large(const kvi_view *view, kvi_ptr ptr, uint64_t len, uint64_t che
     return KV_OK;
 }
 
+/* Asks before it sets the size: that would cut a file that is longer than we know. */
 int kvi_file_extend(kvi_file *file, kvi_pgno high_water)
 {
-    if (high_water << file->page_shift <= atomic_load_explicit(&file->size, memory_order_relaxed))
+    uint64_t size, need = high_water << file->page_shift;
+    if (need <= atomic_load_explicit(&file->size, memory_order_relaxed))
         return KV_OK;
-    return kvi_file_truncate(file, high_water);
+    int rc = kvi_file_look(file, &size);
+    return rc != KV_OK || need <= size ? rc : kvi_file_truncate(file, high_water);
 }
 
 int kvi_file_read(kvi_file *file, uint64_t offset, void *buf, size_t len)

@@ -33,7 +33,8 @@ typedef struct kvi_file {
     kvi_hash hash;
     _Atomic(kvi_map *) map; /* newest; set under map_mutex */
     pthread_mutex_t map_mutex;
-    _Atomic uint64_t size; /* bytes; raised by writers before they publish */
+    _Atomic uint64_t size; /* bytes; the writer's: raised before publication, cut by it alone */
+    _Atomic uint64_t seen; /* bytes; what readers found it grown to by another process */
 } kvi_file;
 
 /* What a snapshot may look at: pages [0, limit) of one map, births up to newest. */
@@ -50,8 +51,16 @@ int kvi_file_init(kvi_file *file, const kvi_os *os, kvi_err *err, int fd, uint32
                   uint64_t hash_seed, bool verify_checksums) KVI_MUST_CHECK;
 void kvi_file_close(kvi_file *file);
 
-/* Looks at how long the file is now: another process may have made it longer. */
-uint64_t kvi_file_size_now(kvi_file *file);
+/* Looks at how long the file is now: another process may have made it longer. For readers. */
+int kvi_file_look(kvi_file *file, uint64_t *size) KVI_MUST_CHECK;
+
+/* Bytes that the file has, or lately had. */
+static inline uint64_t kvi_file_known(const kvi_file *file)
+{
+    uint64_t size = atomic_load_explicit(&file->size, memory_order_acquire);
+    uint64_t seen = atomic_load_explicit(&file->seen, memory_order_relaxed);
+    return KVI_MAX(size, seen);
+}
 
 /* A view for a snapshot; maps more address space when the snapshot needs it. KV_ECORRUPT when the
  * file is shorter than the snapshot. */

@@ -23,8 +23,8 @@ static void in_child(void)
 {
     for (kv_db *db = open_dbs; db; db = db->next_open) {
         *db->alive = 0;
-        kvi_lock_close(&db->lock);
-        kvi_lock_close(&db->side.lock);
+        kvi_lock_abandon(&db->lock);
+        kvi_lock_abandon(&db->side.lock);
     }
     open_dbs = NULL;
     pthread_mutex_unlock(&open_mutex);
@@ -33,6 +33,13 @@ static void in_child(void)
 static void watch_forks(void)
 {
     pthread_atfork(before_fork, after_fork, in_child);
+}
+
+/* Before the program registers handlers of its own: those that come first are called last before a
+ * fork, so that open_mutex is taken behind whatever mutexes they take. */
+__attribute__((constructor)) static void watch_forks_first(void)
+{
+    pthread_once(&once, watch_forks);
 }
 
 int kvi_fork_watch(kv_db *db)

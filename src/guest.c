@@ -87,8 +87,13 @@ static int slot_choose(kv_db *db, const kvi_slots *slots, unsigned *slot)
     *slot = slot_newest(slots);
     if (is_known(db, slots, *slot))
         return KV_OK;
-    kvi_file_size_now(&db->file); /* the walk takes pages behind the end for torn */
-    int rc = kvi_recover_choose(&db->file, slots, db->boot_id, &choice, NULL);
+    /* The walk takes pages behind the end for torn. A guest's handle has no writer. */
+    uint64_t size;
+    int rc = kvi_file_look(&db->file, &size);
+    if (rc != KV_OK)
+        return rc;
+    atomic_store_explicit(&db->file.size, size, memory_order_release);
+    rc = kvi_recover_choose(&db->file, slots, db->boot_id, &choice, NULL);
     if (rc == KV_OK && !choice.known)
         rc = kvi_file_sync(&db->file); /* a reader may see only what will stay */
     if (rc == KV_OK)

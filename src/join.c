@@ -229,6 +229,8 @@ static int join_as(kv_db *db, const kv_options *options, bool empty, bool *first
     if (db->role == KVI_SHARER && !db->lock.writable)
         return KV_EACCESS;
     rc = role_lock(db, first);
+    if (rc == KV_EBUSY && empty) /* somebody is making a database of it */
+        return JOIN_PASSING;
     if (rc != KV_OK)
         return rc;
     rc = path_same(db, &same);

@@ -21,6 +21,13 @@ int kvi_lock_open(kvi_lock *lock, const kvi_os *os, kvi_err *err, const char *pa
 void kvi_lock_close(kvi_lock *lock)
 {
     if (lock->fd >= 0)
+        lock->os->lock(lock->os, lock->fd, KVI_OS_UNLOCK, 0, 0);
+    kvi_lock_abandon(lock);
+}
+
+void kvi_lock_abandon(kvi_lock *lock)
+{
+    if (lock->fd >= 0)
         lock->os->close(lock->os, lock->fd);
     lock->fd = -1;
 }

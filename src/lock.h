@@ -37,8 +37,11 @@ typedef struct kvi_lock {
 int kvi_lock_open(kvi_lock *lock, const kvi_os *os, kvi_err *err, const char *path,
                   bool readable_will_do) KVI_MUST_CHECK;
 
-/* Closing releases everything. */
+/* Releases everything, also when a forked child has a copy of the descriptor. */
 void kvi_lock_close(kvi_lock *lock);
+
+/* In the child: gives up the copy; the parent's locks stay. */
+void kvi_lock_abandon(kvi_lock *lock);
 
 /* One attempt at one byte; a lock that is held already is converted. KV_EBUSY: somebody else holds
  * a conflicting one. KV_EUNSUPPORTED: the file system has no such locks. */

@@ -206,6 +206,12 @@ int kvi_side_join(kvi_side *side)
     return rc;
 }
 
+bool kvi_side_intact(kvi_side *side)
+{
+    return side_whole(side) == KV_OK &&
+           atomic_load_explicit(&side->head->magic, memory_order_acquire) == KVI_SIDE_MAGIC;
+}
+
 bool kvi_side_current(const kvi_side *side)
 {
     kvi_os_stat open = {0}, named = {0};

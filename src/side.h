@@ -160,6 +160,9 @@ void kvi_side_announce(kvi_side *side, const kvi_side_facts *facts);
  * whole. KV_EVERSION, KV_EACCESS. The caller holds the lifecycle byte shared. */
 int kvi_side_join(kvi_side *side) KVI_MUST_CHECK;
 
+/* Is it as long as it was made, with its magic? A first sharer who may not remove it empties it. */
+bool kvi_side_intact(kvi_side *side);
+
 /* Does the name still lead to the file that is open? */
 bool kvi_side_current(const kvi_side *side);
 

@@ -346,7 +346,7 @@ static int load_begin(load *l)
 static int load_into(kvi_space *space, const kvi_meta *meta)
 {
     load l = {.space = space, .meta = meta};
-    if (meta->high_water > atomic_load(&space->file->size) >> space->file->page_shift)
+    if (meta->high_water > kvi_file_known(space->file) >> space->file->page_shift)
         return kvi_fail(space->file->err, KV_ECORRUPT, "the file is shorter than its %llu pages",
                         (unsigned long long)meta->high_water);
     kvi_bitset_init(&l.open, space->os);

@@ -88,7 +88,8 @@ static void stat_handle(kv_db *db, kv_db_info *info)
 {
     info->page_size = db->file.page_size;
     info->key_max = kvi_key_max(db->file.page_size);
-    info->file_size = atomic_load(&db->file.size);
+    if (kvi_file_look(&db->file, &info->file_size) != KV_OK)
+        info->file_size = kvi_file_known(&db->file);
     info->durable_id = kvi_durable(db);
     info->readers = kvi_readers_claimed(&db->readers);
     info->poisoned = kvi_poisoned(db);

@@ -29,6 +29,7 @@ static fault_os fault;  /* counts, and fails a flush where a test wants it */
 static uint64_t bytes_read;
 static size_t counted_from; /* event of disk */
 static bool exclusive;      /* how databases are opened */
+static int failed;          /* tests, the first way */
 static int64_t (*plain_pread)(const kvi_os *os, int fd, void *buf, size_t len, uint64_t off);
 
 static inline int64_t counting_pread(const kvi_os *os, int fd, void *buf, size_t len, uint64_t off)
@@ -224,7 +225,9 @@ static inline void damage_since(size_t event)
 
 /* All tests as sole owner, then as a sharer. */
 #define RUN_BOTH_WAYS(name, tests)                                                                 \
-    (exclusive = true, cmocka_run_group_tests_name(name " exclusive", tests, setup, teardown)) +   \
-        (exclusive = false, cmocka_run_group_tests_name(name " shared", tests, setup, teardown))
+    (exclusive = true,                                                                             \
+     failed = cmocka_run_group_tests_name(name " exclusive", tests, setup, teardown),              \
+     exclusive = false,                                                                            \
+     failed + cmocka_run_group_tests_name(name " shared", tests, setup, teardown))
 
 #endif
