@@ -10,7 +10,7 @@
 #                         stress  tiny pages and limits, so that rare paths become common
 #                         fuzz    what libFuzzer needs (with clang)
 #                         afl     compiled by AFL++, for it
-#                         mutants seeded bugs that the crash recorder must notice
+#                         mutants seeded bugs that the tests must notice (src/mutant.h)
 #   make test TESTS='unit/test_node crash/*'   runs only these
 #
 # Packagers: CC CXX AR CFLAGS CPPFLAGS LDFLAGS LDLIBS and DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR
@@ -228,6 +228,8 @@ $(B)/examples/%: $(B)/obj/examples/%.o $(STATIC)
 	$(call link)
 $(B)/test/%: $(B)/obj/test/%.o $(B)/obj/test/support.a $(STATIC)
 	$(call link,,-lcmocka)
+# The engine asks it which of its bugs is chosen.
+$(TEST_PROGRAMS): $(if $(call variant_has,mutants),$(B)/obj/test/support/mutant.o)
 $(B)/test/fuzz/test_replay: $(FUZZ_O) $(PARSER_O)
 $(B)/obj/test/fuzz/entry-%.o: test/fuzz/entry.c Makefile
 	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS) -DFUZZ_TARGET=fuzz_$*)
@@ -273,7 +275,7 @@ WITH_STRESS := $(if $(VARIANT)$(if $(TEST_C),,none),,stress)
 
 .PHONY: deps demo demo-program test test-programs stress-programs torture-program
 .PHONY: hostile fuzz fuzz-run fuzz-skip fuzz-seeds afl afl-skip afl-programs
-.PHONY: bench models crash asan tsan stress lint format
+.PHONY: bench models crash mutants mutants-run asan tsan stress lint format
 deps: ## install what building, testing and the demo need
 	@$(in_build) .ci/deps build test demo
 
@@ -299,6 +301,13 @@ torture-program: $(B)/torture
 
 stress-programs:
 	+@$(MAKE) VARIANT=stress test-programs
+
+mutants: ## seeded bugs, each found by some test within a minute (MUTANTS=--quick)
+	@$(in_build) .ci/deps build test
+	$(build) VARIANT=mutants TESTS="$$(test/mutants/run $(MUTANTS) --programs)" mutants-run
+
+mutants-run: test-programs
+	@$(in_build) test/mutants/run $(MUTANTS)
 
 crash: ## search crash states for as long as CRASH_STATES=... takes
 	@$(in_build) .ci/deps build test

@@ -61,9 +61,9 @@ static int live_add_all(kv_db *db, id_list *list)
     int rc = KVI_MUTANT(REUSED_EARLY) ? KV_OK : id_add(list, db->head.durable);
     if (rc == KV_OK)
         rc = id_add(list, db->head.meta.id); /* published, or written and unresolved */
-    if (rc == KV_OK)
+    if (rc == KV_OK && !KVI_MUTANT(PINS_IGNORED))
         rc = kvi_readers_scan(&db->readers, pin_add, list);
-    if (rc == KV_OK && db->role == KVI_SHARER)
+    if (rc == KV_OK && db->role == KVI_SHARER && !KVI_MUTANT(GUESTS_IGNORED))
         rc = kvi_lock_pins(&db->lock, &db->err, guest_add, list);
     return rc;
 }

@@ -119,6 +119,8 @@ static void head_advance(kv_db *db, const kvi_meta *meta, unsigned slot, uint64_
         head->durable_high_water = meta->high_water;
         head->skip = false;
     }
+    if (KVI_MUTANT(SLOT_APART))
+        head->durable_slot = slot;
 }
 
 bool kvi_nothing_changed(const kv_txn *txn)
@@ -180,6 +182,8 @@ static int commit_story(kv_txn *txn, kvi_batch *batch)
     kv_db *db = txn->db;
     kvi_meta meta = db->head.meta;
     unsigned slot = db->head.durable_slot ^ 1; /* never the newest durable commit's (R3) */
+    if (KVI_MUTANT(META_OVER_DURABLE))
+        slot ^= 1;
     uint64_t written = 0;
     int rc = commit_pages(txn, batch, &meta, &written);
     if (KVI_MUTANT(TRUNCATED_EARLY) && rc == KV_OK && meta.high_water < db->head.meta.high_water)
@@ -190,6 +194,8 @@ static int commit_story(kv_txn *txn, kvi_batch *batch)
         return rc;
     kvi_space_commit(db->space);
     head_advance(db, &meta, slot, written);
+    if (KVI_MUTANT(UNLOCKED_EARLY))
+        kvi_lock_drop(&db->lock, KVI_LOCK_WRITER);
     kvi_publish(db);
     kvi_view view;
     if (kvi_file_view(&db->file, meta.high_water, meta.id, &view) == KV_OK)

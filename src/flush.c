@@ -32,7 +32,8 @@ bool kvi_poisoned(const kv_db *db)
 {
     const kvi_board *board = board_of(db);
     return atomic_load(&db->poisoned) ||
-           (board && atomic_load_explicit(&board->flush, memory_order_acquire) == KVI_FLUSH_FAILED);
+           (board && !KVI_MUTANT(POISON_UNSEEN) &&
+            atomic_load_explicit(&board->flush, memory_order_acquire) == KVI_FLUSH_FAILED);
 }
 
 int kvi_flush(kv_db *db)

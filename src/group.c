@@ -3,6 +3,7 @@
 #include "apply.h"
 #include "catalog.h"
 #include "commit.h"
+#include "mutant.h"
 
 void kvi_group_init(kvi_group *group)
 {
@@ -53,7 +54,8 @@ static void member_run(kv_txn *txn, kvi_member *member, bool alone)
     member->rc = member_do(txn, member);
     if (alone)
         return;
-    int rc = member->rc == KV_OK ? kvi_txn_release(txn, savepoint) : member_undo(txn, savepoint);
+    bool keep = member->rc == KV_OK || KVI_MUTANT(MEMBER_KEPT);
+    int rc = keep ? kvi_txn_release(txn, savepoint) : member_undo(txn, savepoint);
     /* A condition that failed is no answer when what it was judged by is thrown away. */
     if (rc != KV_OK && member->rc >= 0)
         member->rc = rc;
@@ -133,7 +135,7 @@ static void group_commit(kv_txn *txn, kvi_member *first)
         return;
     }
     for (kvi_member *member = first; member; member = member->next)
-        member->commit_id = member->rc == KV_OK ? id : 0;
+        member->commit_id = member->rc == KV_OK || KVI_MUTANT(MEMBER_MISTOLD) ? id : 0;
     atomic_fetch_add_explicit(&db->batches, good, memory_order_relaxed);
 }
 

@@ -1,5 +1,6 @@
 /* join.c - see join.h. */
 #include "join.h"
+#include "mutant.h"
 #include <errno.h>
 
 #define REPLACED_TRIES 100 /* times that the file may be replaced while it is opened */
@@ -140,6 +141,8 @@ static int side_join(kv_db *db)
                    : JOIN_PASSING;
     if (rc != KV_OK)
         return rc;
+    if (KVI_MUTANT(SIDE_BELIEVED))
+        return take(db, KVI_OS_SHARED, alias_byte(db));
     return kvi_lock_held(&db->lock, alias_byte(db), 1) ? alias_take(db) : alias_unused(db);
 }
 
@@ -313,5 +316,9 @@ int kvi_join_announce(kv_db *db)
     kvi_side_facts facts = {.hash_seed = db->file.hash_seed, .page_size = db->file.page_size};
     memcpy(facts.file_id, db->file_id, sizeof facts.file_id);
     kvi_side_announce(&db->side, &facts);
+    if (KVI_MUTANT(LIFECYCLE_DROPPED)) {
+        kvi_lock_drop(&db->lock, KVI_LOCK_LIFECYCLE);
+        return KV_OK;
+    }
     return take(db, KVI_OS_SHARED, KVI_LOCK_LIFECYCLE); /* from exclusive, in one step */
 }

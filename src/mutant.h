@@ -1,27 +1,64 @@
-/* mutant.h - seeded bugs, each a rule of recovery broken on purpose, so that the crash recorder can
- * show that it would notice. Only a build with KVI_MUTANTS has them; kvi_mutant selects one. */
+/* mutant.h - seeded bugs, each a rule broken on purpose, so that the tests can show that they would
+ * notice. Only a build with KVI_MUTANTS has them; kvi_mutant selects one. */
 #ifndef KVI_MUTANT_H
 #define KVI_MUTANT_H
 
+#define KVI_MUTANTS_EACH(X)                                                                        \
+    /* commits, and the recovery from a crash */                                                   \
+    X(FLUSH_SKIPPED)                                                                               \
+    X(META_BEFORE_PAGES)  /* in a strict commit */                                                 \
+    X(META_OVER_DURABLE)  /* into the slot that holds the newest durable commit */                 \
+    X(META_UNCHECKED)     /* its checksum */                                                       \
+    X(SLOT_APART)         /* derived from the newest commit, last-durable from another */          \
+    X(NO_SEAL)            /* recovery ignores it */                                                \
+    X(ID_NOT_BURNT)       /* after an abort */                                                     \
+    X(ID_REISSUED)        /* no skip behind a commit that was rejected */                          \
+    X(NEWEST_TRUSTED)     /* after a kill, as if it were durable */                                \
+    X(NEWEST_DISCARDED)   /* because nobody knows whether it is durable */                         \
+    X(FALLBACK_TO_ANY)    /* not only to the commit that the rejected one built on */              \
+    X(BOOT_IGNORED)       /* a lazy tail over the cap is believed on any boot */                   \
+    X(CONFIRMED_IN_PLACE) /* the confirmation goes into the commit's own slot */                   \
+    X(FLUSH_REPEATED)     /* after a failure */                                                    \
+    X(LARGE_UNPROVEN)     /* recovery ignores the checksums of large values */                     \
+    /* space */                                                                                    \
+    X(REUSED_EARLY)    /* pages that the durable commit needs */                                   \
+    X(PINS_IGNORED)    /* pages that a reader needs are used again */                              \
+    X(GUESTS_IGNORED)  /* the same for a reader without the side file */                           \
+    X(BLOCKED_FREED)   /* blocked pages are free once the records are loaded */                    \
+    X(DROPS_KEPT)      /* by an abort */                                                           \
+    X(TAKEN_KEPT)      /* by an abort */                                                           \
+    X(OWN_PAGE_REUSED) /* an early-sealed page, by the transaction that wrote it */                \
+    X(TRUNCATED_EARLY) /* before the shrinking commit is durable */                                \
+    /* what is read */                                                                             \
+    X(PAGE_UNCHECKED)  /* its checksum */                                                          \
+    X(LEVEL_UNCHECKED) /* of a node */                                                             \
+    X(HEAP_UNCHECKED)  /* whether a slot lies in it */                                             \
+    X(FUTURE_ALLOWED)  /* a child younger than its parent */                                       \
+    X(LARGE_UNCHECKED) /* the checksum of a large value */                                         \
+    /* readers */                                                                                  \
+    X(COPY_UNCONFIRMED)   /* the counter is not looked at again behind the copy of the record */   \
+    X(RECORD_IN_USE)      /* publishing fills the one that readers are copying */                  \
+    X(BURIED_ALIVE)       /* pins are cleared without the owner's presence byte */                 \
+    X(SLOTS_WITHOUT_ROOM) /* the table's growth is announced, the side file's forgotten */         \
+    /* writers that take turns, joining and leaving */                                             \
+    X(FLUSH_UNMARKED)    /* on the board: a dead writer's flush goes unnoticed */                  \
+    X(POISON_UNSEEN)     /* that of another handle */                                              \
+    X(TAIL_TRUSTED)      /* others' lazy commits, as if a flush of ours proved them */             \
+    X(BURNT_UNSAID)      /* to the other handles */                                                \
+    X(DEATH_IGNORED)     /* of a writer at work */                                                 \
+    X(UNLOCKED_EARLY)    /* the writer's lock, before the commit is published */                   \
+    X(LIFECYCLE_DROPPED) /* by the first one, when the side file is there */                       \
+    X(SIDE_BELIEVED)     /* the side file, although others may use one of another name */          \
+    X(FORK_UNSEEN)       /* the child uses the handle */                                           \
+    /* batches */                                                                                  \
+    X(MEMBER_KEPT)    /* the changes of one whose operation failed */                              \
+    X(MEMBER_MISTOLD) /* one that failed is told of a commit */
+
 enum kvi_mutant {
     KVI_MUTANT_NONE,
-    KVI_MUTANT_FLUSH_SKIPPED,
-    KVI_MUTANT_META_BEFORE_PAGES,  /* in a strict commit */
-    KVI_MUTANT_NO_SEAL,            /* recovery ignores it */
-    KVI_MUTANT_ID_NOT_BURNT,       /* after an abort */
-    KVI_MUTANT_NEWEST_TRUSTED,     /* after a kill, as if it were durable */
-    KVI_MUTANT_NEWEST_DISCARDED,   /* because nobody knows whether it is durable */
-    KVI_MUTANT_CONFIRMED_IN_PLACE, /* the confirmation goes into the commit's own slot */
-    KVI_MUTANT_REUSED_EARLY,       /* pages that the durable commit needs */
-    KVI_MUTANT_DROPS_KEPT,         /* by an abort */
-    KVI_MUTANT_OWN_PAGE_REUSED,    /* an early-sealed page, by the transaction that wrote it */
-    KVI_MUTANT_TRUNCATED_EARLY,    /* before the shrinking commit is durable */
-    KVI_MUTANT_FLUSH_REPEATED,     /* after a failure */
-    KVI_MUTANT_FLUSH_UNMARKED,     /* on the board: a dead writer's flush goes unnoticed */
-    KVI_MUTANT_TAIL_TRUSTED,  /* another handle's lazy commits, as if a flush of ours proved them */
-    KVI_MUTANT_BURNT_UNSAID,  /* to the other handles */
-    KVI_MUTANT_DEATH_IGNORED, /* of a writer at work */
-    KVI_MUTANTS_END,
+#define KVI_MUTANT_NUMBER(name) KVI_MUTANT_##name,
+    KVI_MUTANTS_EACH(KVI_MUTANT_NUMBER)
+#undef KVI_MUTANT_NUMBER
 };
 
 #ifdef KVI_MUTANTS

@@ -101,6 +101,8 @@ void kvi_readers_publish(kvi_readers *readers, const kvi_record *record)
     uint64_t words[KVI_RECORD_WORDS];
     uint64_t counter = atomic_load_explicit(&board->counter, memory_order_relaxed);
     unsigned fill = (counter & 1) ^ 1; /* never the one that readers are copying */
+    if (KVI_MUTANT(RECORD_IN_USE))
+        fill ^= 1;
     memcpy(words, record, sizeof words);
     /* The counter that deselected this record must be seen no later than its new words. */
     atomic_thread_fence(memory_order_release);
@@ -156,7 +158,7 @@ void kvi_readers_pin(kvi_readers *readers, kvi_claim *claim, kvi_snapshot *snaps
         board_copy(board, counter, KVI_SNAPSHOT_WORDS, words);
         atomic_thread_fence(memory_order_acquire);
         again = atomic_load_explicit(&board->counter, memory_order_acquire);
-        if (again == counter)
+        if (again == counter || KVI_MUTANT(COPY_UNCONFIRMED))
             break;
     }
     memcpy(snapshot, words, sizeof words);

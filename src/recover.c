@@ -171,7 +171,8 @@ static int commit_whole(kvi_file *file, const kvi_meta *meta, kvi_kept *kept, bo
 /* A lazy tail too large to walk quickly is only believed on the boot that wrote it. */
 static bool beyond_belief(const kvi_meta *meta, const uint8_t boot_id[16])
 {
-    return meta->walk > KVI_WALK_CAP && memcmp(meta->boot_id, boot_id, sizeof meta->boot_id) != 0;
+    return meta->walk > KVI_WALK_CAP && !KVI_MUTANT(BOOT_IGNORED) &&
+           memcmp(meta->boot_id, boot_id, sizeof meta->boot_id) != 0;
 }
 
 static int commit_usable(kvi_file *file, const kvi_meta *meta, const uint8_t boot_id[16],
@@ -199,7 +200,8 @@ static int choose_fallback(kvi_file *file, const kvi_slots *slots, const uint8_t
     unsigned other = choice->slot ^ 1;
     bool usable = false;
     int rc = KV_OK;
-    if (slots->valid[other] && slots->meta[other].id == slots->meta[choice->slot].durable)
+    if (slots->valid[other] &&
+        (slots->meta[other].id == slots->meta[choice->slot].durable || KVI_MUTANT(FALLBACK_TO_ANY)))
         rc = commit_usable(file, &slots->meta[other], boot_id, NULL, &usable);
     if (rc != KV_OK)
         return rc;
@@ -358,7 +360,7 @@ void kvi_recover_head(kv_db *db, const kvi_slots *slots, const kvi_choice *choic
      * boot. */
     head->skip = choice->rejected || !slots->valid[0] || !slots->valid[1] ||
                  memcmp(head->meta.boot_id, db->boot_id, sizeof db->boot_id) != 0;
-    head->next_id = choice->newest + (head->skip ? KVI_ID_SKIP : 1);
+    head->next_id = choice->newest + (head->skip && !KVI_MUTANT(ID_REISSUED) ? KVI_ID_SKIP : 1);
 }
 
 int kvi_recover_bury(kv_db *db)

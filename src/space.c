@@ -218,7 +218,7 @@ void kvi_space_abort(kvi_space *space)
         return;
     if (!KVI_MUTANT(DROPS_KEPT))
         kvi_space_undo(space, 0);
-    for (size_t i = 0; i < space->taken.n; i++)
+    for (size_t i = KVI_MUTANT(TAKEN_KEPT) ? space->taken.n : 0; i < space->taken.n; i++)
         kvi_space_put(space, space->taken.at[i].page, space->taken.at[i].pages);
     kvi_space_shrink(space, space->base_high_water);
     if (space->rebuilt) /* what was forgotten does not come back */

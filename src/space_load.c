@@ -3,6 +3,7 @@
  * The newest word about a page counts: so records are read from the newest to the oldest, then the
  * blocked chain, then the bitmap, each saying something only about pages that are still open.
  */
+#include "mutant.h"
 #include "space_impl.h"
 
 typedef struct load {
@@ -103,7 +104,7 @@ static int decide(load *l, kvi_extent run)
     kvi_bitset_remove(&l->open, run.page, run.pages);
     if (run.death == 0)
         return KV_OK;
-    if (run.birth == run.death) {
+    if (run.birth == run.death || KVI_MUTANT(BLOCKED_FREED)) {
         kvi_bitset_add(&space->free, run.page, run.pages);
         return KV_OK;
     }

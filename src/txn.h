@@ -10,6 +10,7 @@
 #include "file.h"
 #include "lock.h"
 #include "meta.h"
+#include "mutant.h"
 #include "readers.h"
 #include "space.h"
 
@@ -133,7 +134,7 @@ struct kv_db {
 /* False in a forked child: the handle is its parent's. */
 static inline bool kvi_alive(const kv_db *db)
 {
-    return KVI_LIKELY(*db->alive != 0);
+    return KVI_LIKELY(*db->alive != 0) || KVI_MUTANT(FORK_UNSEEN);
 }
 
 /* Room for a key, one of KVI_SCRATCH_KEYS of its level. */

@@ -1,9 +1,8 @@
 /* test_crash.c - power cuts and kills at every moment of many workloads; test/support/crash.h tells
  * how. CRASH_STATES=n sets how many states are opened, CRASH_ONLY=name runs one workload,
  * CRASH_FIRST=1 stops at the first failure, KV_SEED=n makes other workloads of the same kinds. In a
- * build with seeded bugs, KV_MUTANT=n chooses one (src/mutant.h). */
+ * build with seeded bugs, KV_MUTANT=NAME chooses one (src/mutant.h). */
 #include "crash.h"
-#include "mutant.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <time.h>
@@ -415,10 +414,6 @@ static const crash_workload workloads[] = {
      .slow = 2},
 };
 
-#ifdef KVI_MUTANTS
-int kvi_mutant;
-#endif
-
 static struct {
     uint64_t states; /* of all workloads */
     uint64_t shares; /* among which they are divided */
@@ -522,9 +517,6 @@ int main(void)
     size_t n = 0;
     all.states = states ? strtoull(states, NULL, 0) : STATES_DEFAULT;
     all.seed = rng_choose_seed(1);
-#ifdef KVI_MUTANTS
-    kvi_mutant = getenv("KV_MUTANT") ? atoi(getenv("KV_MUTANT")) : 0;
-#endif
     for (size_t i = 0; i < KVI_COUNT(workloads); i++) {
         const crash_workload *w = &workloads[i];
         if (only && strcmp(only, w->name) != 0)

@@ -557,6 +557,29 @@ static void test_v3(void **state)
     expect(&s, "V3", page);
 }
 
+/* Who reads a damaged large value is told without a check. */
+static void test_v3_reading(void **state)
+{
+    surgeon s = patient();
+    kvi_pgno leaf;
+    uint8_t *stored;
+    kvi_entry entry;
+    kv_db *db;
+    kv_tree *raw;
+    kv_slice value;
+    find_value(&s, 1, KVI_ENTRY_LARGE, &leaf, &stored, &entry);
+    surgeon_page(&s, entry.large.ptr.page)[BIG - 1] ^= 1;
+    surgeon_save(&s, path);
+    surgeon_free(&s);
+    assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
+    kv_txn *txn = begin(db);
+    assert_int_equal(kv_tree_open(txn, "raw", 3, 0, NULL, &raw), KV_OK);
+    int rc = kv_get(raw, "key000001", 9, &value);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    assert_int_equal(rc, KV_ECORRUPT);
+}
+
 static void test_v4(void **state)
 {
     surgeon s = patient();
@@ -861,6 +884,7 @@ int main(void)
         cmocka_unit_test(test_v1),
         cmocka_unit_test(test_v2),
         cmocka_unit_test(test_v3),
+        cmocka_unit_test(test_v3_reading),
         cmocka_unit_test(test_v4),
         cmocka_unit_test(test_c1),
         cmocka_unit_test(test_s1_used_twice),

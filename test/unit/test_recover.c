@@ -172,14 +172,15 @@ static void test_no_fallback_to_an_older_commit(void **state)
     kv_db *db = open_db();
     commit_text(db, 0, "one");
     kvi_slice file = sim_get_file(disk, "db");
-    uint8_t old[METAS_END];
-    memcpy(old, file.ptr, sizeof old);
+    size_t len = file.len;
+    uint8_t *old = test_malloc(len);
+    memcpy(old, file.ptr, len);
     commit_text(db, 0, "two");
     commit_text(db, 0, "three");
     size_t mark = disk->n_events;
     commit_text(db, 0, "four");
     damage_since(mark);
-    /* The slot of "three" (where "one" was) shows "one" again. */
+    /* The slot of "three" (where "one" was) shows "one" again, and all its pages are there. */
     uint8_t *bytes = disk->files[sim_find(disk, "db")].bytes;
     uint64_t stride = kvi_meta_stride(PAGE_SIZE), id = newest(db);
     for (unsigned slot = 0; slot < 2; slot++) {
@@ -188,6 +189,8 @@ static void test_no_fallback_to_an_older_commit(void **state)
         if (meta.id != id)
             memcpy(bytes + slot * stride, old + slot * stride, KVI_META_SIZE);
     }
+    memcpy(bytes + METAS_END, old + METAS_END, len - METAS_END);
+    test_free(old);
     crash(db, false);
     kv_options options = {.size = sizeof options};
     assert_int_equal(kvi_db_open(&fault.os, "db", &options, &db, NULL, 0), KV_ECORRUPT);
