@@ -32,19 +32,30 @@ int kvi_dissect_open(const kvi_os *os, const char *path, kv_inspect **look, char
     return rc;
 }
 
-void kvi_dissect_close(kv_inspect *l)
+static void map_drop(kv_inspect *l)
 {
     const kvi_os *os = l->carve.os;
     for (size_t i = 0; i < l->n_owners; i++)
         os->free(os, l->owners[i].name);
     os->free(os, l->owners);
+    l->owners = NULL;
+    l->n_owners = l->owners_cap = 0;
     if (l->labels)
         os->release(os, l->labels, (size_t)(l->limit + 1) * sizeof *l->labels);
     if (l->first)
         os->release(os, l->first, (size_t)(l->limit + 1) * sizeof *l->first);
+    l->labels = NULL;
+    l->first = NULL;
     kvi_pgset_close(&l->rotten);
     if (l->space)
         kvi_space_close(l->space);
+    l->space = NULL;
+}
+
+void kvi_dissect_close(kv_inspect *l)
+{
+    const kvi_os *os = l->carve.os;
+    map_drop(l);
     os->free(os, l->page);
     os->free(os, l->key);
     kvi_carve_close(&l->carve);
@@ -243,7 +254,7 @@ static int map_space(kv_inspect *l)
     return rc == KV_ENOMEM ? rc : KV_OK;
 }
 
-static int map_make(kv_inspect *l)
+static int map_fill(kv_inspect *l)
 {
     const kvi_os *os = l->carve.os;
     kvi_walk walk = {
@@ -256,8 +267,6 @@ static int map_make(kv_inspect *l)
         .broken = map_broken,
         .context = l,
     };
-    if (l->labels)
-        return KV_OK;
     l->labels = os->reserve(os, (size_t)(l->limit + 1) * sizeof *l->labels);
     l->first = os->reserve(os, (size_t)(l->limit + 1) * sizeof *l->first);
     int rc = kvi_pgset_init(&l->rotten, os, l->limit + 1);
@@ -267,6 +276,15 @@ static int map_make(kv_inspect *l)
         return KV_OK;
     rc = kvi_walk_all(&walk);
     return rc == KV_OK || rc == KV_ECORRUPT ? map_space(l) : rc;
+}
+
+/* A map half made would call used pages leaked: the next call begins it again. */
+static int map_make(kv_inspect *l)
+{
+    int rc = l->labels ? KV_OK : map_fill(l);
+    if (rc != KV_OK)
+        map_drop(l);
+    return rc;
 }
 
 /* ---- one page ---- */

@@ -1,0 +1,228 @@
+/* Looking inside a file: kv_inspect's arguments, and every allocation refused once. What an
+ * inspection says after a failure is what it would have said without. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "dissect.h"
+#include "fault_os.h"
+#include "scratch.h"
+#include "victim.h"
+#include <stdio.h>
+#include <string.h>
+
+#define PAGES_MAX 256
+
+typedef struct sight {
+    uint32_t type, state, owner;
+    uint64_t slots;
+    char problem[8];
+} sight;
+
+static victim patient;
+static sight truth[PAGES_MAX];
+static uint64_t n_pages;
+
+static int count_slot(void *context, const kv_page_slot *slot)
+{
+    ++*(uint64_t *)context;
+    return 0;
+}
+
+static int look_at(kv_inspect *look, uint64_t page, sight *seen)
+{
+    kv_page_info info = {.size = sizeof info};
+    memset(seen, 0, sizeof *seen);
+    int rc = kvi_dissect_page(look, page, &info);
+    if (rc != KV_OK)
+        return rc;
+    seen->type = info.type;
+    seen->state = info.state;
+    seen->owner = info.owner;
+    snprintf(seen->problem, sizeof seen->problem, "%s", info.problem);
+    rc = kvi_dissect_slots(look, page, count_slot, &seen->slots);
+    return rc == KV_NOTFOUND ? KV_OK : rc;
+}
+
+static int setup(void **state)
+{
+    kv_inspect *look;
+    victim_make(&patient, 4096, 5);
+    victim_heal(&patient, patient.size);
+    assert_int_equal(kvi_dissect_open(&patient.disk->os, VICTIM_NAME, &look, NULL, 0), KV_OK);
+    n_pages = kv_inspect_pages(look);
+    assert_in_range(n_pages, 10, PAGES_MAX);
+    for (uint64_t page = 0; page < n_pages; page++) {
+        assert_int_equal(look_at(look, page, &truth[page]), KV_OK);
+        assert_string_equal(truth[page].problem, "");
+    }
+    kvi_dissect_close(look);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    victim_free(&patient);
+    return 0;
+}
+
+static void expect_truth(kv_inspect *look)
+{
+    sight seen;
+    for (uint64_t page = 0; page < n_pages; page++) {
+        assert_int_equal(look_at(look, page, &seen), KV_OK);
+        assert_memory_equal(&seen, &truth[page], sizeof seen);
+    }
+}
+
+/* True: the plan was met. */
+static bool inspect_failing(fault_case plan, int expect)
+{
+    fault_os fault;
+    kv_inspect *look;
+    char message[200] = "";
+    int rc, failures = 0;
+    fault_init(&fault, &patient.disk->os);
+    fault_plan(&fault, plan);
+    rc = kvi_dissect_open(&fault.os, VICTIM_NAME, &look, message, sizeof message);
+    if (rc != KV_OK) {
+        assert_int_equal(rc, expect);
+        assert_null(look);
+    }
+    for (uint64_t page = 0; rc == KV_OK && page < n_pages; page++) {
+        sight seen;
+        int page_rc = look_at(look, page, &seen);
+        if (page_rc != KV_OK)
+            assert_int_equal(page_rc, expect);
+        failures += page_rc != KV_OK;
+    }
+    bool hit = fault_hit(&fault);
+    if (rc == KV_OK) {
+        assert_int_equal(failures, hit);
+        fault_plan(&fault, (fault_case){0});
+        expect_truth(look);
+        kvi_dissect_close(look);
+    }
+    assert_true(fault_balanced(&fault));
+    return hit;
+}
+
+static void test_no_memory(void **state)
+{
+    uint64_t n = 1;
+    while (inspect_failing((fault_case){.at = n, .mask = FAULT_MEMORY}, KV_ENOMEM))
+        n++;
+    print_message("%llu allocations refused\n", (unsigned long long)(n - 1));
+    assert_true(n > 10);
+}
+
+static scratch dir;
+static char path[SCRATCH_MAX], copy[SCRATCH_MAX];
+
+static int folder_setup(void **state)
+{
+    scratch_make(&dir);
+    scratch_path_to(&dir, "db.kv", path);
+    scratch_path_to(&dir, "copy.kv", copy);
+    return 0;
+}
+
+static int folder_teardown(void **state)
+{
+    scratch_remove(&dir);
+    return 0;
+}
+
+static kv_inspect *small_file(void)
+{
+    kv_db *db;
+    kv_inspect *look;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
+    assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    assert_int_equal(kv_inspect_open(path, &look, NULL, 0), KV_OK);
+    return look;
+}
+
+static void test_open_arguments(void **state)
+{
+    char message[100] = "old";
+    kv_inspect *look = (kv_inspect *)&dir;
+    assert_int_equal(kv_inspect_open(path, &look, message, sizeof message), KV_ENOENT);
+    assert_null(look);
+    assert_string_not_equal(message, "");
+    assert_int_equal(kv_inspect_open(path, &look, NULL, 0), KV_ENOENT);
+    kv_inspect_close(small_file());
+    assert_int_equal(kv_inspect_open(NULL, &look, message, sizeof message), KV_EINVAL);
+    assert_string_equal(message, "");
+    assert_int_equal(kv_inspect_open("", &look, NULL, 0), KV_EINVAL);
+    assert_int_equal(kv_inspect_open(path, NULL, NULL, 0), KV_EINVAL);
+    kv_inspect_close(NULL);
+}
+
+static void test_page_arguments(void **state)
+{
+    kv_inspect *look = small_file();
+    kv_page_info page = {.size = sizeof page};
+    uint64_t slots = 0;
+    assert_int_equal(kv_inspect_pages(NULL), 0);
+    assert_int_equal(kv_inspect_page(NULL, 0, &page), KV_EINVAL);
+    assert_int_equal(kv_inspect_page(look, 0, NULL), KV_EINVAL);
+    assert_int_equal(kv_inspect_page(look, kv_inspect_pages(look), &page), KV_NOTFOUND);
+    page.size--;
+    assert_int_equal(kv_inspect_page(look, 0, &page), KV_EINVAL);
+    assert_int_equal(kv_inspect_slots(NULL, 0, count_slot, &slots), KV_EINVAL);
+    assert_int_equal(kv_inspect_slots(look, 0, NULL, NULL), KV_EINVAL);
+    assert_int_equal(kv_inspect_slots(look, 0, count_slot, &slots), KV_NOTFOUND);
+    assert_int_equal(slots, 0);
+    kv_inspect_close(look);
+}
+
+static void test_byte_arguments(void **state)
+{
+    kv_inspect *look = small_file();
+    uint8_t bytes[16];
+    size_t got = 0;
+    assert_int_equal(kv_inspect_bytes(NULL, 0, bytes, sizeof bytes, &got), KV_EINVAL);
+    assert_int_equal(kv_inspect_bytes(look, 0, NULL, sizeof bytes, &got), KV_EINVAL);
+    assert_int_equal(kv_inspect_bytes(look, 0, bytes, sizeof bytes, NULL), KV_EINVAL);
+    assert_int_equal(kv_inspect_bytes(look, UINT64_MAX, bytes, sizeof bytes, &got), KV_NOTFOUND);
+    assert_int_equal(kv_inspect_bytes(look, 0, bytes, sizeof bytes, &got), KV_OK);
+    assert_int_equal(got, sizeof bytes);
+    kv_inspect_close(look);
+}
+
+static void test_meta_arguments(void **state)
+{
+    kv_inspect *look = small_file();
+    kv_meta_info meta = {.size = sizeof meta};
+    char message[100] = "old";
+    assert_int_equal(kv_inspect_meta(NULL, 0, &meta), KV_EINVAL);
+    assert_int_equal(kv_inspect_meta(look, 2, &meta), KV_EINVAL);
+    assert_int_equal(kv_inspect_meta(look, 0, NULL), KV_EINVAL);
+    meta.size--;
+    assert_int_equal(kv_inspect_meta(look, 0, &meta), KV_EINVAL);
+    assert_int_equal(kv_inspect_choose(NULL, 0, copy, NULL, 0), KV_EINVAL);
+    assert_int_equal(kv_inspect_choose(look, 2, copy, NULL, 0), KV_EINVAL);
+    assert_int_equal(kv_inspect_choose(look, 0, NULL, NULL, 0), KV_EINVAL);
+    assert_int_equal(kv_inspect_choose(look, 0, "", message, sizeof message), KV_EINVAL);
+    assert_string_equal(message, "");
+    assert_int_equal(kv_inspect_choose(look, 0, path, NULL, 0), KV_EXISTS);
+    assert_int_equal(kv_inspect_choose(look, 0, path, message, sizeof message), KV_EXISTS);
+    assert_string_not_equal(message, "");
+    kv_inspect_close(look);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test_setup_teardown(test_open_arguments, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_page_arguments, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_byte_arguments, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(test_meta_arguments, folder_setup, folder_teardown),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
