@@ -11,6 +11,7 @@
 #                         fuzz    what libFuzzer needs (with clang)
 #                         afl     compiled by AFL++, for it
 #                         mutants seeded bugs that the tests must notice (src/mutant.h)
+#                         coverage  the engine counts which of its branches were taken (gcc)
 #   make test TESTS='unit/test_node crash/*'   runs only these
 #
 # Packagers: CC CXX AR CFLAGS CPPFLAGS LDFLAGS LDLIBS and DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR
@@ -39,7 +40,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 variant_words := $(subst -, ,$(VARIANT))
 variant_has = $(filter $(1),$(variant_words))
-unknown_words := $(filter-out clang asan tsan stress mutants fuzz afl,$(variant_words))
+unknown_words := $(filter-out clang asan tsan stress mutants fuzz afl coverage,$(variant_words))
 ifneq ($(unknown_words),)
 $(error VARIANT has unknown words: $(unknown_words))
 endif
@@ -52,7 +53,8 @@ ifneq ($(call variant_has,afl),)
 CC := afl-clang-fast
 CXX := afl-clang-fast++
 endif
-CFLAGS ?= $(if $(call variant_has,fuzz afl),-O2 -g,$(if $(call variant_has,asan tsan),-O1 -g,-O2 -g))
+CFLAGS ?= $(if $(call variant_has,fuzz afl),-O2 -g,$(if $(call variant_has,asan tsan),-O1 -g,\
+            $(if $(call variant_has,coverage),-O0 -g,-O2 -g)))
 CPPFLAGS ?=
 LDFLAGS ?=
 LDLIBS ?=
@@ -94,11 +96,17 @@ SANITIZE += -Wno-tsan
 endif
 endif
 
+# Only the engine's own functions count, and each stays whole. What XXH3 is made of is inlined.
+COVERAGE := $(if $(call variant_has,coverage),--coverage -fprofile-update=atomic \
+              -fprofile-filter-files='src/[^/]*$$')
+ENGINE_COVERAGE = $(COVERAGE) $(if $(COVERAGE),$(if $(filter %/hash.o,$@),-O2,-Dalways_inline=unused))
+
 # No path of the building machine reaches the objects: the build is reproducible.
 BASE_CFLAGS := -std=c11 -pthread -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(SANITIZE) $(WARNINGS)
 BASE_CPPFLAGS := -D_GNU_SOURCE -Iinclude $(if $(call variant_has,stress),-DKVI_STRESS=1) \
                  $(if $(call variant_has,mutants),-DKVI_MUTANTS=1)
-BASE_LDFLAGS := -pthread $(SANITIZE) -Wl,--as-needed -Wl,-z,relro -Wl,-z,now
+BASE_LDFLAGS := -pthread $(SANITIZE) -Wl,--as-needed -Wl,-z,relro -Wl,-z,now \
+                $(if $(COVERAGE),--coverage)
 BASE_LDLIBS := -llz4
 
 # The command and the examples see the public header only; tests see the engine's insides.
@@ -140,6 +148,11 @@ TEST_SH := $(filter-out test/install/%,$(TEST_SH))
 endif
 ifneq ($(call variant_has,stress),)
 TEST_SH :=
+endif
+# Counting is slow: not every byte is flipped, only some (test_damage).
+ifneq ($(call variant_has,coverage),)
+TEST_C := $(filter-out test/corrupt/test_flip.c,$(TEST_C))
+TEST_SH := $(filter-out test/cli/test_readme.sh,$(filter test/cli/%,$(TEST_SH)))
 endif
 ifneq ($(call variant_has,tsan),)
 TEST_SH := $(filter test/examples/%,$(TEST_SH))
@@ -188,7 +201,7 @@ endef
 $(B)/pic/src/%.o: src/%.c Makefile
 	$(call compile,$(SHARED_CFLAGS) $(ENGINE_CPPFLAGS))
 $(B)/obj/src/%.o: src/%.c Makefile
-	$(call compile,$(ENGINE_CPPFLAGS))
+	$(call compile,$(ENGINE_COVERAGE) $(ENGINE_CPPFLAGS))
 $(B)/obj/src/cli/%.o: src/cli/%.c Makefile
 	$(call compile,$(BASE_CPPFLAGS))
 $(B)/obj/examples/%.o: examples/%.c Makefile
@@ -230,6 +243,7 @@ $(B)/test/%: $(B)/obj/test/%.o $(B)/obj/test/support.a $(STATIC)
 	$(call link,,-lcmocka)
 # The engine asks it which of its bugs is chosen.
 $(TEST_PROGRAMS): $(if $(call variant_has,mutants),$(B)/obj/test/support/mutant.o)
+$(TEST_PROGRAMS): $(if $(COVERAGE),$(B)/obj/test/coverage/exit.o)
 $(B)/test/fuzz/test_replay: $(FUZZ_O) $(PARSER_O)
 $(B)/obj/test/fuzz/entry-%.o: test/fuzz/entry.c Makefile
 	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS) -DFUZZ_TARGET=fuzz_$*)
@@ -275,7 +289,7 @@ WITH_STRESS := $(if $(VARIANT)$(if $(TEST_C),,none),,stress)
 
 .PHONY: deps demo demo-program test test-programs stress-programs torture-program
 .PHONY: hostile fuzz fuzz-run fuzz-skip fuzz-seeds afl afl-skip afl-programs
-.PHONY: bench models crash mutants mutants-run asan tsan stress lint format
+.PHONY: bench models crash mutants mutants-run asan tsan stress coverage coverage-run lint format
 deps: ## install what building, testing and the demo need
 	@$(in_build) .ci/deps build test demo
 
@@ -361,6 +375,16 @@ tsan: ## the tests with threads under ThreadSanitizer
 
 stress: ## the test programs with tiny pages and limits
 	+@$(MAKE) VARIANT=stress test
+
+# Branches of the plain build and of tiny pages and limits together: it is the same source.
+coverage: ## which lines and branches of the engine the tests reach (with gcc)
+	@$(in_build) .ci/deps build test
+	$(build) VARIANT=coverage coverage-run
+
+coverage-run: test-programs $(B)/kv
+	+@$(MAKE) VARIANT=coverage-stress B=$(B)-stress test-programs
+	@$(in_build) test/coverage/run $(B)-stress $(TEST_SH) $(TEST_PROGRAMS) \
+	    $(TEST_C:%.c=$(B)-stress/%)
 
 bench: ## kv beside LMDB: speed and size (BENCH_ARGS=... for the program)
 	@$(in_build) .ci/deps build bench
