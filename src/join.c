@@ -3,8 +3,7 @@
 #include "mutant.h"
 #include <errno.h>
 
-#define REPLACED_TRIES 100 /* times that the file may be replaced while it is opened */
-#define PAUSE_FIRST_US 50  /* between two tries to get in */
+#define PAUSE_FIRST_US 50 /* between two tries to get in */
 #define PAUSE_MOST_US  5000
 #define PASSING_NS     30000000000ull /* for somebody who is just coming or leaving to be done */
 
@@ -44,12 +43,6 @@ static int path_resolve(kv_db *db, const char *path)
     return rc < 0 ? kvi_fail_os(&db->err, rc, "%s", path) : KV_OK;
 }
 
-/* Do two answers name one file? */
-static bool same_file(const kvi_os_stat *a, const kvi_os_stat *b)
-{
-    return a->inode == b->inode && a->device == b->device;
-}
-
 /* Does the path still lead to the file that is locked? */
 static int path_same(const kv_db *db, bool *same)
 {
@@ -57,7 +50,7 @@ static int path_same(const kv_db *db, bool *same)
     int rc = db->os->stat(db->os, db->lock.fd, &locked);
     if (rc >= 0)
         rc = db->os->stat_path(db->os, db->path, &named);
-    *same = rc >= 0 && same_file(&locked, &named);
+    *same = rc >= 0 && kvi_os_same_file(&locked, &named);
     return rc < 0 && rc != -ENOENT ? rc : 0;
 }
 
@@ -275,7 +268,7 @@ static int file_open(kv_db *db)
         rc = os->stat(os, db->file.fd, &used);
     if (rc < 0)
         return kvi_fail_os(&db->err, rc, "asking what %s is", db->path);
-    if (!same_file(&locked, &used))
+    if (!kvi_os_same_file(&locked, &used))
         return kvi_fail(&db->err, KV_EBUSY, "%s was replaced while it was opened", db->path);
     if (db->role != KVI_SOLE && db->role != KVI_IMMUTABLE && os->shareable(os, db->file.fd) < 0)
         return kvi_fail(&db->err, KV_EUNSUPPORTED, "%s is on a network file system", db->path);

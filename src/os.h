@@ -21,6 +21,12 @@ typedef struct kvi_os_stat {
     bool regular; /* a regular file, nothing else */
 } kvi_os_stat;
 
+/* Do two answers name one file? */
+static inline bool kvi_os_same_file(const kvi_os_stat *a, const kvi_os_stat *b)
+{
+    return a->inode == b->inode && a->device == b->device;
+}
+
 enum { /* kvi_os.open */
        KVI_OS_READ = 0,
        KVI_OS_WRITE = 1,    /* read and write; otherwise read only */

@@ -217,8 +217,8 @@ bool kvi_side_current(const kvi_side *side)
 {
     kvi_os_stat open = {0}, named = {0};
     return side->os->stat(side->os, side->lock.fd, &open) >= 0 &&
-           side->os->stat_path(side->os, side->path, &named) >= 0 && open.inode == named.inode &&
-           open.device == named.device;
+           side->os->stat_path(side->os, side->path, &named) >= 0 &&
+           kvi_os_same_file(&open, &named);
 }
 
 /* ---- slots ---- */

@@ -48,21 +48,23 @@ static int stat_snapshot(kv_txn *txn, kv_db_info *info)
     return names.rc != KV_OK ? names.rc : rc;
 }
 
-static void stat_space(kv_db_info *info, const kvi_space *space)
+static void stat_space(void *context, const kvi_space *space)
 {
+    kv_db_info *info = context;
     info->free_pages = kvi_space_free_pages(space);
     info->blocked_pages = kvi_space_dead_pages(space);
     info->space_pages = kvi_space_own_pages(space);
 }
 
-/* The writer's own records, when nobody writes; else those of the newest commit, as they are on the
- * disk. */
-static int stat_load_space(kv_db *db, kv_db_info *info)
+/* Calls fn with the writer's own records when it gives way within wait_ms, else with those of the
+ * newest commit, as they are on the disk. */
+static int with_space(kv_db *db, uint32_t wait_ms,
+                      void (*fn)(void *context, const kvi_space *space), void *context)
 {
-    if (!db->readonly && kvi_turn_take(db, 0) == KV_OK) {
+    if (!db->readonly && kvi_turn_take(db, wait_ms) == KV_OK) {
         int rc = kvi_space_ready(db);
         if (rc == KV_OK)
-            stat_space(info, db->space);
+            fn(context, db->space);
         kvi_turn_give(db);
         return rc;
     }
@@ -72,7 +74,7 @@ static int stat_load_space(kv_db *db, kv_db_info *info)
         return rc;
     rc = kvi_inspect_space(&look);
     if (rc == KV_OK)
-        stat_space(info, look.space);
+        fn(context, look.space);
     kvi_inspect_end(&look);
     return rc;
 }
@@ -104,7 +106,7 @@ int kvi_stat(kv_db *db, kv_db_info *info)
 {
     kv_txn *txn;
     kv_db_info found = {.size = info->size};
-    int rc = stat_load_space(db, &found);
+    int rc = with_space(db, 0, stat_space, &found);
     if (rc != KV_OK)
         return rc;
     stat_handle(db, &found);
@@ -169,30 +171,11 @@ static int reader_by_snapshot(const void *a, const void *b)
     return (x->age_ms < y->age_ms) - (x->age_ms > y->age_ms);
 }
 
-static void reader_weigh_by(const kvi_space *space, reader_list *list)
+static void reader_weigh(void *context, const kvi_space *space)
 {
+    reader_list *list = context;
     for (size_t i = 0; i < list->n; i++)
         list->readers[i].held_pages = kvi_space_held_by(space, list->readers[i].snapshot);
-}
-
-static int reader_weigh(kv_db *db, reader_list *list)
-{
-    if (!db->readonly && kvi_turn_take(db, PATIENCE_MS) == KV_OK) {
-        int rc = kvi_space_ready(db);
-        if (rc == KV_OK)
-            reader_weigh_by(db->space, list);
-        kvi_turn_give(db);
-        return rc;
-    }
-    kvi_inspection look;
-    int rc = kvi_inspect_begin(db, &look);
-    if (rc != KV_OK)
-        return rc;
-    rc = kvi_inspect_space(&look);
-    if (rc == KV_OK)
-        reader_weigh_by(look.space, list);
-    kvi_inspect_end(&look);
-    return rc;
 }
 
 int kvi_readers_list(kv_db *db, int (*fn)(void *context, const kv_reader_info *reader),
@@ -203,7 +186,7 @@ int kvi_readers_list(kv_db *db, int (*fn)(void *context, const kv_reader_info *r
     int rc = reader_gather(db, &list);
     if (rc == KV_OK && list.n) {
         qsort(list.readers, list.n, sizeof *list.readers, reader_by_snapshot);
-        rc = reader_weigh(db, &list);
+        rc = with_space(db, PATIENCE_MS, reader_weigh, &list);
     }
     for (size_t i = 0; rc == KV_OK && i < list.n; i++)
         if (fn(context, &list.readers[i]) != 0)

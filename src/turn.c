@@ -63,7 +63,7 @@ static int file_look(kv_db *db)
     rc = db->os->stat_path(db->os, db->path, &named);
     if (rc < 0 && rc != -ENOENT)
         return kvi_fail_os(&db->err, rc, "asking what %s is", db->path);
-    if (rc < 0 || open.links == 0 || open.inode != named.inode || open.device != named.device)
+    if (rc < 0 || open.links == 0 || !kvi_os_same_file(&open, &named))
         return kvi_fail(&db->err, KV_ENOENT, "%s was removed or replaced while it was open",
                         db->path);
     atomic_store_explicit(&db->file.size, open.size, memory_order_release);
@@ -209,9 +209,9 @@ static bool is_shared(const kv_db *db)
 
 static uint32_t ms_left(const kv_db *db, uint32_t wait_ms, uint64_t give_up)
 {
-    uint64_t now = db->os->mono_ns(db->os);
     if (wait_ms == 0 || wait_ms == KVI_WAIT_FOREVER)
         return wait_ms;
+    uint64_t now = db->os->mono_ns(db->os);
     return now < give_up ? (uint32_t)((give_up - now) / 1000000) : 0;
 }
 
