@@ -204,8 +204,7 @@ static int carve_choose(kvi_carve *carve)
 {
     const kvi_slots *slots = &carve->slots;
     uint8_t boot_id[16];
-    unsigned newest =
-        slots->valid[1] && (!slots->valid[0] || slots->meta[1].id > slots->meta[0].id);
+    unsigned newest = kvi_slots_newest(slots);
     file_shape(carve, slots->page_size, slots->meta[newest].hash_seed);
     read_blocks(carve);
     carve->seeded = true;

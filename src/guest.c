@@ -67,24 +67,18 @@ static int slots_read(kv_db *db, kvi_slots *slots)
     }
 }
 
-static unsigned slot_newest(const kvi_slots *slots)
-{
-    return !slots->valid[0] || (slots->valid[1] && slots->meta[1].id > slots->meta[0].id);
-}
-
 /* Is the commit in this slot known to be whole and durable? */
 static bool is_known(const kv_db *db, const kvi_slots *slots, unsigned slot)
 {
     const kvi_meta *meta = &slots->meta[slot];
-    bool both = slots->valid[0] && slots->valid[1] && slots->meta[0].id == slots->meta[1].id;
-    return both || meta->id == db->guest.proven;
+    return kvi_slots_agree(slots) || meta->id == db->guest.proven;
 }
 
 /* Which slot to read from. The walk and the flush happen once for each commit. */
 static int slot_choose(kv_db *db, const kvi_slots *slots, unsigned *slot)
 {
     kvi_choice choice;
-    *slot = slot_newest(slots);
+    *slot = kvi_slots_newest(slots);
     if (is_known(db, slots, *slot))
         return KV_OK;
     /* The walk takes pages behind the end for torn. A guest's handle has no writer. */
@@ -151,7 +145,7 @@ static int pin_newest(kv_db *db, kvi_slots *slots, kvi_slots *again, kvi_snapsho
     int rc = slots_read(db, slots);
     if (rc != KV_OK)
         return rc;
-    kvi_id id = slots->meta[slot_newest(slots)].id, chosen;
+    kvi_id id = slots->meta[kvi_slots_newest(slots)].id, chosen;
     rc = pin_if_unchanged(db, id, slots, again);
     if (rc != KV_OK)
         return rc;

@@ -221,13 +221,12 @@ int kvi_recover_choose(kvi_file *file, const kvi_slots *slots, const uint8_t boo
 {
     bool usable;
     *choice = (kvi_choice){0};
-    if (slots->valid[0] && slots->valid[1] && slots->meta[0].id == slots->meta[1].id) {
+    if (kvi_slots_agree(slots)) {
         choice->newest = slots->meta[0].id;
         choose_confirmed(slots, choice);
         return KV_OK;
     }
-    if (!slots->valid[0] || (slots->valid[1] && slots->meta[1].id > slots->meta[0].id))
-        choice->slot = 1;
+    choice->slot = kvi_slots_newest(slots);
     choice->newest = slots->meta[choice->slot].id;
     int rc = commit_usable(file, &slots->meta[choice->slot], boot_id, kept, &usable);
     if (KVI_MUTANT(NEWEST_DISCARDED) && slots->valid[choice->slot ^ 1])

@@ -16,6 +16,18 @@ typedef struct kvi_slots {
     int64_t error; /* of a read that failed: -errno; 0: none */
 } kvi_slots;
 
+/* The slot with the newest commit, whole or not; 0 when neither is valid. */
+static inline unsigned kvi_slots_newest(const kvi_slots *slots)
+{
+    return slots->valid[1] && (!slots->valid[0] || slots->meta[1].id > slots->meta[0].id);
+}
+
+/* Do both hold the same commit, which is then known durable? */
+static inline bool kvi_slots_agree(const kvi_slots *slots)
+{
+    return slots->valid[0] && slots->valid[1] && slots->meta[0].id == slots->meta[1].id;
+}
+
 /* Reads both. One that cannot be read counts as torn. KV_ENOTKV, KV_EVERSION, KV_ECORRUPT (kv's,
  * but neither is whole), KV_EIO (neither is whole, and a read failed). */
 int kvi_recover_slots(const kvi_os *os, kvi_err *err, int fd, kvi_slots *slots) KVI_MUST_CHECK;

@@ -139,8 +139,7 @@ static int repair_write_metas(kvi_file *file, const kvi_meta *meta, unsigned own
 
 static int repair_adopt_slot(repair *r, kvi_file *file, const kvi_slots *slots)
 {
-    unsigned newest =
-        slots->valid[1] && (!slots->valid[0] || slots->meta[1].id > slots->meta[0].id);
+    unsigned newest = kvi_slots_newest(slots);
     for (unsigned i = 0; i < 2; i++) {
         unsigned slot = newest ^ i;
         const kvi_meta *meta = &slots->meta[slot];

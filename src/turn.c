@@ -100,7 +100,7 @@ static int head_inherit(kv_db *db, const kvi_slots *slots, const kvi_record *rec
         .tail_walk = handover->tail_walk,
         .next_id = handover->next_id,
         .skip = handover->flags & KVI_HANDOVER_SKIP,
-        .confirmed = slots->valid[0] && slots->valid[1] && slots->meta[0].id == slots->meta[1].id,
+        .confirmed = kvi_slots_agree(slots),
         .foreign = snapshot->durable < snapshot->id && handover->publisher != db->readers.handle,
         .lazy_bytes = handover->lazy_bytes,
         .shrunk = handover->shrunk,
