@@ -661,6 +661,65 @@ KV_API int kv_count(kv_tree *tree, const kv_range *range, uint64_t *count);
 /* How many keys of the tree are smaller than key (which need not exist). O(h). */
 KV_API int kv_rank(kv_tree *tree, const void *key, size_t key_len, uint64_t *rank);
 
+/* ---- what has changed ---- */
+
+enum {                        /* kv_change.kind */
+       KV_CHANGE_ADDED = 1,   /* key is new */
+       KV_CHANGE_VALUE = 2,   /* key has another value */
+       KV_CHANGE_REMOVED = 3, /* key is gone */
+       KV_CHANGE_CREATED = 4, /* the tree is new; its entries follow as added */
+       KV_CHANGE_DROPPED = 5  /* the tree is gone; its entries were reported as removed */
+};
+
+typedef struct kv_change {
+    uint32_t kind; /* KV_CHANGE_* */
+    uint32_t reserved;
+    kv_slice tree;      /* its name; zero length: the main tree */
+    kv_slice key;       /* CREATED, DROPPED: ptr NULL */
+    kv_slice old_value; /* ptr NULL where there is none, and with KV_DIFF_KEYS */
+    kv_slice new_value; /* likewise */
+} kv_change;
+
+enum {                  /* kv_diff_options.flags */
+       KV_DIFF_KEYS = 1 /* report no values; large ones are then read only to compare them */
+};
+
+typedef struct kv_diff_options {
+    size_t size; /* sizeof(kv_diff_options) */
+    const void
+        *tree; /* name of the only tree to look at; NULL: all trees; zero length: the main tree */
+    size_t tree_len;
+    const kv_range
+        *range;     /* only these keys, of every tree; without limit or direction. NULL: all */
+    uint32_t flags; /* KV_DIFF_* */
+    uint32_t reserved;
+    int (*change)(void *context, const kv_change *change); /* may be NULL; not 0 stops */
+    void *context;
+} kv_diff_options;
+
+typedef struct kv_diff_info {
+    size_t size; /* in: sizeof(kv_diff_info) */
+    uint64_t added, changed, removed;
+    uint64_t created, dropped; /* trees */
+    uint64_t pages;            /* nodes that were read, of both snapshots together */
+    uint64_t large_pages;      /* pages of large values that were read */
+} kv_diff_info;
+
+/* Reports what was changed from one snapshot to another: two read transactions of the same handle,
+ * either of which may be the older. Calls options->change for each difference: the main tree first,
+ * then the others by name; in each tree by key. Slices are valid during the call, in which neither
+ * transaction may be used. A tree with another name is another tree: renaming is dropping and
+ * creating. Options of trees, and how a value is stored, make no difference.
+ *
+ * What the snapshots share is not read: a subtree under the same page with the same birth is the same
+ * one. So the cost is proportional to the pages that changed in between, whatever the size of the
+ * database; info->pages tells. (The method: both trees are walked at once in key order, as Merkle
+ * trees are compared; where both walks stand before the same subtree, both pass it.)
+ *
+ * options NULL: counts only. info may be NULL; it is written whatever is returned, except for a
+ * KV_EINVAL. KV_NOTFOUND: neither snapshot has the named tree. KV_ECANCELED: change asked to stop. */
+KV_API int kv_diff(kv_txn *from, kv_txn *to, const kv_diff_options *options, kv_diff_info *info);
+
 /* ---- batches ---- */
 
 enum {                          /* kv_op.kind; what ends the batch when a condition does not hold */

@@ -1,7 +1,7 @@
 /* catalog.c - see catalog.h. */
 #include "catalog.h"
 
-static int desc_decode(kv_txn *txn, kvi_stored stored, kvi_tree_desc *desc)
+int kvi_catalog_decode(kv_txn *txn, kvi_stored stored, kvi_tree_desc *desc)
 {
     const kv_db *db = txn->db;
     if (stored.special || stored.bytes.len != KVI_TREE_SIZE ||
@@ -15,7 +15,7 @@ int kvi_catalog_find(kv_txn *txn, kvi_slice name, kvi_tree_desc *desc)
 {
     kvi_stored stored;
     int rc = kvi_tree_find(&txn->catalog, name, &stored);
-    return rc == KV_OK ? desc_decode(txn, stored, desc) : rc;
+    return rc == KV_OK ? kvi_catalog_decode(txn, stored, desc) : rc;
 }
 
 static int catalog_put(kv_txn *txn, kvi_slice name, const kvi_tree_desc *desc)

@@ -21,4 +21,7 @@ int kvi_catalog_update(kv_txn *txn) KVI_MUST_CHECK;
 /* The descriptor of a named tree. KV_NOTFOUND. */
 int kvi_catalog_find(kv_txn *txn, kvi_slice name, kvi_tree_desc *desc) KVI_MUST_CHECK;
 
+/* The same from an entry of the catalog. */
+int kvi_catalog_decode(kv_txn *txn, kvi_stored stored, kvi_tree_desc *desc) KVI_MUST_CHECK;
+
 #endif

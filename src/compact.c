@@ -22,16 +22,6 @@ static int compact_fail(kv_db *from, kv_db *to, int rc)
                     text);
 }
 
-/* Frees what the newest value took for its decompression. */
-static void compact_unlend(kv_txn *txn, const kvi_loan *kept)
-{
-    while (txn->loans != kept) {
-        kvi_loan *loan = txn->loans;
-        txn->loans = loan->next;
-        txn->db->os->free(txn->db->os, loan);
-    }
-}
-
 /* last: the key before this one, ptr NULL: none; becomes this one. That keys ascend also bounds the
  * work when a hostile file uses a subtree many times. */
 static int compact_entry(const compact *c, const kvi_step *leaf, kv_tree *to, kvi_slice *last)
@@ -52,7 +42,7 @@ static int compact_entry(const compact *c, const kvi_step *leaf, kv_tree *to, kv
     if (rc != KV_OK)
         return rc;
     rc = kvi_put(to, key, kvi_slice_of(value.ptr, value.len), 0, NULL);
-    compact_unlend(c->from, kept);
+    kvi_txn_unlend(c->from, kept);
     return rc == KV_OK ? KV_OK : compact_fail(c->from->db, c->to->db, rc);
 }
 

@@ -72,6 +72,15 @@ int kvi_txn_lend(kv_txn *txn, uint64_t len, uint8_t **bytes)
     return KV_OK;
 }
 
+void kvi_txn_unlend(kv_txn *txn, const kvi_loan *kept)
+{
+    while (txn->loans != kept) {
+        kvi_loan *loan = txn->loans;
+        txn->loans = loan->next;
+        txn->db->os->free(txn->db->os, loan);
+    }
+}
+
 /* ---- savepoints ---- */
 
 static void save_tree(kv_txn *txn, kv_tree *tree)

@@ -287,6 +287,9 @@ void kvi_txn_writes(kv_txn *txn);
 /* Memory for a view, freed with the transaction. */
 int kvi_txn_lend(kv_txn *txn, uint64_t len, uint8_t **bytes) KVI_MUST_CHECK;
 
+/* Frees what was lent since txn->loans was kept. */
+void kvi_txn_unlend(kv_txn *txn, const kvi_loan *kept);
+
 /* Savepoints, counted from 1. Rollback restores every tree handle that existed at the savepoint;
  * handles before *younger in txn->trees were made since, and are the caller's to refresh. */
 int kvi_txn_savepoint(kv_txn *txn, uint32_t *savepoint) KVI_MUST_CHECK;

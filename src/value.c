@@ -69,6 +69,50 @@ int kvi_value_load_special(kv_txn *txn, kvi_stored stored, kv_slice *value)
     return KV_OK;
 }
 
+/* ---- comparing ---- */
+
+static bool stored_alike(kvi_stored a, kvi_stored b)
+{
+    return a.special == b.special && kvi_slice_compare(a.bytes, b.bytes) == 0;
+}
+
+/* Stored as they are, in runs of a snapshot: other checksums mean other bytes. */
+static bool checksums_tell(const kvi_entry *a, const kvi_entry *b)
+{
+    return a->flags & b->flags & KVI_ENTRY_LARGE &&
+           !((a->flags | b->flags) & KVI_ENTRY_COMPRESSED) && a->large.ptr.birth != 0 &&
+           b->large.ptr.birth != 0 && a->large.checksum != b->large.checksum;
+}
+
+static int contents_same(kv_txn *a, kvi_stored of_a, kv_txn *b, kvi_stored of_b, bool *same)
+{
+    const kvi_loan *kept_a = a->loans, *kept_b = b->loans;
+    kv_slice x, y;
+    int rc = kvi_value_load(a, of_a, &x);
+    if (rc == KV_OK)
+        rc = kvi_value_load(b, of_b, &y);
+    if (rc == KV_OK)
+        *same = x.len == y.len && (x.len == 0 || memcmp(x.ptr, y.ptr, x.len) == 0);
+    kvi_txn_unlend(b, kept_b);
+    kvi_txn_unlend(a, kept_a);
+    return rc;
+}
+
+int kvi_value_same(kv_txn *a, kvi_stored of_a, kv_txn *b, kvi_stored of_b, bool *same)
+{
+    kvi_entry x, y;
+    *same = stored_alike(of_a, of_b);
+    if (*same || (!of_a.special && !of_b.special))
+        return KV_OK;
+    if (!kvi_entry_parse(of_a, &x))
+        return value_broken(a, "its entry makes no sense");
+    if (!kvi_entry_parse(of_b, &y))
+        return value_broken(b, "its entry makes no sense");
+    if (x.raw_len != y.raw_len || checksums_tell(&x, &y))
+        return KV_OK;
+    return contents_same(a, of_a, b, of_b, same);
+}
+
 /* ---- making stored forms ---- */
 
 static uint8_t *head_begin(kvi_prepared *prepared, uint8_t flags)

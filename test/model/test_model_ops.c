@@ -1,6 +1,7 @@
 /* test_model_ops.c - random operations on the database and on the model, over page sizes, shapes,
  * durabilities, budgets, reopening and old snapshots. */
 #include "db.h"
+#include "differ.h"
 #include "driver_group.h"
 #include "sim_os.h"
 #include <setjmp.h>
@@ -136,6 +137,22 @@ static void held_take(held *h, driver *d)
     h->state = model_keep(d->m);
 }
 
+/* What was changed since an old snapshot, and what going back to it would change. */
+static void held_differ(const held *h, driver *d)
+{
+    kv_txn *txn;
+    if (!h->txn)
+        return;
+    assert_int_equal(kv_txn_begin(d->db, KV_TXN_READ, &txn), KV_OK);
+    const char *what = differ_check(h->txn, h->state, txn, d->m->now, NULL);
+    if (!what)
+        what = differ_check(txn, d->m->now, h->txn, h->state, NULL);
+    if (what)
+        fail_msg("diff of %llu and %llu: %s", (unsigned long long)kv_txn_id(h->txn),
+                 (unsigned long long)kv_txn_id(txn), what);
+    kv_txn_abort(txn);
+}
+
 static void one_group(driver *d, uint32_t kind)
 {
     model_state *unknown;
@@ -181,6 +198,7 @@ static void run_one(const run_case *c, uint32_t page_size)
         one_transaction(&d, c->steps);
         compare_newest(&d);
         held *h = &old[rng_below(&d.r, 3)];
+        held_differ(h, &d);
         if (rng_one_in(&d.r, 3))
             held_take(h, &d);
         else if (rng_one_in(&d.r, 3))
