@@ -330,7 +330,7 @@ crash: ## search crash states for as long as CRASH_STATES=... takes
 	    CRASH_STATES=$${CRASH_STATES:-10000000} $$program || exit 1; done
 
 # Which targets: test/fuzz/NAME.c.
-FUZZ ?= file node import ops side
+FUZZ ?= file node import ops side tuple
 fuzz_main := int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) { return 0; }
 fuzz_here = $(shell echo '$(fuzz_main)' | \
     clang -fsanitize=fuzzer,address -x c -o /dev/null - >/dev/null 2>&1 && echo yes)

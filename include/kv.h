@@ -720,6 +720,102 @@ typedef struct kv_diff_info {
  * KV_EINVAL. KV_NOTFOUND: neither snapshot has the named tree. KV_ECANCELED: change asked to stop. */
 KV_API int kv_diff(kv_txn *from, kv_txn *to, const kv_diff_options *options, kv_diff_info *info);
 
+/* ---- tuples: keys of several parts ----
+ *
+ * A tuple is a list of typed parts, such as ("order", "2024-01-15", 1001), encoded as a key so that the
+ * order of keys is the order of tuples: part by part, each by its own type, a tuple before those that
+ * continue it. Texts joined by hand ("order:2024-01-15:1001") sort numbers as text, and mean something
+ * else as soon as a part has the separator in it.
+ *
+ *     kv_part parts[] = {
+ *         {.type = KV_PART_TEXT, .bytes = {"order", 5}},
+ *         {.type = KV_PART_TEXT, .bytes = {"2024-01-15", 10}},
+ *         {.type = KV_PART_UINT, .number = 1001},
+ *     };
+ *     uint8_t key[64];
+ *     size_t len;
+ *     if (kv_tuple_encode(parts, 3, key, sizeof key, &len) == KV_OK)
+ *         kv_put(tree, key, len, "2 lamps", 7, 0);
+ *     kv_tuple_encode(parts, 2, key, sizeof key, &len);     // all orders of that day:
+ *     kv_range day = {.size = sizeof day, .prefix = key, .prefix_len = len};
+ *
+ * The encoding of a tuple is the beginning of the encodings of exactly those tuples that begin with its
+ * parts, and of no other: as the prefix of a kv_range it gives them, itself included. Each tuple has
+ * one encoding. docs/keys.md has its bytes, which will not change. The calls use no database, allocate
+ * nothing and may be made by any thread at any time. */
+
+enum { /* kv_part.type. Parts of different types sort in this order; all integers are of one type */
+       KV_PART_NULL = 1,
+       KV_PART_BOOL = 2, /* number: 0 false, else true; false is smaller */
+       KV_PART_INT = 3,  /* integer */
+       KV_PART_UINT = 4, /* number; INT and UINT of one value are the same part */
+       KV_PART_DOUBLE =
+           5,             /* real; -0 is stored as 0, every NaN as one that sorts behind infinity */
+       KV_PART_BYTES = 6, /* bytes, any; ordered like keys */
+       KV_PART_TEXT = 7,  /* bytes, meant as UTF-8, which is not checked; ordered like keys */
+       KV_PART_TUPLE = 8, /* begins a nested tuple; its parts follow, up to the matching ... */
+       KV_PART_END = 9    /* ... end; no part by itself */
+};
+
+enum {                   /* kv_part.flags */
+       KV_PART_DESC = 1, /* sorts in descending order; of TUPLE: the nested tuple as a whole */
+       KV_PART_OPEN =
+           2 /* BYTES, TEXT, for ranges: the last part, which may go on. The encoding is the
+                            prefix of all tuples whose part begins so, and no tuple itself */
+};
+
+#define KV_TUPLE_DEPTH_MAX 32 /* nested tuples inside one another */
+
+typedef struct kv_part {
+    uint32_t type;   /* KV_PART_* */
+    uint32_t flags;  /* KV_PART_DESC, KV_PART_OPEN */
+    int64_t integer; /* INT; after reading, number and integer are the same 64 bits */
+    uint64_t number; /* UINT, BOOL */
+    double real;     /* DOUBLE */
+    kv_slice bytes;  /* BYTES, TEXT */
+} kv_part;
+
+/* Encodes a tuple of n parts into buf. *len is its length, also with KV_ETOOBIG: the size that is
+ * needed. Sizes: null and bool 1, an integer 1 and as many bytes as its value needs (0 for zero, at
+ * most 8), a double 9, bytes and text 2 + length + 1 for each byte 00 and 01, a nested tuple 2 more
+ * than its parts. KV_EINVAL: an unknown type or flag, a nested tuple without its end or too deep, a
+ * part behind one with KV_PART_OPEN. O(bytes). */
+KV_API int kv_tuple_encode(const kv_part *parts, size_t n, void *buf, size_t size, size_t *len);
+
+/* Where the reading of a tuple stands. The members are the library's own. */
+typedef struct kv_tuple_reader {
+    const void *key;
+    size_t key_len, at;
+    void *room;
+    size_t room_size, used;
+    uint64_t flips;
+    uint32_t depth, reserved;
+} kv_tuple_reader;
+
+/* Begins to read a key, which must stay as it is meanwhile. Texts and bytes are decoded into room,
+ * one behind the other; key_len bytes are always enough. */
+KV_API int kv_tuple_begin(kv_tuple_reader *reader, const void *key, size_t key_len, void *room,
+                          size_t size);
+
+/* The next part, as it was given to kv_tuple_encode: also the ends of nested tuples. An integer is
+ * an INT, or a UINT when it is greater than INT64_MAX. bytes are valid as long as the room. Any bytes
+ * may be read: KV_NOTFOUND: behind the last part. KV_EINVAL: from here on this is no tuple. KV_ETOOBIG:
+ * the room is used up. The reader then stays where it was. O(bytes of the part). */
+KV_API int kv_tuple_next(kv_tuple_reader *reader, kv_part *part);
+
+/* Writes the tuple for people, with a final zero: ("order", -5, 2.5, true, null, x"00ff", desc 7,
+ * ("nested", 1)). *len is the length without the zero, also with KV_ETOOBIG: one byte more is needed.
+ * In texts, \t \n \r \\ \" and \xNN stand for bytes that would not print; bytes from 80 on stand for
+ * themselves. Doubles have a point or exponent, or are inf, -inf, nan. The locale does not matter.
+ * KV_EINVAL: the key is no tuple. */
+KV_API int kv_tuple_print(const void *key, size_t key_len, char *buf, size_t size, size_t *len);
+
+/* Encodes a tuple that is written so: what kv_tuple_print writes comes back as the same key. A text or
+ * x"" that is followed by ... has KV_PART_OPEN: ("user", "al"...). *len as for kv_tuple_encode.
+ * KV_EINVAL: a mistake, at byte *wrong (may be NULL), or an integer or double beyond 64 bits. */
+KV_API int kv_tuple_parse(const char *text, size_t text_len, void *buf, size_t size, size_t *len,
+                          size_t *wrong);
+
 /* ---- batches ---- */
 
 enum {                          /* kv_op.kind; what ends the batch when a condition does not hold */

@@ -2,6 +2,7 @@
 #include "args.h"
 #include "cli.h"
 #include "escape.h"
+#include "keys.h"
 #include "suggest.h"
 #include "units.h"
 #include <stdarg.h>
@@ -64,6 +65,8 @@ const args_option args_options[ARG_COUNT] = {
                         "only keys before this one"},
     [ARG_TREE] = {      "tree",        't', ARGS_BYTES,    "NAME",
                         "a named tree instead of the main one"},
+    [ARG_TUPLE] = {     "tuple",       0,   ARGS_SWITCH,   NULL,
+                        "keys are tuples, as (\"order\", 1001)"},
     [ARG_VALUES_ONLY] = {"values-only", 0,   ARGS_SWITCH,   NULL,
                         "print no keys"},
     [ARG_VERSION] = {   "version",     0,   ARGS_SWITCH,   NULL,
@@ -268,14 +271,32 @@ static int args_decode(const cli_args *args, kv_slice *bytes)
     return 0;
 }
 
+/* Is operand number i behind the file a key? The last word of a synopsis may stand for many. */
+static bool args_is_key(const cli_args *args, int i)
+{
+    const char *word = strchr(args->command->operands, ' ');
+    while (word && i-- > 0 && strchr(word + 1, ' '))
+        word = strchr(word + 1, ' ');
+    return word && strncmp(word + 1 + (word[1] == '['), "KEY", 3) == 0;
+}
+
+/* Decodes one argument of data: a key, or other bytes. */
+static int args_decode_one(const cli_args *args, kv_slice *bytes, bool key, bool bound)
+{
+    if (key && args_given(args, ARG_TUPLE))
+        return keys_parse(args, bytes, bound);
+    return args_given(args, ARG_ESCAPED) ? args_decode(args, bytes) : 0;
+}
+
 static int args_decode_all(cli_args *args)
 {
     int code = 0;
     for (int i = 0; i < args->count && code == 0 && args->command->data_operands; i++)
-        code = args_decode(args, &args->operands[i].bytes);
+        code = args_decode_one(args, &args->operands[i].bytes, args_is_key(args, i), false);
     for (int id = 0; id < ARG_COUNT && code == 0; id++) {
+        bool bound = id == ARG_PREFIX || id == ARG_FROM || id == ARG_TO;
         if (args_options[id].kind == ARGS_BYTES && args_given(args, (args_id)id))
-            code = args_decode(args, &args->bytes[id]);
+            code = args_decode_one(args, &args->bytes[id], bound, true);
     }
     return code;
 }
@@ -301,9 +322,7 @@ int args_parse(cli_args *args, int argc, char **argv)
     code = args_check(args);
     if (code == 0 && args_given(args, ARG_TREE) && args->bytes[ARG_TREE].len == 0)
         code = args_wrong(args, "--tree needs a name");
-    if (code == 0 && args_given(args, ARG_ESCAPED))
-        code = args_decode_all(args);
-    return code;
+    return code ? code : args_decode_all(args);
 }
 
 kv_range args_range(const cli_args *args)

@@ -32,6 +32,7 @@ typedef enum args_id {
     ARG_REVERSE,
     ARG_TO,
     ARG_TREE,
+    ARG_TUPLE,
     ARG_VALUES_ONLY,
     ARG_VERSION,
     ARG_WAIT,

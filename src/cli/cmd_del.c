@@ -1,5 +1,6 @@
 /* cmd_del.c - kv del: keys by name, or a range. */
 #include "cli.h"
+#include "keys.h"
 #include "out.h"
 #include "session.h"
 #include "units.h"
@@ -12,12 +13,12 @@ static int del_keys(cli_session *session)
         kv_slice key = args->operands[i].bytes;
         int result = kv_del(session->tree, key.ptr, key.len);
         if (result < 0)
-            return session_fail(session, result, "key %s", cli_quote(key));
+            return session_fail(session, result, "key %s", keys_quote(args, key));
         if (result == KV_OK)
             continue;
         missing++;
         if (!args_given(args, ARG_QUIET))
-            cli_say(session->file, "no key %s", cli_quote(key));
+            cli_say(session->file, "no key %s", keys_quote(args, key));
     }
     int code = missing < args->count ? session_commit(session) : CLI_DONE;
     return code ? code : missing > 0 ? CLI_NO : CLI_DONE;

@@ -1,12 +1,13 @@
 /* cmd_get.c - kv get, kv has: one key. */
 #include "cli.h"
+#include "keys.h"
 #include "out.h"
 #include "session.h"
 
 static int get_report_missing(const cli_session *session, kv_slice key)
 {
     if (!args_given(session->args, ARG_QUIET))
-        cli_say(session->file, "no key %s", cli_quote(key));
+        cli_say(session->file, "no key %s", keys_quote(session->args, key));
     return CLI_NO;
 }
 
@@ -17,7 +18,7 @@ static int get_print(cli_session *session, kv_slice key)
     if (result == KV_NOTFOUND)
         return get_report_missing(session, key);
     if (result != KV_OK)
-        return session_fail(session, result, "key %s", cli_quote(key));
+        return session_fail(session, result, "key %s", keys_quote(session->args, key));
     if (args_given(session->args, ARG_RAW)) {
         out_bytes(value.ptr, value.len);
     } else {
@@ -45,7 +46,7 @@ int cmd_has(const cli_args *args)
         return code;
     int result = kv_exists(session.tree, key.ptr, key.len);
     if (result < 0)
-        code = session_fail(&session, result, "key %s", cli_quote(key));
+        code = session_fail(&session, result, "key %s", keys_quote(args, key));
     else
         code = cli_exit_of(result);
     return session_close(&session, code);

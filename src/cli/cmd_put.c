@@ -1,5 +1,6 @@
 /* cmd_put.c - kv put: one entry, from the command line or standard input. */
 #include "cli.h"
+#include "keys.h"
 #include "session.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -44,12 +45,12 @@ static int put_store(cli_session *session, kv_slice key, kv_slice value)
     int result =
         kv_put(session->tree, key.ptr, key.len, value.ptr, value.len, put_flags(session->args));
     if (result < 0)
-        return session_fail(session, result, "key %s", cli_quote(key));
+        return session_fail(session, result, "key %s", keys_quote(session->args, key));
     if (result == KV_OK)
         return session_commit(session);
     if (!args_given(session->args, ARG_QUIET))
         cli_say(session->file, result == KV_EXISTS ? "key %s is there already" : "no key %s",
-                cli_quote(key));
+                keys_quote(session->args, key));
     return cli_exit_of(result);
 }
 

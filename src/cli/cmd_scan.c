@@ -1,21 +1,27 @@
 /* cmd_scan.c - kv scan, kv count: the entries of a range. */
 #include "cli.h"
 #include "json.h"
+#include "keys.h"
 #include "out.h"
-#include "text.h"
 #include "walk.h"
+
+static const cli_args *scan_args(const void *context)
+{
+    return ((const cli_session *)context)->args;
+}
 
 static void scan_text(void *context, kv_slice key, kv_slice value)
 {
-    (void)context;
-    text_write(key, value);
+    keys_write(scan_args(context), key);
+    out_char('\t');
+    out_escaped(value);
+    out_char('\n');
 }
 
 static void scan_key(void *context, kv_slice key, kv_slice value)
 {
-    (void)context;
     (void)value;
-    out_escaped(key);
+    keys_write(scan_args(context), key);
     out_char('\n');
 }
 
@@ -29,11 +35,11 @@ static void scan_value(void *context, kv_slice key, kv_slice value)
 
 static void scan_json(void *context, kv_slice key, kv_slice value)
 {
-    const cli_args *args = ((const cli_session *)context)->args;
+    const cli_args *args = scan_args(context);
     json_open('{');
     if (!args_given(args, ARG_VALUES_ONLY)) {
         json_name("key");
-        json_bytes(key);
+        keys_json(args, key);
     }
     if (!args_given(args, ARG_KEYS_ONLY)) {
         json_name("value");

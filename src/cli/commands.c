@@ -4,7 +4,8 @@
 
 #define O(id)  ARG_BIT(ARG_##id)
 #define RANGE  (O(PREFIX) | O(FROM) | O(TO) | O(LIMIT) | O(REVERSE))
-#define TREE   (O(TREE) | O(ESCAPED))
+#define TREE   (O(TREE) | O(ESCAPED) | O(TUPLE))
+#define PLAIN  (O(TREE) | O(ESCAPED)) /* keys in files are bytes */
 #define STORE  (O(DURABILITY) | O(PAGE_SIZE) | O(COMPRESS) | O(WAIT))
 #define RANGES "Keys are compared byte by byte. --from is included, --to is not.\n"
 
@@ -22,7 +23,8 @@ const cli_command cli_commands[] = {
      "Exit status 1: --if-absent or --if-present did not hold; nothing was changed.\n",
      "  kv put phone.kv alice '+1 555 0100'\n"
      "  kv put photos.kv cat.jpg - <cat.jpg\n"
-     "  kv put -e things.kv 'two\\nlines' '\\x00\\x01'\n",
+     "  kv put -e things.kv 'two\\nlines' '\\x00\\x01'\n"
+     "  kv put --tuple shop.kv '(\"order\", \"2024-01-15\", 1001)' '2 lamps'\n",
      3, 3, true, TREE | STORE | O(IF_ABSENT) | O(IF_PRESENT) | O(QUIET), cmd_put},
     {"del", "delete rm remove unset erase", "FILE [KEY...]", "remove keys, or a range of keys",
      "All removals are one transaction. With options for a range instead of keys, the\n"
@@ -40,6 +42,7 @@ const cli_command cli_commands[] = {
      "object per line; keys and values are strings, or {\"hex\":\"...\"} when they are not\n"
      "UTF-8.\n" RANGES,
      "  kv scan phone.kv --prefix al --limit 10\n"
+     "  kv scan shop.kv --tuple --prefix '(\"order\", \"2024-01-15\")'\n"
      "  kv scan log.kv --reverse --limit 1\n",
      1, 1, true, TREE | RANGE | O(KEYS_ONLY) | O(VALUES_ONLY) | O(JSON) | O(QUIET) | O(WAIT),
      cmd_scan},
@@ -54,13 +57,13 @@ const cli_command cli_commands[] = {
      "one transaction: after an error nothing was imported, unless --batch is given.\n",
      "  kv import words.kv words.tsv\n"
      "  mdb_dump -a ~/old-lmdb | kv import new.kv\n",
-     1, 2, true, TREE | STORE | O(FORMAT) | O(BATCH) | O(MEMORY) | O(QUIET), cmd_import},
+     1, 2, true, PLAIN | STORE | O(FORMAT) | O(BATCH) | O(MEMORY) | O(QUIET), cmd_import},
     {"export", "dump unload", "FILE", "write entries in a form that import reads",
      "text: one line per entry, so that `kv export | kv import` is exact.\n"
      "mdb_dump: for LMDB's mdb_load. db_dump: for Berkeley DB's db_load.\n" RANGES,
      "  kv export phone.kv | sort -k 2\n"
      "  kv export phone.kv --format mdb_dump --all | mdb_load ~/new-lmdb\n",
-     1, 1, true, TREE | RANGE | O(FORMAT) | O(ALL) | O(PRINT) | O(QUIET) | O(WAIT), cmd_export},
+     1, 1, true, PLAIN | RANGE | O(FORMAT) | O(ALL) | O(PRINT) | O(QUIET) | O(WAIT), cmd_export},
     {"trees", "tables buckets databases", "FILE", "list the trees with their sizes", "",
      "  kv trees phone.kv\n", 1, 1, false, O(JSON) | O(WAIT), cmd_trees},
     {"stat", "info status stats", "FILE", "show sizes, pages and commits of a file",

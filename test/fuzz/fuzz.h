@@ -14,6 +14,7 @@ int fuzz_node(const uint8_t *data, size_t len);
 int fuzz_import(const uint8_t *data, size_t len);
 int fuzz_ops(const uint8_t *data, size_t len);
 int fuzz_side(const uint8_t *data, size_t len);
+int fuzz_tuple(const uint8_t *data, size_t len);
 
 typedef struct fuzz_in {
     const uint8_t *at, *end;

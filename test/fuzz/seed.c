@@ -86,6 +86,23 @@ static void seed_import(void)
         write_seed("import", i, texts[i], 1 + strlen(texts[i] + 1));
 }
 
+static void seed_tuple(void)
+{
+    static const char *const texts[] = {
+        "\1()",
+        "\1(null, true, false, 0, -1, 1001, 18446744073709551615, -9223372036854775808)",
+        "\1(1.5, -1e-300, 0.1, inf, -inf, nan, 1e+22)",
+        "\1(\"a\\x00\\t\\\"\\\\\", x\"00ff01\", desc \"b\", desc (1, desc (2.5)), ())",
+        "\1(\"user\", (\"al\"...))",
+        "\1(1, 2",
+        "\2\x39order\x01\x02\x22\x03\xe9",
+        "\2\xbf\xde\xfe\x21\x02\xff",
+        "\2\x40\x40\x08\x10\x11\x38\x01\x01",
+    };
+    for (unsigned i = 0; i < KVI_COUNT(texts); i++)
+        write_seed("tuple", i, texts[i], strlen(texts[i]));
+}
+
 int main(int argc, char **argv)
 {
     rng random;
@@ -101,5 +118,6 @@ int main(int argc, char **argv)
     seed_steps(&random, "ops", 20, 30, 400);
     seed_steps(&random, "side", 20, 14, 80);
     seed_import();
+    seed_tuple();
     return 0;
 }

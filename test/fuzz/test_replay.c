@@ -85,11 +85,16 @@ static void test_side(void **state)
     replay("side", fuzz_side);
 }
 
+static void test_tuple(void **state)
+{
+    replay("tuple", fuzz_tuple);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_file), cmocka_unit_test(test_node), cmocka_unit_test(test_import),
-        cmocka_unit_test(test_ops),  cmocka_unit_test(test_side),
+        cmocka_unit_test(test_ops),  cmocka_unit_test(test_side), cmocka_unit_test(test_tuple),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
