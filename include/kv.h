@@ -162,8 +162,9 @@ typedef struct kv_options {
  * process may open it several times. They meet in a side file, "<path>-lock" (symbolic links
  * resolved), which holds nothing that lasts and is removed by the last one to leave; killed
  * processes leave nothing to clean up. Who opens
- *   - with KV_OPEN_READONLY shares it too, if file and directory may be written; else reads as a
- *     guest, without the side file, also beside writers. A guest's kv_txn_begin makes system calls;
+ *   - with KV_OPEN_READONLY shares it too, if file and directory may be written and the disk has
+ *     room for the side file; else reads as a guest, without it, also beside writers. A guest's
+ *     kv_txn_begin makes system calls;
  *   - with KV_OPEN_EXCLUSIVE has the file alone;
  *   - with KV_OPEN_IMMUTABLE takes no locks; should the file change, reads may be wrong or crash.
  *
@@ -286,11 +287,12 @@ KV_API int kv_db_copy_fd(kv_db *db, int fd, uint32_t flags);
 
 /* The exclusive way through what an ordinary open refuses or leaves alone: adopts the newest
  * whole commit, rebuilds the free-space records from the trees, and writes both metas anew,
- * durably. The file must not be open elsewhere. report (may be NULL) is called with a sentence
- * for each thing found or done; when the call fails, the last one says why. KV_ECORRUPT: a
- * subtree cannot be read; the file is unchanged. O(file). */
-KV_API int kv_db_repair(const char *path, void (*report)(void *context, const char *sentence),
-                        void *context);
+ * durably. The file must not be open elsewhere: KV_EBUSY, when it still is after wait_ms
+ * milliseconds. report (may be NULL) is called with a sentence for each thing found or done; when
+ * the call fails, the last one says why. KV_ECORRUPT: a subtree cannot be read; the file is
+ * unchanged. O(file). */
+KV_API int kv_db_repair(const char *path, uint32_t wait_ms,
+                        void (*report)(void *context, const char *sentence), void *context);
 
 /* ---- salvage ---- */
 
@@ -515,7 +517,7 @@ enum { /* kv_txn_begin */
  * (a guest's begin does). Write: one at a time per file, over all processes. A thread that holds
  * the write transaction must not begin another, on any handle of the file: it would wait for
  * itself. KV_EREADONLY; KV_EPOISONED; KV_EBUSY (TRY); KV_ENOENT: the path no longer leads to the
- * file that is open. */
+ * file that is open. Read: KV_ENOSPC: no disk space for one reader more than ever before. */
 KV_API int kv_txn_begin(kv_db *db, uint32_t flags, kv_txn **txn);
 
 /* As kv_txn_begin with KV_TXN_WRITE, but waits at most wait_ms milliseconds, then KV_EBUSY. */

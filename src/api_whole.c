@@ -52,10 +52,10 @@ KV_API int kv_db_copy_fd(kv_db *db, int fd, uint32_t flags)
     return kvi_alive(db) ? kvi_copy_fd(db, fd, flags) : KV_EFORKED;
 }
 
-KV_API int kv_db_repair(const char *path, void (*report)(void *context, const char *sentence),
-                        void *context)
+KV_API int kv_db_repair(const char *path, uint32_t wait_ms,
+                        void (*report)(void *context, const char *sentence), void *context)
 {
-    return path && *path ? kvi_db_repair(&kvi_os_posix, path, report, context) : KV_EINVAL;
+    return path && *path ? kvi_db_repair(&kvi_os_posix, path, wait_ms, report, context) : KV_EINVAL;
 }
 
 KV_API int kv_db_salvage(const char *path, const char *dest, const kv_salvage_options *options,

@@ -155,10 +155,8 @@ static int db_recover(kv_db *db, const kvi_slots *slots)
     kvi_recover_head(db, slots, &choice);
     if (choice.buried && !db->readonly)
         rc = kvi_recover_bury(db);
-    if (!choice.known && (db->readonly || kvi_poisoned(db))) { /* seen, but not proven */
-        db->head.durable = kvi_recover_proven(slots, &choice);
-        db->head.unproven = true;
-    }
+    if (!choice.known && (db->readonly || kvi_poisoned(db)))
+        kvi_recover_doubt(db, slots, &choice);
     db->head.unproven = db->head.unproven || (db->readonly && choice.rejected);
     return rc;
 }

@@ -11,7 +11,7 @@ int kvi_db_open(const kvi_os *os, const char *path, const kv_options *options, k
 int kvi_db_close(kv_db *db);
 
 /* kv_db_repair on any kvi_os. */
-int kvi_db_repair(const kvi_os *os, const char *path,
+int kvi_db_repair(const kvi_os *os, const char *path, uint32_t wait_ms,
                   void (*report)(void *context, const char *sentence), void *context);
 
 #endif

@@ -1,5 +1,6 @@
 /* guest.c - see guest.h. */
 #include "guest.h"
+#include "mutant.h"
 
 #define PIN_TRIES 10000 /* commits that may overtake one begin */
 #define TORN_US   100   /* for the writer to complete a meta that was read half written */
@@ -128,7 +129,7 @@ static int pin_if_unchanged(kv_db *db, kvi_id id, const kvi_slots *before, kvi_s
 {
     bool same;
     int rc = pin_take(db, id);
-    if (rc != KV_OK)
+    if (rc != KV_OK || KVI_MUTANT(GUEST_UNCONFIRMED))
         return rc;
     rc = slots_unchanged(db, before, again, &same);
     if (rc == KV_OK && same)

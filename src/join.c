@@ -7,8 +7,11 @@
 #define PAUSE_MOST_US  5000
 #define PASSING_NS     30000000000ull /* for somebody who is just coming or leaving to be done */
 
-/* Results of one attempt, beside KV_OK and errors: somebody is just coming or leaving. */
-#define JOIN_PASSING 1
+/* Results of one attempt, beside KV_OK and errors. */
+enum {
+    JOIN_PASSING = 1,  /* somebody is just coming or leaving */
+    JOIN_AS_GUEST = 2, /* there can be no side file: who only reads needs none */
+};
 
 /* ---- the path ---- */
 
@@ -128,6 +131,8 @@ static int alias_take(kv_db *db)
 static int side_join(kv_db *db)
 {
     int rc = kvi_side_join(&db->side);
+    if (rc == KV_EACCESS && db->readonly)
+        return JOIN_AS_GUEST;
     if (rc == KV_NOTFOUND)
         return kvi_lock_held(&db->lock, KVI_LOCK_ALIASES, KVI_LOCK_ALIASES)
                    ? kvi_fail(&db->err, KV_EBUSY, "%s is open under another name", db->path)
@@ -149,6 +154,8 @@ static int side_make(kv_db *db)
     if (kvi_side_remove(&db->side) != KV_OK)
         kvi_err_clear(&db->err);
     rc = kvi_side_create(&db->side, &like);
+    if (rc != KV_OK && db->readonly)
+        return JOIN_AS_GUEST; /* a full disk, a folder that may not be written ... */
     return rc == KV_OK ? alias_take(db) : rc;
 }
 
@@ -223,7 +230,7 @@ static int join_as(kv_db *db, const kv_options *options, bool empty, bool *first
     if (rc != KV_OK)
         return rc;
     if (db->role == KVI_SHARER && !db->lock.writable)
-        return KV_EACCESS;
+        return JOIN_AS_GUEST;
     rc = role_lock(db, first);
     if (rc == KV_EBUSY && empty) /* somebody is making a database of it */
         return JOIN_PASSING;
@@ -247,8 +254,9 @@ static int join_once(kv_db *db, const char *path, const kv_options *options, boo
     int rc = join_prepare(db, path, options, &empty);
     if (rc == KV_OK)
         rc = join_as(db, options, empty, first);
-    if (rc == KV_EACCESS && db->readonly && db->role == KVI_SHARER && db->lock.fd >= 0) {
+    if (rc == JOIN_AS_GUEST) {
         join_back(db);
+        kvi_err_clear(&db->err);
         db->role = KVI_GUEST;
         rc = join_as(db, options, empty, first);
     }

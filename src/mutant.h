@@ -19,6 +19,7 @@
     X(BOOT_IGNORED)       /* a lazy tail over the cap is believed on any boot */                   \
     X(CONFIRMED_IN_PLACE) /* the confirmation goes into the commit's own slot */                   \
     X(FLUSH_REPEATED)     /* after a failure */                                                    \
+    X(REMNANT_KEPT)       /* of a commit that did not happen, in the slot where it was written */  \
     X(LARGE_UNPROVEN)     /* recovery ignores the checksums of large values */                     \
     /* space */                                                                                    \
     X(REUSED_EARLY)    /* pages that the durable commit needs */                                   \
@@ -38,6 +39,7 @@
     /* readers */                                                                                  \
     X(COPY_UNCONFIRMED)   /* the counter is not looked at again behind the copy of the record */   \
     X(RECORD_IN_USE)      /* publishing fills the one that readers are copying */                  \
+    X(GUEST_UNCONFIRMED)  /* the metas are not read again behind a guest's pin */                  \
     X(BURIED_ALIVE)       /* pins are cleared without the owner's presence byte */                 \
     X(SLOTS_WITHOUT_ROOM) /* the table's growth is announced, the side file's forgotten */         \
     /* writers that take turns, joining and leaving */                                             \
@@ -46,6 +48,7 @@
     X(TAIL_TRUSTED)      /* others' lazy commits, as if a flush of ours proved them */             \
     X(BURNT_UNSAID)      /* to the other handles */                                                \
     X(DEATH_IGNORED)     /* of a writer at work */                                                 \
+    X(ADOPTED_UNSEEN)    /* a dead writer's commit, when the flush that adopts it fails */         \
     X(UNLOCKED_EARLY)    /* the writer's lock, before the commit is published */                   \
     X(LIFECYCLE_DROPPED) /* by the first one, when the side file is there */                       \
     X(SIDE_BELIEVED)     /* the side file, although others may use one of another name */          \

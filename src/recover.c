@@ -335,7 +335,7 @@ int kvi_recover_adopt(kv_db *db, const kvi_slots *slots, const kvi_choice *choic
         rc = rewrite_pages(&db->file, meta, kept);
     if (rc != KV_OK)
         return rc;
-    if (has_remnant(slots, choice))
+    if (has_remnant(slots, choice) && !KVI_MUTANT(REMNANT_KEPT))
         rc = clear_slot(db, choice->slot ^ 1);
     if (rc == KV_OK)
         rc = adopt_meta(db, slots, choice);
@@ -390,11 +390,17 @@ int kvi_recover_bury(kv_db *db)
 
 /* A meta that names its own commit as durable proves the pages, but not itself; then it is the other
  * slot's (R3, R4). */
-kvi_id kvi_recover_proven(const kvi_slots *slots, const kvi_choice *choice)
+static kvi_id proven_id(const kvi_slots *slots, const kvi_choice *choice)
 {
     const kvi_meta *meta = &slots->meta[choice->slot];
     unsigned other = choice->slot ^ 1;
     if (meta->durable < meta->id)
         return meta->durable;
     return slots->valid[other] ? slots->meta[other].id : 0;
+}
+
+void kvi_recover_doubt(kv_db *db, const kvi_slots *slots, const kvi_choice *choice)
+{
+    db->head.durable = proven_id(slots, choice);
+    db->head.unproven = true;
 }

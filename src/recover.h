@@ -74,8 +74,8 @@ void kvi_recover_head(kv_db *db, const kvi_slots *slots, const kvi_choice *choic
  * might believe (choice.buried). Before anything is published. */
 int kvi_recover_bury(kv_db *db) KVI_MUST_CHECK;
 
-/* The newest commit that is proven when the chosen one is not; 0: none. */
-kvi_id kvi_recover_proven(const kvi_slots *slots, const kvi_choice *choice);
+/* Marks db->head, set from the choice, as seen but not proven. */
+void kvi_recover_doubt(kv_db *db, const kvi_slots *slots, const kvi_choice *choice);
 
 /* Writes the pages of a commit that is not yet durable again, as they are (R4). */
 int kvi_recover_rewrite(kvi_file *file, const kvi_meta *meta) KVI_MUST_CHECK;

@@ -15,9 +15,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#define PAUSE_US 5000 /* between two looks at whether the others have left */
+
 typedef struct repair {
     const kvi_os *os;
     const char *path;
+    uint32_t wait_ms;
     void (*report)(void *context, const char *sentence);
     void *context;
     kvi_err err;
@@ -199,6 +202,20 @@ static int repair_slots(repair *r, int fd)
     return rc;
 }
 
+/* Waits for those who have the file open. */
+static int repair_lock(repair *r, const kvi_lock *lock)
+{
+    const kvi_os *os = r->os;
+    uint64_t give_up = os->mono_ns(os) + (uint64_t)r->wait_ms * 1000000;
+    for (;;) {
+        int rc = kvi_lock_sole(lock, &r->err);
+        if (rc != KV_EBUSY || os->mono_ns(os) >= give_up)
+            return rc;
+        kvi_lock_drop(lock, KVI_LOCK_LIFECYCLE); /* they may need it to leave */
+        os->sleep_us(os, PAUSE_US);
+    }
+}
+
 static int repair_metas(repair *r)
 {
     const kvi_os *os = r->os;
@@ -211,7 +228,7 @@ static int repair_metas(repair *r)
         return kvi_fail(&r->err, KV_EINVAL, "%s is not a regular file", r->path);
     rc = kvi_lock_open(&lock, os, &r->err, r->path, false);
     if (rc == KV_OK)
-        rc = kvi_lock_sole(&lock, &r->err);
+        rc = repair_lock(r, &lock);
     if (rc != KV_OK) {
         kvi_lock_close(&lock);
         return rc;
@@ -296,7 +313,8 @@ static int repair_commit(repair *r, kv_db *db)
 static int repair_open(repair *r)
 {
     char message[sizeof r->err.text];
-    kv_options options = {.size = sizeof options, .flags = KV_OPEN_EXCLUSIVE};
+    kv_options options = {
+        .size = sizeof options, .flags = KV_OPEN_EXCLUSIVE, .wait_ms = r->wait_ms};
     kv_db *db;
     int rc = kvi_db_open(r->os, r->path, &options, &db, message, sizeof message);
     if (rc != KV_OK)
@@ -310,10 +328,10 @@ static int repair_open(repair *r)
     return rc == KV_OK ? closed : rc;
 }
 
-int kvi_db_repair(const kvi_os *os, const char *path,
+int kvi_db_repair(const kvi_os *os, const char *path, uint32_t wait_ms,
                   void (*report)(void *context, const char *sentence), void *context)
 {
-    repair r = {.os = os, .path = path, .report = report, .context = context};
+    repair r = {.os = os, .path = path, .wait_ms = wait_ms, .report = report, .context = context};
     kvi_err_init(&r.err);
     int rc = repair_metas(&r);
     if (rc == KV_OK)

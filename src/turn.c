@@ -130,6 +130,8 @@ static int head_adopt(kv_db *db, const kvi_slots *slots, const kvi_record *recor
     kvi_recover_head(db, slots, &choice);
     bool shrank = db->head.meta.high_water < record->snapshot.high_water;
     db->head.shrunk = shrank ? db->head.meta.id : record->handover.shrunk; /* kvi_trim goes on */
+    if (!choice.known && kvi_poisoned(db))
+        kvi_recover_doubt(db, slots, &choice);
     if (choice.buried)
         rc = kvi_recover_bury(db);
     return rc;
@@ -151,10 +153,10 @@ static int head_take_over(kv_db *db, const kvi_slots *slots, const kvi_record *r
     if (rc != KV_OK)
         return rc;
     db->head.next_id = KVI_MAX(db->head.next_id, record->handover.next_id);
-    if (kvi_poisoned(db)) /* adopting failed: it may be read, and that is all */
-        return KV_OK;
-    kvi_publish(db);
-    kvi_readers_idle(&db->readers);
+    if (!kvi_poisoned(db) || !KVI_MUTANT(ADOPTED_UNSEEN))
+        kvi_publish(db);
+    if (!kvi_poisoned(db)) /* else adopting failed: it may be read, and that is all */
+        kvi_readers_idle(&db->readers);
     return KV_OK;
 }
 
@@ -250,9 +252,12 @@ int kvi_turn_take(kv_db *db, uint32_t wait_ms)
 {
     uint64_t give_up = db->os->mono_ns(db->os) + (uint64_t)wait_ms * 1000000;
     int rc = flag_take(db, wait_ms, give_up);
-    if (rc != KV_OK || !is_shared(db))
+    if (rc != KV_OK)
         return rc;
-    rc = lock_take(db, ms_left(db, wait_ms, give_up));
+    if (is_shared(db))
+        rc = lock_take(db, ms_left(db, wait_ms, give_up));
+    else if (!db->readonly)
+        rc = file_look(db); /* locks keep nobody from removing a name */
     if (rc != KV_OK)
         flag_give(db);
     return rc;

@@ -344,3 +344,11 @@ kv_range args_range(const cli_args *args)
     range.flags = args_given(args, ARG_REVERSE) ? KV_RANGE_REVERSE : 0;
     return range;
 }
+
+uint32_t args_wait(const cli_args *args, uint32_t usual)
+{
+    uint64_t asked = args->number[ARG_WAIT];
+    if (!args_given(args, ARG_WAIT))
+        return usual;
+    return asked < UINT32_MAX ? (uint32_t)asked : UINT32_MAX;
+}

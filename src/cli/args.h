@@ -89,6 +89,9 @@ static inline bool args_given(const cli_args *args, args_id id)
 /* The range that --prefix, --from, --to, --limit and --reverse describe. */
 kv_range args_range(const cli_args *args);
 
+/* How long to wait for others, in milliseconds: as --wait says, else as usual. */
+uint32_t args_wait(const cli_args *args, uint32_t usual);
+
 /* Says what is wrong with the command line, with its usage. Gives CLI_USAGE. */
 int args_wrong(const cli_args *args, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

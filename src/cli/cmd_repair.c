@@ -31,7 +31,7 @@ static const char *repair_advice(int result)
 {
     switch (result) {
     case KV_EBUSY:
-        return "end the other program first";
+        return "end the other program first; --wait 1m waits for it";
     case KV_ECORRUPT:
         return "the file was not changed; kv salvage saves what can be read";
     case KV_ENOTKV:
@@ -44,7 +44,7 @@ static const char *repair_advice(int result)
 int cmd_repair(const cli_args *args)
 {
     cli_repair repair = {.sentence = ""};
-    int result = kv_db_repair(args->file, repair_report, &repair);
+    int result = kv_db_repair(args->file, args_wait(args, 0), repair_report, &repair);
     if (result != KV_OK)
         return session_explain(args->file, result, "repair", repair.sentence,
                                repair_advice(result));

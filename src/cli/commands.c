@@ -86,8 +86,9 @@ const cli_command cli_commands[] = {
      "  kv check phone.kv\n", 1, 1, false, O(JSON) | O(QUIET) | O(WAIT), cmd_check},
     {"repair", "recover fix", "FILE", "make a file usable that an ordinary open refuses",
      "Adopts the newest whole commit and rebuilds the free-space records from the trees.\n"
-     "Nobody else may have the file open. Copy the file first if you can.\n",
-     "  kv repair phone.kv\n", 1, 1, false, 0, cmd_repair},
+     "Nobody else may have the file open: --wait waits for those who have, by default not at\n"
+     "all. Copy the file first if you can.\n",
+     "  kv repair phone.kv\n", 1, 1, false, O(WAIT), cmd_repair},
     {"salvage", "rescue extract undelete", "FILE DEST",
      "read what can be read of a damaged file into a new one",
      "Says exactly what was lost: pages, ranges of keys, large values, names of trees. Entries\n"

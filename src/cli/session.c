@@ -143,13 +143,9 @@ static void session_catch_bus_error(const char *file)
 
 /* ---- opening ---- */
 
-/* How long to wait for others, in milliseconds. */
 static uint32_t session_wait(const cli_args *args, enum session_mode mode)
 {
-    uint64_t asked = args->number[ARG_WAIT];
-    if (args_given(args, ARG_WAIT))
-        return asked < UINT32_MAX ? (uint32_t)asked : UINT32_MAX;
-    return mode == SESSION_READ ? 0 : WRITE_WAIT_MS;
+    return args_wait(args, mode == SESSION_READ ? 0 : WRITE_WAIT_MS);
 }
 
 static kv_options session_options(const cli_args *args, enum session_mode mode)

@@ -65,9 +65,12 @@ done
 run kv repair a.kv; code 3; err 'end the other program first'
 "$BUILD/kv" put a.kv waited 'for it' --wait 1m 2>put.err 3>&- &
 waiting=$!
+"$BUILD/kv" repair a.kv --wait 1m >repair.out 2>repair.err 3>&- &
+repairing=$!
 exec 3>&-
 wait $importer || fail "the import failed: $(cat import.err)"
 wait $waiting || fail "the waiting put failed: $(cat put.err)"
+wait $repairing || fail "the waiting repair failed: $(cat repair.err)"
 run kv get a.kv new; out value
 run kv get a.kv waited; out 'for it'
 

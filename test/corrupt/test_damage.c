@@ -337,7 +337,7 @@ static void doubling_is_noticed(void)
     assert_int_equal(kv_tree_clear(kv_txn_main(txn)), KV_ECORRUPT);
     kv_txn_abort(txn);
     assert_int_equal(kv_db_close(db), KV_OK);
-    assert_int_equal(kvi_db_repair(sim_os(patient.disk), VICTIM_NAME, NULL, NULL), KV_ECORRUPT);
+    assert_int_equal(kvi_db_repair(sim_os(patient.disk), VICTIM_NAME, 0, NULL, NULL), KV_ECORRUPT);
 }
 
 /* Everything that is not asked for entry by entry ends, and soon. */

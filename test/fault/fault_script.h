@@ -546,7 +546,7 @@ static int op_copy_fd_compact(void)
 
 static int op_repair(void)
 {
-    return kvi_db_repair(&w.fault.os, "db", NULL, NULL);
+    return kvi_db_repair(&w.fault.os, "db", 0, NULL, NULL);
 }
 
 #define OP(name)                                                                                   \

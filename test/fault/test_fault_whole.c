@@ -165,7 +165,7 @@ static bool repair_with(fault_case plan)
     victim_heal(&patient, patient.size);
     fault_init(&fault, sim_os(patient.disk));
     fault_plan(&fault, plan);
-    int rc = kvi_db_repair(&fault.os, VICTIM_NAME, NULL, NULL);
+    int rc = kvi_db_repair(&fault.os, VICTIM_NAME, 0, NULL, NULL);
     bool hit = fault_hit(&fault);
     fault_describe(&fault, text, sizeof text);
     if (rc > 0 || (!hit && rc != KV_OK))

@@ -452,7 +452,7 @@ void exam_file(sim_disk *disk, unsigned plan)
     watch.guarded = false;
     (void)exam_read(disk, NULL);
     if (plan & EXAM_REPAIR)
-        (void)kvi_db_repair(sim_os(disk), IMAGE_NAME, NULL, NULL);
+        (void)kvi_db_repair(sim_os(disk), IMAGE_NAME, 0, NULL, NULL);
     bool sound = exam_write(disk, plan, &entries);
     watch.page_size = 0;
     bool still = exam_read(disk, &again);

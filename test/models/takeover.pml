@@ -6,9 +6,9 @@
  * recovery chooses. A block written again with the bytes that it holds stays what it is. Each
  * commit writes one page of its own and builds on those before.
  *
- * Shown: a published commit is found again, with every page that it builds on; some commit always
- * is; no id stands in two pages; a commit that a guest may have seen through the metas is never
- * given up by a successor.
+ * Shown: a commit published as durable is found again, with every page that it builds on; some
+ * commit always is; no id stands in two pages; a commit that a guest may have seen through the metas
+ * is never given up by a successor, whose flush may fail.
  *
  * Rules that can be taken away:
  *   NO_TAKEOVER   the marks of a dead writer make the next one look for its commit
@@ -17,6 +17,7 @@
  *   FLUSH_AGAIN   a flush that failed is not repeated
  *   NO_BURN       an id that may stand in a page is burnt
  *   SAME_SLOT     the durable commit's slot is never written
+ *   UNSEEN        a commit is shown also when the flush that is to adopt it fails
  */
 #ifndef VERSIONS
 #define VERSIONS 5
@@ -36,7 +37,7 @@ byte needs[VERSIONS + 1] = 2;  /* pages that it is made of, as bits */
 bool off;
 
 /* Side file. */
-byte published = 1, burnt = 1;
+byte published = 1, proven = 1, burnt = 1;
 bool writing, begun, failed;
 
 byte seen = 1; /* by a guest */
@@ -68,7 +69,7 @@ inline fsync()
            slot_dirty[1] = false;
 #ifndef FLUSH_AGAIN
            if
-           :: failed = true; goto out
+           :: failed = true
            :: goto killed /* before it could say so */
            fi
 #endif
@@ -128,10 +129,14 @@ adopt:
     fi;
 #endif
     fsync();
+    if
+    :: failed -> goto doubted
+    :: else
+    fi;
 #endif
     atomic {
         if
-        :: !off -> published = base
+        :: !off -> published = base; proven = base
         OR_DIE
         fi;
         writing = false;
@@ -186,10 +191,27 @@ commit:
     fi;
     fsync();
     if
-    :: atomic { !off -> published = id; keeps_seen() }
+    :: failed -> goto out
+    :: else
+    fi;
+    if
+    :: atomic { !off -> published = id; proven = id; keeps_seen() }
     OR_DIE
     fi;
     writing = false;
+    goto out;
+
+doubted:
+    atomic {
+        if
+        :: !off ->
+#ifndef UNSEEN
+               published = base;
+#endif
+               keeps_seen()
+        OR_DIE
+        fi
+    }
 killed:
 out:
     atomic {
@@ -249,7 +271,7 @@ active proctype power()
                chosen = before[chosen]
         :: else
         fi;
-        assert(chosen >= published);
+        assert(chosen >= proven);
         assert(!(needs[chosen] & ~disk))
     }
 }

@@ -401,7 +401,7 @@ const char *victim_rough(victim *v, rng *random)
     kv_db *db;
     kv_db_info info = {.size = sizeof info};
     if (rng_one_in(random, 4))
-        (void)kvi_db_repair(sim_os(v->disk), VICTIM_NAME, NULL, NULL);
+        (void)kvi_db_repair(sim_os(v->disk), VICTIM_NAME, 0, NULL, NULL);
     if (open_victim(v, 0, &db) != KV_OK)
         return NULL;
     for (unsigned i = 0; i < 3; i++)

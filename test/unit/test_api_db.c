@@ -139,8 +139,8 @@ static void test_null_arguments(void **state)
     assert_int_equal(kv_db_check(NULL, NULL), KV_EINVAL);
     assert_int_equal(kv_db_copy(NULL, other, 0), KV_EINVAL);
     assert_int_equal(kv_db_copy_fd(NULL, 1, 0), KV_EINVAL);
-    assert_int_equal(kv_db_repair(NULL, NULL, NULL), KV_EINVAL);
-    assert_int_equal(kv_db_repair("", NULL, NULL), KV_EINVAL);
+    assert_int_equal(kv_db_repair(NULL, 0, NULL, NULL), KV_EINVAL);
+    assert_int_equal(kv_db_repair("", 0, NULL, NULL), KV_EINVAL);
     kv_db_errmsg(NULL, text, sizeof text);
     assert_string_equal(text, "");
     db = open_ok(KV_OPEN_CREATE);
@@ -408,7 +408,7 @@ static void test_exclusive(void **state)
     refused(path, KV_OPEN_CREATE, KV_EBUSY);
     refused(path, KV_OPEN_EXCLUSIVE, KV_EBUSY);
     refused(path, KV_OPEN_READONLY, KV_EBUSY);
-    assert_int_equal(kv_db_repair(path, NULL, NULL), KV_EBUSY);
+    assert_int_equal(kv_db_repair(path, 0, NULL, NULL), KV_EBUSY);
     assert_int_equal(open_as(path, KV_OPEN_READONLY | KV_OPEN_IMMUTABLE, &a), KV_OK);
     assert_int_equal(kv_db_close(a), KV_OK);
     put_one(db, 0, "value"); /* none of them took its lock away */
@@ -424,7 +424,7 @@ static void test_shared_keeps_exclusive_out(void **state)
         kv_db *a = open_ok(flags[i]), *b = open_ok(0);
         put_one(b, 0, "value");
         refused(path, KV_OPEN_EXCLUSIVE, KV_EBUSY);
-        assert_int_equal(kv_db_repair(path, NULL, NULL), KV_EBUSY);
+        assert_int_equal(kv_db_repair(path, 0, NULL, NULL), KV_EBUSY);
         assert_int_equal(kv_db_close(b), KV_OK);
         refused(path, KV_OPEN_EXCLUSIVE, KV_EBUSY);
         expect_one(a, "value");

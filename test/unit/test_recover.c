@@ -197,6 +197,53 @@ static void test_no_fallback_to_an_older_commit(void **state)
     assert_true(fault_balanced(&fault));
 }
 
+#define SECTOR 512
+
+/* A sector of both blocks in which they differ, behind the first. */
+static size_t differing_sector(const uint8_t *a, const uint8_t *b)
+{
+    size_t at = SECTOR;
+    while (at < KVI_META_SIZE && memcmp(a + at, b + at, SECTOR) == 0)
+        at += SECTOR;
+    assert_true(at < KVI_META_SIZE);
+    return at;
+}
+
+/* Where the file has the meta of a commit. */
+static uint8_t *meta_of(uint64_t id)
+{
+    uint8_t *bytes = disk->files[sim_find(disk, "db")].bytes;
+    kvi_meta meta;
+    assert_int_equal(kvi_meta_decode(bytes, &meta), KVI_META_VALID);
+    return meta.id == id ? bytes : bytes + kvi_meta_stride(PAGE_SIZE);
+}
+
+/* What is left of a commit that did not happen is gone before anything else is written: a later
+ * write to its slot, cut short, might bring just the sector that it lacks, and it would be whole. */
+static void test_a_rejected_commit_does_not_come_back(void **state)
+{
+    uint8_t before[METAS_END], block[KVI_META_SIZE];
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    memcpy(before, sim_get_file(disk, "db").ptr, sizeof before);
+    uint64_t two = commit_text(db, 0, "two");
+    crash(db, false);
+    uint8_t *slot = meta_of(two);
+    size_t at = (size_t)(slot - disk->files[sim_find(disk, "db")].bytes);
+    memcpy(block, slot, sizeof block);
+    size_t lacking = differing_sector(block, before + at);
+    memcpy(slot + lacking, before + at + lacking, SECTOR);
+    db = open_db();
+    expect_text(db, "one");
+    crash(db, false);
+    slot = disk->files[sim_find(disk, "db")].bytes + at;
+    memcpy(slot + lacking, block + lacking, SECTOR);
+    db = open_db();
+    expect_text(db, "one");
+    sound(db);
+    close_db(db);
+}
+
 static void test_one_torn_meta(void **state)
 {
     kv_db *db = open_db();
@@ -495,6 +542,7 @@ int main(void)
         TEST(test_fallback_to_the_commit_before),
         TEST(test_no_fallback_behind_a_confirmation),
         TEST(test_no_fallback_to_an_older_commit),
+        TEST(test_a_rejected_commit_does_not_come_back),
         TEST(test_one_torn_meta),
         TEST(test_id_skip_after_a_boot),
         TEST(test_id_skip_is_durable_in_every_mode),

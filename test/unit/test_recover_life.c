@@ -50,6 +50,41 @@ static void test_immutable_touches_nothing(void **state)
     assert_int_equal(writes() + flushes() + fault.calls[FAULT_LOCK], 0);
 }
 
+/* Where there can be no side file, a reader does without, a writer is refused. */
+static void test_reader_on_a_full_disk(void **state)
+{
+    static const fault_case plans[] = {
+        {.at = 1, .mask = FAULT_BIT(FAULT_PWRITEV), .sticky = true, .error = ENOSPC},
+        {.at = 1, .mask = FAULT_BIT(FAULT_PWRITEV), .sticky = true, .error = EDQUOT},
+        {.at = 2, .mask = FAULT_BIT(FAULT_OPEN), .error = ENOSPC},
+        {.at = 2, .mask = FAULT_BIT(FAULT_OPEN), .error = EROFS},
+        {.at = 2, .mask = FAULT_BIT(FAULT_OPEN), .error = EACCES},
+        {.at = 1, .mask = FAULT_BIT(FAULT_MAP_SHARED), .error = ENOMEM},
+    };
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY};
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    close_db(db);
+    for (size_t i = 0; i < KVI_COUNT(plans); i++) {
+        char text[320];
+        fault_plan(&fault, plans[i]);
+        assert_int_equal(kvi_db_open(&fault.os, "db", &options, &db, NULL, 0), KV_OK);
+        assert_true(fault_hit(&fault));
+        assert_int_equal(stat_of(db).guest, 1);
+        kv_db_errmsg(db, text, sizeof text);
+        assert_string_equal(text, "");
+        assert_true(sim_find(disk, "db-lock") < 0);
+        expect_text(db, "one");
+        close_db(db);
+    }
+    for (size_t i = 0; i < KVI_COUNT(plans); i++) {
+        kv_options writing = {.size = sizeof writing};
+        fault_plan(&fault, plans[i]);
+        assert_true(kvi_db_open(&fault.os, "db", &writing, &db, NULL, 0) < 0);
+        assert_true(fault_balanced(&fault));
+    }
+}
+
 /* ---- cost ---- */
 
 static uint64_t written_since(size_t event)
@@ -200,10 +235,15 @@ static void test_truncation_waits_for_durability(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_readonly_after_a_kill),        TEST(test_readonly_fallback_writes_nothing),
-        TEST(test_immutable_touches_nothing),    TEST(test_open_reads_the_last_commit_only),
-        TEST(test_creation_is_whole_or_nothing), TEST(test_creation_is_durable),
-        TEST(test_truncation_waits_for_readers), TEST(test_truncation_waits_for_durability),
+        TEST(test_readonly_after_a_kill),
+        TEST(test_readonly_fallback_writes_nothing),
+        TEST(test_immutable_touches_nothing),
+        TEST(test_reader_on_a_full_disk),
+        TEST(test_open_reads_the_last_commit_only),
+        TEST(test_creation_is_whole_or_nothing),
+        TEST(test_creation_is_durable),
+        TEST(test_truncation_waits_for_readers),
+        TEST(test_truncation_waits_for_durability),
     };
     return RUN_BOTH_WAYS("recover_life", tests);
 }

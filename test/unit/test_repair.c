@@ -120,7 +120,7 @@ static void on_sentence(void *context, const char *sentence)
 static int repair(void)
 {
     said[0] = 0;
-    int rc = kvi_db_repair(sim_os(disk), NAME, on_sentence, NULL);
+    int rc = kvi_db_repair(sim_os(disk), NAME, 0, on_sentence, NULL);
     assert_int_equal(sim_open_handles(disk), 0);
     return rc;
 }
@@ -360,16 +360,19 @@ static void test_refused(void **state)
     operated(&s);
     kv_db *db = open_victim(0);
     said[0] = 0;
-    assert_int_equal(kvi_db_repair(sim_os(disk), NAME, on_sentence, NULL), KV_EBUSY);
+    assert_int_equal(kvi_db_repair(sim_os(disk), NAME, 0, on_sentence, NULL), KV_EBUSY);
+    uint64_t start = sim_os(disk)->mono_ns(sim_os(disk));
+    assert_int_equal(kvi_db_repair(sim_os(disk), NAME, 100, on_sentence, NULL), KV_EBUSY);
+    assert_true(sim_os(disk)->mono_ns(sim_os(disk)) - start >= 100000000);
     assert_int_equal(kv_db_close(db), KV_OK);
     memset(s.bytes, 'x', s.size);
     operated(&s);
     assert_int_equal(repair(), KV_ENOTKV);
     unchanged(&s);
-    assert_int_equal(kvi_db_repair(sim_os(disk), "nowhere", NULL, NULL), KV_ENOENT);
-    assert_int_equal(kv_db_repair(NULL, NULL, NULL), KV_EINVAL);
-    assert_int_equal(kv_db_repair("/dev", NULL, NULL), KV_EINVAL);
-    assert_int_equal(kv_db_repair("/dev/null", NULL, NULL), KV_EINVAL);
+    assert_int_equal(kvi_db_repair(sim_os(disk), "nowhere", 0, NULL, NULL), KV_ENOENT);
+    assert_int_equal(kv_db_repair(NULL, 0, NULL, NULL), KV_EINVAL);
+    assert_int_equal(kv_db_repair("/dev", 0, NULL, NULL), KV_EINVAL);
+    assert_int_equal(kv_db_repair("/dev/null", 0, NULL, NULL), KV_EINVAL);
 }
 
 /* ---- a repair that is itself killed ---- */

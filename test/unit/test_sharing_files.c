@@ -237,11 +237,31 @@ static void refuses_to_write(kv_db *db, uint64_t number)
 
 static void test_file_removed(void **state)
 {
-    kv_db *db = open_ok(KV_OPEN_CREATE);
-    commit_number(db, 0, 1);
-    unlink(path);
-    refuses_to_write(db, 1);
-    close_ok(db);
+    static const uint32_t flags[] = {0, KV_OPEN_EXCLUSIVE};
+    for (size_t i = 0; i < 2; i++) {
+        kv_db *db = open_ok(KV_OPEN_CREATE | flags[i]);
+        commit_number(db, 0, 1);
+        unlink(path);
+        refuses_to_write(db, 1);
+        close_ok(db);
+        assert_false(exists(path));
+    }
+}
+
+/* A sole owner whose file makes room for another one writes to neither. */
+static void test_owned_file_replaced(void **state)
+{
+    kv_db *old = open_ok(KV_OPEN_CREATE | KV_OPEN_EXCLUSIVE);
+    commit_number(old, 0, 1);
+    MUST(kv_db_copy(old, other, 0));
+    assert_int_equal(rename(other, path), 0);
+    refuses_to_write(old, 1);
+    kv_db *young = open_ok(0);
+    commit_number(young, 0, 2);
+    refuses_to_write(old, 1);
+    close_ok(old);
+    assert_int_equal(number_now(young), 2);
+    close_last(young);
 }
 
 /* The new file under the old name has users of its own, whom those of the old one leave alone. */
@@ -598,6 +618,7 @@ int main(void)
         TEST(test_side_file_replaced),
         TEST(test_file_removed),
         TEST(test_file_replaced),
+        TEST(test_owned_file_replaced),
         TEST(test_permissions_of_the_side_file),
         TEST(test_writing_without_a_side_file),
         TEST(test_a_guest_keeps_its_snapshot),

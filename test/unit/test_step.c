@@ -3,6 +3,8 @@
  *
  *   reader   stopped in its begin, or refresh, while commits pass that reuse the pages of those
  *            before them; more pass before it reads: its snapshot is whole
+ *   guest    the same, after each system call: in between it does nothing that others could see,
+ *            or that shows what others did
  *   writer   stopped in its commit, while a reader begins: it sees the commit before, or this one,
  *            whole
  *
@@ -18,10 +20,12 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#define NOBODY  65534
 #define KEYS    6 /* of values that fill a page or more, so that all pages change in every commit */
 #define VALUE   1500
 #define COMMITS 3 /* while somebody is stopped, and again before he reads */
@@ -36,6 +40,7 @@ typedef struct world {
     kv_db *db;
     kv_txn *txn;
     pid_t child;
+    bool as_guest; /* it may only read, and does not see the side file */
     volatile int *at;
 } world;
 
@@ -141,11 +146,14 @@ static void child_stop(world *w, int at)
 /* Again and again: stops, does the call, stops, looks at its snapshot, stops. */
 static void child_run(world *w, int (*before)(world *), int (*call)(world *))
 {
+    if (w->as_guest && geteuid() == 0 && (setgid(NOBODY) != 0 || setuid(NOBODY) != 0))
+        _exit(77);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* where the parent's test fails */
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
         _exit(77);
     raise(SIGSTOP);
-    if (kv_db_open(scratch_path(&w->dir, "db"), NULL, &w->db) != KV_OK)
+    kv_options options = {.size = sizeof options, .flags = w->as_guest ? KV_OPEN_READONLY : 0};
+    if (kv_db_open(scratch_path(&w->dir, "db"), &options, &w->db) != KV_OK)
         _exit(1);
     for (;;) {
         bool good = before(w) == KV_OK;
@@ -177,15 +185,29 @@ static void child_go(const world *w)
 /* False: the call is over. */
 static bool child_step(const world *w)
 {
-    assert_int_equal(ptrace(PTRACE_SINGLESTEP, w->child, NULL, NULL), 0);
+    assert_int_equal(ptrace(w->as_guest ? PTRACE_SYSCALL : PTRACE_SINGLESTEP, w->child, NULL, NULL),
+                     0);
     assert_true(child_stopped(w));
     return *w->at == AT_BEGIN;
 }
 
+/* The database, which the child may only read when it is a guest. */
+static void world_open(world *w)
+{
+    const char *path = scratch_path(&w->dir, "db");
+    assert_int_equal(kv_db_open(path, NULL, &w->db), KV_OK);
+    commit(w);
+    if (w->as_guest) {
+        assert_int_equal(chmod(w->dir.dir, 0755), 0);
+        assert_int_equal(chmod(path, 0444), 0);
+    }
+}
+
 /* False: nobody may be stepped here. */
-static bool world_begin(world *w, int (*before)(world *), int (*call)(world *))
+static bool world_begin(world *w, bool as_guest, int (*before)(world *), int (*call)(world *))
 {
     memset(w, 0, sizeof *w);
+    w->as_guest = as_guest;
     w->at = mmap(NULL, sizeof *w->at, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(w->at != MAP_FAILED);
     scratch_make(&w->dir);
@@ -196,8 +218,7 @@ static bool world_begin(world *w, int (*before)(world *), int (*call)(world *))
         scratch_remove(&w->dir);
         return false;
     }
-    assert_int_equal(kv_db_open(scratch_path(&w->dir, "db"), NULL, &w->db), KV_OK);
-    commit(w);
+    world_open(w);
     return true;
 }
 
@@ -228,10 +249,10 @@ static unsigned count_steps(const world *w)
 }
 
 /* Round k stops the reader after k instructions, until the call has no more. */
-static void step_reader(int (*before)(world *), int (*call)(world *))
+static void step_reader(bool as_guest, int (*before)(world *), int (*call)(world *))
 {
     world w;
-    if (!world_begin(&w, before, call))
+    if (!world_begin(&w, as_guest, before, call))
         skip();
     unsigned n = count_steps(&w), stride = 1 + n / 2 * n / STEPS, k = 0;
     for (bool inside = true; inside; k += stride) {
@@ -244,21 +265,26 @@ static void step_reader(int (*before)(world *), int (*call)(world *))
         commit(&w);
         child_go(&w);
         if (*w.at != IS_WHOLE)
-            fail_msg("stopped after %u instructions: the snapshot is not whole", k);
+            fail_msg("stopped after %u steps: the snapshot is not whole", k);
     }
-    print_message("%u instructions, stopped after every %u\n", n, stride);
-    assert_true(n > 50);
+    print_message("%u steps, stopped after every %u\n", n, stride);
+    assert_true(n > (as_guest ? 5 : 50));
     world_end(&w);
 }
 
 static void a_begin_is_whole(void **state)
 {
-    step_reader(before_begin, call_begin);
+    step_reader(false, before_begin, call_begin);
 }
 
 static void a_refresh_is_whole(void **state)
 {
-    step_reader(before_refresh, call_refresh);
+    step_reader(false, before_refresh, call_refresh);
+}
+
+static void a_guests_begin_is_whole(void **state)
+{
+    step_reader(true, before_begin, call_begin);
 }
 
 static uint64_t see(world *w)
@@ -276,7 +302,7 @@ static void a_commit_appears_at_once(void **state)
 {
     world w;
     unsigned k = 0;
-    if (!world_begin(&w, before_commit, call_commit))
+    if (!world_begin(&w, false, before_commit, call_commit))
         skip();
     for (int round = 0; round < 2; round++) {
         child_go(&w);
@@ -300,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_begin_is_whole),
         cmocka_unit_test(a_refresh_is_whole),
+        cmocka_unit_test(a_guests_begin_is_whole),
         cmocka_unit_test(a_commit_appears_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
