@@ -33,6 +33,7 @@ static inline size_t kvi_escaped_byte(uint8_t byte, uint8_t *to)
 static inline int kvi_escaped_read(const uint8_t *at, const uint8_t *end, uint8_t flip,
                                    uint8_t *byte)
 {
+    *byte = 0;
     if (at == end)
         return -1;
     *byte = *at ^ flip;
