@@ -96,7 +96,9 @@ enum {
     KV_EACCESS = -14,      /* the permissions of the file, or of its directory, forbid it */
     KV_ECANCELED = -15,    /* a callback asked to stop */
     KV_EUNSUPPORTED = -16, /* the file system or build cannot do it */
-    KV_EFORKED = -17       /* the handle was opened by the parent of this process */
+    KV_EFORKED = -17,      /* the handle was opened by the parent of this process */
+    KV_EOVERFLOW = -18,    /* the number would leave its range; nothing was changed */
+    KV_ENOTNUMBER = -19    /* the value is not a number of the form that was asked for */
 };
 
 /* A short description of a result, never NULL, static. */
@@ -611,9 +613,10 @@ KV_API int kv_get(kv_tree *tree, const void *key, size_t key_len, kv_slice *valu
 /* KV_OK or KV_NOTFOUND; touches no large value. */
 KV_API int kv_exists(kv_tree *tree, const void *key, size_t key_len);
 
-enum {                    /* kv_put, kv_reserve */
-       KV_PUT_ABSENT = 1, /* only if the key is absent: KV_EXISTS */
-       KV_PUT_PRESENT = 2 /* only if it is present: KV_NOTFOUND */
+enum {                     /* kv_put, kv_reserve, kv_put_options.flags: one of them or none */
+       KV_PUT_ABSENT = 1,  /* only if the key is absent: KV_EXISTS */
+       KV_PUT_PRESENT = 2, /* only if it is present: KV_NOTFOUND */
+       KV_PUT_EQUALS = 4 /* kv_put_with: only if it has this very value: KV_NOTFOUND, KV_MISMATCH */
 };
 
 /* Stores value under key, replacing what was there. The bytes are copied. KV_ETOOBIG,
@@ -628,6 +631,53 @@ KV_API int kv_reserve(kv_tree *tree, const void *key, size_t key_len, size_t val
 
 /* Removes a key. KV_NOTFOUND: it was not there. KV_ETOOBIG, KV_EREADONLY. */
 KV_API int kv_del(kv_tree *tree, const void *key, size_t key_len);
+
+/* ---- single keys: conditions, old values, changes that look first ----
+ *
+ * Each of these is one descent, whatever it finds. An old value is a view: valid until the next change
+ * through the transaction; ptr NULL: the key was absent (an empty value has a pointer). Old values
+ * are written with every result but an error. All of them: KV_ETOOBIG, KV_EREADONLY. */
+
+/* Options for kv_put_with. Zero a kv_put_options, set size, then what you need. */
+typedef struct kv_put_options {
+    size_t size;    /* sizeof(kv_put_options) */
+    uint32_t flags; /* KV_PUT_* */
+    uint32_t reserved;
+    kv_slice equals; /* KV_PUT_EQUALS: the value that the key must have */
+    kv_slice *old;   /* receives the value that the key had; NULL: not wanted */
+} kv_put_options;
+
+/* As kv_put, with more conditions and the old value. KV_EXISTS, KV_NOTFOUND, KV_MISMATCH: the
+ * condition does not hold, nothing was changed. options == NULL: none. */
+KV_API int kv_put_with(kv_tree *tree, const void *key, size_t key_len, const void *value,
+                       size_t value_len, const kv_put_options *options);
+
+/* Compare and swap: if the key has the expected value (NULL: is absent), it gets the desired one
+ * (NULL: is removed). Else nothing is changed: KV_EXISTS, it was to be absent; KV_NOTFOUND, it is
+ * absent; KV_MISMATCH, it has another value. *actual (actual may be NULL): the value that it had. With
+ * desired == NULL this is delete-if-equal. */
+KV_API int kv_cas(kv_tree *tree, const void *key, size_t key_len, const kv_slice *expected,
+                  const kv_slice *desired, kv_slice *actual);
+
+/* Gives the key the desired value (NULL: removes it), whatever it has; *old: that. */
+KV_API int kv_swap(kv_tree *tree, const void *key, size_t key_len, const kv_slice *desired,
+                   kv_slice *old);
+
+/* Removes a key and returns its value. KV_NOTFOUND: it was not there. */
+KV_API int kv_take(kv_tree *tree, const void *key, size_t key_len, kv_slice *value);
+
+enum {                      /* what the fn of kv_update returns */
+       KV_UPDATE_KEEP = 0,  /* leave everything as it is */
+       KV_UPDATE_STORE = 1, /* store *value */
+       KV_UPDATE_REMOVE = 2 /* remove the key, if it is there */
+};
+
+/* Changes a key as fn decides, which is called once: it looks at the value, old (NULL: the key is
+ * absent), and says what becomes of it. *value must stay valid until kv_update returns; it may point
+ * into *old. A negative result of fn, a KV_E* or its own, is returned, nothing was changed. fn must not
+ * use the transaction. KV_EINVAL: it changed the transaction, or returned something else. */
+KV_API int kv_update(kv_tree *tree, const void *key, size_t key_len,
+                     int (*fn)(void *context, const kv_slice *old, kv_slice *value), void *context);
 
 /* ---- ranges ---- */
 

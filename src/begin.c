@@ -207,6 +207,7 @@ static void txn_clean(kv_txn *txn)
     kvi_cursor_close_all(txn);
     trees_free(txn);
     loans_free(txn);
+    txn->kept[0] = txn->kept[1] = NULL;
     txn->failed = false;
     txn->changes = 0;
 }

@@ -47,6 +47,10 @@ const char *kv_strerror(int result)
         return "stopped by a callback";
     case KV_EFORKED:
         return "opened before a fork, by the parent process";
+    case KV_EOVERFLOW:
+        return "the number would leave its range";
+    case KV_ENOTNUMBER:
+        return "the value is not a number";
     case KV_EUNSUPPORTED:
         return "not supported here";
     default:

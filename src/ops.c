@@ -25,8 +25,9 @@ int kvi_get(kv_tree *tree, kvi_slice key, kv_slice *value)
     return rc == KV_OK && value ? kvi_value_load(tree->txn, stored, value) : rc;
 }
 
-/* Limits: before anything changes. */
-static int change_begin(kv_tree *tree, kvi_slice key, uint64_t value_len)
+/* ---- before anything changes ---- */
+
+static int change_begin(kv_tree *tree, kvi_slice key)
 {
     kv_txn *txn = tree->txn;
     uint32_t key_max = kvi_key_max(txn->db->file.page_size);
@@ -36,9 +37,15 @@ static int change_begin(kv_tree *tree, kvi_slice key, uint64_t value_len)
     if (key.len > key_max)
         return kvi_fail(&txn->db->err, KV_ETOOBIG, "the key has %zu bytes; the limit is %u",
                         key.len, key_max);
-    if (value_len > KV_VALUE_MAX)
-        return kvi_fail(&txn->db->err, KV_ETOOBIG, "the value has %llu bytes; the limit is %llu",
-                        (unsigned long long)value_len, (unsigned long long)KV_VALUE_MAX);
+    return KV_OK;
+}
+
+static int value_fits(const kv_tree *tree, uint64_t len)
+{
+    if (len > KV_VALUE_MAX)
+        return kvi_fail(&tree->txn->db->err, KV_ETOOBIG,
+                        "the value has %llu bytes; the limit is %llu", (unsigned long long)len,
+                        (unsigned long long)KV_VALUE_MAX);
     return KV_OK;
 }
 
@@ -51,6 +58,8 @@ static int condition(bool found, uint32_t flags)
     return KV_OK;
 }
 
+/* ---- changing the entry under a path ---- */
+
 static kvi_stored stored_at(const kv_tree *tree, kvi_path *path)
 {
     const kvi_step *leaf = kvi_path_leaf(path);
@@ -61,7 +70,7 @@ static kvi_stored stored_at(const kv_tree *tree, kvi_path *path)
 }
 
 /* Puts the prepared entry under path into the tree; what it replaces goes away. */
-static int entry_store(kv_tree *tree, kvi_path *path, bool found, kvi_prepared *prepared)
+static int entry_place(kv_tree *tree, kvi_path *path, bool found, kvi_prepared *prepared)
 {
     int rc = KV_OK;
     if (!found)
@@ -81,23 +90,17 @@ static void *place_of(const kv_tree *tree, kvi_path *path, const kvi_prepared *p
     return kvi_step_bytes(tree, leaf) + (value.ptr - leaf->page);
 }
 
-int kvi_put(kv_tree *tree, kvi_slice key, kvi_slice value, uint32_t flags, void **place)
+/* Stores a value under the key that put_path stands at. */
+static int entry_store(kv_tree *tree, bool found, kvi_slice key, kvi_slice value, void **place)
 {
     kv_txn *txn = tree->txn;
-    kvi_prepared prepared;
     kvi_path *path = &tree->put_path;
-    bool found = false;
-    int rc = change_begin(tree, key, value.len);
-    if (rc == KV_OK && !kvi_tree_append(tree, key, path))
-        rc = kvi_tree_seek(tree, key, path, &found);
-    if (rc == KV_OK)
-        rc = condition(found, flags);
-    if (rc == KV_OK)
-        rc = kvi_value_prepare(tree, key, value, &prepared);
+    kvi_prepared prepared;
+    int rc = kvi_value_prepare(tree, key, value, &prepared);
     if (rc != KV_OK)
         return rc;
     txn->changes++;
-    rc = entry_store(tree, path, found, &prepared);
+    rc = entry_place(tree, path, found, &prepared);
     if (rc != KV_OK) {
         kvi_value_discard(txn, &prepared);
         return rc;
@@ -110,23 +113,82 @@ int kvi_put(kv_tree *tree, kvi_slice key, kvi_slice value, uint32_t flags, void 
     return place ? KV_OK : kvi_seal_early(txn); /* last: key and value may be views */
 }
 
-int kvi_del(kv_tree *tree, kvi_slice key)
+static int entry_remove(kv_tree *tree, kvi_path *path)
 {
     kv_txn *txn = tree->txn;
+    txn->changes++;
+    int rc = kvi_value_drop(tree, stored_at(tree, path));
+    if (rc == KV_OK)
+        rc = kvi_tree_remove(tree, path);
+    if (rc == KV_OK)
+        rc = kvi_seal_early(txn);
+    return kvi_txn_spoil(txn, rc);
+}
+
+/* ---- operations ---- */
+
+int kvi_put(kv_tree *tree, kvi_slice key, kvi_slice value, uint32_t flags, void **place)
+{
+    kvi_path *path = &tree->put_path;
+    bool found = false;
+    int rc = change_begin(tree, key);
+    if (rc == KV_OK)
+        rc = value_fits(tree, value.len);
+    if (rc == KV_OK && !kvi_tree_append(tree, key, path))
+        rc = kvi_tree_seek(tree, key, path, &found);
+    if (rc == KV_OK)
+        rc = condition(found, flags);
+    return rc == KV_OK ? entry_store(tree, found, key, value, place) : rc;
+}
+
+int kvi_del(kv_tree *tree, kvi_slice key)
+{
     kvi_path path;
     bool found;
-    int rc = change_begin(tree, key, 0);
+    int rc = change_begin(tree, key);
     if (rc == KV_OK)
         rc = kvi_tree_seek(tree, key, &path, &found);
     if (rc == KV_OK && !found)
         rc = KV_NOTFOUND;
+    return rc == KV_OK ? entry_remove(tree, &path) : rc;
+}
+
+/* Does with the entry under put_path what was decided. */
+static int update_carry_out(kv_tree *tree, bool found, int verdict, kvi_slice key, kv_slice value)
+{
+    kvi_err *err = &tree->txn->db->err;
+    if (verdict == KV_UPDATE_REMOVE)
+        return found ? entry_remove(tree, &tree->put_path) : KV_OK;
+    if (verdict != KV_UPDATE_STORE || (!value.ptr && value.len))
+        return kvi_fail(err, KV_EINVAL, "an update that makes no sense");
+    int rc = value_fits(tree, value.len);
+    return rc == KV_OK ? entry_store(tree, found, key, kvi_slice_of(value.ptr, value.len), NULL)
+                       : rc;
+}
+
+int kvi_update(kv_tree *tree, kvi_slice key, kvi_decide *decide, void *context, kv_slice *old)
+{
+    kv_txn *txn = tree->txn;
+    kv_slice present = {NULL, 0}, value = {NULL, 0};
+    bool found = false;
+    int rc = change_begin(tree, key);
+    if (rc == KV_OK)
+        rc = kvi_tree_seek(tree, key, &tree->put_path, &found);
+    if (rc == KV_OK && found)
+        rc = kvi_value_load(txn, stored_at(tree, &tree->put_path), &present);
     if (rc != KV_OK)
         return rc;
-    txn->changes++;
-    rc = kvi_value_drop(tree, stored_at(tree, &path));
-    if (rc == KV_OK)
-        rc = kvi_tree_remove(tree, &path);
-    if (rc == KV_OK)
-        rc = kvi_seal_early(txn);
-    return kvi_txn_spoil(txn, rc);
+    uint64_t changes = txn->changes;
+    int verdict = decide(context, found ? &present : NULL, &value);
+    if (txn->changes != changes)
+        return kvi_fail(&txn->db->err, KV_EINVAL, "a callback changed the transaction");
+    if (verdict < 0)
+        return verdict;
+    if (verdict != KV_UPDATE_KEEP && found && old)
+        rc = kvi_value_keep(txn, &present);
+    if (verdict != KV_UPDATE_KEEP && rc == KV_OK)
+        rc = update_carry_out(tree, found, verdict, key, value);
+    if (rc == KV_OK && old)
+        *old = present;
+    return rc;
 }

@@ -16,4 +16,10 @@ int kvi_put(kv_tree *tree, kvi_slice key, kvi_slice value, uint32_t flags,
 
 int kvi_del(kv_tree *tree, kvi_slice key) KVI_MUST_CHECK;
 
+/* Finds the entry, lets decide (see kv_update) look at it, and stores, removes or leaves it: one
+ * descent. *old (old may be NULL): what was there, good until the next change; ptr NULL: nothing. */
+typedef int kvi_decide(void *context, const kv_slice *old, kv_slice *value);
+int kvi_update(kv_tree *tree, kvi_slice key, kvi_decide *decide, void *context,
+               kv_slice *old) KVI_MUST_CHECK;
+
 #endif

@@ -81,6 +81,20 @@ void kvi_txn_unlend(kv_txn *txn, const kvi_loan *kept)
     }
 }
 
+int kvi_txn_keep(kv_txn *txn, uint64_t len, uint8_t **bytes)
+{
+    kvi_loan **kept = &txn->kept[txn->kept_turn++ % 2];
+    if (!*kept || (*kept)->len < len) {
+        uint64_t room = *kept ? KVI_MAX(len, 2 * (*kept)->len) : len; /* few are outgrown */
+        int rc = kvi_txn_lend(txn, room, bytes);
+        if (rc != KV_OK)
+            return rc;
+        *kept = txn->loans;
+    }
+    *bytes = (*kept)->bytes;
+    return KV_OK;
+}
+
 /* ---- savepoints ---- */
 
 static void save_tree(kv_txn *txn, kv_tree *tree)

@@ -222,7 +222,9 @@ struct kv_txn {
     kv_tree *trees;     /* named trees opened */
     kv_cursor *cursors; /* open ones */
     kvi_loan *loans;    /* decompressed values and names */
-    uint64_t changes;   /* raised by every change and rollback: cursors compare it */
+    kvi_loan *kept[2];  /* of them: old values that changes gave back, in turn */
+    unsigned kept_turn;
+    uint64_t changes; /* raised by every change and rollback: cursors compare it */
 
     /* write transactions */
     kvi_id id;
@@ -289,6 +291,10 @@ int kvi_txn_lend(kv_txn *txn, uint64_t len, uint8_t **bytes) KVI_MUST_CHECK;
 
 /* Frees what was lent since txn->loans was kept. */
 void kvi_txn_unlend(kv_txn *txn, const kvi_loan *kept);
+
+/* The same for what a change gives back: good until the change after the next one, since the next
+ * may have it as an argument. */
+int kvi_txn_keep(kv_txn *txn, uint64_t len, uint8_t **bytes) KVI_MUST_CHECK;
 
 /* Savepoints, counted from 1. Rollback restores every tree handle that existed at the savepoint;
  * handles before *younger in txn->trees were made since, and are the caller's to refresh. */

@@ -1,0 +1,71 @@
+/* api_edit.c - the public calls that look at a value and change it: arguments are checked here. */
+#include "swap.h"
+
+static inline bool bytes_sound(const void *ptr, size_t len)
+{
+    return ptr || len == 0;
+}
+
+static inline bool key_sound(const kv_tree *tree, const void *key, size_t len)
+{
+    return tree && bytes_sound(key, len);
+}
+
+static inline bool slice_sound(const kv_slice *slice)
+{
+    return !slice || bytes_sound(slice->ptr, slice->len);
+}
+
+/* ---- conditions and old values ---- */
+
+static bool put_options_sound(const kv_put_options *options)
+{
+    uint32_t flags = options->flags;
+    return options->size == sizeof *options && options->reserved == 0 && flags <= KV_PUT_EQUALS &&
+           (flags & (flags - 1)) == 0 && slice_sound(&options->equals) &&
+           (flags == KV_PUT_EQUALS || (!options->equals.ptr && !options->equals.len));
+}
+
+KV_API int kv_put_with(kv_tree *tree, const void *key, size_t key_len, const void *value,
+                       size_t value_len, const kv_put_options *options)
+{
+    static const kv_put_options none = {.size = sizeof none};
+    if (!key_sound(tree, key, key_len) || !bytes_sound(value, value_len) ||
+        (options && !put_options_sound(options)))
+        return KV_EINVAL;
+    return kvi_put_with(tree, kvi_slice_of(key, key_len), kvi_slice_of(value, value_len),
+                        options ? options : &none);
+}
+
+KV_API int kv_cas(kv_tree *tree, const void *key, size_t key_len, const kv_slice *expected,
+                  const kv_slice *desired, kv_slice *actual)
+{
+    if (!key_sound(tree, key, key_len) || !slice_sound(expected) || !slice_sound(desired))
+        return KV_EINVAL;
+    return kvi_cas(tree, kvi_slice_of(key, key_len), expected, desired, actual);
+}
+
+KV_API int kv_swap(kv_tree *tree, const void *key, size_t key_len, const kv_slice *desired,
+                   kv_slice *old)
+{
+    if (!key_sound(tree, key, key_len) || !slice_sound(desired) || !old)
+        return KV_EINVAL;
+    return kvi_swap(tree, kvi_slice_of(key, key_len), desired, old);
+}
+
+KV_API int kv_take(kv_tree *tree, const void *key, size_t key_len, kv_slice *value)
+{
+    if (!key_sound(tree, key, key_len) || !value)
+        return KV_EINVAL;
+    return kvi_take(tree, kvi_slice_of(key, key_len), value);
+}
+
+/* ---- changes that look first ---- */
+
+KV_API int kv_update(kv_tree *tree, const void *key, size_t key_len,
+                     int (*fn)(void *context, const kv_slice *old, kv_slice *value), void *context)
+{
+    if (!key_sound(tree, key, key_len) || !fn)
+        return KV_EINVAL;
+    return kvi_update(tree, kvi_slice_of(key, key_len), fn, context, NULL);
+}
