@@ -679,6 +679,45 @@ enum {                      /* what the fn of kv_update returns */
 KV_API int kv_update(kv_tree *tree, const void *key, size_t key_len,
                      int (*fn)(void *context, const kv_slice *old, kv_slice *value), void *context);
 
+/* ---- single keys: numbers and parts of values ----
+ *
+ * A number is kept as 8 bytes, little-endian: two's complement, or IEEE 754 for a double. Or, with
+ * KV_NUMBER_TEXT, as decimal text that people and the command read: -12, 0.5, 1e+100; no spaces, no plus
+ * sign in front, no leading zeros, at most 64 bytes, a point in every locale. What is left of the
+ * value is changed in one descent; KV_ETOOBIG, KV_EREADONLY. */
+
+enum {                     /* flags of those on numbers; also KV_PUT_PRESENT: KV_NOTFOUND */
+       KV_NUMBER_TEXT = 16 /* decimal text, not 8 bytes */
+};
+
+/* Adds delta, which may be negative, to the number under key; an absent key counts as initial, so that
+ * it gets initial + delta. *result (result may be NULL): the new number. KV_EOVERFLOW: it would leave
+ * the range, KV_ENOTNUMBER: the value is something else; nothing was changed. Of doubles only finite
+ * ones are numbers (delta and initial: KV_EINVAL). */
+KV_API int kv_incr(kv_tree *tree, const void *key, size_t key_len, int64_t delta, int64_t initial,
+                   uint32_t flags, int64_t *result);
+KV_API int kv_incr_double(kv_tree *tree, const void *key, size_t key_len, double delta,
+                          double initial, uint32_t flags, double *result);
+
+/* Lowers the number under key to this one, or raises it, unless it is as low (as high) already; an
+ * absent key gets it. *result (may be NULL): what it then has. KV_ENOTNUMBER. */
+KV_API int kv_put_min(kv_tree *tree, const void *key, size_t key_len, int64_t number,
+                      uint32_t flags, int64_t *result);
+KV_API int kv_put_max(kv_tree *tree, const void *key, size_t key_len, int64_t number,
+                      uint32_t flags, int64_t *result);
+
+/* Puts bytes behind the value; an absent key counts as empty. *length (may be NULL): of the new value.
+ * KV_ETOOBIG: it would be longer than limit (0: KV_VALUE_MAX), nothing was changed. O(length). */
+KV_API int kv_append(kv_tree *tree, const void *key, size_t key_len, const void *bytes, size_t len,
+                     uint64_t limit, uint64_t *length);
+
+enum kv_bits { KV_BITS_AND = 1, KV_BITS_OR = 2, KV_BITS_XOR = 3 };
+
+/* Combines the value with bytes, bit by bit. An absent key counts as empty, and the shorter of the two
+ * goes on with zeros: the new value is as long as the longer one. O(length). */
+KV_API int kv_bits(kv_tree *tree, const void *key, size_t key_len, enum kv_bits how,
+                   const void *bytes, size_t len);
+
 /* ---- ranges ---- */
 
 enum {                         /* kv_range.flags */
@@ -706,6 +745,12 @@ typedef struct kv_range {
 /* Removes the entries of a range (NULL: all); *deleted (may be NULL) tells how many. Whole
  * subtrees are cut: O(h + pages removed). */
 KV_API int kv_del_range(kv_tree *tree, const kv_range *range, uint64_t *deleted);
+
+/* Removes the first entry of a range (NULL: of the tree), or the last, and returns it: a queue, from
+ * either end. first follows the range's direction; its limit means nothing. *entry is good until the
+ * next change through the transaction. KV_NOTFOUND: there is none. KV_EREADONLY. O(h). */
+KV_API int kv_pop_first(kv_tree *tree, const kv_range *range, kv_pair *entry);
+KV_API int kv_pop_last(kv_tree *tree, const kv_range *range, kv_pair *entry);
 
 /* How many entries a range has (NULL: all). O(h): counts are kept in the tree. */
 KV_API int kv_count(kv_tree *tree, const kv_range *range, uint64_t *count);
@@ -877,42 +922,83 @@ enum {                          /* kv_op.kind; what ends the batch when a condit
        KV_OP_DEL_PREFIX = 4,    /* removes the keys that begin with key */
        KV_OP_CHECK_ABSENT = 5,  /* key must be absent: KV_EXISTS */
        KV_OP_CHECK_PRESENT = 6, /* key must be there: KV_NOTFOUND */
-       KV_OP_CHECK_VALUE = 7    /* key must have this very value: KV_NOTFOUND, KV_MISMATCH */
+       KV_OP_CHECK_VALUE = 7,   /* key must have this very value: KV_NOTFOUND, KV_MISMATCH */
+       KV_OP_INCR = 8,          /* kv_incr by number, from initial */
+       KV_OP_INCR_DOUBLE = 9,   /* kv_incr_double by real, from initial_real */
+       KV_OP_MIN = 10,          /* kv_put_min of number */
+       KV_OP_MAX = 11,          /* kv_put_max of number */
+       KV_OP_AND = 12,          /* kv_bits with value */
+       KV_OP_OR = 13,
+       KV_OP_XOR = 14,
+       KV_OP_APPEND = 15,    /* kv_append of value, up to limit */
+       KV_OP_UPDATE = 16,    /* kv_update by update with context */
+       KV_OP_POP_FIRST = 17, /* removes the first of the keys >= key and < end: KV_NOTFOUND */
+       KV_OP_POP_LAST = 18
 };
 
-enum { /* kv_op.flags; also KV_PUT_ABSENT (PUT) and KV_PUT_PRESENT (PUT, DEL) */
-       KV_OP_CREATE_TREE = 256 /* PUT: creates the tree when it is missing */
+enum { /* kv_op.flags; also KV_PUT_ABSENT (PUT), KV_PUT_PRESENT (PUT, DEL, INCR to MAX), KV_PUT_EQUALS
+          (PUT: it must have the value end; DEL: the value value), KV_NUMBER_TEXT (INCR to MAX) */
+       KV_OP_CREATE_TREE = 256, /* PUT, INCR to UPDATE: creates the tree when it is missing */
+       KV_OP_PREFIX = 512       /* POP_FIRST, POP_LAST: of the keys that begin with key */
 };
+
+/* What an operation answers; its bytes lie in memory of the caller. */
+typedef struct kv_op_result {
+    void *room;       /* in: for the bytes of key and value */
+    size_t room_size; /* in: KV_ETOOBIG when it is too small; needed then says what it takes */
+    size_t needed;
+    kv_slice key;   /* POP_*: of the entry that was removed */
+    kv_slice value; /* POP_*: its value. PUT, DEL: the value before; ptr NULL: there was none */
+    union {
+        int64_t number;  /* INCR, MIN, MAX: the new number */
+        double real;     /* INCR_DOUBLE: likewise */
+        uint64_t length; /* APPEND: of the new value */
+    };
+} kv_op_result;
 
 /* One operation: kind, key, and whatever else its kind speaks of. Zero the rest, the reserved words
  * above all: they are room for the kinds of later versions, so that the structure never grows. In a
- * tree that is missing no key is present, and PUT answers KV_NOTFOUND. */
+ * tree that is missing no key is present, and who would store something there answers KV_NOTFOUND. */
 typedef struct kv_op {
-    uint32_t kind;        /* KV_OP_* */
-    uint32_t flags;       /* that the kind knows */
-    kv_slice tree;        /* its name; zero length: the main tree */
-    kv_slice key;         /* or the beginning of a range, or a prefix */
-    kv_slice value;       /* to store, or to compare with */
-    kv_slice end;         /* of a range */
-    uint64_t reserved[4]; /* 0 */
+    uint32_t kind;  /* KV_OP_* */
+    uint32_t flags; /* that the kind knows */
+    kv_slice tree;  /* its name; zero length: the main tree */
+    kv_slice key;   /* or the beginning of a range, or a prefix */
+    kv_slice value; /* to store, or to compare with */
+    kv_slice end;   /* of a range; PUT: to compare with */
+    union {
+        int64_t number;
+        double real;
+        uint64_t limit;
+        int (*update)(void *context, const kv_slice *old, kv_slice *value);
+    };
+    union {
+        int64_t initial;
+        double initial_real;
+        void *context;
+    };
+    kv_op_result
+        *result; /* PUT, DEL, INCR to MAX, APPEND, POP_*: receives the answer; may be NULL */
+    uint64_t reserved[3]; /* 0 */
 } kv_op;
 
 typedef struct kv_write_result {
     size_t size;        /* in: sizeof(kv_write_result) */
     size_t failed_op;   /* index of the operation that ended the batch; n: none did */
     uint64_t commit_id; /* the commit from which on readers see the batch; 0 when it failed */
-    uint64_t deleted;   /* entries that DEL, DEL_RANGE and DEL_PREFIX removed */
+    uint64_t deleted;   /* entries that DEL, DEL_RANGE, DEL_PREFIX and POP_* removed */
 } kv_write_result;
 
 /* Does n operations in order, each seeing what those before it did, and commits: all of them, or
- * none when one does not return KV_OK. Any thread may call it at any time. Transfer, compare-and-swap,
- * set-if-absent are a few checks and puts:
+ * none when one does not return KV_OK. Any thread may call it at any time. Counters, transfers,
+ * compare-and-swap are an operation or a few:
  *
+ *     kv_op_result views = {0};
  *     kv_op ops[] = {
- *         {.kind = KV_OP_CHECK_VALUE, .key = {"lamp", 4}, .value = {"off", 3}},
- *         {.kind = KV_OP_PUT, .key = {"lamp", 4}, .value = {"on", 2}},
+ *         {.kind = KV_OP_CHECK_VALUE, .key = {"lamp", 4}, .value = {"on", 2}},
+ *         {.kind = KV_OP_INCR, .key = {"views", 5}, .number = 1, .result = &views},
  *     };
- *     int rc = kv_db_write(db, ops, 2, 0, NULL);   // KV_MISMATCH: it was not off
+ *     int rc = kv_db_write(db, ops, 2, 0, NULL);   // KV_MISMATCH: it was not on
  *
  * Calls that arrive while a commit is under way wait, and are then committed together: one
  * transaction, one flush, for all of them, which makes many threads that write durably as fast
@@ -925,9 +1011,15 @@ typedef struct kv_write_result {
  * tree that a batch creates: kv_tree_configure. A thread that holds a write transaction must not call
  * this (it would wait for itself).
  *
+ * The update function of KV_OP_UPDATE may be called by another thread that is in kv_db_write, and more
+ * than once, of which the last call counts; it must not call kv. A compare-and-swap from a value or
+ * absent is a PUT with KV_PUT_EQUALS or KV_PUT_ABSENT, one to absent a DEL with KV_PUT_EQUALS. What
+ * operations answer (kv_op.result) means something when the batch returns KV_OK, and as far as
+ * KV_ETOOBIG speaks of it.
+ *
  * result (may be NULL) is written whatever is returned, except when the call itself makes no sense.
  * KV_EXISTS, KV_NOTFOUND, KV_MISMATCH: the condition of operation failed_op does not hold, nothing
- * was changed. KV_ETOOBIG and any other error with failed_op < n: that operation failed, nothing was
+ * was changed. KV_ETOOBIG, KV_EOVERFLOW, KV_ENOTNUMBER and any other error with failed_op < n: that operation failed, nothing was
  * changed. KV_EINVAL with failed_op < n: the operation makes no sense, whatever the database holds.
  * KV_EREADONLY. With failed_op == n, as from kv_txn_begin and kv_txn_commit: KV_EPOISONED (outcome
  * unknown, if the flush failed now), KV_ENOSPC, KV_EIO; everybody in the same commit gets it. */

@@ -1,28 +1,92 @@
 /* apply.c - see apply.h. */
 #include "apply.h"
+#include "calc.h"
 #include "catalog.h"
-#include "ops.h"
+#include "edit.h"
+#include "pop.h"
 #include "range.h"
+#include "swap.h"
 
 static kvi_slice slice_in(kv_slice slice)
 {
     return kvi_slice_of(slice.ptr, slice.len);
 }
 
+/* ---- what operations answer ---- */
+
+static const kv_slice none = {NULL, 0};
+
+/* Appends to the bytes of an answer; no bytes stay NULL, zero bytes do not. */
+static kv_slice answer_copy(uint8_t **at, kv_slice bytes)
+{
+    if (!bytes.ptr)
+        return bytes;
+    kv_slice copy = {*at ? *at : (const uint8_t *)"", bytes.len};
+    if (bytes.len)
+        memcpy(*at, bytes.ptr, bytes.len);
+    *at += bytes.len;
+    return copy;
+}
+
+/* Hands key and value to the caller, who reads them when the transaction is over. */
+static int answer(kv_txn *txn, const kv_op *op, kv_slice key, kv_slice value)
+{
+    kv_op_result *to = op->result;
+    if (!to)
+        return KV_OK;
+    uint8_t *at = to->room;
+    to->needed = key.len + value.len;
+    if (to->needed > (at ? to->room_size : 0))
+        return kvi_fail(&txn->db->err, KV_ETOOBIG,
+                        "the answer has %zu bytes, there is room for %zu", to->needed,
+                        to->room_size);
+    to->key = answer_copy(&at, key);
+    to->value = answer_copy(&at, value);
+    return KV_OK;
+}
+
 /* ---- the kinds; a tree that is missing has no keys, which is why each may answer KV_NOTFOUND ---- */
+
+static uint32_t put_flags(const kv_op *op)
+{
+    return op->flags & (KV_PUT_ABSENT | KV_PUT_PRESENT | KV_PUT_EQUALS);
+}
 
 static int apply_put(kv_tree *tree, const kv_op *op, uint64_t *deleted)
 {
+    kv_slice old = {NULL, 0};
+    kv_put_options options = {.size = sizeof options,
+                              .flags = put_flags(op),
+                              .equals = op->end,
+                              .old = op->result ? &old : NULL};
     (void)deleted;
-    return kvi_put(tree, slice_in(op->key), slice_in(op->value),
-                   op->flags & (KV_PUT_ABSENT | KV_PUT_PRESENT), NULL);
+    int rc = kvi_put_with(tree, slice_in(op->key), slice_in(op->value), &options);
+    return rc == KV_OK ? answer(tree->txn, op, none, old) : rc;
 }
 
 static int apply_del(kv_tree *tree, const kv_op *op, uint64_t *deleted)
 {
-    int rc = kvi_del(tree, slice_in(op->key));
+    kv_slice old = {NULL, 0};
+    kvi_slice key = slice_in(op->key);
+    int rc;
+    if (op->flags & KV_PUT_EQUALS)
+        rc = kvi_cas(tree, key, &op->value, NULL, &old);
+    else if (op->result)
+        rc = kvi_take(tree, key, &old);
+    else
+        rc = kvi_del(tree, key);
     *deleted += rc == KV_OK;
-    return rc;
+    return rc == KV_OK ? answer(tree->txn, op, none, old) : rc;
+}
+
+/* From key to end. */
+static kv_range range_of(const kv_op *op)
+{
+    return (kv_range){.size = sizeof(kv_range),
+                      .from = op->key.ptr,
+                      .from_len = op->key.len,
+                      .to = op->end.ptr,
+                      .to_len = op->end.len};
 }
 
 static int range_del(kv_tree *tree, const kv_range *from, uint64_t *deleted)
@@ -40,11 +104,7 @@ static int range_del(kv_tree *tree, const kv_range *from, uint64_t *deleted)
 
 static int apply_del_range(kv_tree *tree, const kv_op *op, uint64_t *deleted)
 {
-    kv_range range = {.size = sizeof range,
-                      .from = op->key.ptr,
-                      .from_len = op->key.len,
-                      .to = op->end.ptr,
-                      .to_len = op->end.len};
+    kv_range range = range_of(op);
     return range_del(tree, &range, deleted);
 }
 
@@ -77,18 +137,93 @@ static int apply_check_value(kv_tree *tree, const kv_op *op, uint64_t *deleted)
     return kvi_slice_compare(slice_in(value), slice_in(op->value)) == 0 ? KV_OK : KV_MISMATCH;
 }
 
+static int apply_number(kv_tree *tree, const kv_op *op, uint64_t *deleted)
+{
+    kvi_slice key = slice_in(op->key);
+    uint32_t flags = op->flags & (KV_PUT_PRESENT | KV_NUMBER_TEXT);
+    int64_t *number = op->result ? &op->result->number : NULL;
+    (void)deleted;
+    switch (op->kind) {
+    case KV_OP_INCR:
+        return kvi_incr(tree, key, op->number, op->initial, flags, number);
+    case KV_OP_INCR_DOUBLE:
+        return kvi_incr_double(tree, key, op->real, op->initial_real, flags,
+                               op->result ? &op->result->real : NULL);
+    case KV_OP_MIN:
+        return kvi_put_min(tree, key, op->number, flags, number);
+    default:
+        return kvi_put_max(tree, key, op->number, flags, number);
+    }
+}
+
+static int apply_bits(kv_tree *tree, const kv_op *op, uint64_t *deleted)
+{
+    enum kv_bits how = (enum kv_bits)(op->kind - KV_OP_AND + KV_BITS_AND);
+    (void)deleted;
+    return kvi_bits(tree, slice_in(op->key), how, slice_in(op->value));
+}
+
+static int apply_append(kv_tree *tree, const kv_op *op, uint64_t *deleted)
+{
+    (void)deleted;
+    return kvi_append(tree, slice_in(op->key), slice_in(op->value), op->limit,
+                      op->result ? &op->result->length : NULL);
+}
+
+static int apply_update(kv_tree *tree, const kv_op *op, uint64_t *deleted)
+{
+    (void)deleted;
+    return kvi_update(tree, slice_in(op->key), op->update, op->context, NULL);
+}
+
+static int apply_pop(kv_tree *tree, const kv_op *op, uint64_t *deleted)
+{
+    kv_range range = {.size = sizeof range};
+    kvi_range bounds;
+    kv_pair entry;
+    if (op->flags & KV_OP_PREFIX) {
+        range.prefix = op->key.ptr;
+        range.prefix_len = op->key.len;
+    } else {
+        range = range_of(op);
+    }
+    int rc = kvi_range_init(&bounds, tree, &range);
+    if (rc != KV_OK)
+        return rc;
+    rc = kvi_pop(tree, &bounds, op->kind == KV_OP_POP_LAST, &entry);
+    kvi_range_done(&bounds, tree);
+    *deleted += rc == KV_OK;
+    return rc == KV_OK ? answer(tree->txn, op, entry.key, entry.value) : rc;
+}
+
+#define NUMBER_FLAGS (KV_PUT_PRESENT | KV_NUMBER_TEXT | KV_OP_CREATE_TREE)
+
 static const struct apply_kind {
     int (*run)(kv_tree *tree, const kv_op *op, uint64_t *deleted);
-    uint32_t flags;  /* that it knows */
-    bool needs_none; /* is content when the key or tree is missing, unless KV_PUT_PRESENT */
+    uint32_t flags;   /* that it knows */
+    bool needs_none;  /* is content when the key or tree is missing, without a condition on it */
+    bool answers;     /* may have a result */
+    uint8_t operands; /* how many of number and initial, or what shares their place */
 } kinds[] = {
-    [KV_OP_PUT] = {apply_put, KV_PUT_ABSENT | KV_PUT_PRESENT | KV_OP_CREATE_TREE, false},
-    [KV_OP_DEL] = {apply_del, KV_PUT_PRESENT, true},
-    [KV_OP_DEL_RANGE] = {apply_del_range, 0, true},
-    [KV_OP_DEL_PREFIX] = {apply_del_prefix, 0, true},
-    [KV_OP_CHECK_ABSENT] = {apply_check_absent, 0, true},
-    [KV_OP_CHECK_PRESENT] = {apply_check_present, 0, false},
-    [KV_OP_CHECK_VALUE] = {apply_check_value, 0, false},
+    [KV_OP_PUT] = {apply_put, KV_PUT_ABSENT | KV_PUT_PRESENT | KV_PUT_EQUALS | KV_OP_CREATE_TREE,
+                   false, true, 0},
+    [KV_OP_DEL] = {apply_del, KV_PUT_PRESENT | KV_PUT_EQUALS, true, true, 0},
+    [KV_OP_DEL_RANGE] = {apply_del_range, 0, true, false, 0},
+    [KV_OP_DEL_PREFIX] = {apply_del_prefix, 0, true, false, 0},
+    [KV_OP_CHECK_ABSENT] = {apply_check_absent, 0, true, false, 0},
+    [KV_OP_CHECK_PRESENT] = {apply_check_present, 0, false, false, 0},
+    [KV_OP_CHECK_VALUE] = {apply_check_value, 0, false, false, 0},
+    [KV_OP_INCR] = {apply_number, NUMBER_FLAGS, false, true, 2},
+    [KV_OP_INCR_DOUBLE] = {apply_number, NUMBER_FLAGS, false, true, 2},
+    [KV_OP_MIN] = {apply_number, NUMBER_FLAGS, false, true, 1},
+    [KV_OP_MAX] = {apply_number, NUMBER_FLAGS, false, true, 1},
+    [KV_OP_AND] = {apply_bits, KV_OP_CREATE_TREE, false, false, 0},
+    [KV_OP_OR] = {apply_bits, KV_OP_CREATE_TREE, false, false, 0},
+    [KV_OP_XOR] = {apply_bits, KV_OP_CREATE_TREE, false, false, 0},
+    [KV_OP_APPEND] = {apply_append, KV_OP_CREATE_TREE, false, true, 1},
+    [KV_OP_UPDATE] = {apply_update, KV_OP_CREATE_TREE, false, false, 2},
+    [KV_OP_POP_FIRST] = {apply_pop, KV_OP_PREFIX, false, true, 0},
+    [KV_OP_POP_LAST] = {apply_pop, KV_OP_PREFIX, false, true, 0},
 };
 
 /* ---- any kind ---- */
@@ -98,11 +233,19 @@ static bool slice_valid(kv_slice slice)
     return slice.ptr || slice.len == 0;
 }
 
+static bool operands_valid(const kv_op *op)
+{
+    const struct apply_kind *kind = &kinds[op->kind];
+    return (kind->operands >= 1 || op->number == 0) && (kind->operands >= 2 || op->initial == 0) &&
+           (kind->answers || !op->result) && (op->kind != KV_OP_UPDATE || op->update);
+}
+
 bool kvi_apply_valid(const kv_op *op)
 {
-    const uint32_t both = KV_PUT_ABSENT | KV_PUT_PRESENT;
+    uint32_t condition = put_flags(op);
     if (op->kind >= KVI_COUNT(kinds) || !kinds[op->kind].run ||
-        (op->flags & ~kinds[op->kind].flags) || (op->flags & both) == both)
+        (op->flags & ~kinds[op->kind].flags) || (condition & (condition - 1)) ||
+        !operands_valid(op))
         return false;
     for (size_t i = 0; i < KVI_COUNT(op->reserved); i++)
         if (op->reserved[i] != 0)
@@ -131,6 +274,8 @@ int kvi_apply(kv_txn *txn, const kv_op *op, uint64_t *deleted)
     int rc = tree_of(txn, op, &tree);
     if (rc == KV_OK)
         rc = kind->run(tree, op, deleted);
-    bool content = kind->needs_none && !(op->flags & KV_PUT_PRESENT);
-    return rc == KV_NOTFOUND && content ? KV_OK : rc;
+    bool content = kind->needs_none && put_flags(op) == 0;
+    if (rc != KV_NOTFOUND || !content)
+        return rc;
+    return kind->answers ? answer(txn, op, none, none) : KV_OK;
 }

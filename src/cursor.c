@@ -67,24 +67,16 @@ static uint32_t page_size_of(const kv_cursor *c)
     return c->txn->db->file.page_size;
 }
 
-/* The number of entries in the leaf before a place. */
-static unsigned place_slot(const kv_cursor *c, const uint8_t *page, const kvi_place *place)
-{
-    bool found;
-    unsigned slot = kvi_leaf_search(page, page_size_of(c), place->key, &found);
-    return slot + (found && place->after);
-}
-
 static void find_low(kv_cursor *c)
 {
     const uint8_t *page = kvi_path_leaf(&c->path)->page;
-    c->low = c->range.lo.set ? place_slot(c, page, &c->range.lo) : 0;
+    c->low = c->range.lo.set ? kvi_place_slot(c->tree, page, &c->range.lo) : 0;
 }
 
 static void find_high(kv_cursor *c)
 {
     const uint8_t *page = kvi_path_leaf(&c->path)->page;
-    c->high = c->range.hi.set ? place_slot(c, page, &c->range.hi) : kvi_node_count(page);
+    c->high = c->range.hi.set ? kvi_place_slot(c->tree, page, &c->range.hi) : kvi_node_count(page);
 }
 
 /* ---- arriving ---- */
@@ -118,34 +110,14 @@ static int landed(kv_cursor *c, int rc)
     return slot >= c->low && slot < c->high ? arrived(c) : KV_NOTFOUND;
 }
 
-/* To the first entry behind a place. */
 static int land_up(kv_cursor *c, const kvi_place *place)
 {
-    if (!place->set)
-        return landed(c, kvi_path_edge(c->tree, &c->path, false));
-    bool found;
-    int rc = kvi_tree_seek(c->tree, place->key, &c->path, &found);
-    if (rc == KV_OK && c->path.depth == 0)
-        rc = KV_NOTFOUND;
-    if (rc == KV_OK) {
-        kvi_step *leaf = kvi_path_leaf(&c->path);
-        leaf->slot += found && place->after;
-        if (leaf->slot >= kvi_node_count(leaf->page))
-            rc = kvi_path_next(c->tree, &c->path);
-    }
-    return landed(c, rc);
+    return landed(c, kvi_place_up(c->tree, place, &c->path));
 }
 
-/* To the last entry before a place. */
 static int land_down(kv_cursor *c, const kvi_place *place)
 {
-    if (!place->set)
-        return landed(c, kvi_path_edge(c->tree, &c->path, true));
-    bool found;
-    int rc = kvi_tree_seek(c->tree, place->key, &c->path, &found);
-    if (rc == KV_OK && !(found && place->after))
-        rc = kvi_path_prev(c->tree, &c->path);
-    return landed(c, rc);
+    return landed(c, kvi_place_down(c->tree, place, &c->path));
 }
 
 /* Into the range from its low end going up, or from its high end. */

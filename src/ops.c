@@ -113,7 +113,7 @@ static int entry_store(kv_tree *tree, bool found, kvi_slice key, kvi_slice value
     return place ? KV_OK : kvi_seal_early(txn); /* last: key and value may be views */
 }
 
-static int entry_remove(kv_tree *tree, kvi_path *path)
+int kvi_remove_at(kv_tree *tree, kvi_path *path)
 {
     kv_txn *txn = tree->txn;
     txn->changes++;
@@ -123,6 +123,11 @@ static int entry_remove(kv_tree *tree, kvi_path *path)
     if (rc == KV_OK)
         rc = kvi_seal_early(txn);
     return kvi_txn_spoil(txn, rc);
+}
+
+int kvi_load_at(kv_tree *tree, kvi_path *path, kv_slice *value)
+{
+    return kvi_value_load(tree->txn, stored_at(tree, path), value);
 }
 
 /* ---- operations ---- */
@@ -150,7 +155,7 @@ int kvi_del(kv_tree *tree, kvi_slice key)
         rc = kvi_tree_seek(tree, key, &path, &found);
     if (rc == KV_OK && !found)
         rc = KV_NOTFOUND;
-    return rc == KV_OK ? entry_remove(tree, &path) : rc;
+    return rc == KV_OK ? kvi_remove_at(tree, &path) : rc;
 }
 
 /* Does with the entry under put_path what was decided. */
@@ -158,7 +163,7 @@ static int update_carry_out(kv_tree *tree, bool found, int verdict, kvi_slice ke
 {
     kvi_err *err = &tree->txn->db->err;
     if (verdict == KV_UPDATE_REMOVE)
-        return found ? entry_remove(tree, &tree->put_path) : KV_OK;
+        return found ? kvi_remove_at(tree, &tree->put_path) : KV_OK;
     if (verdict != KV_UPDATE_STORE || (!value.ptr && value.len))
         return kvi_fail(err, KV_EINVAL, "an update that makes no sense");
     int rc = value_fits(tree, value.len);
@@ -175,7 +180,7 @@ int kvi_update(kv_tree *tree, kvi_slice key, kvi_decide *decide, void *context, 
     if (rc == KV_OK)
         rc = kvi_tree_seek(tree, key, &tree->put_path, &found);
     if (rc == KV_OK && found)
-        rc = kvi_value_load(txn, stored_at(tree, &tree->put_path), &present);
+        rc = kvi_load_at(tree, &tree->put_path, &present);
     if (rc != KV_OK)
         return rc;
     uint64_t changes = txn->changes;

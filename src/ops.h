@@ -22,4 +22,8 @@ typedef int kvi_decide(void *context, const kv_slice *old, kv_slice *value);
 int kvi_update(kv_tree *tree, kvi_slice key, kvi_decide *decide, void *context,
                kv_slice *old) KVI_MUST_CHECK;
 
+/* The entry under a path: its value; its removal, after kvi_tree_usable. */
+int kvi_load_at(kv_tree *tree, kvi_path *path, kv_slice *value) KVI_MUST_CHECK;
+int kvi_remove_at(kv_tree *tree, kvi_path *path) KVI_MUST_CHECK;
+
 #endif

@@ -70,6 +70,58 @@ void kvi_range_done(kvi_range *range, kv_tree *tree)
     range->owned = NULL;
 }
 
+/* ---- ends ---- */
+
+int kvi_place_up(kv_tree *tree, const kvi_place *place, kvi_path *path)
+{
+    bool found;
+    if (!place->set)
+        return kvi_path_edge(tree, path, false);
+    int rc = kvi_tree_seek(tree, place->key, path, &found);
+    if (rc != KV_OK)
+        return rc;
+    if (path->depth == 0)
+        return KV_NOTFOUND;
+    kvi_step *leaf = kvi_path_leaf(path);
+    leaf->slot += found && place->after;
+    return leaf->slot < kvi_node_count(leaf->page) ? KV_OK : kvi_path_next(tree, path);
+}
+
+int kvi_place_down(kv_tree *tree, const kvi_place *place, kvi_path *path)
+{
+    bool found;
+    if (!place->set)
+        return kvi_path_edge(tree, path, true);
+    int rc = kvi_tree_seek(tree, place->key, path, &found);
+    if (rc != KV_OK || (found && place->after))
+        return rc;
+    return kvi_path_prev(tree, path);
+}
+
+unsigned kvi_place_slot(const kv_tree *tree, const uint8_t *leaf, const kvi_place *place)
+{
+    bool found;
+    unsigned slot = kvi_leaf_search(leaf, tree->txn->db->file.page_size, place->key, &found);
+    return slot + (found && place->after);
+}
+
+/* Is the entry under path inside the range? */
+static bool range_holds(const kv_tree *tree, const kvi_range *range, kvi_path *path)
+{
+    const kvi_step *leaf = kvi_path_leaf(path);
+    return !(range->lo.set && leaf->slot < kvi_place_slot(tree, leaf->page, &range->lo)) &&
+           !(range->hi.set && leaf->slot >= kvi_place_slot(tree, leaf->page, &range->hi));
+}
+
+int kvi_range_end(kv_tree *tree, const kvi_range *range, bool highest, kvi_path *path)
+{
+    int rc =
+        highest ? kvi_place_down(tree, &range->hi, path) : kvi_place_up(tree, &range->lo, path);
+    return rc == KV_OK && !range_holds(tree, range, path) ? KV_NOTFOUND : rc;
+}
+
+/* ---- counting ---- */
+
 /* The number of entries before a place. */
 static int place_rank(kv_tree *tree, const kvi_place *place, uint64_t *rank)
 {

@@ -37,6 +37,18 @@ static inline bool kvi_place_less(const kvi_place *a, const kvi_place *b)
 int kvi_range_init(kvi_range *range, kv_tree *tree, const kv_range *from) KVI_MUST_CHECK;
 void kvi_range_done(kvi_range *range, kv_tree *tree);
 
+/* Positions path on the first entry behind a place (going up), or on the last before it. KV_NOTFOUND:
+ * there is none. */
+int kvi_place_up(kv_tree *tree, const kvi_place *place, kvi_path *path) KVI_MUST_CHECK;
+int kvi_place_down(kv_tree *tree, const kvi_place *place, kvi_path *path) KVI_MUST_CHECK;
+
+/* The number of entries in a leaf before a place. */
+unsigned kvi_place_slot(const kv_tree *tree, const uint8_t *leaf, const kvi_place *place);
+
+/* Positions path on the lowest or the highest entry of the range. KV_NOTFOUND: it has none. */
+int kvi_range_end(kv_tree *tree, const kvi_range *range, bool highest,
+                  kvi_path *path) KVI_MUST_CHECK;
+
 /* The entries of the range, its limit left aside, have the numbers [*lo, *hi) in the tree. */
 int kvi_range_ranks(kv_tree *tree, const kvi_range *range, uint64_t *lo,
                     uint64_t *hi) KVI_MUST_CHECK;

@@ -117,16 +117,16 @@ int kvi_value_same(kv_txn *a, kvi_stored of_a, kv_txn *b, kvi_stored of_b, bool 
 
 /* Pages that the transaction found in the file stay as they are until it ends, and so does what it
  * wrote there early. */
-static bool in_file(const kv_txn *txn, const void *bytes)
+bool kvi_value_stays(const kv_txn *txn, kv_slice value)
 {
     const kvi_view *view = &txn->view;
-    return (uintptr_t)bytes - (uintptr_t)view->map < view->limit << view->file->page_shift;
+    return (uintptr_t)value.ptr - (uintptr_t)view->map < view->limit << view->file->page_shift;
 }
 
 int kvi_value_keep(kv_txn *txn, kv_slice *value)
 {
     uint8_t *copy;
-    if (in_file(txn, value->ptr))
+    if (kvi_value_stays(txn, *value))
         return KV_OK;
     int rc = kvi_txn_keep(txn, value->len, &copy);
     if (rc != KV_OK)

@@ -22,8 +22,9 @@ static inline int kvi_value_load(kv_txn *txn, kvi_stored stored, kv_slice *value
 int kvi_value_same(kv_txn *a, kvi_stored of_a, kv_txn *b, kvi_stored of_b,
                    bool *same) KVI_MUST_CHECK;
 
-/* Before the entry of a loaded value changes: moves it to bytes that stay (kvi_txn_keep), unless
- * they do anyway. */
+/* Before the entry of a loaded value changes: do its bytes stay? keep: if not, moves it to bytes that
+ * do (kvi_txn_keep). */
+bool kvi_value_stays(const kv_txn *txn, kv_slice value);
 int kvi_value_keep(kv_txn *txn, kv_slice *value) KVI_MUST_CHECK;
 
 /* The stored form of a value, ready for a tree: plain, compressed, or large (then a private buffer

@@ -1,5 +1,5 @@
 /* driver.c - see driver.h. */
-#include "driver.h"
+#include "driver_op.h"
 #include <stdio.h>
 
 #define KEY_ROOM   16384
@@ -260,8 +260,10 @@ static bool step(driver *d)
         return true;
     if (rc != KV_OK)
         return fail(d, rc, "tree_open");
-    if (what < 60)
+    if (what < 48)
         return step_put(d, tree, name);
+    if (what < 60)
+        return driver_op_step(d, tree, name);
     if (what < 80)
         return step_del(d, tree, name);
     if (what < 92)

@@ -1,36 +1,29 @@
 /* driver_group.c - see driver_group.h. */
 #include "driver_group.h"
 #include "api.h"
+#include "driver_op.h"
 #include "group.h"
 #include <stdlib.h>
 
-#define BATCHES  4
-#define OPS      6
-#define KEY_LONG 16384 /* longer than any page size allows */
+#define BATCHES     4
+#define OPS         6
+#define ANSWER_ROOM ((size_t)1 << 19)
+#define KEY_LONG    16384 /* longer than any page size allows */
 
 typedef struct batch_group {
     driver *d;
     kvi_member members[BATCHES];
     size_t n;
     kv_op ops[BATCHES][OPS];
+    kv_op_result results[BATCHES][OPS];
 } batch_group;
 
 /* ---- building ---- */
 
-static kv_slice copy_of(kvi_slice slice)
-{
-    uint8_t *copy = malloc(slice.len + 1);
-    if (!copy)
-        abort();
-    if (slice.len)
-        memcpy(copy, slice.ptr, slice.len);
-    return (kv_slice){copy, slice.len};
-}
-
 static kv_slice pick_key(driver *d)
 {
     static uint8_t room[KEY_LONG];
-    return copy_of(driver_pick_key(d, room));
+    return driver_copy_of(driver_pick_key(d, room));
 }
 
 static const uint32_t kinds[] = {KV_OP_PUT,          KV_OP_PUT,           KV_OP_PUT,
@@ -59,8 +52,8 @@ static void fit_check(driver *d, kv_op *op)
         return;
     free((void *)(uintptr_t)op->key.ptr);
     free((void *)(uintptr_t)op->value.ptr);
-    op->key = copy_of(key);
-    op->value = copy_of(value);
+    op->key = driver_copy_of(key);
+    op->value = driver_copy_of(value);
 }
 
 static void op_build(driver *d, kv_op *op)
@@ -72,24 +65,36 @@ static void op_build(driver *d, kv_op *op)
         kind = KV_OP_PUT;
     *op = (kv_op){.kind = kind,
                   .flags = pick_flags(d, kind),
-                  .tree = copy_of(tree),
+                  .tree = driver_copy_of(tree),
                   .key = pick_key(d),
-                  .value = copy_of(driver_pick_value(d)),
+                  .value = driver_copy_of(driver_pick_value(d)),
                   .end = pick_key(d)};
     fit_check(d, op);
     if (op->kind == KV_OP_PUT && rng_one_in(&d->r, 60)) {
         static const uint8_t zeros[KEY_LONG];
         free((void *)(uintptr_t)op->key.ptr);
-        op->key = copy_of((kvi_slice){zeros, KEY_LONG});
+        op->key = driver_copy_of((kvi_slice){zeros, KEY_LONG});
     }
 }
 
-static void op_free(kv_op *op)
+/* Half of them look at a value before they change it; some answer. */
+static void op_pick(driver *d, kv_op *op, kv_op_result *result)
 {
-    free((void *)(uintptr_t)op->tree.ptr);
-    free((void *)(uintptr_t)op->key.ptr);
-    free((void *)(uintptr_t)op->value.ptr);
-    free((void *)(uintptr_t)op->end.ptr);
+    static uint8_t room[BATCHES * OPS][ANSWER_ROOM];
+    static unsigned turn;
+    if (rng_one_in(&d->r, 2)) {
+        op_build(d, op);
+        return;
+    }
+    driver_op_build(d, driver_pick_tree(d), op);
+    if (op->kind != KV_OP_PUT && op->kind != KV_OP_DEL && op->kind < KV_OP_POP_FIRST &&
+        !rng_one_in(&d->r, 4))
+        op->flags |= KV_OP_CREATE_TREE;
+    bool answers = op->kind < KV_OP_AND || op->kind == KV_OP_APPEND || op->kind >= KV_OP_POP_FIRST;
+    if (!answers || rng_one_in(&d->r, 3))
+        return;
+    *result = (kv_op_result){.room = room[turn++ % (BATCHES * OPS)], .room_size = ANSWER_ROOM};
+    op->result = result;
 }
 
 /* One of the members asks for what flags say, the others for as little as can be. */
@@ -101,7 +106,7 @@ static void group_build(batch_group *g, driver *d, uint32_t flags)
     for (size_t i = 0; i < g->n; i++) {
         size_t n = (size_t)rng_between(&d->r, 1, OPS);
         for (size_t k = 0; k < n; k++)
-            op_build(d, &g->ops[i][k]);
+            op_pick(d, &g->ops[i][k], &g->results[i][k]);
         g->members[i] = (kvi_member){
             .ops = g->ops[i],
             .n = n,
@@ -115,7 +120,7 @@ static void group_free(batch_group *g)
 {
     for (size_t i = 0; i < g->n; i++)
         for (size_t k = 0; k < g->members[i].n; k++)
-            op_free(&g->ops[i][k]);
+            driver_op_free(&g->ops[i][k]);
 }
 
 /* ---- running ---- */
@@ -141,84 +146,21 @@ static void run_together(driver *d, batch_group *g)
 
 /* ---- what the model makes of it ---- */
 
-static kvi_slice slice_in(kv_slice slice)
-{
-    return kvi_slice_of(slice.ptr, slice.len);
-}
-
-static int model_put_op(model *m, kvi_slice name, const kv_op *op)
-{
-    if (op->flags & KV_OP_CREATE_TREE && name.len)
-        model_tree_create(m, name);
-    const model_tree *tree = model_tree_of(m->now, name);
-    if (!tree)
-        return KV_NOTFOUND;
-    if (op->key.len == KEY_LONG)
-        return KV_ETOOBIG;
-    bool present = model_get(tree, slice_in(op->key), NULL);
-    if (present && op->flags & KV_PUT_ABSENT)
-        return KV_EXISTS;
-    if (!present && op->flags & KV_PUT_PRESENT)
-        return KV_NOTFOUND;
-    model_put(m, name, slice_in(op->key), slice_in(op->value));
-    return KV_OK;
-}
-
-static uint64_t model_del_prefix(model *m, kvi_slice name, kvi_slice prefix)
-{
-    uint64_t n = 0, first = model_rank(model_tree_of(m->now, name), prefix);
-    kvi_slice key;
-    while (model_nth(model_tree_of(m->now, name), first, &key, NULL) && key.len >= prefix.len &&
-           kvi_slice_compare((kvi_slice){key.ptr, prefix.len}, prefix) == 0)
-        n += model_del(m, name, key);
-    return n;
-}
-
-static int model_check(const model_tree *tree, const kv_op *op)
-{
-    kvi_slice value;
-    bool present = tree && model_get(tree, slice_in(op->key), &value);
-    if (op->kind == KV_OP_CHECK_ABSENT)
-        return present ? KV_EXISTS : KV_OK;
-    if (!present)
-        return KV_NOTFOUND;
-    return op->kind == KV_OP_CHECK_PRESENT || kvi_slice_compare(value, slice_in(op->value)) == 0
-               ? KV_OK
-               : KV_MISMATCH;
-}
-
-static int model_op(model *m, const kv_op *op, uint64_t *deleted)
-{
-    kvi_slice name = slice_in(op->tree), end = slice_in(op->end);
-    const model_tree *tree = model_tree_of(m->now, name);
-    switch (op->kind) {
-    case KV_OP_PUT:
-        return model_put_op(m, name, op);
-    case KV_OP_DEL: {
-        bool there = tree && model_del(m, name, slice_in(op->key));
-        *deleted += there;
-        return there || !(op->flags & KV_PUT_PRESENT) ? KV_OK : KV_NOTFOUND;
-    }
-    case KV_OP_DEL_RANGE:
-        *deleted += tree ? model_del_range(m, name, slice_in(op->key), &end) : 0;
-        return KV_OK;
-    case KV_OP_DEL_PREFIX:
-        *deleted += tree ? model_del_prefix(m, name, slice_in(op->key)) : 0;
-        return KV_OK;
-    default:
-        return model_check(tree, op);
-    }
-}
-
-/* The whole batch or nothing, as the database should have done it. */
-static kvi_member model_batch(model *m, const kvi_member *member)
+/* The whole batch or nothing, as the database should have done it; *agrees: with the same answers. */
+static kvi_member model_batch(model *m, const kvi_member *member, bool *agrees)
 {
     kvi_member expect = {.n = member->n, .ops = member->ops};
+    model_answer answer = {0};
     model_state *before = model_keep(m);
+    *agrees = true;
     while (expect.rc == KV_OK && expect.failed_op < expect.n) {
-        expect.rc = model_op(m, &expect.ops[expect.failed_op], &expect.deleted);
+        const kv_op *op = &expect.ops[expect.failed_op];
+        expect.rc = model_op(m, op, KEY_LONG - 1, &answer);
         expect.failed_op += expect.rc == KV_OK;
+        *agrees = *agrees && model_answer_agrees(op, &answer);
     }
+    expect.deleted = answer.deleted;
+    model_answer_free(&answer);
     if (expect.rc != KV_OK)
         model_restore(m, before);
     model_release(before);
@@ -235,7 +177,8 @@ static bool differs(driver *d, const char *what)
 /* A failure that no batch is to blame for. */
 static bool is_trouble(int rc)
 {
-    return rc < 0 && rc != KV_ETOOBIG && rc != KV_EPOISONED;
+    return rc < 0 && rc > DRIVER_UPDATE_FAILS && rc != KV_ETOOBIG && rc != KV_EOVERFLOW &&
+           rc != KV_ENOTNUMBER && rc != KV_EPOISONED;
 }
 
 static bool judge(driver *d, const kvi_member *member)
@@ -245,7 +188,8 @@ static bool judge(driver *d, const kvi_member *member)
             d->failure = member->rc;
         return true;
     }
-    kvi_member expect = model_batch(d->m, member);
+    bool agrees;
+    kvi_member expect = model_batch(d->m, member, &agrees);
     if (member->rc == KV_EPOISONED) {
         d->failure = KV_EPOISONED;
         return true;
@@ -256,6 +200,8 @@ static bool judge(driver *d, const kvi_member *member)
         return differs(d, "a batch: another operation failed");
     if (member->rc == KV_OK && member->deleted != expect.deleted)
         return differs(d, "a batch: another number of entries deleted");
+    if (member->rc == KV_OK && !agrees)
+        return differs(d, "a batch: another answer");
     return true;
 }
 

@@ -198,6 +198,145 @@ static void test_conditions(void **state)
 }
 
 /* Each operation sees what those before it did. */
+/* ---- operations that look at a value, and what they answer ---- */
+
+static kv_op number(uint32_t kind, const char *key, int64_t n, kv_op_result *answer)
+{
+    return (kv_op){
+        .kind = kind, .flags = KV_NUMBER_TEXT, .key = text(key), .number = n, .result = answer};
+}
+
+static void test_numbers(void **state)
+{
+    kv_op_result sum = {0}, lo = {0}, hi = {0}, real = {0};
+    kv_op from = number(KV_OP_INCR, "n", 2, &sum);
+    from.initial = 40;
+    kv_op half = {.kind = KV_OP_INCR_DOUBLE,
+                  .flags = KV_NUMBER_TEXT,
+                  .key = text("r"),
+                  .real = 0.5,
+                  .initial_real = 1,
+                  .result = &real};
+    WRITE_OK(from, from, number(KV_OP_MIN, "lo", 3, NULL), number(KV_OP_MIN, "lo", 1, &lo),
+             number(KV_OP_MAX, "hi", 3, &hi), half);
+    assert_int_equal(sum.number, 44);
+    assert_int_equal(lo.number, 1);
+    assert_int_equal(hi.number, 3);
+    assert_true(real.real == 1.5);
+    expect(NULL, "hi=3 lo=1 n=44 r=1.5");
+    WRITE(KV_EOVERFLOW, 1, number(KV_OP_INCR, "n", 1, NULL),
+          number(KV_OP_INCR, "n", INT64_MAX, NULL));
+    WRITE(KV_ENOTNUMBER, 1, put("n", "x"), number(KV_OP_MAX, "n", 1, NULL));
+    kv_op present = number(KV_OP_INCR, "none", 1, NULL),
+          new_tree = number(KV_OP_INCR, "n", 1, NULL);
+    present.flags |= KV_PUT_PRESENT;
+    WRITE(KV_NOTFOUND, 0, present);
+    WRITE(KV_NOTFOUND, 0, in_tree("t", new_tree));
+    new_tree.flags |= KV_OP_CREATE_TREE;
+    WRITE_OK(in_tree("t", new_tree));
+    expect("t", "n=1");
+    expect(NULL, "hi=3 lo=1 n=44 r=1.5");
+}
+
+static int twice(void *context, const kv_slice *old, kv_slice *value)
+{
+    char *room = context;
+    if (!old)
+        return -1000;
+    memcpy(room, old->ptr, old->len);
+    memcpy(room + old->len, old->ptr, old->len);
+    *value = (kv_slice){room, 2 * old->len};
+    return KV_UPDATE_STORE;
+}
+
+static void test_edits(void **state)
+{
+    char room[16];
+    kv_op_result grown = {0};
+    kv_op more = {
+        .kind = KV_OP_APPEND, .key = text("a"), .value = text("bc"), .limit = 5, .result = &grown};
+    kv_op update = {.kind = KV_OP_UPDATE, .key = text("a"), .update = twice, .context = room};
+    WRITE_OK(put("a", "1"), more, more);
+    assert_int_equal(grown.length, 5);
+    WRITE(KV_ETOOBIG, 1, put("b", ""), more);
+    WRITE_OK(update);
+    expect(NULL, "a=1bcbc1bcbc");
+    update.key = text("none");
+    WRITE(-1000, 1, put("b", ""), update);
+    WRITE_OK(put("a", "!"), op_of(KV_OP_OR, "a", "A"), op_of(KV_OP_AND, "a", "b"));
+    expect(NULL, "a=`");
+    WRITE_OK(op_of(KV_OP_XOR, "a", "\1"));
+    expect(NULL, "a=a");
+}
+
+static kv_op put_over(const char *key, const char *old, const char *value)
+{
+    kv_op op = put_if(key, value, KV_PUT_EQUALS);
+    op.end = text(old);
+    return op;
+}
+
+static void test_old_values(void **state)
+{
+    char bytes[4], other[4];
+    kv_op_result old = {.room = bytes, .room_size = 3}, none = {.value = text("unwritten")};
+    kv_op first = put("a", "one"), second = put("a", "two"), gone = op_of(KV_OP_DEL, "a", "two");
+    first.result = &none;
+    second.result = &old;
+    WRITE_OK(first, second);
+    assert_null(none.value.ptr);
+    assert_ptr_equal(old.value.ptr, bytes);
+    assert_int_equal(old.value.len, 3);
+    assert_memory_equal(bytes, "one", 3);
+    old.room_size = 2; /* an answer that cannot be given: nothing is done */
+    WRITE(KV_ETOOBIG, 0, second);
+    assert_int_equal(old.needed, 3);
+    WRITE(KV_MISMATCH, 0, put_over("a", "one", "x"));
+    WRITE(KV_NOTFOUND, 0, put_over("b", "one", "x"));
+    WRITE_OK(put_over("a", "two", ""), put_over("a", "", "two"));
+    gone.flags = KV_PUT_EQUALS;
+    gone.value = text("tw");
+    WRITE(KV_MISMATCH, 0, gone);
+    gone.value = text("two");
+    gone.result = &(kv_op_result){.room = other, .room_size = 4};
+    WRITE_OK(gone);
+    assert_int_equal(result.deleted, 1);
+    assert_memory_equal(gone.result->value.ptr, "two", 3);
+    WRITE(KV_NOTFOUND, 0, gone);
+    gone.flags = 0; /* there is none, and none is needed */
+    WRITE_OK(gone);
+    assert_null(gone.result->value.ptr);
+    expect(NULL, "");
+}
+
+static void test_pops(void **state)
+{
+    char bytes[3];
+    kv_op_result got = {.room = bytes, .room_size = sizeof bytes};
+    kv_op first = {.kind = KV_OP_POP_FIRST, .key = text("b"), .end = text("c"), .result = &got};
+    kv_op last = {.kind = KV_OP_POP_LAST, .flags = KV_OP_PREFIX, .key = text("b")};
+    WRITE_OK(put("a", "1"), put("b", ""), put("ba", "3"), put("bb", "4"), put("c", "5"));
+    WRITE_OK(last, first);
+    assert_int_equal(result.deleted, 2);
+    assert_memory_equal(got.key.ptr, "b", 1);
+    assert_non_null(got.value.ptr);
+    assert_int_equal(got.value.len, 0);
+    got.room_size = 2;
+    WRITE(KV_ETOOBIG, 1, put("x", ""), first);
+    assert_int_equal(got.needed, 3);
+    got.room_size = 3;
+    WRITE_OK(first);
+    assert_memory_equal(bytes, "ba3", 3);
+    assert_ptr_equal(got.value.ptr, bytes + 2);
+    WRITE(KV_NOTFOUND, 1, put("x", ""), first);
+    WRITE(KV_NOTFOUND, 0, last);
+    last.flags = 0;
+    last.key = (kv_slice){NULL, 0};
+    WRITE_OK(last);
+    WRITE(KV_NOTFOUND, 0, in_tree("none", last));
+    expect(NULL, "a=1");
+}
+
 static void test_order_in_a_batch(void **state)
 {
     WRITE_OK(put("a", "1"), op_of(KV_OP_CHECK_VALUE, "a", "1"), put("a", "2"),
@@ -229,17 +368,25 @@ static void test_trees(void **state)
 static void test_arguments(void **state)
 {
     static uint8_t bytes[5000];
+    kv_op_result answer;
     kv_op bad[] = {
         {.kind = 0, .key = text("a")},
-        {.kind = KV_OP_CHECK_VALUE + 1, .key = text("a")},
+        {.kind = KV_OP_POP_LAST + 1, .key = text("a")},
         put_if("a", "", KV_PUT_ABSENT | KV_PUT_PRESENT),
-        put_if("a", "", 4),
+        put_if("a", "", 8),
         op_of(KV_OP_DEL, "a", NULL),
         {.kind = KV_OP_PUT, .key = {NULL, 1}},
         {.kind = KV_OP_PUT, .key = text("a"), .value = {NULL, 1}},
         {.kind = KV_OP_PUT, .key = text("a"), .tree = {NULL, 1}},
         {.kind = KV_OP_DEL_RANGE, .key = text("a"), .end = {NULL, 1}},
-        {.kind = KV_OP_PUT, .key = text("a"), .reserved = {0, 0, 0, 1}},
+        {.kind = KV_OP_PUT, .key = text("a"), .reserved = {0, 0, 1}},
+        {.kind = KV_OP_PUT, .key = text("a"), .number = 1},
+        {.kind = KV_OP_MIN, .key = text("a"), .initial = 1},
+        {.kind = KV_OP_OR, .key = text("a"), .result = &answer},
+        {.kind = KV_OP_UPDATE, .key = text("a")},
+        {.kind = KV_OP_INCR, .key = text("a"), .flags = KV_PUT_ABSENT},
+        {.kind = KV_OP_APPEND, .key = text("a"), .flags = KV_NUMBER_TEXT},
+        {.kind = KV_OP_PUT, .key = text("a"), .flags = KV_PUT_EQUALS, .end = {NULL, 1}},
     };
     bad[4].flags = KV_PUT_ABSENT;
     for (size_t i = 0; i < KVI_COUNT(bad); i++)
@@ -713,6 +860,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_kinds),
         TEST(test_conditions),
+        TEST(test_numbers),
+        TEST(test_edits),
+        TEST(test_old_values),
+        TEST(test_pops),
         TEST(test_order_in_a_batch),
         TEST(test_trees),
         TEST(test_arguments),
