@@ -22,7 +22,7 @@
 
 #define UNUSED __attribute__((unused)) /* the table, which system calls do not need */
 
-static int posix_result(int rc)
+static int sys_result(int rc)
 {
     return rc < 0 ? -errno : rc;
 }
@@ -63,17 +63,17 @@ static int open_flags(int flags)
 
 /* Without blocking, or a FIFO at path would hang the caller before it can ask what it opened. Only
  * a file under a lease answers EWOULDBLOCK: its holder is told to let go, and we wait for that. */
-static int posix_open(const kvi_os *os UNUSED, const char *path, int flags, uint32_t mode)
+static int sys_open(const kvi_os *os UNUSED, const char *path, int flags, uint32_t mode)
 {
     int fd;
     REPEAT(fd, open(path, open_flags(flags) | O_NONBLOCK, mode));
     if (fd < 0 && errno == EWOULDBLOCK)
         REPEAT(fd, open(path, open_flags(flags), mode));
-    return posix_result(off_standard_streams(fd));
+    return sys_result(off_standard_streams(fd));
 }
 
 /* Linux has closed the handle also when it reports EINTR; repeating could close somebody else's. */
-static int posix_close(const kvi_os *os UNUSED, int fd)
+static int sys_close(const kvi_os *os UNUSED, int fd)
 {
     int rc = close(fd);
     return rc < 0 && errno != EINTR ? -errno : 0;
@@ -81,40 +81,40 @@ static int posix_close(const kvi_os *os UNUSED, int fd)
 
 /* ---- reading and writing ---- */
 
-static int64_t posix_pread(const kvi_os *os UNUSED, int fd, void *buf, size_t len, uint64_t off)
+static int64_t sys_pread(const kvi_os *os UNUSED, int fd, void *buf, size_t len, uint64_t off)
 {
     ssize_t got;
     REPEAT(got, pread(fd, buf, len, (off_t)off));
     return got < 0 ? -errno : got;
 }
 
-static int64_t posix_pwritev(const kvi_os *os UNUSED, int fd, const struct iovec *iov, int n,
-                             uint64_t off)
+static int64_t sys_pwritev(const kvi_os *os UNUSED, int fd, const struct iovec *iov, int n,
+                           uint64_t off)
 {
     ssize_t put;
     REPEAT(put, pwritev(fd, iov, KVI_MIN(n, IOV_MAX), (off_t)off));
     return put < 0 ? -errno : put;
 }
 
-static int64_t posix_write(const kvi_os *os UNUSED, int fd, const void *buf, size_t len)
+static int64_t sys_write(const kvi_os *os UNUSED, int fd, const void *buf, size_t len)
 {
     ssize_t put;
     REPEAT(put, write(fd, buf, len));
     return put < 0 ? -errno : put;
 }
 
-static int posix_sync(const kvi_os *os UNUSED, int fd)
+static int sys_sync(const kvi_os *os UNUSED, int fd)
 {
     int rc;
     REPEAT(rc, fdatasync(fd));
-    return posix_result(rc);
+    return sys_result(rc);
 }
 
-static int posix_truncate(const kvi_os *os UNUSED, int fd, uint64_t size)
+static int sys_truncate(const kvi_os *os UNUSED, int fd, uint64_t size)
 {
     int rc;
     REPEAT(rc, ftruncate(fd, (off_t)size));
-    return posix_result(rc);
+    return sys_result(rc);
 }
 
 /* ---- names ---- */
@@ -131,7 +131,7 @@ static void stat_copy(const struct stat *from, kvi_os_stat *to)
     to->regular = S_ISREG(from->st_mode);
 }
 
-static int posix_stat(const kvi_os *os UNUSED, int fd, kvi_os_stat *out)
+static int sys_stat(const kvi_os *os UNUSED, int fd, kvi_os_stat *out)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
@@ -140,7 +140,7 @@ static int posix_stat(const kvi_os *os UNUSED, int fd, kvi_os_stat *out)
     return 0;
 }
 
-static int posix_stat_path(const kvi_os *os UNUSED, const char *path, kvi_os_stat *out)
+static int sys_stat_path(const kvi_os *os UNUSED, const char *path, kvi_os_stat *out)
 {
     struct stat st;
     if (stat(path, &st) < 0)
@@ -151,27 +151,27 @@ static int posix_stat_path(const kvi_os *os UNUSED, const char *path, kvi_os_sta
 
 /* Ownership first: changing it may take permissions away. Who may not give the file to the group
  * must not open it to his own instead. */
-static int posix_permit(const kvi_os *os UNUSED, int fd, const kvi_os_stat *like)
+static int sys_permit(const kvi_os *os UNUSED, int fd, const kvi_os_stat *like)
 {
     mode_t mode = like->mode & 0777;
     if (fchown(fd, like->owner, like->group) < 0 && fchown(fd, (uid_t)-1, like->group) < 0)
         mode &= ~(mode_t)070;
-    return posix_result(fchmod(fd, mode));
+    return sys_result(fchmod(fd, mode));
 }
 
-static int posix_link(const kvi_os *os UNUSED, const char *from, const char *to)
+static int sys_link(const kvi_os *os UNUSED, const char *from, const char *to)
 {
-    return posix_result(link(from, to));
+    return sys_result(link(from, to));
 }
 
-static int posix_rename(const kvi_os *os UNUSED, const char *from, const char *to)
+static int sys_rename(const kvi_os *os UNUSED, const char *from, const char *to)
 {
-    return posix_result(rename(from, to));
+    return sys_result(rename(from, to));
 }
 
-static int posix_unlink(const kvi_os *os UNUSED, const char *path)
+static int sys_unlink(const kvi_os *os UNUSED, const char *path)
 {
-    return posix_result(unlink(path));
+    return sys_result(unlink(path));
 }
 
 /* The directory part of path: "." when it has none, "/" at the root. */
@@ -187,7 +187,7 @@ static int directory_of(const char *path, char *out, size_t out_size)
     return 0;
 }
 
-static int posix_sync_dir(const kvi_os *os UNUSED, const char *path)
+static int sys_sync_dir(const kvi_os *os UNUSED, const char *path)
 {
     char directory[PATH_MAX];
     int rc = directory_of(path, directory, sizeof directory);
@@ -198,12 +198,12 @@ static int posix_sync_dir(const kvi_os *os UNUSED, const char *path)
     if (fd < 0)
         return -errno;
     REPEAT(rc, fsync(fd));
-    rc = posix_result(rc);
+    rc = sys_result(rc);
     close(fd);
     return rc;
 }
 
-static int posix_resolve(const kvi_os *os UNUSED, const char *path, char *out, size_t out_size)
+static int sys_resolve(const kvi_os *os UNUSED, const char *path, char *out, size_t out_size)
 {
     char resolved[PATH_MAX];
     if (!realpath(path, resolved))
@@ -237,7 +237,7 @@ static const uint32_t unshareable[] = {
     0xbacbacbc, /* VMware shared folders */
 };
 
-static int posix_shareable(const kvi_os *os UNUSED, int fd)
+static int sys_shareable(const kvi_os *os UNUSED, int fd)
 {
     struct statfs fs;
     int rc;
@@ -262,15 +262,15 @@ static int lock_set(int fd, int command, int kind, uint64_t off, uint64_t len)
     REPEAT(rc, fcntl(fd, command, &lock));
     if (rc < 0 && errno == EACCES)
         return -EAGAIN;
-    return posix_result(rc);
+    return sys_result(rc);
 }
 
-static int posix_lock(const kvi_os *os UNUSED, int fd, int kind, uint64_t off, uint64_t len)
+static int sys_lock(const kvi_os *os UNUSED, int fd, int kind, uint64_t off, uint64_t len)
 {
     return lock_set(fd, F_OFD_SETLK, kind, off, len);
 }
 
-static int posix_lock_wait(const kvi_os *os UNUSED, int fd, int kind, uint64_t off, uint64_t len)
+static int sys_lock_wait(const kvi_os *os UNUSED, int fd, int kind, uint64_t off, uint64_t len)
 {
     return lock_set(fd, F_OFD_SETLKW, kind, off, len);
 }
@@ -281,8 +281,8 @@ static uint64_t range_end(uint64_t off, uint64_t len)
     return len == 0 ? (uint64_t)1 << 63 : off + len;
 }
 
-static int posix_lock_probe(const kvi_os *os UNUSED, int fd, uint64_t off, uint64_t len,
-                            uint64_t *held_off, uint64_t *held_len)
+static int sys_lock_probe(const kvi_os *os UNUSED, int fd, uint64_t off, uint64_t len,
+                          uint64_t *held_off, uint64_t *held_len)
 {
     struct flock lock = {
         .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)off, .l_len = (off_t)len};
@@ -304,7 +304,7 @@ static int posix_lock_probe(const kvi_os *os UNUSED, int fd, uint64_t off, uint6
 
 /* ---- memory ---- */
 
-static int posix_map(const kvi_os *os UNUSED, int fd, size_t len, const uint8_t **ptr)
+static int sys_map(const kvi_os *os UNUSED, int fd, size_t len, const uint8_t **ptr)
 {
     void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)
@@ -313,7 +313,7 @@ static int posix_map(const kvi_os *os UNUSED, int fd, size_t len, const uint8_t 
     return 0;
 }
 
-static int posix_map_shared(const kvi_os *os UNUSED, int fd, size_t len, void **ptr)
+static int sys_map_shared(const kvi_os *os UNUSED, int fd, size_t len, void **ptr)
 {
     void *map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)
@@ -328,12 +328,12 @@ static void *address_of(const uint8_t *ptr)
     return (void *)(uintptr_t)ptr;
 }
 
-static void posix_unmap(const kvi_os *os UNUSED, const uint8_t *ptr, size_t len)
+static void sys_unmap(const kvi_os *os UNUSED, const uint8_t *ptr, size_t len)
 {
     munmap(address_of(ptr), len);
 }
 
-static void posix_advise(const kvi_os *os UNUSED, const uint8_t *ptr, size_t len, int advice)
+static void sys_advise(const kvi_os *os UNUSED, const uint8_t *ptr, size_t len, int advice)
 {
     static const int kernel[] = {
         [KVI_OS_RANDOM] = MADV_RANDOM,           [KVI_OS_SEQUENTIAL] = MADV_SEQUENTIAL,
@@ -344,57 +344,57 @@ static void posix_advise(const kvi_os *os UNUSED, const uint8_t *ptr, size_t len
     madvise(address_of(ptr - skew), len + skew, kernel[advice]);
 }
 
-static void *posix_alloc(const kvi_os *os UNUSED, size_t size)
+static void *sys_alloc(const kvi_os *os UNUSED, size_t size)
 {
     return malloc(size);
 }
 
-static void *posix_realloc(const kvi_os *os UNUSED, void *ptr, size_t size)
+static void *sys_realloc(const kvi_os *os UNUSED, void *ptr, size_t size)
 {
     return realloc(ptr, size);
 }
 
-static void posix_free(const kvi_os *os UNUSED, void *ptr)
+static void sys_free(const kvi_os *os UNUSED, void *ptr)
 {
     free(ptr);
 }
 
-static void *posix_reserve(const kvi_os *os UNUSED, size_t size)
+static void *sys_reserve(const kvi_os *os UNUSED, size_t size)
 {
     void *ptr = mmap(NULL, size, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return ptr == MAP_FAILED ? NULL : ptr;
 }
 
-static void posix_release(const kvi_os *os UNUSED, void *ptr, size_t size)
+static void sys_release(const kvi_os *os UNUSED, void *ptr, size_t size)
 {
     munmap(ptr, size);
 }
 
 /* ---- time and chance ---- */
 
-static uint64_t posix_clock_ms(const kvi_os *os UNUSED)
+static uint64_t sys_clock_ms(const kvi_os *os UNUSED)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     return (uint64_t)now.tv_sec * MS_PER_S + (uint64_t)now.tv_nsec / NS_PER_MS;
 }
 
-static uint64_t posix_mono_ns(const kvi_os *os UNUSED)
+static uint64_t sys_mono_ns(const kvi_os *os UNUSED)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * MS_PER_S * NS_PER_MS + (uint64_t)now.tv_nsec;
 }
 
-static void posix_sleep_us(const kvi_os *os UNUSED, uint32_t us)
+static void sys_sleep_us(const kvi_os *os UNUSED, uint32_t us)
 {
     struct timespec left = {us / US_PER_S, (long)(us % US_PER_S) * NS_PER_US};
     while (nanosleep(&left, &left) < 0 && errno == EINTR)
         continue;
 }
 
-static int posix_random(const kvi_os *os UNUSED, void *buf, size_t len)
+static int sys_random(const kvi_os *os UNUSED, void *buf, size_t len)
 {
     uint8_t *at = buf;
     while (len > 0) {
@@ -453,51 +453,51 @@ static bool boot_id_btime(uint8_t id[16])
 }
 
 /* Where the kernel tells nothing, every call is a boot of its own: that is always safe. */
-static int posix_boot_id(const kvi_os *os, uint8_t id[16])
+static int sys_boot_id(const kvi_os *os, uint8_t id[16])
 {
     if (boot_id_kernel(id) || boot_id_btime(id))
         return 0;
-    return posix_random(os, id, 16);
+    return sys_random(os, id, 16);
 }
 
-static uint64_t posix_process_id(const kvi_os *os UNUSED)
+static uint64_t sys_process_id(const kvi_os *os UNUSED)
 {
     return (uint64_t)getpid();
 }
 
 const kvi_os kvi_os_posix = {
-    .open = posix_open,
-    .close = posix_close,
-    .pread = posix_pread,
-    .pwritev = posix_pwritev,
-    .write = posix_write,
-    .sync = posix_sync,
-    .truncate = posix_truncate,
-    .stat = posix_stat,
-    .stat_path = posix_stat_path,
-    .permit = posix_permit,
-    .link = posix_link,
-    .rename = posix_rename,
-    .unlink = posix_unlink,
-    .sync_dir = posix_sync_dir,
-    .resolve = posix_resolve,
-    .shareable = posix_shareable,
-    .lock = posix_lock,
-    .lock_wait = posix_lock_wait,
-    .lock_probe = posix_lock_probe,
-    .map = posix_map,
-    .map_shared = posix_map_shared,
-    .unmap = posix_unmap,
-    .advise = posix_advise,
-    .alloc = posix_alloc,
-    .realloc = posix_realloc,
-    .free = posix_free,
-    .reserve = posix_reserve,
-    .release = posix_release,
-    .clock_ms = posix_clock_ms,
-    .mono_ns = posix_mono_ns,
-    .sleep_us = posix_sleep_us,
-    .random = posix_random,
-    .boot_id = posix_boot_id,
-    .process_id = posix_process_id,
+    .open = sys_open,
+    .close = sys_close,
+    .pread = sys_pread,
+    .pwritev = sys_pwritev,
+    .write = sys_write,
+    .sync = sys_sync,
+    .truncate = sys_truncate,
+    .stat = sys_stat,
+    .stat_path = sys_stat_path,
+    .permit = sys_permit,
+    .link = sys_link,
+    .rename = sys_rename,
+    .unlink = sys_unlink,
+    .sync_dir = sys_sync_dir,
+    .resolve = sys_resolve,
+    .shareable = sys_shareable,
+    .lock = sys_lock,
+    .lock_wait = sys_lock_wait,
+    .lock_probe = sys_lock_probe,
+    .map = sys_map,
+    .map_shared = sys_map_shared,
+    .unmap = sys_unmap,
+    .advise = sys_advise,
+    .alloc = sys_alloc,
+    .realloc = sys_realloc,
+    .free = sys_free,
+    .reserve = sys_reserve,
+    .release = sys_release,
+    .clock_ms = sys_clock_ms,
+    .mono_ns = sys_mono_ns,
+    .sleep_us = sys_sleep_us,
+    .random = sys_random,
+    .boot_id = sys_boot_id,
+    .process_id = sys_process_id,
 };

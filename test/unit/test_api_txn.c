@@ -220,6 +220,34 @@ static void test_clock(void **state)
     kv_txn_abort(txn);
 }
 
+/* The clock jumps by years, to its ends, or stands still: one reading a transaction, never less than
+ * that of a commit before it, and the system's own whenever that is greater. */
+static void test_clock_jumps(void **state)
+{
+    static const uint64_t year = (uint64_t)365 * 86400 * 1000;
+    uint64_t start = disk->clock_ms, kept = start;
+    rng random;
+    rng_seed(&random, 27);
+    for (unsigned i = 0; i < 2000; i++) {
+        const uint64_t places[] = {
+            0,          1,        start - 10 * year, start + 10 * year, start,
+            UINT64_MAX, kept - 1, kept + 1,          disk->clock_ms};
+        disk->clock_ms = places[rng_below(&random, i < 1900 ? 5 : KVI_COUNT(places))];
+        kv_txn *txn = begin(rng_one_in(&random, 2) ? KV_TXN_WRITE : KV_TXN_READ);
+        uint64_t now = kv_txn_now(txn);
+        assert_int_equal(now, KVI_MAX(kept, disk->clock_ms));
+        disk->clock_ms = rng_next(&random);
+        assert_int_equal(kv_txn_now(txn), now);
+        if (rng_one_in(&random, 3) || kv_put(kv_txn_main(txn), "k", 1, &i, sizeof i, 0) != KV_OK) {
+            kv_txn_abort(txn); /* also what only read: nothing is kept */
+            continue;
+        }
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        kept = now;
+    }
+    assert_true(kept > start);
+}
+
 /* ---- savepoints ---- */
 
 static uint32_t savepoint(kv_txn *txn)
@@ -380,10 +408,18 @@ static void test_failed_transaction(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_arguments),       TEST(test_one_writer),         TEST(test_isolation),
-        TEST(test_abort),           TEST(test_commit_of_nothing),  TEST(test_refresh_handles),
-        TEST(test_clock),           TEST(test_savepoint_numbers),  TEST(test_savepoint_content),
-        TEST(test_savepoint_trees), TEST(test_failed_transaction),
+        TEST(test_arguments),
+        TEST(test_one_writer),
+        TEST(test_isolation),
+        TEST(test_abort),
+        TEST(test_commit_of_nothing),
+        TEST(test_refresh_handles),
+        TEST(test_clock),
+        TEST(test_clock_jumps),
+        TEST(test_savepoint_numbers),
+        TEST(test_savepoint_content),
+        TEST(test_savepoint_trees),
+        TEST(test_failed_transaction),
     };
     return cmocka_run_group_tests_name("api: transactions", tests, setup, teardown);
 }
