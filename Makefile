@@ -241,6 +241,9 @@ $(B)/examples/%: $(B)/obj/examples/%.o $(STATIC)
 	$(call link)
 $(B)/test/%: $(B)/obj/test/%.o $(B)/obj/test/support.a $(STATIC)
 	$(call link,,-lcmocka)
+# Threads that wait for each other give up the scheduler's baton (test/support/baton.h).
+BATON_WRAP := $(foreach f,mutex_lock cond_wait cond_timedwait cond_signal,-Wl,--wrap=pthread_$(f))
+$(B)/test/schedule/%: private LDFLAGS += $(BATON_WRAP)
 # The engine asks it which of its bugs is chosen.
 $(TEST_PROGRAMS): $(if $(call variant_has,mutants),$(B)/obj/test/support/mutant.o)
 $(TEST_PROGRAMS): $(if $(COVERAGE),$(B)/obj/test/coverage/exit.o)
@@ -254,6 +257,13 @@ $(B)/fuzz-seed: $(B)/obj/test/fuzz/seed.o $(FUZZ_PARTS)
 $(B)/fuzz-%: $(B)/obj/test/fuzz/entry-%.o $(if $(call variant_has,fuzz),,$(B)/obj/test/fuzz/main.o) \
     $(FUZZ_PARTS)
 	$(call link,$(if $(call variant_has,fuzz),-fsanitize=fuzzer))
+fuse_flags = $(shell pkg-config --cflags --libs fuse3 2>/dev/null)
+$(B)/device-disk: test/device/disk.c Makefile
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(CFLAGS) -o $@ $< $(fuse_flags)
+$(B)/device-probe: $(B)/obj/test/device/probe.o $(STATIC)
+	$(call link)
 $(B)/bench: $(BENCH_O) $(STATIC)
 	$(call link,,-llmdb)
 $(B)/demo: $(DEMO_O) $(STATIC)
@@ -289,7 +299,7 @@ WITH_STRESS := $(if $(VARIANT)$(if $(TEST_C),,none),,stress)
 
 .PHONY: deps demo demo-program test test-programs stress-programs torture-program
 .PHONY: hostile fuzz fuzz-run fuzz-skip fuzz-seeds afl afl-skip afl-programs
-.PHONY: bench models crash mutants mutants-run asan tsan stress coverage coverage-run lint format
+.PHONY: bench device models crash simulate mutants mutants-run asan tsan stress coverage coverage-run lint format
 deps: ## install what building, testing and the demo need
 	@$(in_build) .ci/deps build test demo
 
@@ -328,6 +338,12 @@ crash: ## search crash states for as long as CRASH_STATES=... takes
 	$(build) TESTS='crash/test_*' test-programs
 	@for program in $(filter $(B)/test/crash/%,$(TEST_PROGRAMS)); do \
 	    CRASH_STATES=$${CRASH_STATES:-10000000} $$program || exit 1; done
+
+simulate: ## search interleavings of processes, and kills, for SEEDS=... seeds (FIRST_SEED=1)
+	@$(in_build) .ci/deps build test
+	$(build) TESTS='schedule/test_*' test-programs
+	@for program in $(filter $(B)/test/schedule/%,$(TEST_PROGRAMS)); do \
+	    SEEDS='$(or $(SEEDS),10000)' $$program || exit 1; done
 
 # Which targets: test/fuzz/NAME.c.
 FUZZ ?= file node import ops side tuple
@@ -385,6 +401,11 @@ coverage-run: test-programs $(B)/kv
 	+@$(MAKE) VARIANT=coverage-stress B=$(B)-stress test-programs
 	@$(in_build) test/coverage/run $(B)-stress $(TEST_SH) $(TEST_PROGRAMS) \
 	    $(TEST_C:%.c=$(B)-stress/%)
+
+device: ## failing flushes and power cuts under ext4 and xfs, on a disk of our own (as root; CUTS=60)
+	@$(in_build) .ci/deps build device
+	$(build) $(B)/kv $(B)/device-probe $(if $(fuse_flags),$(B)/device-disk)
+	@$(in_build) test/device/run ext4 xfs
 
 bench: ## kv beside LMDB: speed and size (BENCH_ARGS=... for the program)
 	@$(in_build) .ci/deps build bench

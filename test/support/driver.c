@@ -275,12 +275,20 @@ static bool step(driver *d)
 
 bool driver_begin(driver *d, uint32_t flags)
 {
+    kv_txn *txn;
     d->what = NULL;
-    int rc = kv_txn_begin(d->db, KV_TXN_WRITE | flags, &d->txn);
+    int rc = kv_txn_begin(d->db, KV_TXN_WRITE | flags, &txn);
     if (rc != KV_OK)
         return fail(d, rc, "begin");
-    d->base = model_keep(d->m);
+    driver_enter(d, txn);
     return true;
+}
+
+void driver_enter(driver *d, kv_txn *txn)
+{
+    d->what = NULL;
+    d->txn = txn;
+    d->base = model_keep(d->m);
 }
 
 bool driver_steps(driver *d, unsigned n)
@@ -291,7 +299,7 @@ bool driver_steps(driver *d, unsigned n)
     return true;
 }
 
-static void driver_end(driver *d, bool keep)
+void driver_leave(driver *d, bool keep)
 {
     savepoints_drop(d, 0);
     if (!keep)
@@ -318,14 +326,14 @@ int driver_commit(driver *d)
     int rc = kv_txn_commit(d->txn);
     if (rc == KV_OK && newest_commit(d->db) == id) /* a commit without changes has no id */
         model_commit_as(d->m, id);
-    driver_end(d, rc == KV_OK);
+    driver_leave(d, rc == KV_OK);
     return rc;
 }
 
 void driver_abort(driver *d)
 {
     kv_txn_abort(d->txn);
-    driver_end(d, false);
+    driver_leave(d, false);
 }
 
 /* ---- comparing ---- */
@@ -339,6 +347,8 @@ typedef struct listing {
 static int list_one(void *context, kv_slice name)
 {
     listing *list = context;
+    if (name.len && *(const char *)name.ptr == '~')
+        return 0;
     if (list->next >= list->state->n)
         return list->same = false, 1;
     kvi_slice expect = model_tree_name(&list->state->trees[list->next++]);

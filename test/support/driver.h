@@ -48,13 +48,19 @@ bool driver_steps(driver *d, unsigned n);
 int driver_commit(driver *d);
 void driver_abort(driver *d);
 
+/* For who begins and ends transactions himself. The model's present state is the base of txn; leaving
+ * without keep makes it that again. */
+void driver_enter(driver *d, kv_txn *txn);
+void driver_leave(driver *d, bool keep);
+
 /* What operations are made of: the name of a tree, which need not exist; a key, in room for 16384
  * bytes; a value, valid until the next. */
 kvi_slice driver_pick_tree(driver *d);
 kvi_slice driver_pick_key(driver *d, uint8_t *room);
 kvi_slice driver_pick_value(driver *d);
 
-/* Compares every tree, entry by entry, with the state. NULL, or what differs. */
+/* Compares every tree, entry by entry, with the state. NULL, or what differs. Trees whose name begins
+ * with ~ are the test's own, here and below. */
 const char *driver_compare(kv_txn *txn, const model_state *state);
 
 /* By content hash: scans all trees of the transaction; false on an error or a difference. */
