@@ -55,8 +55,6 @@ static bool may_pass(void)
 {
     if (w.fault.first_failed < FAULT_MAP && (hit_in("stat") || hit_in("readers")))
         return true; /* they do not insist on the turn, nor on what can be seen only with it */
-    if (w.fault.plan.error == ENOSPC && hit_in("open_readonly"))
-        return true; /* where there is no room for a side file it reads as a guest */
     switch ((int)w.fault.first_failed) {
     case FAULT_STAT_PATH: /* nothing was there anyway; a copy finds out when it is linked */
         return w.fault.plan.mode == FAULT_LATE || hit_in("copy") || strstr(w.hit_in, "close") ||
