@@ -17,6 +17,8 @@ const args_option args_options[ARG_COUNT] = {
                         "the whole tree (del); every tree (export)"},
     [ARG_BATCH] = {     "batch",       0,   ARGS_NUMBER,   "N",
                         "commit after every N entries; default: once"},
+    [ARG_BINARY] = {    "binary",      0,   ARGS_SWITCH,   NULL,
+                        "numbers of 8 bytes, little-endian, not decimal text"},
     [ARG_CHOOSE] = {    "choose",      0,   ARGS_CHOICE,   "0|1",
                         "write a copy whose newest commit is this meta's"},
     [ARG_COMPACT] = {   "compact",     0,   ARGS_SWITCH,   NULL,
@@ -27,24 +29,36 @@ const args_option args_options[ARG_COUNT] = {
                         "flushes per commit: 2, 1 (the default), 0"},
     [ARG_ESCAPED] = {   "escaped",     'e', ARGS_SWITCH,   NULL,
                         "decode \\t \\n \\r \\\\ \\xNN in arguments"},
+    [ARG_FLOAT] = {     "float",       0,   ARGS_SWITCH,   NULL,
+                        "count in floating-point numbers"},
     [ARG_FORMAT] = {    "format",      0,   ARGS_CHOICE,   "text|mdb_dump|db_dump",
                         "form of the data; default: text"},
     [ARG_FROM] = {      "from",        0,   ARGS_BYTES,    "KEY",
                         "only keys from this one on"},
+    [ARG_FROM_ABSENT] = {"from-absent", 0,  ARGS_SWITCH,   NULL,
+                        "the key must be absent; OLD is left out"},
     [ARG_HELP] = {      "help",        'h', ARGS_SWITCH,   NULL,
                         "explain the command"},
     [ARG_HEX] = {       "hex",         0,   ARGS_SWITCH,   NULL,
                         "print the raw bytes, in hexadecimal"},
     [ARG_IF_ABSENT] = { "if-absent",   0,   ARGS_SWITCH,   NULL,
                         "only if the key is not there yet"},
+    [ARG_IF_EQUALS] = { "if-equals",   0,   ARGS_BYTES,    "OLD",
+                        "only if the key has this very value"},
     [ARG_IF_PRESENT] = {"if-present",  0,   ARGS_SWITCH,   NULL,
                         "only if the key is there already"},
+    [ARG_INITIAL] = {   "initial",     0,   ARGS_BYTES,    "N",
+                        "what an absent key counts as; default: 0"},
     [ARG_JSON] = {      "json",        'j', ARGS_SWITCH,   NULL,
                         "print JSON"},
     [ARG_KEYS_ONLY] = { "keys-only",   'k', ARGS_SWITCH,   NULL,
                         "print no values"},
+    [ARG_LAST] = {      "last",        0,   ARGS_SWITCH,   NULL,
+                        "the last entry, not the first"},
     [ARG_LIMIT] = {     "limit",       'n', ARGS_NUMBER,   "N",
                         "at most N entries"},
+    [ARG_MAX_SIZE] = {  "max-size",    0,   ARGS_SIZE,     "N",
+                        "the value must not become longer than N bytes"},
     [ARG_MEMORY] = {    "memory",      0,   ARGS_SIZE,     "N",
                         "that an import may use for changed pages; default: 256M"},
     [ARG_PAGE_SIZE] = { "page-size",   0,   ARGS_SIZE,     "N",
@@ -63,6 +77,8 @@ const args_option args_options[ARG_COUNT] = {
                         "from the last key down"},
     [ARG_TO] = {        "to",          0,   ARGS_BYTES,    "KEY",
                         "only keys before this one"},
+    [ARG_TO_ABSENT] = { "to-absent",   0,   ARGS_SWITCH,   NULL,
+                        "remove the key; NEW is left out"},
     [ARG_TREE] = {      "tree",        't', ARGS_BYTES,    "NAME",
                         "a named tree instead of the main one"},
     [ARG_TUPLE] = {     "tuple",       0,   ARGS_SWITCH,   NULL,
@@ -202,6 +218,12 @@ static int args_option_at(cli_args *args, char **argv, int *at)
     return args_take(args, option, value);
 }
 
+/* A dash alone stands for standard input, and one before a digit is a sign. */
+static bool args_is_option(const char *word)
+{
+    return word[0] == '-' && word[1] && !(word[1] >= '0' && word[1] <= '9');
+}
+
 /* ---- operands ---- */
 
 /* People type the file first, or a name that another tool uses. */
@@ -310,7 +332,7 @@ int args_parse(cli_args *args, int argc, char **argv)
     for (int at = 1; at < argc && code == 0; at++) {
         if (!ended && strcmp(argv[at], "--") == 0)
             ended = true;
-        else if (!ended && argv[at][0] == '-' && argv[at][1])
+        else if (!ended && args_is_option(argv[at]))
             code = args_option_at(args, argv, &at);
         else
             code = args_operand_at(args, argv, at);

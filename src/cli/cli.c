@@ -54,6 +54,8 @@ int cli_exit_of(int result)
     case KV_NOTFOUND:
     case KV_EXISTS:
     case KV_MISMATCH:
+    case KV_EOVERFLOW:
+    case KV_ENOTNUMBER:
         return CLI_NO;
     case KV_ECORRUPT:
     case KV_ENOTKV:

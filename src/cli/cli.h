@@ -47,6 +47,8 @@ void *cli_realloc(void *ptr, size_t size);
  * valid. */
 const char *cli_quote(kv_slice bytes);
 
+int cmd_append(const cli_args *args);
+int cmd_cas(const cli_args *args);
 int cmd_check(const cli_args *args);
 int cmd_copy(const cli_args *args);
 int cmd_count(const cli_args *args);
@@ -56,15 +58,18 @@ int cmd_get(const cli_args *args);
 int cmd_has(const cli_args *args);
 int cmd_help(const cli_args *args);
 int cmd_import(const cli_args *args);
+int cmd_incr(const cli_args *args);
 int cmd_meta(const cli_args *args);
 int cmd_page(const cli_args *args);
 int cmd_pages(const cli_args *args);
+int cmd_pop(const cli_args *args);
 int cmd_put(const cli_args *args);
 int cmd_readers(const cli_args *args);
 int cmd_repair(const cli_args *args);
 int cmd_salvage(const cli_args *args);
 int cmd_scan(const cli_args *args);
 int cmd_stat(const cli_args *args);
+int cmd_swap(const cli_args *args);
 int cmd_trees(const cli_args *args);
 int cmd_version(const cli_args *args);
 

@@ -24,6 +24,14 @@ static int del_keys(cli_session *session)
     return code ? code : missing > 0 ? CLI_NO : CLI_DONE;
 }
 
+static int del_equal(cli_session *session)
+{
+    const cli_args *args = session->args;
+    kv_slice key = args->operands[0].bytes;
+    int result = kv_cas(session->tree, key.ptr, key.len, &args->bytes[ARG_IF_EQUALS], NULL, NULL);
+    return session_end_change(session, result, key);
+}
+
 static int del_range(cli_session *session)
 {
     const cli_args *args = session->args;
@@ -52,9 +60,14 @@ int cmd_del(const cli_args *args)
         return args_wrong(args, "needs keys, or a range by --prefix, --from or --to, or --all");
     if (args_given(args, ARG_ALL) && (args->given & bounds))
         return args_wrong(args, "--all has no bounds");
+    if (args_given(args, ARG_IF_EQUALS) && args->count != 1)
+        return args_wrong(args, "--if-equals is about one key");
     cli_session session;
     int code = session_open(&session, args, SESSION_WRITE);
     if (code)
         return code;
-    return session_close(&session, args->count > 0 ? del_keys(&session) : del_range(&session));
+    code = args_given(args, ARG_IF_EQUALS) ? del_equal(&session)
+           : args->count > 0               ? del_keys(&session)
+                                           : del_range(&session);
+    return session_close(&session, code);
 }

@@ -1,40 +1,24 @@
-/* cmd_put.c - kv put: one entry, from the command line or standard input. */
+/* cmd_put.c - kv put, kv append: one entry, from the command line or standard input. */
 #include "cli.h"
-#include "keys.h"
+#include "input.h"
 #include "session.h"
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-/* Reads standard input to its end. The bytes belong to the caller. */
-static int put_read_input(char **bytes, size_t *len)
+/* What has to be there already, so that the file must not be created for it. */
+static bool put_needs_old(const cli_args *args)
 {
-    size_t capacity = 1 << 16;
-    *bytes = cli_realloc(NULL, capacity);
-    *len = 0;
-    for (;;) {
-        if (*len == capacity)
-            *bytes = cli_realloc(*bytes, capacity *= 2);
-        ssize_t n = read(STDIN_FILENO, *bytes + *len, capacity - *len);
-        if (n == 0)
-            return 0;
-        if (n > 0) {
-            *len += (size_t)n;
-        } else if (errno != EINTR) {
-            cli_say("standard input", "%s", strerror(errno));
-            free(*bytes);
-            *bytes = NULL;
-            return CLI_TROUBLE;
-        }
-    }
+    return args_given(args, ARG_IF_PRESENT) || args_given(args, ARG_IF_EQUALS);
 }
 
-static uint32_t put_flags(const cli_args *args)
+static kv_put_options put_options(const cli_args *args)
 {
-    return args_given(args, ARG_IF_ABSENT)    ? KV_PUT_ABSENT
-           : args_given(args, ARG_IF_PRESENT) ? KV_PUT_PRESENT
-                                              : 0;
+    kv_put_options options = {.size = sizeof options};
+    options.flags = args_given(args, ARG_IF_ABSENT)    ? KV_PUT_ABSENT
+                    : args_given(args, ARG_IF_PRESENT) ? KV_PUT_PRESENT
+                    : args_given(args, ARG_IF_EQUALS)  ? KV_PUT_EQUALS
+                                                       : 0;
+    if (options.flags == KV_PUT_EQUALS)
+        options.equals = args->bytes[ARG_IF_EQUALS];
+    return options;
 }
 
 static int put_store(cli_session *session, kv_slice key, kv_slice value)
@@ -42,41 +26,49 @@ static int put_store(cli_session *session, kv_slice key, kv_slice value)
     int code = session_configure(session);
     if (code)
         return code;
-    int result =
-        kv_put(session->tree, key.ptr, key.len, value.ptr, value.len, put_flags(session->args));
-    if (result < 0)
-        return session_fail(session, result, "key %s", keys_quote(session->args, key));
-    if (result == KV_OK)
-        return session_commit(session);
-    if (!args_given(session->args, ARG_QUIET))
-        cli_say(session->file, result == KV_EXISTS ? "key %s is there already" : "no key %s",
-                keys_quote(session->args, key));
-    return cli_exit_of(result);
+    kv_put_options options = put_options(session->args);
+    int result = kv_put_with(session->tree, key.ptr, key.len, value.ptr, value.len, &options);
+    return session_end_change(session, result, key);
 }
 
-static int put_value(const cli_args *args, kv_slice value)
+static int append_store(cli_session *session, kv_slice key, kv_slice value)
 {
-    cli_session session;
-    /* a key cannot be present in a file that is not */
-    bool create = !args_given(args, ARG_IF_PRESENT);
-    int code = session_open(&session, args, create ? SESSION_CREATE : SESSION_WRITE);
+    int code = session_configure(session);
     if (code)
         return code;
-    return session_close(&session, put_store(&session, args->operands[0].bytes, value));
+    const cli_args *args = session->args;
+    int result = kv_append(session->tree, key.ptr, key.len, value.ptr, value.len,
+                           args->number[ARG_MAX_SIZE], NULL);
+    code = session_end_change(session, result, key);
+    return result == KV_ETOOBIG && args_given(args, ARG_MAX_SIZE) ? CLI_NO : code;
+}
+
+static int put_run(const cli_args *args, int (*store)(cli_session *, kv_slice, kv_slice))
+{
+    cli_session session;
+    kv_slice value;
+    int code = input_value(&args->operands[1], &value);
+    if (code)
+        return code;
+    code = session_open(&session, args, put_needs_old(args) ? SESSION_WRITE : SESSION_CREATE);
+    if (code == 0)
+        code = session_close(&session, store(&session, args->operands[0].bytes, value));
+    input_free(&args->operands[1], value);
+    return code;
 }
 
 int cmd_put(const cli_args *args)
 {
-    if (args_given(args, ARG_IF_ABSENT) && args_given(args, ARG_IF_PRESENT))
-        return args_wrong(args, "--if-absent and --if-present exclude each other");
-    if (strcmp(args->operands[1].text, "-") != 0)
-        return put_value(args, args->operands[1].bytes);
-    char *bytes;
-    size_t len;
-    int code = put_read_input(&bytes, &len);
-    if (code)
-        return code;
-    code = put_value(args, (kv_slice){bytes, len});
-    free(bytes);
-    return code;
+    int conditions = args_given(args, ARG_IF_ABSENT) + args_given(args, ARG_IF_PRESENT) +
+                     args_given(args, ARG_IF_EQUALS);
+    if (conditions > 1)
+        return args_wrong(args, "--if-absent, --if-present and --if-equals exclude each other");
+    return put_run(args, put_store);
+}
+
+int cmd_append(const cli_args *args)
+{
+    if (args_given(args, ARG_MAX_SIZE) && args->number[ARG_MAX_SIZE] == 0)
+        return args_wrong(args, "--max-size is at least 1");
+    return put_run(args, append_store);
 }

@@ -20,20 +20,65 @@ const cli_command cli_commands[] = {
     {"put", "set write store insert add", "FILE KEY VALUE|-", "store a value under a key",
      "Creates the file and the tree when they are missing, and replaces an older value.\n"
      "The value - is read from standard input, byte for byte.\n"
-     "Exit status 1: --if-absent or --if-present did not hold; nothing was changed.\n",
+     "Exit status 1: --if-absent, --if-present or --if-equals did not hold; nothing was\n"
+     "changed.\n",
      "  kv put phone.kv alice '+1 555 0100'\n"
      "  kv put photos.kv cat.jpg - <cat.jpg\n"
      "  kv put -e things.kv 'two\\nlines' '\\x00\\x01'\n"
      "  kv put --tuple shop.kv '(\"order\", \"2024-01-15\", 1001)' '2 lamps'\n",
-     3, 3, true, TREE | STORE | O(IF_ABSENT) | O(IF_PRESENT) | O(QUIET), cmd_put},
+     3, 3, true, TREE | STORE | O(IF_ABSENT) | O(IF_PRESENT) | O(IF_EQUALS) | O(QUIET), cmd_put},
+    {"cas", "compare swap-if", "FILE KEY OLD NEW", "change a value if it is still the expected one",
+     "With --from-absent (KEY NEW) the key must not be there yet; with --to-absent (KEY OLD)\n"
+     "it is removed. Of several who try at once exactly one succeeds.\n"
+     "Exit status 1: the key has another value or is absent; nothing was changed.\n",
+     "  kv cas jobs.kv job:7 waiting running && echo mine\n"
+     "  kv cas locks.kv door --from-absent \"$HOSTNAME\"\n"
+     "  kv cas locks.kv door --to-absent \"$HOSTNAME\"\n",
+     3, 4, true, TREE | STORE | O(FROM_ABSENT) | O(TO_ABSENT) | O(QUIET), cmd_cas},
+    {"swap", "exchange getset take", "FILE KEY [VALUE]", "store a value and print the one before",
+     "Without VALUE the key is removed. The old value is printed as by get; nothing when\n"
+     "there was none, or null with --json.\n"
+     "Exit status 1: there was nothing to remove.\n",
+     "  kv swap jobs.kv owner \"$HOSTNAME\"\n"
+     "  kv swap jobs.kv owner\n",
+     2, 3, true, TREE | STORE | O(RAW) | O(JSON) | O(QUIET), cmd_swap},
+    {"incr", "increment add decr count-up", "FILE KEY [DELTA]", "add to a number and print the sum",
+     "Creates what is missing: an absent key counts as 0, or as --initial says. DELTA is 1,\n"
+     "or any number of 64 bits, also a negative one. Numbers are decimal text, as put\n"
+     "stores them. Any number of commands may count at once: none is lost.\n"
+     "Exit status 1: the sum would leave the range, or the value is not a number; nothing\n"
+     "was changed.\n",
+     "  kv incr site.kv views\n"
+     "  kv incr stock.kv apples -3 --initial 100\n"
+     "  kv incr sums.kv total 0.25 --float\n",
+     2, 3, true, TREE | STORE | O(INITIAL) | O(FLOAT) | O(BINARY) | O(QUIET), cmd_incr},
+    {"append", "concat extend", "FILE KEY VALUE|-", "put bytes behind a value",
+     "Creates what is missing: an absent key counts as empty. The value - is read from\n"
+     "standard input.\n"
+     "Exit status 1: the value would be longer than --max-size; nothing was changed.\n",
+     "  kv append log.kv today 'one more line, '\n"
+     "  kv append log.kv today - --max-size 1M <lines\n",
+     3, 3, true, TREE | STORE | O(MAX_SIZE) | O(QUIET), cmd_append},
+    {"pop", "shift dequeue poll", "FILE", "remove the first entry of a range and print it",
+     "One line: key, tab, value, escaped as by scan. With keys that grow, a queue.\n"
+     "Exit status 1: the range has no entry.\n",
+     "  kv pop queue.kv --prefix mail: --values-only\n"
+     "  kv pop stack.kv --last\n",
+     1, 1, true,
+     TREE | O(PREFIX) | O(FROM) | O(TO) | O(LAST) | O(VALUES_ONLY) | O(JSON) | O(DURABILITY) |
+         O(QUIET) | O(WAIT),
+     cmd_pop},
     {"del", "delete rm remove unset erase", "FILE [KEY...]", "remove keys, or a range of keys",
      "All removals are one transaction. With options for a range instead of keys, the\n"
      "range is removed and the number of entries is printed; --all removes everything.\n"
      "`kv count` with the same options tells beforehand how many these are.\n" RANGES
-     "Exit status 1: one of the keys was not there (the others are removed).\n",
+     "Exit status 1: one of the keys was not there (the others are removed), or the key has\n"
+     "not the value that --if-equals says.\n",
      "  kv del phone.kv alice bob\n"
+     "  kv del locks.kv door --if-equals mine\n"
      "  kv del sessions.kv --prefix 2023-\n",
-     1, -1, true, TREE | RANGE | O(ALL) | O(DURABILITY) | O(QUIET) | O(WAIT), cmd_del},
+     1, -1, true, TREE | RANGE | O(ALL) | O(IF_EQUALS) | O(DURABILITY) | O(QUIET) | O(WAIT),
+     cmd_del},
     {"has", "exists contains test", "FILE KEY", "tell by exit status whether a key is there",
      "Prints nothing. Exit status 0: it is there, 1: it is not.\n",
      "  kv has phone.kv alice && echo yes\n", 2, 2, true, TREE | O(WAIT), cmd_has},

@@ -1,6 +1,7 @@
 /* session.c - see session.h. */
 #include "session.h"
 #include "cli.h"
+#include "keys.h"
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -39,7 +40,16 @@ static const char *session_advice(const cli_session *session, int result)
         return "a matching version of kv can use it";
     case KV_EUNSUPPORTED:
         return "keep the file on a local disk";
+    case KV_EOVERFLOW:
+        return "nothing was changed";
+    case KV_ENOTNUMBER:
+        return args_given(session->args, ARG_FLOAT)
+                   ? "nothing was changed"
+                   : "nothing was changed; --float, --binary count in "
+                     "other forms";
     case KV_ETOOBIG:
+        if (args_given(session->args, ARG_MAX_SIZE))
+            return "nothing was changed";
         return "kv stat shows the longest key; a new file with a larger --page-size takes longer";
     case KV_ENOMEM:
         return "a smaller --batch or --memory takes less";
@@ -256,6 +266,21 @@ int session_commit(cli_session *session)
     session->tree = NULL;
     int result = kv_txn_commit(txn);
     return result == KV_OK ? 0 : session_fail(session, result, "commit");
+}
+
+int session_end_change(cli_session *session, int result, kv_slice key)
+{
+    if (result == KV_OK)
+        return session_commit(session);
+    if (result < 0)
+        return session_fail(session, result, "key %s", keys_quote(session->args, key));
+    if (!args_given(session->args, ARG_QUIET))
+        cli_say(session->file,
+                result == KV_EXISTS     ? "key %s is there already"
+                : result == KV_MISMATCH ? "key %s has another value"
+                                        : "no key %s",
+                keys_quote(session->args, key));
+    return cli_exit_of(result);
 }
 
 int session_close(cli_session *session, int code)

@@ -37,6 +37,10 @@ int session_configure(cli_session *session);
 /* Commits. The session has no transaction then. */
 int session_commit(cli_session *session);
 
+/* After a change of one key: commits it when it was made, says why it was not otherwise. Gives the exit
+ * code. */
+int session_end_change(cli_session *session, int result, kv_slice key);
+
 /* Begins a transaction with the tree that was current. */
 int session_begin(cli_session *session);
 

@@ -6,9 +6,10 @@
  *   then       steps: a byte for the step, its arguments
  */
 #include "db.h"
-#include "driver.h"
+#include "driver_op.h"
 #include "exam.h"
 #include "wrong.h"
+#include <limits.h>
 
 #define STEPS      400
 #define HANDLES    3 /* the last one is read-only */
@@ -612,83 +613,121 @@ static void step_whole(bench *b)
     FUZZ_MUST(kv_db_check(db, NULL) == KV_OK);
 }
 
-/* What one operation of a batch must answer; the model does it. */
-static int model_op(bench *b, const kv_op *op, uint64_t *deleted)
+static bool is_kind(const kv_op *op, uint32_t first, uint32_t last)
 {
-    kvi_slice name = {op->tree.ptr, op->tree.len}, key = {op->key.ptr, op->key.len}, old;
-    kvi_slice value = {op->value.ptr, op->value.len}, end = {op->end.ptr, op->end.len};
-    const model_tree *tree = tree_in(b->m->now, name);
-    bool present = tree && model_get(tree, key, &old);
-    switch (op->kind) {
-    case KV_OP_PUT:
-        if (!tree && !(op->flags & KV_OP_CREATE_TREE))
-            return KV_NOTFOUND;
-        if (too_long(key))
-            return KV_ETOOBIG;
-        if (op->flags & KV_PUT_ABSENT && present)
-            return KV_EXISTS;
-        if (op->flags & KV_PUT_PRESENT && !present)
-            return KV_NOTFOUND;
-        if (!tree)
-            model_tree_create(b->m, name);
-        model_put(b->m, name, key, value);
-        return KV_OK;
-    case KV_OP_DEL:
-        if (tree && too_long(key))
-            return KV_ETOOBIG;
-        if (present)
-            *deleted += model_del(b->m, name, key);
-        return !present && op->flags & KV_PUT_PRESENT ? KV_NOTFOUND : KV_OK;
-    case KV_OP_DEL_RANGE:
-        *deleted += tree ? model_del_range(b->m, name, key, &end) : 0;
-        return KV_OK;
-    case KV_OP_CHECK_ABSENT:
-        return present ? KV_EXISTS : KV_OK;
-    case KV_OP_CHECK_PRESENT:
-        return present ? KV_OK : KV_NOTFOUND;
-    default:
-        return !present ? KV_NOTFOUND : kvi_slice_compare(old, value) == 0 ? KV_OK : KV_MISMATCH;
+    return op->kind >= first && op->kind <= last;
+}
+
+/* Bytes of the other key stand at the end of a range, or of what must be there already. */
+static void take_flags(bench *b, kv_op *op, kvi_slice other)
+{
+    static const uint32_t conditions[] = {0, KV_PUT_ABSENT, KV_PUT_PRESENT, KV_PUT_EQUALS};
+    uint32_t flags = (uint32_t)fuzz_take(b->in, 1), condition = conditions[flags & 3];
+    if (op->kind == KV_OP_PUT)
+        op->flags = condition;
+    else if (op->kind == KV_OP_DEL)
+        op->flags = condition & (KV_PUT_PRESENT | KV_PUT_EQUALS);
+    else if (is_kind(op, KV_OP_INCR, KV_OP_MAX))
+        op->flags = (condition & KV_PUT_PRESENT) | (flags & KV_NUMBER_TEXT);
+    else if (op->kind >= KV_OP_POP_FIRST)
+        op->flags = flags & 4 ? KV_OP_PREFIX : 0;
+    if ((op->kind == KV_OP_PUT || is_kind(op, KV_OP_INCR, KV_OP_UPDATE)) && op->tree.len > 0 &&
+        flags & 32)
+        op->flags |= KV_OP_CREATE_TREE;
+    if (op->kind == KV_OP_DEL_RANGE || op->flags & KV_PUT_EQUALS ||
+        (op->kind >= KV_OP_POP_FIRST && op->flags == 0))
+        op->end = (kv_slice){other.ptr, other.len};
+}
+
+static int halve(void *context, const kv_slice *old, kv_slice *value)
+{
+    (void)context;
+    if (!old || old->len % 3 == 2)
+        return old ? KV_UPDATE_REMOVE : KV_UPDATE_KEEP;
+    *value = (kv_slice){old->ptr, old->len / 2};
+    return KV_UPDATE_STORE;
+}
+
+static void take_operands(bench *b, kv_op *op)
+{
+    if (op->kind == KV_OP_INCR_DOUBLE) {
+        op->real = (double)(int64_t)fuzz_take(b->in, 2) - 1000;
+        op->initial_real = (double)fuzz_take(b->in, 1) / 8;
+    } else if (is_kind(op, KV_OP_INCR, KV_OP_MAX)) {
+        op->number = (int64_t)(fuzz_take(b->in, 1) << 56 | fuzz_take(b->in, 1));
+        op->initial = op->kind == KV_OP_INCR ? (int64_t)fuzz_take(b->in, 1) : 0;
+    } else if (op->kind == KV_OP_APPEND) {
+        op->limit = fuzz_take(b->in, 1) * 16;
+    } else if (op->kind == KV_OP_UPDATE) {
+        op->update = halve;
     }
 }
 
-static kv_op take_op(bench *b, uint8_t *room, uint8_t *other)
+/* room and other: KVI_PAGE_MAX bytes; kinds: how many of those that can be chosen from. */
+static kv_op take_op(bench *b, uint8_t *room, uint8_t *other, unsigned kinds)
 {
-    static const uint32_t kinds[] = {KV_OP_PUT,        KV_OP_PUT,          KV_OP_DEL,
-                                     KV_OP_DEL_RANGE,  KV_OP_CHECK_ABSENT, KV_OP_CHECK_PRESENT,
-                                     KV_OP_CHECK_VALUE};
-    kv_op op = {.kind = kinds[fuzz_below(b->in, KVI_COUNT(kinds))]};
-    uint32_t flags = (uint32_t)fuzz_take(b->in, 1);
+    static const uint32_t all[] = {
+        KV_OP_PUT,       KV_OP_DEL,          KV_OP_INCR,          KV_OP_INCR,
+        KV_OP_MIN,       KV_OP_MAX,          KV_OP_AND,           KV_OP_OR,
+        KV_OP_XOR,       KV_OP_APPEND,       KV_OP_APPEND,        KV_OP_UPDATE,
+        KV_OP_POP_FIRST, KV_OP_POP_LAST,     KV_OP_PUT,           KV_OP_INCR_DOUBLE,
+        KV_OP_DEL_RANGE, KV_OP_CHECK_ABSENT, KV_OP_CHECK_PRESENT, KV_OP_CHECK_VALUE};
+    kv_op op = {.kind = all[fuzz_below(b->in, KVI_MIN(kinds, KVI_COUNT(all)))]};
     kvi_slice name = take_name(b), key = take_key(b, room), end = take_key(b, other);
     kvi_slice value = take_value(b);
     op.tree = (kv_slice){name.ptr, name.len};
     op.key = (kv_slice){key.ptr, key.len};
-    if (op.kind == KV_OP_PUT || op.kind == KV_OP_CHECK_VALUE)
-        op.value = (kv_slice){value.ptr, KVI_MIN(value.len, 40)};
-    if (op.kind == KV_OP_DEL_RANGE)
-        op.end = (kv_slice){end.ptr, end.len};
-    if (op.kind == KV_OP_PUT)
-        op.flags = flags % 8 == 1 ? KV_PUT_ABSENT : flags % 8 == 2 ? KV_PUT_PRESENT : 0;
-    if (op.kind == KV_OP_PUT && name.len > 0 && flags & 16)
-        op.flags |= KV_OP_CREATE_TREE;
-    if (op.kind == KV_OP_DEL && flags & 1)
-        op.flags = KV_PUT_PRESENT;
+    op.value = (kv_slice){value.ptr, KVI_MIN(value.len, 40)};
+    take_flags(b, &op, end);
+    take_operands(b, &op);
     return op;
 }
 
+/* ---- operations that look first, by the calls that are meant for them ---- */
+
+#define LOOKING 16 /* the kinds of take_op that are such */
+
+static void step_look(bench *b)
+{
+    static uint8_t room[KVI_PAGE_MAX], other[KVI_PAGE_MAX];
+    kv_op op = take_op(b, room, other, LOOKING);
+    kv_op_result result = {0};
+    model_answer answer = {0};
+    kvi_slice name = {op.tree.ptr, op.tree.len};
+    kv_tree *tree = b->writer.txn ? open_tree(b->writer.txn, b->m->now, name) : NULL;
+    op.flags &= ~(uint32_t)KV_OP_CREATE_TREE;
+    if (op.kind == KV_OP_DEL && op.flags == 0)
+        op.flags = KV_PUT_PRESENT;
+    if (!tree)
+        return;
+    int rc = driver_op_call(tree, &op, fuzz_take(b->in, 1) & 1, &result);
+    FUZZ_MUST(rc == model_op(b->m, &op, kvi_key_max(KVI_PAGE_MIN), &answer));
+    op.result = &result;
+    FUZZ_MUST(rc < 0 || rc == KV_NOTFOUND || model_answer_agrees(&op, &answer));
+    model_answer_free(&answer);
+}
+
+/* ---- batches ---- */
+
 static void step_batch(bench *b)
 {
-    enum { OPS = 3 };
-    static uint8_t rooms[2 * OPS][KVI_PAGE_MAX], values[OPS][64];
+    enum { OPS = 3, ROOM = 1 << 16 };
+    static uint8_t rooms[2 * OPS][KVI_PAGE_MAX], values[OPS][64], answers[OPS][ROOM];
     kv_op ops[OPS];
+    kv_op_result results[OPS];
     kv_write_result result = {.size = sizeof result};
+    model_answer answer = {0};
     unsigned d = (unsigned)fuzz_below(b->in, HANDLES), n = 1 + (unsigned)fuzz_below(b->in, OPS);
-    uint64_t deleted = 0;
     size_t failed = n;
     int expected = KV_OK;
+    bool agrees = true;
     for (unsigned i = 0; i < n; i++) {
-        ops[i] = take_op(b, rooms[2 * i], rooms[2 * i + 1]);
-        if (ops[i].value.ptr)
-            ops[i].value.ptr = memcpy(values[i], ops[i].value.ptr, ops[i].value.len);
+        ops[i] = take_op(b, rooms[2 * i], rooms[2 * i + 1], UINT_MAX);
+        ops[i].value.ptr = memcpy(values[i], ops[i].value.ptr, ops[i].value.len);
+        results[i] = (kv_op_result){.room = answers[i], .room_size = fuzz_take(b->in, 1) * 64};
+        if (is_kind(&ops[i], KV_OP_PUT, KV_OP_DEL) || is_kind(&ops[i], KV_OP_INCR, KV_OP_MAX) ||
+            ops[i].kind == KV_OP_APPEND || ops[i].kind >= KV_OP_POP_FIRST)
+            ops[i].result = results[i].room_size ? &results[i] : NULL;
         if (ops[i].kind == KV_OP_DEL_RANGE &&
             kvi_slice_compare(kvi_slice_of(ops[i].key.ptr, ops[i].key.len),
                               kvi_slice_of(ops[i].end.ptr, ops[i].end.len)) > 0)
@@ -700,14 +739,17 @@ static void step_batch(bench *b)
         FUZZ_MUST(kv_db_write(b->db[d], ops, n, 0, &result) == KV_EREADONLY);
         return;
     }
+    int rc = kv_db_write(b->db[d], ops, n, fuzz_take(b->in, 1) & 1 ? KV_TXN_LAZY : 0, &result);
     for (unsigned i = 0; i < n && expected == KV_OK; i++) {
-        expected = model_op(b, &ops[i], &deleted);
+        expected = model_op(b->m, &ops[i], kvi_key_max(KVI_PAGE_MIN), &answer);
+        agrees = agrees && model_answer_agrees(&ops[i], &answer);
         failed = expected == KV_OK ? n : i;
     }
-    int rc = kv_db_write(b->db[d], ops, n, fuzz_take(b->in, 1) & 1 ? KV_TXN_LAZY : 0, &result);
+    uint64_t deleted = answer.deleted;
+    model_answer_free(&answer);
     FUZZ_MUST(rc == expected && result.failed_op == failed);
     if (rc == KV_OK) {
-        FUZZ_MUST(result.deleted == deleted);
+        FUZZ_MUST(result.deleted == deleted && agrees);
         model_release(b->base);
         b->base = model_keep(b->m);
     } else {
@@ -769,6 +811,7 @@ int fuzz_ops(const uint8_t *data, size_t len)
         step_compare, step_rank,    step_create, step_drop,   step_rename,    step_clear,
         step_seek,    step_move,    step_edit,   step_cursor, step_savepoint, step_back,
         step_release, step_refresh, step_handle, step_whole,  step_wrong,     step_del_range,
+        step_look,    step_look,    step_look,
     };
     static sim_disk *disk;
     fuzz_in in = {data, data + len};

@@ -115,7 +115,7 @@ int main(int argc, char **argv)
     rng_seed(&random, 1);
     seed_file(&random);
     seed_steps(&random, "node", 20, 9, 300);
-    seed_steps(&random, "ops", 20, 30, 400);
+    seed_steps(&random, "ops", 20, 33, 400);
     seed_steps(&random, "side", 20, 14, 80);
     seed_import();
     seed_tuple();

@@ -148,12 +148,12 @@ void driver_op_free(kv_op *op)
 /* ---- single calls ---- */
 
 /* One of the ways to say it; the same condition may be an option, or what to compare with. */
-static int call_put(driver *d, kv_tree *tree, const kv_op *op, kv_slice *old)
+static int call_put(kv_tree *tree, const kv_op *op, bool other_way, kv_slice *old)
 {
     kv_put_options options = {.size = sizeof options, .flags = op->flags, .old = old};
     if (op->flags & KV_PUT_EQUALS)
         options.equals = op->end;
-    if (op->flags & KV_PUT_PRESENT || rng_one_in(&d->r, 2))
+    if (!other_way || !(op->flags & (KV_PUT_ABSENT | KV_PUT_EQUALS)))
         return kv_put_with(tree, op->key.ptr, op->key.len, op->value.ptr, op->value.len, &options);
     return kv_cas(tree, op->key.ptr, op->key.len, op->flags & KV_PUT_EQUALS ? &op->end : NULL,
                   &op->value, old);
@@ -175,13 +175,13 @@ static int call_pop(kv_tree *tree, const kv_op *op, kv_op_result *result)
     return rc;
 }
 
-static int call(driver *d, kv_tree *tree, const kv_op *op, kv_op_result *result)
+int driver_op_call(kv_tree *tree, const kv_op *op, bool other_way, kv_op_result *result)
 {
     const void *key = op->key.ptr;
     size_t len = op->key.len;
     switch (op->kind) {
     case KV_OP_PUT:
-        return call_put(d, tree, op, &result->value);
+        return call_put(tree, op, other_way, &result->value);
     case KV_OP_DEL:
         if (op->flags & KV_PUT_EQUALS)
             return kv_cas(tree, key, len, &op->value, NULL, &result->value);
@@ -220,7 +220,8 @@ bool driver_op_step(driver *d, kv_tree *tree, kvi_slice name)
     kv_op_result result = {0};
     model_answer answer = {0};
     driver_op_build(d, name, &op);
-    int rc = call(d, tree, &op, &result), expect = model_op(d->m, &op, SIZE_MAX, &answer);
+    int rc = driver_op_call(tree, &op, rng_one_in(&d->r, 2), &result),
+        expect = model_op(d->m, &op, SIZE_MAX, &answer);
     op.result = &result;
     bool fine = true;
     if (rc != expect)

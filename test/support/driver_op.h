@@ -14,6 +14,10 @@ kv_slice driver_copy_of(kvi_slice slice);
 void driver_op_build(driver *d, kvi_slice tree, kv_op *op);
 void driver_op_free(kv_op *op);
 
+/* Does an operation by the single call that is meant for it; a conditional put by the one or the other.
+ * What it answers are views. A DEL needs KV_PUT_PRESENT or KV_PUT_EQUALS. */
+int driver_op_call(kv_tree *tree, const kv_op *op, bool other_way, kv_op_result *result);
+
 /* Builds one, does it by the call that is meant for it, and compares. False: the driver failed. */
 bool driver_op_step(driver *d, kv_tree *tree, kvi_slice name);
 

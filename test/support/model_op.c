@@ -110,7 +110,8 @@ static kvi_slice write_double(double number, bool as_text, char room[64])
 {
     memcpy(room, &number, 8);
     int len = 8;
-    for (int digits = 1; as_text && digits <= 17; digits++) {
+    /* 120, not 1.2e+02: with 15 digits at least, where there are so many */
+    for (int digits = fabs(number) < DBL_MIN ? 1 : 15; as_text && digits <= 17; digits++) {
         len = snprintf(room, 64, "%.*g", digits, number);
         if (strtod(room, NULL) == number)
             break;
