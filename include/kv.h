@@ -113,6 +113,7 @@ typedef struct kv_db kv_db;         /* an open database */
 typedef struct kv_txn kv_txn;       /* a transaction */
 typedef struct kv_tree kv_tree;     /* a tree seen by a transaction */
 typedef struct kv_cursor kv_cursor; /* a position in a tree */
+typedef struct kv_watch kv_watch;   /* somebody who waits for a change */
 
 typedef struct kv_slice {
     const void *ptr;
@@ -816,6 +817,71 @@ typedef struct kv_diff_info {
  * options NULL: counts only. info may be NULL; it is written whatever is returned, except for a
  * KV_EINVAL. KV_NOTFOUND: neither snapshot has the named tree. KV_ECANCELED: change asked to stop. */
 KV_API int kv_diff(kv_txn *from, kv_txn *to, const kv_diff_options *options, kv_diff_info *info);
+
+/* ---- waiting for changes ---- */
+
+#define KV_FOREVER UINT32_MAX /* a timeout */
+
+/* Waits until there is a commit after since_id, by any process that shares the file. now_id (may be
+ * NULL): the newest one; since_id 0 asks for that at once. Lazy commits count too. Nothing is missed:
+ * who passes on what the last call gave learns of every later commit, of several at once if need be.
+ * KV_NOTFOUND: there was none for timeout_ms milliseconds (KV_FOREVER: no limit). KV_EINVAL: the handle
+ * is immutable.
+ *
+ * The thread sleeps; the commit wakes it, within microseconds on an idle machine. A commit that nobody
+ * waits for makes no system call for this. If the writer was killed between making its commit visible
+ * and waking, those who wait notice within a second, or at the next commit. Nobody wakes a guest, which
+ * looks every 10 ms. kv_db_close meanwhile: KV_EBUSY. */
+KV_API int kv_db_wait(kv_db *db, uint64_t since_id, uint32_t timeout_ms, uint64_t *now_id);
+
+typedef struct kv_watch_options { /* what is watched, as in kv_diff_options */
+    size_t size;                  /* sizeof(kv_watch_options) */
+    const void *tree; /* name of the only tree; NULL: all trees; zero length: the main tree */
+    size_t tree_len;
+    const kv_range *range; /* only these keys; without limit or direction. NULL: all */
+} kv_watch_options;
+
+typedef struct kv_watch_event {
+    size_t size;      /* in: sizeof(kv_watch_event) */
+    uint64_t from_id; /* up to this commit all was as at the last event, or when the watch began */
+    uint64_t to_id;   /* in this one it is not; the newest commit */
+    kv_txn *from;     /* read transactions of both, valid until the next call with the watch: */
+    kv_txn *to;       /* kv_diff tells what has changed. Not to be ended or refreshed */
+} kv_watch_event;
+
+/* Watches a key, a range or prefix, a tree, or all: from the newest commit on. The bytes of options
+ * are copied; options NULL: everything. A single key is a range:
+ *
+ *     kv_range key = {.size = sizeof key, .from = "lamp", .from_len = 4,
+ *                     .to = "lamp", .to_len = 4, .flags = KV_RANGE_TO_CLOSED};
+ *     kv_watch_options options = {.size = sizeof options, .tree = "", .range = &key};
+ *
+ * The tree need not exist: making and dropping it are changes. A watch keeps a read transaction of the
+ * commit that it saw last, which holds back pages as any does; so call kv_watch_next soon again, or
+ * close it. A watch is used by one thread at a time, except for kv_watch_cancel; several are
+ * independent. It is closed before its database. KV_EINVAL: also when the handle is immutable. */
+KV_API int kv_watch_open(kv_db *db, const kv_watch_options *options, kv_watch **watch);
+
+/* The read transaction of the commit that the watch saw last, at first that of kv_watch_open: what it
+ * shows and what kv_watch_next reports fit together without a gap. Valid until the next call of
+ * kv_watch_next or kv_watch_close; not to be ended or refreshed. */
+KV_API kv_txn *kv_watch_txn(kv_watch *watch);
+
+/* Waits until what is watched has changed, and tells between which commits (event may be NULL).
+ * Changes that were taken back meanwhile, or that do not concern what is watched, are not reported;
+ * those of several commits are reported as one, so that a slow watcher is never behind. Waiting is that
+ * of kv_db_wait, and a commit costs the watcher a kv_diff that ends at the first difference. KV_NOTFOUND:
+ * nothing changed for timeout_ms milliseconds (KV_FOREVER: no limit); 0 just looks. KV_ECANCELED:
+ * kv_watch_cancel was called. After an error the watch is where it was, and the call can be
+ * repeated. */
+KV_API int kv_watch_next(kv_watch *watch, uint32_t timeout_ms, kv_watch_event *event);
+
+/* Makes the running call of kv_watch_next, or else the next one, and all later ones return
+ * KV_ECANCELED. From any thread. */
+KV_API void kv_watch_cancel(kv_watch *watch);
+
+/* Ends the watch. NULL is fine. */
+KV_API void kv_watch_close(kv_watch *watch);
 
 /* ---- tuples: keys of several parts ----
  *

@@ -366,6 +366,8 @@ int kvi_db_close(kv_db *db)
     if (kvi_readers_claimed(&db->readers) > 0 ||
         atomic_load_explicit(&db->n_writers, memory_order_acquire))
         return kvi_fail(&db->err, KV_EBUSY, "transactions are open");
+    if (atomic_load_explicit(&db->n_waiting, memory_order_acquire))
+        return kvi_fail(&db->err, KV_EBUSY, "a thread waits for a commit");
     if (!db->readonly)
         rc = close_writer(db);
     if (db->role == KVI_SHARER)

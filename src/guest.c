@@ -203,3 +203,32 @@ kvi_id kvi_guest_durable(kv_db *db)
     pthread_mutex_unlock(&db->guest.mutex);
     return id;
 }
+
+static int metas_newest(kv_db *db, kvi_id *id)
+{
+    kvi_slots *slots = db->os->alloc(db->os, sizeof *slots);
+    if (!slots)
+        return KV_ENOMEM;
+    int rc = kvi_recover_slots(db->os, &db->err, db->file.fd, slots);
+    if (rc == KV_OK)
+        *id = slots->meta[kvi_slots_newest(slots)].id;
+    db->os->free(db->os, slots);
+    return rc;
+}
+
+int kvi_guest_newer(kv_db *db, kvi_id *tried, kvi_id *newest)
+{
+    kvi_snapshot snapshot;
+    kvi_id id;
+    *newest = 0;
+    int rc = metas_newest(db, &id);
+    if (rc != KV_OK || id <= *tried)
+        return rc;
+    rc = kvi_guest_pin(db, &snapshot);
+    if (rc != KV_OK)
+        return rc;
+    kvi_guest_unpin(db, snapshot.id);
+    *tried = id;
+    *newest = snapshot.id;
+    return KV_OK;
+}

@@ -18,4 +18,8 @@ void kvi_guest_unpin(kv_db *db, kvi_id id); /* 0: nothing */
 /* The newest commit that the metas call durable, as of the last pin. */
 kvi_id kvi_guest_durable(kv_db *db);
 
+/* Looks whether there is a commit newer than *tried, without pinning it. *newest: what a transaction
+ * would see; 0: nothing new. *tried moves on, past a commit that is not whole too. */
+int kvi_guest_newer(kv_db *db, kvi_id *tried, kvi_id *newest) KVI_MUST_CHECK;
+
 #endif

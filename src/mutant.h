@@ -37,6 +37,7 @@
     X(FUTURE_ALLOWED)  /* a child younger than its parent */                                       \
     X(LARGE_UNCHECKED) /* the checksum of a large value */                                         \
     /* readers */                                                                                  \
+    X(NEWS_UNTOLD)        /* a commit wakes nobody */                                              \
     X(COPY_UNCONFIRMED)   /* the counter is not looked at again behind the copy of the record */   \
     X(RECORD_IN_USE)      /* publishing fills the one that readers are copying */                  \
     X(GUEST_UNCONFIRMED)  /* the metas are not read again behind a guest's pin */                  \

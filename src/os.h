@@ -8,6 +8,7 @@
 #define KVI_OS_H
 
 #include "base.h"
+#include <stdatomic.h>
 #include <sys/uio.h>
 
 /* What a path or a handle names. */
@@ -96,6 +97,11 @@ struct kvi_os {
     uint64_t (*clock_ms)(const kvi_os *os); /* milliseconds since the epoch, may jump */
     uint64_t (*mono_ns)(const kvi_os *os);  /* nanoseconds, never jumps */
     void (*sleep_us)(const kvi_os *os, uint32_t us);
+    /* A word of memory to sleep on; processes may share it, wherever each has it mapped. The first
+     * returns when the word is not as expected, when somebody wakes, after ns, or for no reason. The
+     * second wakes all. */
+    void (*word_wait)(const kvi_os *os, _Atomic uint32_t *word, uint32_t expected, uint64_t ns);
+    void (*word_wake)(const kvi_os *os, _Atomic uint32_t *word);
     int (*random)(const kvi_os *os, void *buf, size_t len);
     int (*boot_id)(const kvi_os *os, uint8_t id[16]); /* changes with every boot */
     uint64_t (*process_id)(const kvi_os *os);         /* for diagnostics only: may be reused */

@@ -6,11 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,6 +21,7 @@
 #define NS_PER_MS 1000000
 #define MS_PER_S  1000
 #define US_PER_S  1000000
+#define US_PER_MS 1000
 
 #define UNUSED __attribute__((unused)) /* the table, which system calls do not need */
 
@@ -394,6 +397,28 @@ static void sys_sleep_us(const kvi_os *os UNUSED, uint32_t us)
         continue;
 }
 
+/* 32-bit systems have an older call for a shorter time. */
+#ifdef SYS_futex_time64
+#define FUTEX (sizeof(time_t) > sizeof(long) ? SYS_futex_time64 : SYS_futex)
+#else
+#define FUTEX SYS_futex
+#endif
+
+static void sys_word_wait(const kvi_os *os, _Atomic uint32_t *word, uint32_t expected,
+                            uint64_t ns)
+{
+    struct timespec most = {(time_t)(ns / (MS_PER_S * NS_PER_MS)),
+                            (long)(ns % (MS_PER_S * NS_PER_MS))};
+    if (syscall(FUTEX, word, FUTEX_WAIT, expected, &most, NULL, 0) < 0 && errno != EAGAIN &&
+        errno != EINTR && errno != ETIMEDOUT)
+        sys_sleep_us(os, US_PER_MS); /* forbidden here: the caller looks again */
+}
+
+static void sys_word_wake(const kvi_os *os UNUSED, _Atomic uint32_t *word)
+{
+    syscall(FUTEX, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
 static int sys_random(const kvi_os *os UNUSED, void *buf, size_t len)
 {
     uint8_t *at = buf;
@@ -497,6 +522,8 @@ const kvi_os kvi_os_posix = {
     .clock_ms = sys_clock_ms,
     .mono_ns = sys_mono_ns,
     .sleep_us = sys_sleep_us,
+    .word_wait = sys_word_wait,
+    .word_wake = sys_word_wake,
     .random = sys_random,
     .boot_id = sys_boot_id,
     .process_id = sys_process_id,

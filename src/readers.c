@@ -1,6 +1,7 @@
 /* readers.c - see readers.h. */
 #include "readers.h"
 #include "mutant.h"
+#include "news.h"
 
 #define TABLE_SIZE  (KVI_SIDE_HEAD + (size_t)KVI_SLOTS_MAX * sizeof(kvi_slot))
 #define CACHED_SIZE ((size_t)KVI_SLOTS_MAX * sizeof(void *))
@@ -111,6 +112,7 @@ void kvi_readers_publish(kvi_readers *readers, const kvi_record *record)
     atomic_store_explicit(&board->counter, record->snapshot.id << 1 | fill, memory_order_release);
     atomic_store_explicit(&board->durable, record->snapshot.durable, memory_order_release);
     atomic_fetch_add_explicit(&board->publications, 1, memory_order_release);
+    kvi_news_tell(readers->os, board);
 }
 
 void kvi_readers_writing(kvi_readers *readers, kvi_id id)

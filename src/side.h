@@ -24,7 +24,7 @@
 #include <stdatomic.h>
 
 #define KVI_SIDE_MAGIC   0x656469732d766bull /* "kv-side" */
-#define KVI_SIDE_VERSION 1
+#define KVI_SIDE_VERSION 2
 #define KVI_SIDE_HEAD    4096 /* bytes before the slots */
 
 #define KVI_LOCK_GROWTH   ((uint64_t)1 << 60)
@@ -90,7 +90,9 @@ typedef struct kvi_board {
     _Atomic uint32_t flush;        /* KVI_FLUSH_* */
     _Atomic uint64_t publications; /* how many there were */
     _Atomic uint32_t waiting;      /* 1: somebody waits for the writer's lock, or did lately */
-    uint32_t reserved[5];
+    _Atomic uint32_t news;         /* who waits for a commit sleeps on this word; news.h */
+    _Atomic uint32_t awaited;      /* 1: somebody does, or did lately */
+    uint32_t reserved[3];
     _Atomic uint64_t record[2][KVI_RECORD_WORDS];
 } kvi_board;
 

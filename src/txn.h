@@ -126,6 +126,7 @@ struct kv_db {
     uint64_t lazy_sync_bytes;
     _Atomic bool poisoned;
     _Atomic uint32_t n_writers; /* open write transactions: 0 or 1 */
+    _Atomic uint32_t n_waiting; /* threads that wait for a commit */
     _Atomic uint64_t flushes;
     _Atomic uint64_t commits;
     _Atomic uint64_t batches;

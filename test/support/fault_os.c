@@ -330,6 +330,18 @@ static void call_sleep_us(const kvi_os *os, uint32_t us)
     inner->sleep_us(inner, us);
 }
 
+static void call_word_wait(const kvi_os *os, _Atomic uint32_t *word, uint32_t expected, uint64_t ns)
+{
+    const kvi_os *inner = fault_of(os)->inner;
+    inner->word_wait(inner, word, expected, ns);
+}
+
+static void call_word_wake(const kvi_os *os, _Atomic uint32_t *word)
+{
+    const kvi_os *inner = fault_of(os)->inner;
+    inner->word_wake(inner, word);
+}
+
 static int call_random(const kvi_os *os, void *buf, size_t len)
 {
     fault_os *fault = fault_of(os);
@@ -380,6 +392,8 @@ static const kvi_os fault_table = {
     .clock_ms = call_clock_ms,
     .mono_ns = call_mono_ns,
     .sleep_us = call_sleep_us,
+    .word_wait = call_word_wait,
+    .word_wake = call_word_wake,
     .random = call_random,
     .boot_id = call_boot_id,
     .process_id = call_process_id,

@@ -535,6 +535,31 @@ static void call_sleep_us(const kvi_os *os, uint32_t us)
     leave(disk, 0);
 }
 
+/* Nobody else runs but what the test says. Unless that wakes us, the time passes. */
+static void call_word_wait(const kvi_os *os, _Atomic uint32_t *word, uint32_t expected, uint64_t ns)
+{
+    sim_disk *disk = enter(os);
+    bool sleeps = atomic_load(word) == expected;
+    void (*meanwhile)(void *context) = sleeps ? disk->meanwhile : NULL;
+    uint64_t wakes = disk->wakes;
+    disk->meanwhile = sleeps ? NULL : disk->meanwhile;
+    leave(disk, 0);
+    if (meanwhile)
+        meanwhile(disk->context);
+    enter(os);
+    if (sleeps && disk->wakes == wakes)
+        disk->mono_ns += ns;
+    leave(disk, 0);
+}
+
+static void call_word_wake(const kvi_os *os, _Atomic uint32_t *word)
+{
+    sim_disk *disk = enter(os);
+    (void)word;
+    disk->wakes++;
+    leave(disk, 0);
+}
+
 static int call_random(const kvi_os *os, void *buf, size_t len)
 {
     sim_disk *disk = enter(os);
@@ -590,6 +615,8 @@ void sim_setup_table(sim_disk *disk)
         .clock_ms = call_clock_ms,
         .mono_ns = call_mono_ns,
         .sleep_us = call_sleep_us,
+        .word_wait = call_word_wait,
+        .word_wake = call_word_wake,
         .random = call_random,
         .boot_id = call_boot_id,
         .process_id = call_process_id,

@@ -121,6 +121,10 @@ typedef struct sim_disk {
     bool guard;
     uint64_t process;  /* that calls now */
     uint32_t clock_us; /* slept since clock_ms moved */
+
+    void (*meanwhile)(void *context); /* what the others do when somebody next sleeps on a word */
+    void *context;
+    uint64_t wakes; /* on words */
     sim_file files[SIM_FILES];
     int n_files;
     sim_name names[SIM_NAMES];

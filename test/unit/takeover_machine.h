@@ -167,6 +167,19 @@ static inline void mortal_sleep_us(const kvi_os *os, uint32_t us)
     mortal_of(os)->inner->sleep_us(mortal_of(os)->inner, us);
 }
 
+static inline void mortal_word_wait(const kvi_os *os, _Atomic uint32_t *word, uint32_t expected,
+                                    uint64_t ns)
+{
+    mortal_of(os)->inner->word_wait(mortal_of(os)->inner, word, expected, ns);
+}
+
+static inline void mortal_word_wake(const kvi_os *os, _Atomic uint32_t *word)
+{
+    mortal *m = mortal_enter(os);
+    m->inner->word_wake(m->inner, word);
+    mortal_leave(m);
+}
+
 static inline int mortal_random(const kvi_os *os, void *buf, size_t len)
 {
     return mortal_of(os)->inner->random(mortal_of(os)->inner, buf, len);
@@ -284,6 +297,8 @@ static inline void mortal_init(mortal *m, uint64_t process)
     m->os.clock_ms = mortal_clock_ms;
     m->os.mono_ns = mortal_mono_ns;
     m->os.sleep_us = mortal_sleep_us;
+    m->os.word_wait = mortal_word_wait;
+    m->os.word_wake = mortal_word_wake;
     m->os.random = mortal_random;
     m->os.boot_id = mortal_boot_id;
     m->os.process_id = mortal_process_id;

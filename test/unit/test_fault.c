@@ -273,6 +273,11 @@ static void what_cannot_fail_is_passed_on(void **state)
     assert_int_equal(os->process_id(os), 9);
     os->sleep_us(os, 5);
     assert_int_equal(w->disk->mono_ns, before + 5000);
+    _Atomic uint32_t word = 0;
+    os->word_wait(os, &word, 0, 7000);
+    assert_int_equal(w->disk->mono_ns, before + 12000);
+    os->word_wake(os, &word);
+    assert_int_equal(w->disk->wakes, 1);
     assert_int_equal(w->fault.counted, 0);
 }
 

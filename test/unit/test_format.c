@@ -60,9 +60,10 @@ static const field side_facts_fields[] = {
     MEMBER(kvi_side_facts, reserved),
 };
 static const field board_fields[] = {
-    MEMBER(kvi_board, counter), MEMBER(kvi_board, durable),  MEMBER(kvi_board, burnt),
-    MEMBER(kvi_board, writing), MEMBER(kvi_board, flush),    MEMBER(kvi_board, publications),
-    MEMBER(kvi_board, waiting), MEMBER(kvi_board, reserved), MEMBER(kvi_board, record),
+    MEMBER(kvi_board, counter),  MEMBER(kvi_board, durable), MEMBER(kvi_board, burnt),
+    MEMBER(kvi_board, writing),  MEMBER(kvi_board, flush),   MEMBER(kvi_board, publications),
+    MEMBER(kvi_board, waiting),  MEMBER(kvi_board, news),    MEMBER(kvi_board, awaited),
+    MEMBER(kvi_board, reserved), MEMBER(kvi_board, record),
 };
 static const field record_fields[] = {
     MEMBER(kvi_record, snapshot),

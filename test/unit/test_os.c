@@ -584,6 +584,19 @@ static void time_passes(void **state)
     assert_true(os->mono_ns(os) >= mono + 3000000);
 }
 
+static void a_word_is_slept_on(void **state)
+{
+    world *w = *state;
+    const kvi_os *os = w->os;
+    _Atomic uint32_t word = 3;
+    uint64_t before = os->mono_ns(os);
+    os->word_wait(os, &word, 2, UINT64_C(3600000000000)); /* it is another: not for an hour */
+    os->word_wake(os, &word);
+    os->word_wait(os, &word, 3, 2000000);
+    assert_true(os->mono_ns(os) >= before + 2000000);
+    assert_int_equal(word, 3);
+}
+
 static void random_bytes_differ(void **state)
 {
     world *w = *state;
@@ -645,6 +658,7 @@ int main(void)
         EVERYWHERE(shared_maps_want_a_writable_handle),
         EVERYWHERE(memory_can_be_had),
         EVERYWHERE(time_passes),
+        EVERYWHERE(a_word_is_slept_on),
         EVERYWHERE(random_bytes_differ),
         EVERYWHERE(boot_id_stays_while_the_machine_runs),
         EVERYWHERE(processes_have_numbers),

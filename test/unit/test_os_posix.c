@@ -333,6 +333,33 @@ static void forked_children_see_wiped_memory_as_zero(void **state)
 
 #define IN_SCRATCH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+/* Where each has the word mapped does not matter. */
+static void sleepers_of_other_processes_are_woken(void **state)
+{
+    int status, fd = memfd_create("word", 0);
+    assert_int_equal(ftruncate(fd, 4096), 0);
+    _Atomic uint32_t *words = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_true(words != MAP_FAILED);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(120);
+        _Atomic uint32_t *own = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        atomic_store(&own[1], 1);
+        while (atomic_load(&own[0]) == 0)
+            os->word_wait(os, &own[0], 0, UINT64_C(3600000000000));
+        _exit(0);
+    }
+    while (atomic_load(&words[1]) == 0)
+        usleep(1000);
+    usleep(20000);
+    atomic_store(&words[0], 1);
+    os->word_wake(os, &words[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    munmap((void *)(uintptr_t)words, 4096);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +371,7 @@ int main(void)
         IN_SCRATCH(signals_are_invisible),
         IN_SCRATCH(waiting_ends_when_another_process_lets_go),
         IN_SCRATCH(forked_children_see_wiped_memory_as_zero),
+        IN_SCRATCH(sleepers_of_other_processes_are_woken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
