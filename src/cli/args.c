@@ -14,7 +14,7 @@
 /* clang-format off */
 const args_option args_options[ARG_COUNT] = {
     [ARG_ALL] = {       "all",         0,   ARGS_SWITCH,   NULL,
-                        "the whole tree (del); every tree (export)"},
+                        "the whole tree (del); every tree (export, watch)"},
     [ARG_BATCH] = {     "batch",       0,   ARGS_NUMBER,   "N",
                         "commit after every N entries; default: once"},
     [ARG_BINARY] = {    "binary",      0,   ARGS_SWITCH,   NULL,
@@ -61,6 +61,8 @@ const args_option args_options[ARG_COUNT] = {
                         "the value must not become longer than N bytes"},
     [ARG_MEMORY] = {    "memory",      0,   ARGS_SIZE,     "N",
                         "that an import may use for changed pages; default: 256M"},
+    [ARG_ONCE] = {      "once",        0,   ARGS_SWITCH,   NULL,
+                        "end after the first change"},
     [ARG_PAGE_SIZE] = { "page-size",   0,   ARGS_SIZE,     "N",
                         "page size of a new file: 4k (the default), 8k ... 64k"},
     [ARG_PREFIX] = {    "prefix",      'p', ARGS_BYTES,    "BYTES",
@@ -75,6 +77,8 @@ const args_option args_options[ARG_COUNT] = {
                         "print lengths instead of keys, values and names"},
     [ARG_REVERSE] = {   "reverse",     0,   ARGS_SWITCH,   NULL,
                         "from the last key down"},
+    [ARG_TIMEOUT] = {   "timeout",     0,   ARGS_DURATION, "TIME",
+                        "end when nothing changes for so long: 500ms, 10s, 2m"},
     [ARG_TO] = {        "to",          0,   ARGS_BYTES,    "KEY",
                         "only keys before this one"},
     [ARG_TO_ABSENT] = { "to-absent",   0,   ARGS_SWITCH,   NULL,

@@ -72,5 +72,6 @@ int cmd_stat(const cli_args *args);
 int cmd_swap(const cli_args *args);
 int cmd_trees(const cli_args *args);
 int cmd_version(const cli_args *args);
+int cmd_watch(const cli_args *args);
 
 #endif

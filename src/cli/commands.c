@@ -109,6 +109,18 @@ const cli_command cli_commands[] = {
      "  kv export phone.kv | sort -k 2\n"
      "  kv export phone.kv --format mdb_dump --all | mdb_load ~/new-lmdb\n",
      1, 1, true, PLAIN | RANGE | O(FORMAT) | O(ALL) | O(PRINT) | O(QUIET) | O(WAIT), cmd_export},
+    {"watch", "follow subscribe listen tail", "FILE [KEY]", "wait for changes and print them",
+     "Sleeps until some program changes KEY, a key of the range, or the tree; then prints a line\n"
+     "per change: the number of the commit, a mark, key and value. + is a new key, * another\n"
+     "value, - a key that is gone, with its last value. Changes of several commits may be\n"
+     "printed as one, and what was changed back meanwhile is not printed. With --json, an object\n"
+     "per wake-up. --all watches every tree; its name precedes the key.\n"
+     "Exit status 1: nothing changed for the time of --timeout.\n" RANGES,
+     "  kv watch flags.kv lamp --once\n"
+     "  kv watch jobs.kv --prefix new/ --json | jq .changes\n",
+     1, 2, true,
+     TREE | O(PREFIX) | O(FROM) | O(TO) | O(ALL) | O(ONCE) | O(TIMEOUT) | O(JSON) | O(WAIT),
+     cmd_watch},
     {"trees", "tables buckets databases", "FILE", "list the trees with their sizes", "",
      "  kv trees phone.kv\n", 1, 1, false, O(JSON) | O(WAIT), cmd_trees},
     {"stat", "info status stats", "FILE", "show sizes, pages and commits of a file",

@@ -75,7 +75,7 @@ run kv help; code 0; quiet; out_has 'usage: kv COMMAND FILE'
 cp out overview
 run kv --help; code 0; same out overview
 run kv -h; code 0; same out overview
-for command in get put del has scan count import export trees stat readers check repair salvage pages page meta copy version help; do
+for command in get put del has scan count import export trees stat readers check repair watch salvage pages page meta copy version help; do
     run kv help $command; code 0; quiet; out_has "usage: kv $command"
     awk 'length > 100 { exit 1 }' out || fail "kv help $command has a long line"
     grep -q "^  $command  *[a-z]" overview || fail "kv help lacks $command"
