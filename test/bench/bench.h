@@ -122,6 +122,7 @@ int bench_import(const struct options *o);
 int bench_writers(const struct options *o);
 int bench_commit_cost(const struct options *o);
 int bench_sharing(const struct options *o);
+int bench_watch(const struct options *o);
 int bench_begin_cost(const struct options *o);
 void bench_list_cases(FILE *out);
 

@@ -12,31 +12,34 @@ static const struct engine *const all_engines[] = {&bench_kv, &bench_lmdb, &benc
 
 static void usage(FILE *out)
 {
-    fprintf(out,
-            "usage: bench [MODE] [OPTIONS]\n"
-            "modes\n"
-            "  compare       speed and size, kv beside LMDB (the default)\n"
-            "  growth        the file behind readers that stay, while all records are overwritten\n"
-            "  import        4 GiB in one transaction: how much memory?\n"
-            "  writers       durable one-record writes from 1, 2, 4 and 8 threads\n"
-            "  commitcost    one-record commits, for test/bench/commit_cost.sh\n"
-            "  sharing       begin and end of a read transaction beside up to 1,000 processes\n"
-            "  begincost     the same alone, for test/bench/begin_cost.sh\n"
-            "options\n"
-            "  --n N         records (1000000; growth: 50000; commitcost, writers: 100000)\n"
-            "  --value N     bytes of a value (100; import: 500)\n"
-            "  --keys KIND   random (the default) or decimal, 16 bytes both\n"
-            "  --rounds N    of compare and writers (5)\n"
-            "  --only NAME   of compare: cases whose name begins so\n"
-            "  --cpu         of compare: speeds by processor time, without waiting for the disk\n"
-            "  --commits N   durable commits of one record (5000; commitcost: 1000)\n"
-            "  --engines E,E of kv, lmdb, lmdb-writemap (kv,lmdb)\n"
-            "  --overwrites N of growth (20)\n"
-            "  --mib N       of import: keys and values (4096)\n"
-            "  --budget N    of import: MiB of memory (64)\n"
-            "  --dir DIR     where the files go ($TMPDIR, else /tmp)\n"
-            "  --json        JSON lines\n"
-            "cases of compare\n");
+    fprintf(
+        out,
+        "usage: bench [MODE] [OPTIONS]\n"
+        "modes\n"
+        "  compare       speed and size, kv beside LMDB (the default)\n"
+        "  growth        the file behind readers that stay, while all records are overwritten\n"
+        "  import        4 GiB in one transaction: how much memory?\n"
+        "  writers       durable one-record writes from 1, 2, 4 and 8 threads\n"
+        "  commitcost    one-record commits, for test/bench/commit_cost.sh\n"
+        "  sharing       begin and end of a read transaction beside up to 1,000 processes\n"
+        "  watch         commits from one process, four that watch: how soon each is woken\n"
+        "  begincost     the same alone, for test/bench/begin_cost.sh\n"
+        "options\n"
+        "  --n N         records (1000000; growth: 50000; commitcost, writers: 100000)\n"
+        "  --value N     bytes of a value (100; import: 500)\n"
+        "  --keys KIND   random (the default) or decimal, 16 bytes both\n"
+        "  --rounds N    of compare and writers (5)\n"
+        "  --only NAME   of compare: cases whose name begins so\n"
+        "  --cpu         of compare: speeds by processor time, without waiting for the disk\n"
+        "  --commits N   durable commits of one record (5000; commitcost: 1000; watch: 100000,\n"
+        "                lazy)\n"
+        "  --engines E,E of kv, lmdb, lmdb-writemap (kv,lmdb)\n"
+        "  --overwrites N of growth (20)\n"
+        "  --mib N       of import: keys and values (4096)\n"
+        "  --budget N    of import: MiB of memory (64)\n"
+        "  --dir DIR     where the files go ($TMPDIR, else /tmp)\n"
+        "  --json        JSON lines\n"
+        "cases of compare\n");
     bench_list_cases(out);
 }
 
@@ -148,6 +151,7 @@ static const struct mode modes[] = {
     {"writers", bench_writers, 100000, 100, 5000},
     {"commitcost", bench_commit_cost, 100000, 100, 1000},
     {"sharing", bench_sharing, 10000, 100, 0},
+    {"watch", bench_watch, 1, 100, 100000},
     {"begincost", bench_begin_cost, 1000, 100, 1000},
 };
 
