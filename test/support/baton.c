@@ -318,6 +318,21 @@ static void call_sleep_us(const kvi_os *os, uint32_t us)
     baton_pause(process_of(os)->s, true);
 }
 
+/* Somebody else goes on; whether that wakes us does not matter, since a sleeper may wake for no reason. */
+static void call_word_wait(const kvi_os *os, _Atomic uint32_t *word, uint32_t expected, uint64_t ns)
+{
+    if (atomic_load(word) == expected)
+        inner_of(os)->sleep_us(inner_of(os), (uint32_t)KVI_MIN(ns / 1000, 1000));
+    baton_pause(process_of(os)->s, true);
+}
+
+static void call_word_wake(const kvi_os *os, _Atomic uint32_t *word)
+{
+    const kvi_os *in = before(os);
+    in->word_wake(in, word);
+    behind(os, 0);
+}
+
 /* Looks at memory happen between these. */
 static uint64_t call_clock_ms(const kvi_os *os)
 {
@@ -462,6 +477,8 @@ baton_process *baton_process_add(baton *s)
     os->clock_ms = call_clock_ms;
     os->mono_ns = call_mono_ns;
     os->sleep_us = call_sleep_us;
+    os->word_wait = call_word_wait;
+    os->word_wake = call_word_wake;
     os->random = call_random;
     os->boot_id = call_boot_id;
     os->process_id = call_process_id;
