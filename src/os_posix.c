@@ -404,8 +404,7 @@ static void sys_sleep_us(const kvi_os *os UNUSED, uint32_t us)
 #define FUTEX SYS_futex
 #endif
 
-static void sys_word_wait(const kvi_os *os, _Atomic uint32_t *word, uint32_t expected,
-                            uint64_t ns)
+static void sys_word_wait(const kvi_os *os, _Atomic uint32_t *word, uint32_t expected, uint64_t ns)
 {
     struct timespec most = {(time_t)(ns / (MS_PER_S * NS_PER_MS)),
                             (long)(ns % (MS_PER_S * NS_PER_MS))};

@@ -69,7 +69,7 @@ static struct world {
 } w;
 
 static struct totals {
-    uint64_t seeds, steps, switches, kills, snapshots, commits, orphans, batches, opens;
+    uint64_t seeds, steps, switches, kills, snapshots, watched, commits, orphans, batches, opens;
 } sum;
 
 /* ---- failing ---- */
@@ -259,6 +259,43 @@ static void read_some(worker *k)
     sum.snapshots++;
 }
 
+static model_sum main_sum(const model_state *state)
+{
+    const model_tree *t = model_tree_of(state, MODEL_MAIN);
+    return t ? t->sum : (model_sum){0};
+}
+
+static bool same_main(const model_state *a, const model_state *b)
+{
+    return model_sum_equal(main_sum(a), main_sum(b));
+}
+
+/* Waits for what the others do to the main tree: a change is reported if there is one, and only then. */
+static void watch_some(worker *k)
+{
+    kv_watch *watch;
+    uint64_t low = w.published;
+    kv_watch_options options = {.size = sizeof options, .tree = ""};
+    must(kv_watch_open(k->house->db, &options, &watch), "begin to watch");
+    const model_state *seen = snapshot_state(kv_watch_txn(watch), low);
+    for (uint64_t n = rng_between(&k->r, 1, 3); n > 0; n--) {
+        kv_watch_event event = {.size = sizeof event};
+        low = w.published;
+        int rc = kv_watch_next(watch, (uint32_t)rng_below(&k->r, 5), &event);
+        const model_state *now = snapshot_state(kv_watch_txn(watch), low);
+        if (rc != KV_NOTFOUND)
+            must(rc, "watch");
+        if (same_main(seen, now) != (rc == KV_NOTFOUND))
+            bad("a watch missed a change, or made one up", rc);
+        if (rc == KV_OK && (!driver_same(event.to, now) ||
+                            !same_main(seen, snapshot_state(event.from, event.from_id))))
+            bad("a watch does not show what changed", 0);
+        seen = now;
+        sum.watched++;
+    }
+    kv_watch_close(watch);
+}
+
 static uint32_t any_kind(worker *k)
 {
     static const uint32_t kinds[] = {0, KV_TXN_LAZY, KV_TXN_STRICT, KV_TXN_DURABLE};
@@ -409,11 +446,14 @@ static void look_around(worker *k)
 static void act(worker *k)
 {
     k->d.db = k->house->db;
-    switch (rng_below(&k->r, 8)) {
+    switch (rng_below(&k->r, 9)) {
     case 0:
     case 1:
     case 2:
         read_some(k);
+        break;
+    case 8:
+        watch_some(k);
         break;
     case 3:
         look_around(k);
@@ -592,16 +632,18 @@ static void test_seeds(void **state)
     clock_gettime(CLOCK_MONOTONIC, &to);
     double seconds = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
     printf("%llu seeds, %llu calls (%.0f per s), %llu switches, %llu kills, %llu opens, %llu "
-           "snapshots, %llu commits, %llu found or lost after a kill, %llu batches\n",
+           "snapshots, %llu watched, %llu commits, %llu found or lost after a kill, %llu batches\n",
            (unsigned long long)sum.seeds, (unsigned long long)sum.steps,
            (double)sum.steps / seconds, (unsigned long long)sum.switches,
            (unsigned long long)sum.kills, (unsigned long long)sum.opens,
-           (unsigned long long)sum.snapshots, (unsigned long long)sum.commits,
-           (unsigned long long)sum.orphans, (unsigned long long)sum.batches);
+           (unsigned long long)sum.snapshots, (unsigned long long)sum.watched,
+           (unsigned long long)sum.commits, (unsigned long long)sum.orphans,
+           (unsigned long long)sum.batches);
     if (seeds >= SEEDS_DEFAULT) { /* all of it happened */
         assert_true(sum.kills > seeds);
         assert_true(sum.orphans > 0);
-        assert_true(sum.batches > seeds && sum.commits > seeds && sum.snapshots > seeds);
+        assert_true(sum.watched > seeds && sum.batches > seeds && sum.commits > seeds &&
+                    sum.snapshots > seeds);
     }
 }
 
