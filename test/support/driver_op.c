@@ -219,15 +219,19 @@ bool driver_op_step(driver *d, kv_tree *tree, kvi_slice name)
     kv_op op;
     kv_op_result result = {0};
     model_answer answer = {0};
+    model_state *before = model_keep(d->m);
     driver_op_build(d, name, &op);
-    int rc = driver_op_call(tree, &op, rng_one_in(&d->r, 2), &result),
-        expect = model_op(d->m, &op, SIZE_MAX, &answer);
+    int rc = driver_op_call(tree, &op, rng_one_in(&d->r, 2), &result);
+    int expect = model_op(d->m, &op, SIZE_MAX, &answer);
     op.result = &result;
     bool fine = true;
-    if (rc != expect)
+    if (rc != expect) {
+        model_restore(d->m, before); /* an error changes nothing */
         fine = fail(d, rc, "an operation: another outcome");
-    else if (rc >= 0 && rc != KV_NOTFOUND && !model_answer_agrees(&op, &answer))
+    } else if (rc >= 0 && rc != KV_NOTFOUND && !model_answer_agrees(&op, &answer)) {
         fine = fail(d, 0, "an operation: another answer");
+    }
+    model_release(before);
     model_answer_free(&answer);
     driver_op_free(&op);
     return fine;
