@@ -277,6 +277,27 @@ static void test_old_values_as_arguments(void **state)
     }
 }
 
+/* The key is in the way of the old value that comes back, while pages split. */
+static void test_old_value_as_key(void **state)
+{
+    kv_slice old, again, found;
+    char key[8];
+    for (unsigned i = 0; i < 300; i++) {
+        snprintf(key, sizeof key, "k%03u", i);
+        put(key, "x");
+    }
+    for (unsigned i = 0; i < 300; i++) {
+        snprintf(key, sizeof key, "k%03u", i);
+        put("holder", key);
+        assert_int_equal(kv_take(tree, "holder", 6, &old), KV_OK);
+        assert_int_equal(kv_swap(tree, old.ptr, old.len, &(kv_slice){bytes + i, 700}, &again),
+                         KV_OK);
+        expect_slice(again, text("x"));
+        assert_int_equal(kv_get(tree, key, 4, &found), KV_OK);
+        expect_slice(found, (kv_slice){bytes + i, 700});
+    }
+}
+
 /* Every entry of many full pages. */
 static void test_many(void **state)
 {
@@ -405,6 +426,7 @@ int main(void)
         CASE(test_swap_and_take),
         CASE(test_old_values),
         CASE(test_old_values_as_arguments),
+        CASE(test_old_value_as_key),
         CASE(test_many),
         CASE(test_update),
         CASE(test_update_to_a_part),
