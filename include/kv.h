@@ -759,6 +759,35 @@ KV_API int kv_count(kv_tree *tree, const kv_range *range, uint64_t *count);
 /* How many keys of the tree are smaller than key (which need not exist). O(h). */
 KV_API int kv_rank(kv_tree *tree, const void *key, size_t key_len, uint64_t *rank);
 
+/* ---- entries by number ----
+ *
+ * Entries have numbers: entry 0 is the first of a range in its direction, so with KV_RANGE_REVERSE the
+ * last; a limit ends the range after so many. range NULL: the whole tree. All cost O(h): a tree
+ * knows how many entries are below each of its pages. The key of a pair is valid until the next of
+ * these calls on the transaction, or its end; its value is a view like any other.
+ *
+ * The rank of a key in a leaderboard, the page that begins with entry 10,000, a sample, the median. */
+
+/* Entry number n. KV_NOTFOUND: the range has no more than n entries. */
+KV_API int kv_nth(kv_tree *tree, const kv_range *range, uint64_t n, kv_pair *pair);
+
+/* An entry of the range, each with the same probability when random is a uniform random number of 64
+ * bits, which is the caller's to make. KV_NOTFOUND: the range is empty. */
+KV_API int kv_random(kv_tree *tree, const kv_range *range, uint64_t random, kv_pair *pair);
+
+/* The entry at a percentile, by nearest rank: the first one such that percent of all entries are not
+ * behind it; 0 is the first, 50 the median, 100 the last. KV_NOTFOUND: the range is empty. KV_EINVAL:
+ * percent is not from 0 to 100. */
+KV_API int kv_percentile(kv_tree *tree, const kv_range *range, double percent, kv_pair *pair);
+
+/* Divides the range into parts of as many entries each, give or take one, as for threads that share a
+ * scan: part i has the keys >= keys[i - 1] and < keys[i], the first one begins and the last one ends
+ * where the range does. The direction does not matter: keys ascend. keys has room for parts - 1, *got
+ * tells how many there are: fewer when there are fewer entries than parts. Their bytes stand in buf;
+ * (parts - 1) * kv_db_stat.key_max are always enough, KV_ETOOBIG: these were not. O(h) each. */
+KV_API int kv_split(kv_tree *tree, const kv_range *range, size_t parts, kv_slice *keys, void *buf,
+                    size_t size, size_t *got);
+
 /* ---- what has changed ---- */
 
 enum {                        /* kv_change.kind */

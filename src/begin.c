@@ -208,6 +208,8 @@ static void txn_clean(kv_txn *txn)
     trees_free(txn);
     loans_free(txn);
     txn->kept[0] = txn->kept[1] = NULL;
+    txn->db->os->free(txn->db->os, txn->key_room);
+    txn->key_room = NULL;
     txn->failed = false;
     txn->changes = 0;
 }

@@ -225,7 +225,8 @@ struct kv_txn {
     kvi_loan *loans;    /* decompressed values and names */
     kvi_loan *kept[2];  /* of them: old values that changes gave back, in turn */
     unsigned kept_turn;
-    uint64_t changes; /* raised by every change and rollback: cursors compare it */
+    uint8_t *key_room; /* the key that kv_nth and its like gave last; NULL until then */
+    uint64_t changes;  /* raised by every change and rollback: cursors compare it */
 
     /* write transactions */
     kvi_id id;

@@ -94,6 +94,30 @@ const cli_command cli_commands[] = {
     {"count", "size length number", "FILE", "print the number of entries in a range",
      "Takes no longer for a million entries than for ten.\n" RANGES,
      "  kv count phone.kv --from a --to n\n", 1, 1, true, TREE | RANGE | O(WAIT), cmd_count},
+    {"rank", "position index zrank", "FILE KEY", "print how many keys are smaller than a key",
+     "The key need not be there: with --json, found tells. Takes no longer for a million entries\n"
+     "than for ten, as do nth, random, percentile and split.\n",
+     "  kv rank phone.kv m\n", 2, 2, true, TREE | O(JSON) | O(WAIT), cmd_rank},
+    {"nth", "at zrange", "FILE N", "print entry number N of a range, counted from 0",
+     "With --reverse from the last one down.\n" RANGES
+     "Exit status 1: the range has no more than N entries.\n",
+     "  kv nth phone.kv 0\n"
+     "  kv nth log.kv 9 --reverse\n",
+     2, 2, false, TREE | RANGE | O(JSON) | O(QUIET) | O(WAIT), cmd_nth},
+    {"random", "sample randomkey", "FILE", "print an entry of a range, chosen at random",
+     "Each has the same chance. --limit N draws so many, one after the other; the same entry may\n"
+     "come again.\n" RANGES "Exit status 1: the range is empty.\n",
+     "  kv random words.kv --prefix a --limit 5\n", 1, 1, false,
+     TREE | RANGE | O(JSON) | O(QUIET) | O(WAIT), cmd_random},
+    {"percentile", "median quantile", "FILE P", "print the entry at a percentile of a range",
+     "0 is the first entry, 50 the median, 100 the last: the first one such that P percent of\n"
+     "all are not behind it.\n" RANGES "Exit status 1: the range is empty.\n",
+     "  kv percentile latencies.kv 99.9\n", 2, 2, false,
+     TREE | RANGE | O(JSON) | O(QUIET) | O(WAIT), cmd_percentile},
+    {"split", "divide shards", "FILE N", "print the keys that divide a range into N equal parts",
+     "One key less than there are parts, fewer if there are fewer entries; each is the first\n"
+     "of its part. So N commands share a scan: --to the first key, --from it, and so on.\n" RANGES,
+     "  kv split words.kv 4\n", 2, 2, false, TREE | RANGE | O(JSON) | O(WAIT), cmd_split},
     {"import", "load restore", "FILE [SOURCE|-]",
      "store many entries from a file or standard input",
      "Reads lines of key, tab, value with the escapes \\t \\n \\r \\\\ \\xNN, or a dump by\n"

@@ -137,6 +137,71 @@ static bool step_get(driver *d, kv_tree *tree, kvi_slice name)
     return true;
 }
 
+static bool same_pair(const kv_pair *pair, const model_tree *t, uint64_t position)
+{
+    kvi_slice key, value;
+    return model_nth(t, position, &key, &value) && key.len == pair->key.len &&
+           value.len == pair->value.len && memcmp(key.ptr, pair->key.ptr, key.len) == 0 &&
+           (value.len == 0 || memcmp(value.ptr, pair->value.ptr, value.len) == 0);
+}
+
+/* The keys that divide entries [lo, lo + n) of the tree. */
+static bool same_split(kv_tree *tree, const model_tree *t, const kv_range *range, uint64_t lo,
+                       uint64_t n, size_t parts)
+{
+    static uint8_t room[8 * 16384];
+    kv_slice keys[8];
+    size_t got, k = 0;
+    if (kv_split(tree, range, parts, keys, room, sizeof room, &got) != KV_OK)
+        return false;
+    for (size_t part = 1; part < parts; part++) {
+        uint64_t first = n * part / parts;
+        kv_pair pair;
+        kvi_slice value;
+        if (first == n * (part - 1) / parts)
+            continue;
+        if (k == got || !model_nth(t, lo + first, NULL, &value))
+            return false;
+        pair = (kv_pair){keys[k++], {value.ptr, value.len}};
+        if (!same_pair(&pair, t, lo + first))
+            return false;
+    }
+    return k == got;
+}
+
+const char *driver_order(kv_tree *tree, const model_tree *t, const kvi_slice *from, uint64_t random)
+{
+    kv_range range = {.size = sizeof range, .flags = random & 1 ? KV_RANGE_REVERSE : 0};
+    bool down = random & 1;
+    uint64_t lo = from ? model_rank(t, *from) : 0, n = t->sum.entries - lo;
+    uint64_t number = n ? (random >> 8) % (n + 1) : 0;
+    kv_pair pair;
+    if (from) {
+        range.from = from->ptr ? (const void *)from->ptr : "";
+        range.from_len = from->len;
+    }
+    int rc = kv_nth(tree, &range, number, &pair);
+    if (rc != (number < n ? KV_OK : KV_NOTFOUND))
+        return "nth: result";
+    if (rc == KV_OK && !same_pair(&pair, t, down ? lo + n - 1 - number : lo + number))
+        return "nth: another entry";
+    rc = kv_random(tree, &range, random << 32, &pair);
+    number = (uint64_t)((unsigned __int128)(random << 32) * n >> 64);
+    if (rc != (n ? KV_OK : KV_NOTFOUND))
+        return "random: result";
+    if (n && !same_pair(&pair, t, down ? lo + n - 1 - number : lo + number))
+        return "random: another entry";
+    unsigned percent = (unsigned)(random >> 16) % 101;
+    number = (percent * n + 99) / 100;
+    rc = kv_percentile(tree, &range, percent, &pair);
+    if (rc != (n ? KV_OK : KV_NOTFOUND))
+        return "percentile: result";
+    number -= number > 0;
+    if (n && !same_pair(&pair, t, down ? lo + n - 1 - number : lo + number))
+        return "percentile: another entry";
+    return same_split(tree, t, &range, lo, n, 1 + (random >> 24) % 8) ? NULL : "split: other keys";
+}
+
 static bool step_rank(driver *d, kv_tree *tree, kvi_slice name)
 {
     kvi_slice key = driver_pick_key(d, key_room);
@@ -147,8 +212,10 @@ static bool step_rank(driver *d, kv_tree *tree, kvi_slice name)
     if (rc != KV_OK)
         return fail(d, rc, "rank");
     const model_tree *t = model_tree_of(d->m->now, name);
-    return rank == model_rank(t, key) && count == t->sum.entries ? true
-                                                                 : fail(d, 0, "rank differs");
+    if (rank != model_rank(t, key) || count != t->sum.entries)
+        return fail(d, 0, "rank differs");
+    const char *what = driver_order(tree, t, rng_one_in(&d->r, 2) ? &key : NULL, rng_next(&d->r));
+    return what ? fail(d, 0, what) : true;
 }
 
 static bool step_del_range(driver *d, kv_tree *tree, kvi_slice name)

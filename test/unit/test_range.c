@@ -187,6 +187,92 @@ static void check_scan(world *w, const kv_range *range, const size_t *indexes, s
     kv_cursor_close(cursor);
 }
 
+static void assert_pair(const world *w, const kv_pair *pair, size_t index)
+{
+    assert_slice(pair->key, w->model.pairs[index].key);
+    assert_slice(pair->value, w->model.pairs[index].value);
+}
+
+/* The least number of entries that percent of n are not behind. */
+static size_t nearest_rank(unsigned percent, size_t n)
+{
+    size_t rank = 0;
+    while (rank * 100 < percent * n)
+        rank++;
+    return rank ? rank - 1 : 0;
+}
+
+static void check_split(world *w, const kv_range *range, const size_t *indexes, size_t n)
+{
+    static uint8_t room[9 * KEY_ROOM];
+    kv_slice keys[9];
+    size_t parts = rng_between(&w->random, 1, 9), got, made = 0;
+    bool down = range && (range->flags & KV_RANGE_REVERSE);
+    assert_int_equal(kv_split(w->tree, range, parts, keys, room, sizeof room, &got), KV_OK);
+    for (size_t part = 1; part < parts; part++) {
+        size_t first = n * part / parts;
+        if (first > n * (part - 1) / parts)
+            assert_slice(keys[made++], w->model.pairs[indexes[down ? n - 1 - first : first]].key);
+    }
+    assert_int_equal(got, made);
+    if (made > 0 && keys[0].len > 0)
+        assert_int_equal(kv_split(w->tree, range, parts, keys, room, keys[0].len - 1, &got),
+                         KV_ETOOBIG);
+}
+
+/* The same entries by their numbers. */
+static void check_order(world *w, const kv_range *range, const size_t *indexes, size_t n)
+{
+    kv_pair pair;
+    size_t number = rng_below(&w->random, n + 2);
+    unsigned percent = (unsigned)rng_below(&w->random, 101);
+    int answer = n ? KV_OK : KV_NOTFOUND;
+    assert_int_equal(kv_nth(w->tree, range, number, &pair), number < n ? KV_OK : KV_NOTFOUND);
+    if (number < n)
+        assert_pair(w, &pair, indexes[number]);
+    assert_int_equal(kv_random(w->tree, range, 0, &pair), answer);
+    if (n)
+        assert_pair(w, &pair, indexes[0]);
+    assert_int_equal(kv_random(w->tree, range, UINT64_MAX, &pair), answer);
+    if (n)
+        assert_pair(w, &pair, indexes[n - 1]);
+    assert_int_equal(kv_percentile(w->tree, range, percent, &pair), answer);
+    if (n)
+        assert_pair(w, &pair, indexes[nearest_rank(percent, n)]);
+    check_split(w, range, indexes, n);
+}
+
+/* Each of five entries is drawn by a fifth of all random numbers; wrong calls are refused. */
+static void entries_are_drawn_evenly(void **state)
+{
+    world w;
+    kv_pair pair;
+    kv_slice key;
+    size_t got;
+    unsigned drawn[5] = {0};
+    open_world(&w, 4096, KEYS_TINY, 0);
+    for (char c = 'a'; c < 'f'; c++)
+        assert_int_equal(kv_put(w.tree, &c, 1, "v", 1, 0), KV_OK);
+    for (uint64_t i = 0; i < 1000; i++) {
+        assert_int_equal(kv_random(w.tree, NULL, i * (UINT64_MAX / 1000), &pair), KV_OK);
+        drawn[*(const char *)pair.key.ptr - 'a']++;
+    }
+    for (unsigned i = 0; i < 5; i++)
+        assert_in_range(drawn[i], 199, 201);
+    assert_int_equal(kv_percentile(w.tree, NULL, 100.5, &pair), KV_EINVAL);
+    assert_int_equal(kv_percentile(w.tree, NULL, -1, &pair), KV_EINVAL);
+    assert_int_equal(kv_percentile(w.tree, NULL, __builtin_nan(""), &pair), KV_EINVAL);
+    assert_int_equal(kv_split(w.tree, NULL, 0, &key, NULL, 0, &got), KV_EINVAL);
+    assert_int_equal(kv_split(w.tree, NULL, 2, NULL, NULL, 0, &got), KV_EINVAL);
+    assert_int_equal(kv_split(w.tree, NULL, 2, &key, NULL, 0, &got), KV_ETOOBIG);
+    assert_int_equal(kv_split(w.tree, NULL, 1, NULL, NULL, 0, &got), KV_OK);
+    assert_int_equal(got, 0);
+    assert_int_equal(kv_nth(w.tree, NULL, 0, NULL), KV_EINVAL);
+    assert_int_equal(kv_nth(NULL, NULL, 0, &pair), KV_EINVAL);
+    assert_int_equal(kv_nth(w.tree, &(kv_range){.size = 1}, 0, &pair), KV_EINVAL);
+    close_world(&w);
+}
+
 /* The same entries in batches of random sizes. */
 static void check_read(world *w, const kv_range *range, const size_t *indexes, size_t n)
 {
@@ -221,7 +307,8 @@ static void check_range(world *w, const kv_range *range)
     if (rng_one_in(&w->random, 2))
         check_scan(w, range, indexes, n);
     else
-        check_read(w, range, indexes, n);
+        check_order(w, range, indexes, n);
+    check_read(w, range, indexes, n);
     free(indexes);
 }
 
@@ -477,7 +564,7 @@ int main(void)
         cmocka_unit_test(test_flags),       cmocka_unit_test(test_rank),
         cmocka_unit_test(test_del_range),   cmocka_unit_test(test_del_range_kept),
         cmocka_unit_test(test_long_bounds), cmocka_unit_test(test_prefix_without_end),
-        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_arguments),   cmocka_unit_test(entries_are_drawn_evenly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,58 @@
+/* api_order.c - the public calls on entries by number: arguments are checked here. */
+#include "cursor.h"
+#include "ops.h"
+#include "order.h"
+
+static int order_check(const kv_tree *tree, const void *out)
+{
+    if (!tree || !out)
+        return KV_EINVAL;
+    return kvi_tree_usable(tree, false);
+}
+
+/* How many entries the range has; none is an answer. */
+static int order_count(kv_tree *tree, const kv_range *range, uint64_t *n)
+{
+    kvi_range bounds;
+    int rc = kvi_range_init(&bounds, tree, range);
+    if (rc != KV_OK)
+        return rc;
+    rc = kvi_range_count(tree, &bounds, n);
+    kvi_range_done(&bounds, tree);
+    return rc == KV_OK && *n == 0 ? KV_NOTFOUND : rc;
+}
+
+KV_API int kv_nth(kv_tree *tree, const kv_range *range, uint64_t n, kv_pair *pair)
+{
+    int rc = order_check(tree, pair);
+    return rc == KV_OK ? kvi_order_nth(tree, range, n, pair) : rc;
+}
+
+KV_API int kv_random(kv_tree *tree, const kv_range *range, uint64_t random, kv_pair *pair)
+{
+    uint64_t n;
+    int rc = order_check(tree, pair);
+    if (rc == KV_OK)
+        rc = order_count(tree, range, &n);
+    return rc == KV_OK ? kvi_order_nth(tree, range, kvi_order_random(n, random), pair) : rc;
+}
+
+KV_API int kv_percentile(kv_tree *tree, const kv_range *range, double percent, kv_pair *pair)
+{
+    uint64_t n;
+    int rc = order_check(tree, pair);
+    if (rc == KV_OK && !(percent >= 0 && percent <= 100))
+        rc = KV_EINVAL;
+    if (rc == KV_OK)
+        rc = order_count(tree, range, &n);
+    return rc == KV_OK ? kvi_order_nth(tree, range, kvi_order_percentile(n, percent), pair) : rc;
+}
+
+KV_API int kv_split(kv_tree *tree, const kv_range *range, size_t parts, kv_slice *keys, void *buf,
+                    size_t size, size_t *got)
+{
+    int rc = order_check(tree, got);
+    if (rc == KV_OK && (parts == 0 || (!keys && parts > 1) || (!buf && size > 0)))
+        rc = KV_EINVAL;
+    return rc == KV_OK ? kvi_order_split(tree, range, parts, keys, buf, size, got) : rc;
+}
