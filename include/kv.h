@@ -559,9 +559,11 @@ KV_API int kv_txn_release(kv_txn *txn, uint32_t savepoint);
 
 /* ---- trees ---- */
 
-enum {                       /* kv_tree_open */
-       KV_TREE_CREATE = 1,   /* create it when missing (write transactions) */
-       KV_TREE_EXCLUSIVE = 2 /* with CREATE: KV_EXISTS when it is there */
+enum {                        /* kv_tree_open */
+       KV_TREE_CREATE = 1,    /* create it when missing (write transactions) */
+       KV_TREE_EXCLUSIVE = 2, /* with CREATE: KV_EXISTS when it is there */
+       KV_TREE_MULTI = 4 /* several values for each key, see kv_multi_put; KV_EINVAL when the tree
+                            is there and has one */
 };
 
 typedef struct kv_tree_options { /* of a new tree, kept in the file */
@@ -600,7 +602,7 @@ typedef struct kv_tree_info {
     uint64_t entries;
     uint64_t leaf_pages, branch_pages, large_pages;
     uint32_t height; /* levels of pages; 0 = empty */
-    uint32_t reserved;
+    uint32_t multi;  /* 1: KV_TREE_MULTI; entries counts pairs */
     uint64_t compress_from;
 } kv_tree_info;
 
@@ -1028,13 +1030,18 @@ enum {                          /* kv_op.kind; what ends the batch when a condit
        KV_OP_APPEND = 15,    /* kv_append of value, up to limit */
        KV_OP_UPDATE = 16,    /* kv_update by update with context */
        KV_OP_POP_FIRST = 17, /* removes the first of the keys >= key and < end: KV_NOTFOUND */
-       KV_OP_POP_LAST = 18
+       KV_OP_POP_LAST = 18,
+       KV_OP_MULTI_PUT = 40,    /* multi-value trees: adds value to key's, if it is not there */
+       KV_OP_MULTI_DEL = 41,    /* removes value from key's, if it is there */
+       KV_OP_MULTI_DEL_KEY = 42 /* removes all values of key */
 };
 
-enum { /* kv_op.flags; also KV_PUT_ABSENT (PUT), KV_PUT_PRESENT (PUT, DEL, INCR to MAX), KV_PUT_EQUALS
+enum { /* kv_op.flags; also KV_PUT_ABSENT (PUT, MULTI_PUT), KV_PUT_PRESENT (PUT, DEL, INCR to MAX,
+          MULTI_DEL), KV_PUT_EQUALS
           (PUT: it must have the value end; DEL: the value value), KV_NUMBER_TEXT (INCR to MAX) */
-       KV_OP_CREATE_TREE = 256, /* PUT, INCR to UPDATE: creates the tree when it is missing */
-       KV_OP_PREFIX = 512       /* POP_FIRST, POP_LAST: of the keys that begin with key */
+       KV_OP_CREATE_TREE =
+           256,           /* PUT, INCR to UPDATE, MULTI_PUT: creates the tree when it is missing */
+       KV_OP_PREFIX = 512 /* POP_FIRST, POP_LAST: of the keys that begin with key */
 };
 
 /* What an operation answers; its bytes lie in memory of the caller. */
@@ -1165,6 +1172,50 @@ KV_API int kv_cursor_put(kv_cursor *cursor, const void *value, size_t value_len)
 /* Removes the entry under the cursor; the next step (next) goes to its successor, prev to its
  * predecessor. */
 KV_API int kv_cursor_del(kv_cursor *cursor);
+
+/* ---- multi-value trees: several values under one key ----
+ *
+ * A tree that was created with KV_TREE_MULTI is a set of pairs, sorted by key and, under one key, by
+ * value: tags of an article, members of a group, an index. Each pair is an entry: kv_count, kv_rank,
+ * kv_nth and limits count pairs. Key and value of a pair together, with one byte more and one for each
+ * byte 00 and 01 of the key, have at most kv_db_stat.key_max bytes: KV_ETOOBIG.
+ *
+ * Ranges are ranges of keys, with all their values; {from = to = key, KV_RANGE_TO_CLOSED} is the values
+ * of one key. kv_del_range, kv_count, kv_rank, the entries by number (kv_split divides between keys)
+ * and cursors work as in other trees; a cursor goes from value to value, its views of values are
+ * valid like those of keys, and kv_cursor_seek knows keys alone: EQ, GE and GT lead to a key's
+ * first value, LE and LT to its last. Calls that are about the one value of a key (kv_get, kv_put,
+ * kv_cursor_put ...) return KV_EINVAL here, and those below in other trees. */
+
+/* Adds a pair. KV_EXISTS: it is there. KV_ETOOBIG, KV_EREADONLY. */
+KV_API int kv_multi_put(kv_tree *tree, const void *key, size_t key_len, const void *value,
+                        size_t value_len);
+
+/* Removes a pair. KV_NOTFOUND: it was not there. KV_ETOOBIG, KV_EREADONLY. */
+KV_API int kv_multi_del(kv_tree *tree, const void *key, size_t key_len, const void *value,
+                        size_t value_len);
+
+/* Removes a key with all its values; *deleted (may be NULL) tells how many. KV_NOTFOUND: it had none.
+ * Whole subtrees are cut: O(h + pages removed). */
+KV_API int kv_multi_del_key(kv_tree *tree, const void *key, size_t key_len, uint64_t *deleted);
+
+/* KV_OK: the pair is there; KV_NOTFOUND. */
+KV_API int kv_multi_has(kv_tree *tree, const void *key, size_t key_len, const void *value,
+                        size_t value_len);
+
+/* How many values a key has; 0 is an answer. O(h). */
+KV_API int kv_multi_count(kv_tree *tree, const void *key, size_t key_len, uint64_t *count);
+
+/* To a pair, by the order of pairs: GE is the first pair that is not before this one, and so the
+ * first value >= value of the key, or else the next key. */
+KV_API int kv_cursor_seek_pair(kv_cursor *cursor, enum kv_seek how, const void *key, size_t key_len,
+                               const void *value, size_t value_len);
+
+/* Over the other values of the key, in the range's direction to the first value met of the next
+ * distinct key (in a reversed range that is its last), and back, to the first met of the one before.
+ * Unpositioned: as kv_cursor_next and kv_cursor_prev. A limit does not count these steps. */
+KV_API int kv_cursor_next_key(kv_cursor *cursor);
+KV_API int kv_cursor_prev_key(kv_cursor *cursor);
 
 #ifdef __cplusplus
 }

@@ -207,8 +207,9 @@ int kv_tree_open(kv_txn *txn, const void *name, size_t name_len, uint32_t flags,
     if (!tree)
         return KV_EINVAL;
     *tree = NULL;
-    if (!txn || (flags & ~(uint32_t)(KV_TREE_CREATE | KV_TREE_EXCLUSIVE)) ||
-        flags == KV_TREE_EXCLUSIVE || !tree_options_ok(options))
+    if (!txn || (flags & ~(uint32_t)(KV_TREE_CREATE | KV_TREE_EXCLUSIVE | KV_TREE_MULTI)) ||
+        (flags & (KV_TREE_CREATE | KV_TREE_EXCLUSIVE)) == KV_TREE_EXCLUSIVE ||
+        !tree_options_ok(options))
         return KV_EINVAL;
     int rc = name_check(txn, name, name_len);
     if (rc == KV_OK)
@@ -222,7 +223,7 @@ int kv_tree_configure(kv_tree *tree, const kv_tree_options *options)
 {
     if (!tree || !options || !tree_options_ok(options))
         return KV_EINVAL;
-    int rc = kvi_tree_usable(tree, true);
+    int rc = kvi_tree_alive(tree, true);
     if (rc != KV_OK)
         return rc;
     tree->desc.compress_from = options->compress_from;
@@ -245,7 +246,7 @@ static int named_usable(kv_tree *tree)
 {
     if (!tree || !tree->name)
         return KV_EINVAL;
-    return kvi_tree_usable(tree, true);
+    return kvi_tree_alive(tree, true);
 }
 
 int kv_tree_rename(kv_tree *tree, const void *name, size_t name_len)
@@ -260,7 +261,7 @@ int kv_tree_clear(kv_tree *tree)
 {
     if (!tree)
         return KV_EINVAL;
-    int rc = kvi_tree_usable(tree, true);
+    int rc = kvi_tree_alive(tree, true);
     if (rc != KV_OK)
         return rc;
     tree->txn->changes++;
@@ -277,7 +278,7 @@ int kv_tree_stat(kv_tree *tree, kv_tree_info *info)
 {
     if (!tree || !info || info->size < sizeof *info)
         return KV_EINVAL;
-    int rc = kvi_tree_usable(tree, false);
+    int rc = kvi_tree_alive(tree, false);
     if (rc != KV_OK)
         return rc;
     const kvi_tree_desc *desc = &tree->desc;
@@ -288,6 +289,7 @@ int kv_tree_stat(kv_tree *tree, kv_tree_info *info)
         .branch_pages = desc->branch_pages,
         .large_pages = desc->large_pages,
         .height = desc->root.page ? desc->level + 1u : 0,
+        .multi = kvi_tree_multi(tree),
         .compress_from = desc->compress_from,
     };
     return KV_OK;

@@ -1,10 +1,10 @@
 /* api_cursor.c - the public calls on ranges and cursors: arguments are checked here. */
-#include "cursor.h"
+#include "multi.h"
 #include "ops.h"
 
 static int tree_check(const kv_tree *tree, bool change)
 {
-    return tree ? kvi_tree_usable(tree, change) : KV_EINVAL;
+    return tree ? kvi_tree_alive(tree, change) : KV_EINVAL;
 }
 
 static inline int cursor_check(const kv_cursor *cursor)
@@ -12,7 +12,7 @@ static inline int cursor_check(const kv_cursor *cursor)
     if (KVI_UNLIKELY(!cursor))
         return KV_EINVAL;
     if (KVI_UNLIKELY(cursor->txn->failed || cursor->tree->gone || !kvi_alive(cursor->txn->db)))
-        return kvi_tree_usable(cursor->tree, false);
+        return kvi_tree_alive(cursor->tree, false);
     return KV_OK;
 }
 
@@ -64,6 +64,10 @@ KV_API int kv_rank(kv_tree *tree, const void *key, size_t key_len, uint64_t *ran
         return rc;
     if (!rank || !bytes_sound(key, key_len))
         return KV_EINVAL;
+    if (kvi_tree_multi(tree)) {
+        const kv_range before = {.size = sizeof before, .to = key ? key : "", .to_len = key_len};
+        return with_range(tree, &before, rank, kvi_range_count);
+    }
     rc = kvi_tree_rank(tree, kvi_range_key(tree, key, key_len), &number, &found);
     if (rc == KV_OK)
         *rank = number;
@@ -118,6 +122,8 @@ KV_API int kv_cursor_seek(kv_cursor *cursor, enum kv_seek how, const void *key, 
         return rc;
     if (how < KV_SEEK_LT || how > KV_SEEK_GT || !bytes_sound(key, key_len))
         return KV_EINVAL;
+    if (kvi_tree_multi(cursor->tree))
+        return kvi_multi_seek(cursor, how, kvi_slice_of(key, key_len));
     return kvi_cursor_seek(cursor, how, kvi_range_key(cursor->tree, key, key_len));
 }
 
@@ -130,6 +136,8 @@ KV_API int kv_cursor_nth(kv_cursor *cursor, uint64_t n)
 KV_API int kv_cursor_get(kv_cursor *cursor, kv_slice *key, kv_slice *value)
 {
     int rc = cursor_check(cursor);
+    if (rc == KV_OK && KVI_UNLIKELY(kvi_tree_multi(cursor->tree)))
+        return kvi_multi_get(cursor, key, value);
     return rc == KV_OK ? kvi_cursor_get(cursor, key, value) : rc;
 }
 
@@ -141,7 +149,10 @@ KV_API int kv_cursor_read(kv_cursor *cursor, kv_pair *pairs, size_t n, size_t *g
     if (rc != KV_OK)
         return rc;
     *got = 0;
-    return kvi_cursor_read(cursor, pairs, n, got);
+    rc = kvi_cursor_read(cursor, pairs, n, got);
+    if (rc == KV_OK && KVI_UNLIKELY(kvi_tree_multi(cursor->tree)))
+        rc = kvi_multi_split_all(cursor, pairs, *got);
+    return rc;
 }
 
 /* The key of the entry that is about to change. */
@@ -149,7 +160,7 @@ static int cursor_change(kv_cursor *cursor, kvi_slice *key)
 {
     if (!cursor)
         return KV_EINVAL;
-    int rc = kvi_tree_usable(cursor->tree, true);
+    int rc = kvi_tree_alive(cursor->tree, true);
     return rc == KV_OK ? kvi_cursor_key(cursor, key) : rc;
 }
 
@@ -168,6 +179,8 @@ KV_API int kv_cursor_del(kv_cursor *cursor)
 {
     kvi_slice key;
     int rc = cursor_change(cursor, &key);
+    if (rc == KV_OK && kvi_tree_multi(cursor->tree))
+        return kvi_multi_del_here(cursor);
     if (rc == KV_OK)
         rc = kvi_del(cursor->tree, key);
     if (rc == KV_OK)

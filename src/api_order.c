@@ -7,7 +7,7 @@ static int order_check(const kv_tree *tree, const void *out)
 {
     if (!tree || !out)
         return KV_EINVAL;
-    return kvi_tree_usable(tree, false);
+    return kvi_tree_alive(tree, false);
 }
 
 /* How many entries the range has; none is an answer. */

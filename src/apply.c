@@ -3,6 +3,7 @@
 #include "calc.h"
 #include "catalog.h"
 #include "edit.h"
+#include "multi.h"
 #include "pop.h"
 #include "range.h"
 #include "swap.h"
@@ -196,6 +197,34 @@ static int apply_pop(kv_tree *tree, const kv_op *op, uint64_t *deleted)
     return rc == KV_OK ? answer(tree->txn, op, entry.key, entry.value) : rc;
 }
 
+static int apply_multi_put(kv_tree *tree, const kv_op *op, uint64_t *deleted)
+{
+    (void)deleted;
+    int rc = kvi_multi_usable(tree, true);
+    if (rc == KV_OK)
+        rc = kvi_multi_put(tree, slice_in(op->key), slice_in(op->value));
+    return rc == KV_EXISTS && !(op->flags & KV_PUT_ABSENT) ? KV_OK : rc;
+}
+
+static int apply_multi_del(kv_tree *tree, const kv_op *op, uint64_t *deleted)
+{
+    int rc = kvi_multi_usable(tree, true);
+    if (rc == KV_OK)
+        rc = kvi_multi_del(tree, slice_in(op->key), slice_in(op->value));
+    *deleted += rc == KV_OK;
+    return rc;
+}
+
+static int apply_multi_del_key(kv_tree *tree, const kv_op *op, uint64_t *deleted)
+{
+    uint64_t n = 0;
+    int rc = kvi_multi_usable(tree, true);
+    if (rc == KV_OK)
+        rc = kvi_multi_del_key(tree, slice_in(op->key), &n);
+    *deleted += n;
+    return rc;
+}
+
 #define NUMBER_FLAGS (KV_PUT_PRESENT | KV_NUMBER_TEXT | KV_OP_CREATE_TREE)
 
 static const struct apply_kind {
@@ -224,6 +253,9 @@ static const struct apply_kind {
     [KV_OP_UPDATE] = {apply_update, KV_OP_CREATE_TREE, false, false, 2},
     [KV_OP_POP_FIRST] = {apply_pop, KV_OP_PREFIX, false, true, 0},
     [KV_OP_POP_LAST] = {apply_pop, KV_OP_PREFIX, false, true, 0},
+    [KV_OP_MULTI_PUT] = {apply_multi_put, KV_PUT_ABSENT | KV_OP_CREATE_TREE, false, false, 0},
+    [KV_OP_MULTI_DEL] = {apply_multi_del, KV_PUT_PRESENT, true, false, 0},
+    [KV_OP_MULTI_DEL_KEY] = {apply_multi_del_key, 0, true, false, 0},
 };
 
 /* ---- any kind ---- */
@@ -256,15 +288,16 @@ bool kvi_apply_valid(const kv_op *op)
 
 static int tree_of(kv_txn *txn, const kv_op *op, kv_tree **tree)
 {
-    uint32_t most = kvi_key_max(txn->db->file.page_size);
+    uint32_t most = kvi_key_max(txn->db->file.page_size), flags = 0;
     *tree = &txn->main;
     if (op->tree.len == 0)
         return KV_OK;
     if (op->tree.len > most)
         return kvi_fail(&txn->db->err, KV_ETOOBIG, "the tree's name has %zu bytes; the limit is %u",
                         op->tree.len, most);
-    return kvi_catalog_open(txn, slice_in(op->tree),
-                            op->flags & KV_OP_CREATE_TREE ? KV_TREE_CREATE : 0, NULL, tree);
+    if (op->flags & KV_OP_CREATE_TREE)
+        flags = KV_TREE_CREATE | (op->kind == KV_OP_MULTI_PUT ? KV_TREE_MULTI : 0);
+    return kvi_catalog_open(txn, slice_in(op->tree), flags, NULL, tree);
 }
 
 int kvi_apply(kv_txn *txn, const kv_op *op, uint64_t *deleted)

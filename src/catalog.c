@@ -74,15 +74,26 @@ static int handle_new(kv_txn *txn, kvi_slice name, const kvi_tree_desc *desc, kv
     return KV_OK;
 }
 
-static int tree_create(kv_txn *txn, kvi_slice name, const kv_tree_options *options,
+static int tree_create(kv_txn *txn, kvi_slice name, uint32_t flags, const kv_tree_options *options,
                        kvi_tree_desc *desc)
 {
     if (!txn->write)
         return kvi_fail(&txn->db->err, KV_EREADONLY, "a read transaction cannot create a tree");
     *desc = (kvi_tree_desc){.compress_from = options ? options->compress_from : 0};
     desc->codec = desc->compress_from ? KVI_CODEC_LZ4 : KVI_CODEC_NONE;
+    desc->flags = flags & KV_TREE_MULTI ? KVI_TREE_MULTI : 0;
     txn->changes++;
     return kvi_txn_spoil(txn, catalog_put(txn, name, desc));
+}
+
+/* Is the tree that was found the one that was asked for? */
+static int found_fits(kv_txn *txn, const kvi_tree_desc *desc, uint32_t flags)
+{
+    if (flags & KV_TREE_EXCLUSIVE)
+        return KV_EXISTS;
+    if ((flags & KV_TREE_MULTI) && !(desc->flags & KVI_TREE_MULTI))
+        return kvi_fail(&txn->db->err, KV_EINVAL, "the tree has one value for each key");
+    return KV_OK;
 }
 
 int kvi_catalog_open(kv_txn *txn, kvi_slice name, uint32_t flags, const kv_tree_options *options,
@@ -92,17 +103,17 @@ int kvi_catalog_open(kv_txn *txn, kvi_slice name, uint32_t flags, const kv_tree_
     for (kv_tree *tree = txn->trees; tree; tree = tree->next) {
         if (name_is(tree, name)) {
             *out = tree;
-            return flags & KV_TREE_EXCLUSIVE ? KV_EXISTS : KV_OK;
+            return found_fits(txn, &tree->desc, flags);
         }
     }
     int rc = kvi_catalog_find(txn, name, &desc);
-    if (rc == KV_OK && (flags & KV_TREE_EXCLUSIVE))
-        return KV_EXISTS;
-    if (rc == KV_OK)
-        return handle_new(txn, name, &desc, out);
+    if (rc == KV_OK) {
+        rc = found_fits(txn, &desc, flags);
+        return rc == KV_OK ? handle_new(txn, name, &desc, out) : rc;
+    }
     if (rc != KV_NOTFOUND || !(flags & KV_TREE_CREATE))
         return rc;
-    rc = tree_create(txn, name, options, &desc);
+    rc = tree_create(txn, name, flags, options, &desc);
     return rc == KV_OK ? kvi_txn_spoil(txn, handle_new(txn, name, &desc, out)) : rc;
 }
 

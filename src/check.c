@@ -1,6 +1,7 @@
 /* check.c - see check.h. */
 #include "check.h"
 #include "codec.h"
+#include "pairs.h"
 #include "inspect.h"
 #include "node.h"
 #include "pgset.h"
@@ -257,7 +258,12 @@ static int check_expand(check *c, kvi_pgno page, kvi_slice stored)
 static int check_entry(kvi_walk *walk, kvi_slice key, kvi_stored value)
 {
     check *c = walk->context;
-    (void)key;
+    if ((walk->tree->desc->flags & KVI_TREE_MULTI) &&
+        (value.special || value.bytes.len || !kvi_pairs_key_len(key.ptr, key.len))) {
+        check_at_entry(c, walk->tree, walk->tree->entries);
+        return check_report(c, walk->tree->steps[0].ptr.page, "T7",
+                            "an entry of a multi-value tree is no pair");
+    }
     if (!value.special || !kvi_entry_parse(value, &c->entry))
         return KV_OK; /* the walk reports what cannot be parsed */
     if ((c->entry.flags & (KVI_ENTRY_COMPRESSED | KVI_ENTRY_LARGE)) != KVI_ENTRY_COMPRESSED)

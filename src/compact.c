@@ -53,6 +53,8 @@ static int compact_tree(const compact *c, kv_tree *from, kv_tree *to)
     to->desc.codec = from->desc.codec;
     to->desc.compress_from = from->desc.compress_from;
     to->desc.sequence = from->desc.sequence;
+    to->desc.flags |= from->desc.flags & KVI_TREE_MULTI;
+    to->raw = true;
     to->changed = true;
     int rc = kvi_path_edge(from, &path, false);
     while (rc == KV_OK) {

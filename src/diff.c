@@ -1,11 +1,15 @@
 /* diff.c - see diff.h. */
 #include "diff.h"
+#include "pairs.h"
 #include "tour.h"
 
 typedef struct diff {
     kv_txn *from, *to;
     kv_diff_options options;
-    kvi_range range; /* of keys, in each tree */
+    kvi_range range;      /* of keys, in each tree */
+    kvi_range pair_range; /* the same in multi-value trees */
+    uint8_t *room;        /* for a pair that is taken apart */
+    bool multi;           /* the tree that is compared has pairs */
     kv_diff_info *info;
     kv_slice tree; /* whose entries are compared */
 } diff;
@@ -124,6 +128,20 @@ static void diff_count(kv_diff_info *info, uint32_t kind)
         info->removed++;
 }
 
+/* A pair of a multi-value tree is there or not. */
+static int pair_apart(diff *d, kvi_slice pair, kv_change *change)
+{
+    kvi_slice key, value;
+    memcpy(d->room, pair.ptr, pair.len);
+    if (!kvi_pairs_split(d->room, pair.len, &key, &value))
+        return kvi_fail(&d->to->db->err, KV_ECORRUPT, "an entry of a multi-value tree breaks T7");
+    change->key = (kv_slice){key.ptr, key.len};
+    kv_slice *which = change->kind == KV_CHANGE_REMOVED ? &change->old_value : &change->new_value;
+    if (d->options.change && !(d->options.flags & KV_DIFF_KEYS))
+        *which = (kv_slice){value.ptr, value.len};
+    return KV_OK;
+}
+
 static int entry_report(diff *d, kvi_slice key, const kvi_stored *old, const kvi_stored *new)
 {
     const kvi_loan *kept_from = d->from->loans, *kept_to = d->to->loans;
@@ -135,6 +153,8 @@ static int entry_report(diff *d, kvi_slice key, const kvi_stored *old, const kvi
     int rc = diff_load(d, d->from, old, &change.old_value);
     if (rc == KV_OK)
         rc = diff_load(d, d->to, new, &change.new_value);
+    if (rc == KV_OK && d->multi)
+        rc = pair_apart(d, key, &change);
     if (rc == KV_OK) {
         diff_count(d->info, change.kind);
         rc = report(d, &change);
@@ -159,18 +179,28 @@ static int diff_entries(diff *d, kvi_slice name, const kvi_tree_desc *from, cons
     static const kvi_tree_desc none;
     int rc = KV_OK;
     d->tree = (kv_slice){name.ptr, name.len};
+    d->multi = (from ? from : to)->flags & KVI_TREE_MULTI;
     kv_change change = {.kind = from ? KV_CHANGE_DROPPED : KV_CHANGE_CREATED, .tree = d->tree};
     if (!from) {
         d->info->created++;
         rc = report(d, &change);
     }
     if (rc == KV_OK)
-        rc = diff_trees(d, from ? from : &none, to ? to : &none, &d->range, entry_pair);
+        rc = diff_trees(d, from ? from : &none, to ? to : &none,
+                        d->multi ? &d->pair_range : &d->range, entry_pair);
     if (rc == KV_OK && !to) {
         d->info->dropped++;
         rc = report(d, &change);
     }
     return rc;
+}
+
+static int diff_named(diff *d, kvi_slice name, const kvi_tree_desc *from, const kvi_tree_desc *to)
+{
+    if (!from || !to || !((from->flags ^ to->flags) & KVI_TREE_MULTI))
+        return diff_entries(d, name, from, to);
+    int rc = diff_entries(d, name, from, NULL); /* a tree of another kind is another tree */
+    return rc == KV_OK ? diff_entries(d, name, NULL, to) : rc;
 }
 
 static int names_pair(diff *d, kvi_slice name, const kvi_stored *old, const kvi_stored *new)
@@ -179,7 +209,7 @@ static int names_pair(diff *d, kvi_slice name, const kvi_stored *old, const kvi_
     int rc = old ? kvi_catalog_decode(d->from, *old, &from) : KV_OK;
     if (rc == KV_OK && new)
         rc = kvi_catalog_decode(d->to, *new, &to);
-    return rc == KV_OK ? diff_entries(d, name, old ? &from : NULL, new ? &to : NULL) : rc;
+    return rc == KV_OK ? diff_named(d, name, old ? &from : NULL, new ? &to : NULL) : rc;
 }
 
 static int diff_all(diff *d)
@@ -199,17 +229,30 @@ static int diff_one(diff *d, kvi_slice name)
     int in_to = in_from < 0 ? in_from : kvi_catalog_find(d->to, name, &to);
     if (in_to < 0 || (in_from == KV_NOTFOUND && in_to == KV_NOTFOUND))
         return in_to;
-    return diff_entries(d, name, in_from == KV_OK ? &from : NULL, in_to == KV_OK ? &to : NULL);
+    return diff_named(d, name, in_from == KV_OK ? &from : NULL, in_to == KV_OK ? &to : NULL);
+}
+
+static int diff_ranges(diff *d, const kv_range *range)
+{
+    const kvi_os *os = d->to->db->os;
+    kv_tree pairs = d->to->main;
+    pairs.desc.flags |= KVI_TREE_MULTI;
+    int rc = kvi_range_init(&d->range, &d->to->main, range);
+    if (rc == KV_OK)
+        rc = kvi_range_init(&d->pair_range, &pairs, range);
+    d->room = os->alloc(os, kvi_key_max(d->to->db->file.page_size));
+    return rc == KV_OK && !d->room ? KV_ENOMEM : rc;
 }
 
 int kvi_diff(kv_txn *from, kv_txn *to, const kv_diff_options *options, kv_diff_info *info)
 {
     diff d = {.from = from, .to = to, .options = *options, .info = info};
-    int rc = kvi_range_init(&d.range, &to->main, options->range);
-    if (rc != KV_OK)
-        return rc;
-    rc =
-        options->tree ? diff_one(&d, kvi_slice_of(options->tree, options->tree_len)) : diff_all(&d);
+    int rc = diff_ranges(&d, options->range);
+    if (rc == KV_OK)
+        rc = options->tree ? diff_one(&d, kvi_slice_of(options->tree, options->tree_len))
+                           : diff_all(&d);
     kvi_range_done(&d.range, &to->main);
+    kvi_range_done(&d.pair_range, &to->main);
+    to->db->os->free(to->db->os, d.room);
     return rc;
 }

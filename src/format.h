@@ -217,6 +217,9 @@ static inline uint32_t kvi_map_fanout(uint32_t page_size)
 #endif
 }
 
+/* tree.flags */
+#define KVI_TREE_MULTI 2 /* several values for each key: see pairs.h */
+
 /* page.flags of nodes */
 #define KVI_NODE_EXPIRY 1 /* branch: a minimum expiry (8 bytes) per child follows the counts */
 
@@ -260,7 +263,7 @@ typedef struct kvi_tree_desc {
     kvi_ptr root;      /* {0,0}: empty tree */
     uint8_t level;     /* of the root */
     uint8_t codec;     /* for values of at least compress_from bytes */
-    uint16_t flags;    /* none defined yet */
+    uint16_t flags;    /* KVI_TREE_MULTI */
     uint32_t reserved; /* 0 */
     uint64_t entries;
     uint64_t leaf_pages;

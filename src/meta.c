@@ -43,7 +43,7 @@ bool kvi_tree_desc_decode(const uint8_t bytes[KVI_TREE_SIZE], uint32_t page_size
     desc->sequence = kvi_get64(bytes + KVI_T_sequence);
     desc->compress_from = kvi_get64(bytes + KVI_T_compress_from);
     desc->reserved = 0;
-    return desc->flags == 0 && tree_root_ok(desc, page_size, high_water, newest);
+    return !(desc->flags & ~KVI_TREE_MULTI) && tree_root_ok(desc, page_size, high_water, newest);
 }
 
 void kvi_meta_encode(const kvi_meta *meta, uint8_t block[KVI_META_SIZE])

@@ -2,7 +2,7 @@
 #include "ops.h"
 #include "seal.h"
 
-int kvi_tree_usable(const kv_tree *tree, bool change)
+int kvi_tree_alive(const kv_tree *tree, bool change)
 {
     kv_txn *txn = tree->txn;
     if (!kvi_alive(txn->db))
@@ -16,11 +16,24 @@ int kvi_tree_usable(const kv_tree *tree, bool change)
     return KV_OK;
 }
 
+int kvi_tree_usable(const kv_tree *tree, bool change)
+{
+    int rc = kvi_tree_alive(tree, change);
+    if (rc == KV_OK && kvi_tree_multi(tree) && !tree->raw)
+        return kvi_fail(&tree->txn->db->err, KV_EINVAL,
+                        "the tree has several values for each key; kv_multi_put and its like are "
+                        "for it");
+    return rc;
+}
+
 int kvi_get(kv_tree *tree, kvi_slice key, kv_slice *value)
 {
     kvi_stored stored;
-    if (KVI_UNLIKELY(tree->txn->failed || tree->gone || !kvi_alive(tree->txn->db)))
-        return kvi_tree_usable(tree, false);
+    if (KVI_UNLIKELY(tree->txn->failed || tree->gone || kvi_tree_multi(tree) ||
+                     !kvi_alive(tree->txn->db))) {
+        int rc = kvi_tree_usable(tree, false);
+        return rc == KV_OK ? KV_EINVAL : rc;
+    }
     int rc = kvi_tree_find(tree, key, &stored);
     return rc == KV_OK && value ? kvi_value_load(tree->txn, stored, value) : rc;
 }

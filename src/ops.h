@@ -4,7 +4,9 @@
 
 #include "tree.h"
 
-/* May this tree handle be used; for changing, if change? */
+/* May this tree handle be used; for changing, if change? By calls that know multi-value trees, and by
+ * the others, which must not. */
+int kvi_tree_alive(const kv_tree *tree, bool change) KVI_MUST_CHECK;
 int kvi_tree_usable(const kv_tree *tree, bool change) KVI_MUST_CHECK;
 
 int kvi_get(kv_tree *tree, kvi_slice key, kv_slice *value) KVI_MUST_CHECK; /* value may be NULL */

@@ -2,6 +2,17 @@
  * as one is found by its key, and a range is counted by two searches. */
 #include "order.h"
 #include "cursor.h"
+#include "pairs.h"
+
+/* In a multi-value tree, the key in the transaction's room has both. */
+static bool pair_split(kv_txn *txn, kv_pair *pair)
+{
+    kvi_slice key, value;
+    if (!kvi_pairs_split(txn->key_room, pair->key.len, &key, &value))
+        return false;
+    *pair = (kv_pair){{key.ptr, key.len}, {value.ptr, value.len}};
+    return true;
+}
 
 /* The pair under the cursor, its key copied to the transaction's room. */
 static int pair_keep(kv_cursor *cursor, kv_pair *pair)
@@ -17,6 +28,8 @@ static int pair_keep(kv_cursor *cursor, kv_pair *pair)
     if (found.key.len)
         memcpy(txn->key_room, found.key.ptr, found.key.len);
     found.key.ptr = txn->key_room;
+    if (kvi_tree_multi(cursor->tree) && !pair_split(txn, &found))
+        return kvi_fail(&txn->db->err, KV_ECORRUPT, "an entry of a multi-value tree breaks T7");
     *pair = found;
     return KV_OK;
 }
@@ -52,10 +65,10 @@ uint64_t kvi_order_percentile(uint64_t n, double percent)
     return KVI_MIN(rank, n) - (rank > 0);
 }
 
-/* number * part / parts, without overflow. */
+/* number * part / parts; the product of the parts alone is small. */
 static uint64_t share(uint64_t number, size_t part, size_t parts)
 {
-    return (uint64_t)((unsigned __int128)number * part / parts);
+    return number / parts * part + number % parts * part / parts;
 }
 
 /* Appends the key of entry n to buf. */
@@ -71,7 +84,11 @@ static int split_at(kv_cursor *cursor, uint64_t n, uint8_t *buf, size_t size, kv
         return rc;
     if (found.len)
         memcpy(buf, found.ptr, found.len);
-    *key = (kv_slice){buf, found.len};
+    kvi_slice whole = {buf, found.len}, value;
+    if (kvi_tree_multi(cursor->tree) && !kvi_pairs_split(buf, found.len, &whole, &value))
+        return kvi_fail(&cursor->txn->db->err, KV_ECORRUPT,
+                        "an entry of a multi-value tree breaks T7");
+    *key = (kv_slice){whole.ptr, whole.len};
     return KV_OK;
 }
 
@@ -88,6 +105,10 @@ static int split_all(kv_cursor *cursor, uint64_t n, size_t parts, kv_slice *keys
             split_at(cursor, down ? n - 1 - first : first, buf + used, size - used, &keys[made]);
         if (rc != KV_OK)
             return rc;
+        if (made > 0 && cursor->tree->desc.flags & KVI_TREE_MULTI &&
+            kvi_slice_compare(kvi_slice_of(keys[made].ptr, keys[made].len),
+                              kvi_slice_of(keys[made - 1].ptr, keys[made - 1].len)) == 0)
+            continue;
         used += keys[made++].len;
     }
     *got = made;

@@ -1,5 +1,6 @@
 /* range.c - bounds, counting and deleting of ranges; see range.h. */
 #include "range.h"
+#include "pairs.h"
 #include "seal.h"
 
 #define RANGE_FLAGS (KV_RANGE_REVERSE | KV_RANGE_FROM_OPEN | KV_RANGE_TO_CLOSED)
@@ -23,44 +24,66 @@ static void bound_lower(kvi_place *hi, kvi_place place)
         *hi = place;
 }
 
-/* The keys with a prefix end before the prefix with its last byte raised; bytes that cannot be
- * raised fall away. */
-static int range_narrow(kvi_range *range, const kvi_os *os, kvi_slice prefix)
+/* The keys with a prefix end before the prefix with its last byte raised, which goes to room; bytes
+ * that cannot be raised fall away. */
+static void range_narrow(kvi_range *range, kvi_slice prefix, uint8_t *room)
 {
     bound_raise(&range->lo, (kvi_place){prefix, true, false});
     while (prefix.len > 0 && prefix.ptr[prefix.len - 1] == 0xff)
         prefix.len--;
     if (prefix.len == 0)
-        return KV_OK;
-    range->owned = os->alloc(os, prefix.len);
-    if (!range->owned)
-        return KV_ENOMEM;
-    memcpy(range->owned, prefix.ptr, prefix.len);
-    range->owned[prefix.len - 1]++;
-    bound_lower(&range->hi, (kvi_place){{range->owned, prefix.len}, true, false});
-    return KV_OK;
+        return;
+    memcpy(room, prefix.ptr, prefix.len);
+    room[prefix.len - 1]++;
+    bound_lower(&range->hi, (kvi_place){{room, prefix.len}, true, false});
+}
+
+/* What the keys of a range are in the tree: in a multi-value tree, what pairs begin with (to room). */
+static kvi_place range_place(kv_tree *tree, const void *key, size_t len, bool after, uint8_t *room,
+                             size_t size)
+{
+    if (!kvi_tree_multi(tree))
+        return (kvi_place){kvi_range_key(tree, key, len), true, after};
+    size_t n = kvi_pairs_key(kvi_slice_of(key, len), after ? KVI_PAIRS_AFTER : KVI_PAIRS_FIRST,
+                             room, size);
+    return (kvi_place){{room, n}, true, false};
+}
+
+static kvi_slice range_prefix(kv_tree *tree, const kv_range *from, uint8_t *room, size_t size)
+{
+    kvi_slice prefix = kvi_slice_of(from->prefix, from->prefix_len);
+    if (!kvi_tree_multi(tree))
+        return kvi_range_key(tree, prefix.ptr, prefix.len);
+    return kvi_slice_of(room, kvi_pairs_key(prefix, KVI_PAIRS_OPEN, room, size));
 }
 
 int kvi_range_init(kvi_range *range, kv_tree *tree, const kv_range *from)
 {
+    const kvi_os *os = tree->txn->db->os;
+    size_t size = (size_t)kvi_key_max(tree->txn->db->file.page_size) + 2; /* of a bound */
     *range = (kvi_range){.limit = UINT64_MAX};
     if (!from)
         return KV_OK;
     if (!range_sound(from))
         return KV_EINVAL;
+    if (from->prefix || kvi_tree_multi(tree)) {
+        range->owned = os->alloc(os, 4 * size);
+        if (!range->owned)
+            return KV_ENOMEM;
+    }
+    uint8_t *room = range->owned;
     if (from->limit)
         range->limit = from->limit;
     range->reverse = from->flags & KV_RANGE_REVERSE;
     if (from->from)
-        range->lo = (kvi_place){kvi_range_key(tree, from->from, from->from_len), true,
-                                from->flags & KV_RANGE_FROM_OPEN};
+        range->lo = range_place(tree, from->from, from->from_len, from->flags & KV_RANGE_FROM_OPEN,
+                                room, size);
     if (from->to)
-        range->hi = (kvi_place){kvi_range_key(tree, from->to, from->to_len), true,
-                                from->flags & KV_RANGE_TO_CLOSED};
-    if (!from->prefix)
-        return KV_OK;
-    kvi_slice prefix = kvi_range_key(tree, from->prefix, from->prefix_len);
-    return range_narrow(range, tree->txn->db->os, prefix);
+        range->hi = range_place(tree, from->to, from->to_len, from->flags & KV_RANGE_TO_CLOSED,
+                                room ? room + size : NULL, size);
+    if (from->prefix)
+        range_narrow(range, range_prefix(tree, from, room + 2 * size, size), room + 3 * size);
+    return KV_OK;
 }
 
 void kvi_range_done(kvi_range *range, kv_tree *tree)

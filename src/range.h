@@ -15,7 +15,7 @@ typedef struct kvi_range {
     kvi_place lo, hi; /* the entries between them; none when hi <= lo */
     bool reverse;
     uint64_t limit; /* UINT64_MAX: none */
-    uint8_t *owned; /* the key that ends a prefix, or NULL */
+    uint8_t *owned; /* bounds that had to be made, or NULL */
 } kvi_range;
 
 /* Beyond the longest key and one byte more, further bytes decide nothing. */

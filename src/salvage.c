@@ -109,6 +109,8 @@ int kvi_salvage_tree(kvi_rescue *s, kvi_slice name, const kvi_tree_desc *desc, s
         to->tree->desc.codec = desc->codec;
         to->tree->desc.compress_from = desc->compress_from;
         to->tree->desc.sequence = desc->sequence;
+        to->tree->desc.flags |= desc->flags & KVI_TREE_MULTI;
+        to->tree->raw = true;
         to->tree->changed = true;
     }
     s->n_trees++;

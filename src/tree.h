@@ -6,6 +6,7 @@
  *   T3 no node but the root is empty; a root branch has at least two children
  *   T4 all leaves are on level 0, and a child is one level below its parent
  *   T5 a tree's numbers (entries, pages) are those of its pages
+ *   T7 the entries of a multi-value tree are pairs, with empty values
  */
 #ifndef KVI_TREE_H
 #define KVI_TREE_H
@@ -14,6 +15,12 @@
 #include "path.h"
 #include "txn.h"
 #include "value.h"
+
+/* Has it several values for each key? Its entries are pairs (pairs.h) then. */
+static inline bool kvi_tree_multi(const kv_tree *tree)
+{
+    return tree->desc.flags & KVI_TREE_MULTI;
+}
 
 /* Looks key up. KV_OK: *value is the entry's stored form. KV_NOTFOUND. */
 int kvi_tree_find(kv_tree *tree, kvi_slice key, kvi_stored *value) KVI_MUST_CHECK;

@@ -172,6 +172,7 @@ struct kv_tree {
     const uint8_t *name; /* NULL: the main tree or the catalog; on loan from the transaction */
     size_t name_len;
     bool changed;         /* desc differs from what the catalog or meta says */
+    bool raw;             /* a multi-value tree whose pairs are put as they are: copies */
     bool gone;            /* dropped, or created behind a savepoint that was rolled back */
     kvi_path put_path;    /* of the newest put */
     uint64_t put_changes; /* txn->changes behind it: the path is good while nothing else changes */

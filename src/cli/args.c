@@ -63,6 +63,8 @@ const args_option args_options[ARG_COUNT] = {
                         "that an import may use for changed pages; default: 256M"},
     [ARG_ONCE] = {      "once",        0,   ARGS_SWITCH,   NULL,
                         "end after the first change"},
+    [ARG_MULTI] = {     "multi",       0,   ARGS_SWITCH,   NULL,
+                        "a new tree has several values for each key"},
     [ARG_PAGE_SIZE] = { "page-size",   0,   ARGS_SIZE,     "N",
                         "page size of a new file: 4k (the default), 8k ... 64k"},
     [ARG_PREFIX] = {    "prefix",      'p', ARGS_BYTES,    "BYTES",
@@ -87,6 +89,8 @@ const args_option args_options[ARG_COUNT] = {
                         "a named tree instead of the main one"},
     [ARG_TUPLE] = {     "tuple",       0,   ARGS_SWITCH,   NULL,
                         "keys are tuples, as (\"order\", 1001)"},
+    [ARG_VALUE] = {     "value",       0,   ARGS_BYTES,    "VALUE",
+                        "only this one of the values of the keys"},
     [ARG_VALUES_ONLY] = {"values-only", 0,   ARGS_SWITCH,   NULL,
                         "print no keys"},
     [ARG_VERSION] = {   "version",     0,   ARGS_SWITCH,   NULL,
@@ -348,6 +352,8 @@ int args_parse(cli_args *args, int argc, char **argv)
     code = args_check(args);
     if (code == 0 && args_given(args, ARG_TREE) && args->bytes[ARG_TREE].len == 0)
         code = args_wrong(args, "--tree needs a name");
+    if (code == 0 && args_given(args, ARG_MULTI) && !args_given(args, ARG_TREE))
+        code = args_wrong(args, "--multi needs --tree: the main tree has one value for each key");
     return code ? code : args_decode_all(args);
 }
 

@@ -5,20 +5,35 @@
 #include "session.h"
 #include "units.h"
 
+static int del_key(cli_session *session, kv_slice key)
+{
+    const cli_args *args = session->args;
+    kv_slice value = args->bytes[ARG_VALUE];
+    if (!session->multi)
+        return kv_del(session->tree, key.ptr, key.len);
+    if (!args_given(args, ARG_VALUE))
+        return kv_multi_del_key(session->tree, key.ptr, key.len, NULL);
+    return kv_multi_del(session->tree, key.ptr, key.len, value.ptr, value.len);
+}
+
 static int del_keys(cli_session *session)
 {
     const cli_args *args = session->args;
     int missing = 0;
+    if (args_given(args, ARG_VALUE) && !session->multi)
+        return args_wrong(args, "--value is for trees of several values for each key");
     for (int i = 0; i < args->count; i++) {
         kv_slice key = args->operands[i].bytes;
-        int result = kv_del(session->tree, key.ptr, key.len);
+        int result = del_key(session, key);
         if (result < 0)
             return session_fail(session, result, "key %s", keys_quote(args, key));
         if (result == KV_OK)
             continue;
         missing++;
         if (!args_given(args, ARG_QUIET))
-            cli_say(session->file, "no key %s", keys_quote(args, key));
+            cli_say(session->file, "no %s %s",
+                    args_given(args, ARG_VALUE) ? "such value of key" : "key",
+                    keys_quote(args, key));
     }
     int code = missing < args->count ? session_commit(session) : CLI_DONE;
     return code ? code : missing > 0 ? CLI_NO : CLI_DONE;
@@ -58,6 +73,8 @@ int cmd_del(const cli_args *args)
         return args_wrong(args, "either keys or a range");
     if (args->count == 0 && !(args->given & (bounds | ARG_BIT(ARG_ALL))))
         return args_wrong(args, "needs keys, or a range by --prefix, --from or --to, or --all");
+    if (args->count == 0 && args_given(args, ARG_VALUE))
+        return args_wrong(args, "--value needs keys");
     if (args_given(args, ARG_ALL) && (args->given & bounds))
         return args_wrong(args, "--all has no bounds");
     if (args_given(args, ARG_IF_EQUALS) && args->count != 1)

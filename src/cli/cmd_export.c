@@ -13,7 +13,7 @@ typedef struct cli_export {
     cli_session session;
     dump_style style;
     bool dump;
-    uint64_t unfit; /* keys that LMDB cannot take */
+    uint64_t unfit; /* keys, or several values of a key, that LMDB cannot take */
     char **names;   /* of the named trees, for --all */
     size_t *name_lens;
     size_t name_count;
@@ -29,7 +29,8 @@ static void export_dump(void *context, kv_slice key, kv_slice value)
 {
     cli_export *export = context;
     dump_write_entry(&export->style, key, value);
-    if (!export->style.berkeley && (key.len == 0 || key.len > LMDB_KEY_MAX))
+    if (!export->style.berkeley && (key.len == 0 || key.len > LMDB_KEY_MAX ||
+                                    (export->style.multi && value.len > LMDB_KEY_MAX)))
         export->unfit++;
 }
 
@@ -44,6 +45,7 @@ static int export_tree(cli_export *export)
                 cli_quote(session->tree_name));
         return CLI_TROUBLE;
     }
+    export->style.multi = session->multi;
     dump_write_header(&export->style, session->tree_name);
     int code = walk_range(session, true, export_dump, export);
     if (code == CLI_DONE) /* otherwise nobody should take the dump for a whole one */

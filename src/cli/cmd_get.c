@@ -11,20 +11,51 @@ static int get_report_missing(const cli_session *session, kv_slice key)
     return CLI_NO;
 }
 
+static void get_write(const cli_args *args, kv_slice value)
+{
+    if (args_given(args, ARG_RAW)) {
+        out_bytes(value.ptr, value.len);
+        return;
+    }
+    out_escaped(value);
+    out_char('\n');
+}
+
+/* All values of a key. */
+static int get_print_all(cli_session *session, kv_slice key)
+{
+    const kv_range range = {.size = sizeof range,
+                            .from = key.ptr,
+                            .from_len = key.len,
+                            .to = key.ptr,
+                            .to_len = key.len,
+                            .flags = KV_RANGE_TO_CLOSED};
+    kv_cursor *cursor;
+    kv_slice value;
+    bool any = false;
+    int result = kv_cursor_open(session->tree, &range, &cursor);
+    while (result == KV_OK && !out_failed() && (result = kv_cursor_next(cursor)) == KV_OK) {
+        result = kv_cursor_get(cursor, NULL, &value);
+        if (result == KV_OK)
+            get_write(session->args, value);
+        any = true;
+    }
+    if (result < 0)
+        return session_fail(session, result, "key %s", keys_quote(session->args, key));
+    return any ? CLI_DONE : get_report_missing(session, key);
+}
+
 static int get_print(cli_session *session, kv_slice key)
 {
     kv_slice value;
+    if (session->multi)
+        return get_print_all(session, key);
     int result = kv_get(session->tree, key.ptr, key.len, &value);
     if (result == KV_NOTFOUND)
         return get_report_missing(session, key);
     if (result != KV_OK)
         return session_fail(session, result, "key %s", keys_quote(session->args, key));
-    if (args_given(session->args, ARG_RAW)) {
-        out_bytes(value.ptr, value.len);
-    } else {
-        out_escaped(value);
-        out_char('\n');
-    }
+    get_write(session->args, value);
     return CLI_DONE;
 }
 
@@ -44,7 +75,7 @@ int cmd_has(const cli_args *args)
     int code = session_open(&session, args, SESSION_READ);
     if (code)
         return code;
-    int result = kv_exists(session.tree, key.ptr, key.len);
+    int result = session_has(&session, key);
     if (result < 0)
         code = session_fail(&session, result, "key %s", keys_quote(args, key));
     else

@@ -28,9 +28,11 @@ static int import_next_batch(cli_import *import)
 static int import_store(cli_import *import, const kv_pair *pair)
 {
     cli_session *session = &import->session;
-    int result =
-        kv_put(session->tree, pair->key.ptr, pair->key.len, pair->value.ptr, pair->value.len, 0);
-    if (result != KV_OK)
+    kv_slice key = pair->key, value = pair->value;
+    int result = session->multi
+                     ? kv_multi_put(session->tree, key.ptr, key.len, value.ptr, value.len)
+                     : kv_put(session->tree, key.ptr, key.len, value.ptr, value.len, 0);
+    if (result < 0)
         return session_fail(session, result, "%s, line %llu: key %s", import->lines.name,
                             (unsigned long long)import->lines.number, cli_quote(pair->key));
     import->entries++;
@@ -54,8 +56,16 @@ static int import_select(cli_import *import, const dump_reader *reader, int sect
 {
     cli_session *session = &import->session;
     int code = 0;
+    session->new_multi = reader->multi;
     if (!args_given(session->args, ARG_TREE))
         code = session_select(session, (kv_slice){reader->name, reader->name_len});
+    if (code == 0 && reader->multi && !session->multi) {
+        cli_say(import->lines.name,
+                "line %llu: this database has several values for each key; --tree NAME --multi "
+                "makes a tree for it",
+                (unsigned long long)import->lines.number);
+        return CLI_USAGE;
+    }
     if (!args_given(session->args, ARG_TREE) || section == 0)
         return code ? code : session_configure(session);
     cli_say(import->lines.name,

@@ -44,7 +44,7 @@ static int rank_print(cli_session *session, kv_slice key)
 {
     uint64_t rank;
     int result = kv_rank(session->tree, key.ptr, key.len, &rank);
-    int found = result == KV_OK ? kv_exists(session->tree, key.ptr, key.len) : result;
+    int found = result == KV_OK ? session_has(session, key) : result;
     if (found < 0)
         return session_fail(session, found, "key %s", keys_quote(session->args, key));
     if (!args_given(session->args, ARG_JSON)) {

@@ -1,6 +1,7 @@
 /* cmd_put.c - kv put, kv append: one entry, from the command line or standard input. */
 #include "cli.h"
 #include "input.h"
+#include "keys.h"
 #include "session.h"
 
 /* What has to be there already, so that the file must not be created for it. */
@@ -21,11 +22,30 @@ static kv_put_options put_options(const cli_args *args)
     return options;
 }
 
+/* Adds a value to those of the key; that it is there already is fine unless it should be new. */
+static int put_add(cli_session *session, kv_slice key, kv_slice value)
+{
+    const cli_args *args = session->args;
+    if (args_given(args, ARG_IF_PRESENT) || args_given(args, ARG_IF_EQUALS))
+        return args_wrong(args, "--if-present and --if-equals are not for trees of several values "
+                                "for each key");
+    int result = kv_multi_put(session->tree, key.ptr, key.len, value.ptr, value.len);
+    if (result < 0)
+        return session_fail(session, result, "key %s", keys_quote(args, key));
+    if (result == KV_OK || !args_given(args, ARG_IF_ABSENT))
+        return session_commit(session);
+    if (!args_given(args, ARG_QUIET))
+        cli_say(session->file, "key %s has this value already", keys_quote(args, key));
+    return CLI_NO;
+}
+
 static int put_store(cli_session *session, kv_slice key, kv_slice value)
 {
     int code = session_configure(session);
     if (code)
         return code;
+    if (session->multi)
+        return put_add(session, key, value);
     kv_put_options options = put_options(session->args);
     int result = kv_put_with(session->tree, key.ptr, key.len, value.ptr, value.len, &options);
     return session_end_change(session, result, key);

@@ -25,6 +25,7 @@ static void trees_add_row(cli_trees *trees, kv_slice name, const kv_tree_info *i
     table_cell(table, units_count(buf, pages));
     table_cell(table, units_size(buf, pages * trees->page_size));
     table_cell(table, units_count(buf, info->height));
+    table_cell(table, info->multi ? "many" : "1");
     table_cell(table, info->compress_from ? units_size(buf, info->compress_from) : "-");
 }
 
@@ -46,6 +47,8 @@ static void trees_print_json(const kv_tree_info *info, kv_slice name)
     json_number(info->large_pages);
     json_name("height");
     json_number(info->height);
+    json_name("multi");
+    json_bool(info->multi);
     json_name("compress_from");
     json_number(info->compress_from);
     json_close('}');
@@ -84,7 +87,8 @@ static int trees_list(cli_trees *trees)
 
 static int trees_print(cli_trees *trees)
 {
-    static const char *const titles[] = {"tree", "entries", "pages", "size", "height", "compress"};
+    static const char *const titles[] = {"tree",   "entries", "pages",   "size",
+                                         "height", "values",  "compress"};
     kv_db_info info = {.size = sizeof info};
     int result = kv_db_stat(trees->session.db, &info);
     if (result != KV_OK)
@@ -97,7 +101,7 @@ static int trees_print(cli_trees *trees)
         json_end();
         return code;
     }
-    table_begin(&trees->table, "lrrrrr");
+    table_begin(&trees->table, "lrrrrrr");
     for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++)
         table_cell(&trees->table, titles[i]);
     int code = trees_list(trees);

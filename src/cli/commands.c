@@ -6,25 +6,28 @@
 #define RANGE  (O(PREFIX) | O(FROM) | O(TO) | O(LIMIT) | O(REVERSE))
 #define TREE   (O(TREE) | O(ESCAPED) | O(TUPLE))
 #define PLAIN  (O(TREE) | O(ESCAPED)) /* keys in files are bytes */
-#define STORE  (O(DURABILITY) | O(PAGE_SIZE) | O(COMPRESS) | O(WAIT))
+#define STORE  (O(MULTI) | O(DURABILITY) | O(PAGE_SIZE) | O(COMPRESS) | O(WAIT))
 #define RANGES "Keys are compared byte by byte. --from is included, --to is not.\n"
 
 const cli_command cli_commands[] = {
     {"get", "read show fetch", "FILE KEY", "print the value of a key",
      "Control characters, bytes that are not UTF-8 and the backslash are printed as\n"
-     "\\t \\n \\r \\xNN \\\\, and a newline follows; --raw gives the exact bytes.\n"
+     "\\t \\n \\r \\xNN \\\\, and a newline follows; --raw gives the exact bytes. In a tree\n"
+     "of several values for each key, all values are printed.\n"
      "Exit status 1: there is no such key.\n",
      "  kv get phone.kv alice\n"
      "  kv get photos.kv cat.jpg --raw >cat.jpg\n",
      2, 2, true, TREE | O(RAW) | O(QUIET) | O(WAIT), cmd_get},
     {"put", "set write store insert add", "FILE KEY VALUE|-", "store a value under a key",
-     "Creates the file and the tree when they are missing, and replaces an older value.\n"
+     "Creates the file and the tree when they are missing, and replaces an older value. In a\n"
+     "tree of several values for each key, made by --multi, it is added to them, sorted.\n"
      "The value - is read from standard input, byte for byte.\n"
      "Exit status 1: --if-absent, --if-present or --if-equals did not hold; nothing was\n"
      "changed.\n",
      "  kv put phone.kv alice '+1 555 0100'\n"
      "  kv put photos.kv cat.jpg - <cat.jpg\n"
      "  kv put -e things.kv 'two\\nlines' '\\x00\\x01'\n"
+     "  kv put things.kv --tree tags --multi article-7 databases\n"
      "  kv put --tuple shop.kv '(\"order\", \"2024-01-15\", 1001)' '2 lamps'\n",
      3, 3, true, TREE | STORE | O(IF_ABSENT) | O(IF_PRESENT) | O(IF_EQUALS) | O(QUIET), cmd_put},
     {"cas", "compare swap-if", "FILE KEY OLD NEW", "change a value if it is still the expected one",
@@ -72,13 +75,14 @@ const cli_command cli_commands[] = {
      "All removals are one transaction. With options for a range instead of keys, the\n"
      "range is removed and the number of entries is printed; --all removes everything.\n"
      "`kv count` with the same options tells beforehand how many these are.\n" RANGES
+     "In a tree of several values for each key all go, or the one that --value names.\n"
      "Exit status 1: one of the keys was not there (the others are removed), or the key has\n"
      "not the value that --if-equals says.\n",
      "  kv del phone.kv alice bob\n"
      "  kv del locks.kv door --if-equals mine\n"
      "  kv del sessions.kv --prefix 2023-\n",
-     1, -1, true, TREE | RANGE | O(ALL) | O(IF_EQUALS) | O(DURABILITY) | O(QUIET) | O(WAIT),
-     cmd_del},
+     1, -1, true,
+     TREE | RANGE | O(ALL) | O(VALUE) | O(IF_EQUALS) | O(DURABILITY) | O(QUIET) | O(WAIT), cmd_del},
     {"has", "exists contains test", "FILE KEY", "tell by exit status whether a key is there",
      "Prints nothing. Exit status 0: it is there, 1: it is not.\n",
      "  kv has phone.kv alice && echo yes\n", 2, 2, true, TREE | O(WAIT), cmd_has},
@@ -122,7 +126,8 @@ const cli_command cli_commands[] = {
      "store many entries from a file or standard input",
      "Reads lines of key, tab, value with the escapes \\t \\n \\r \\\\ \\xNN, or a dump by\n"
      "mdb_dump or db_dump, which is recognised by itself. A database in a dump that has\n"
-     "a name goes to the tree of that name. Later entries replace earlier ones. All is\n"
+     "a name goes to the tree of that name; one with sorted duplicates goes to a tree of\n"
+     "several values for each key. Later entries replace earlier ones. All is\n"
      "one transaction: after an error nothing was imported, unless --batch is given.\n",
      "  kv import words.kv words.tsv\n"
      "  mdb_dump -a ~/old-lmdb | kv import new.kv\n",

@@ -28,7 +28,7 @@ void dump_write_header(const dump_style *style, kv_slice name)
             out_bytes(name.ptr, name.len);
         out_char('\n');
     }
-    out_text("type=btree\n");
+    out_text(style->multi ? "type=btree\nduplicates=1\ndupsort=1\n" : "type=btree\n");
     if (!style->berkeley)
         out_format("mapsize=%llu\nmaxreaders=126\n", (unsigned long long)style->map_size);
     out_text("db_pagesize=4096\nHEADER=END\n");

@@ -21,6 +21,7 @@
 typedef struct dump_style {
     bool print;
     bool berkeley;     /* for db_load, else for mdb_load */
+    bool multi;        /* the tree has several values for each key */
     uint64_t map_size; /* for mdb_load: bytes of the address space that it needs */
 } dump_style;
 
@@ -35,6 +36,7 @@ bool dump_name_fits(const dump_style *style, kv_slice name);
 typedef struct dump_reader {
     cli_lines *lines;
     bool print; /* of the current section */
+    bool multi; /* it has several values for each key */
     char *key;  /* the line before the current one */
     size_t key_capacity;
     char *name; /* of the current section, NULL for the main database */

@@ -9,7 +9,8 @@
 /* What the header of a section said. */
 typedef struct dump_header {
     bool print;
-    bool lmdb; /* has lines that only LMDB writes */
+    bool lmdb;  /* has lines that only LMDB writes */
+    bool multi; /* several values for each key */
     char *name;
 } dump_header;
 
@@ -88,11 +89,6 @@ static const struct dump_refusal {
     const char *line;
     const char *why;
 } dump_refusals[] = {
-    {"duplicates=1", "this database has several values per key; kv keeps one"},
-    {"dupsort=1", "this database has several values per key; kv keeps one"},
-    {"dupfixed=1", "this database has several values per key; kv keeps one"},
-    {"integerdup=1", "this database has several values per key; kv keeps one"},
-    {"reversedup=1", "this database has several values per key; kv keeps one"},
     {"keys=0", "this dump has no keys; use db_dump -k"},
     {"type=hash", "only type=btree can be imported; db_load -t btree makes one of a hash"},
     {"type=recno", "only type=btree can be imported; this numbers its records"},
@@ -100,7 +96,19 @@ static const struct dump_refusal {
     {"type=heap", "only type=btree can be imported; this has no keys"},
 };
 
-static const char *const dump_order_changes[] = {"integerkey=1", "reversekey=1"};
+static const struct dump_order {
+    const char *line;
+    const char *what;
+} dump_order_changes[] = {
+    {"integerkey=1", "keys"},
+    {"reversekey=1", "keys"},
+    {"integerdup=1", "values of a key"},
+    {"reversedup=1", "values of a key"},
+};
+
+/* Several values for each key, sorted or not: here they are sorted. */
+static const char *const dump_duplicates[] = {"duplicates=1", "dupsort=1", "dupfixed=1",
+                                              "integerdup=1", "reversedup=1"};
 
 static const char *dump_value(const cli_lines *lines, const char *name)
 {
@@ -115,8 +123,9 @@ static int dump_header_check(const cli_lines *lines)
             return lines_wrong(lines, "%s: %s", lines->text, dump_refusals[i].why);
     }
     for (size_t i = 0; i < sizeof dump_order_changes / sizeof dump_order_changes[0]; i++) {
-        if (strcmp(lines->text, dump_order_changes[i]) == 0)
-            cli_say(lines->name, "warning: %s: kv orders keys by their bytes instead", lines->text);
+        if (strcmp(lines->text, dump_order_changes[i].line) == 0)
+            cli_say(lines->name, "warning: %s: kv orders %s by their bytes instead", lines->text,
+                    dump_order_changes[i].what);
     }
     const char *version = dump_value(lines, "VERSION=");
     if (version && strcmp(version, "3") != 0)
@@ -143,6 +152,8 @@ static int dump_header_line(const cli_lines *lines, dump_header *header)
         free(header->name);
         header->name = strcpy(cli_realloc(NULL, strlen(name) + 1), name);
     }
+    for (size_t i = 0; i < sizeof dump_duplicates / sizeof dump_duplicates[0]; i++)
+        header->multi |= strcmp(lines->text, dump_duplicates[i]) == 0;
     if (dump_value(lines, "mapsize=") || dump_value(lines, "maxreaders="))
         header->lmdb = true;
     return dump_header_check(lines);
@@ -192,6 +203,7 @@ int dump_read_section(dump_reader *reader)
     free(reader->name);
     reader->name = header.name;
     reader->print = header.print;
+    reader->multi = header.multi;
     return got < 0 ? got : dump_take_name(reader, &header);
 }
 

@@ -238,13 +238,26 @@ int session_select(cli_session *session, kv_slice name)
     session->tree = name.ptr ? NULL : kv_txn_main(session->txn);
     if (name.ptr) {
         uint32_t flags = session->mode == SESSION_CREATE ? KV_TREE_CREATE : 0;
+        if (flags && (session->new_multi || args_given(session->args, ARG_MULTI)))
+            flags |= KV_TREE_MULTI;
         int result = kv_tree_open(session->txn, name.ptr, name.len, flags, NULL, &session->tree);
         if (result == KV_NOTFOUND)
             return session_missing_tree(session);
         if (result != KV_OK)
             return session_fail(session, result, "tree %s", cli_quote(name));
     }
+    kv_tree_info info = {.size = sizeof info};
+    session->multi = kv_tree_stat(session->tree, &info) == KV_OK && info.multi;
     return 0;
+}
+
+int session_has(const cli_session *session, kv_slice key)
+{
+    uint64_t count;
+    if (!session->multi)
+        return kv_exists(session->tree, key.ptr, key.len);
+    int result = kv_multi_count(session->tree, key.ptr, key.len, &count);
+    return result == KV_OK && count == 0 ? KV_NOTFOUND : result;
 }
 
 int session_configure(cli_session *session)

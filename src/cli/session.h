@@ -19,6 +19,8 @@ typedef struct cli_session {
     kv_txn *txn;
     kv_tree *tree;
     kv_slice tree_name; /* ptr NULL: the main tree */
+    bool multi;         /* the tree has several values for each key */
+    bool new_multi;     /* a tree that is created shall have */
 } cli_session;
 
 /* Opens the file that args name, begins a transaction and opens the tree of --tree. 0, or the exit
@@ -30,6 +32,9 @@ int session_open_file(cli_session *session, const cli_args *args, enum session_m
 
 /* Makes another tree the current one; a name with ptr NULL is the main tree. */
 int session_select(cli_session *session, kv_slice name);
+
+/* As kv_exists, also in a tree of several values for each key. */
+int session_has(const cli_session *session, kv_slice key);
 
 /* Gives the current tree the options that args have for it. */
 int session_configure(cli_session *session);

@@ -53,7 +53,12 @@ run kv get h.kv k; out v
 printf '%s\n' VERSION=3 format=print type=btree duplicates=1 HEADER=END ' k' ' 1' ' k' ' 2' DATA=END |
     "$load" dup
 "$dump" dup >theirs
-run kv import x.kv theirs; code 3; err 'several values per key'
+run kv import x.kv theirs; code 2; err 'several values for each key'; err 'nothing was imported'
+run kv import dup.kv theirs --tree d --multi; code 0; quiet
+run kv get dup.kv k --tree d; out 1 2
+kv export dup.kv --format db_dump --tree d | grep -v ^database= >ours
+"$load" -f ours back
+same <("$dump" back | sed '1,/^HEADER=END/d') <(sed '1,/^HEADER=END/d' theirs)
 printf '%s\n' VERSION=3 format=print type=recno HEADER=END ' v' DATA=END | "$load" recno
 "$dump" recno >theirs
 run kv import x.kv theirs; code 3; err 'only type=btree'

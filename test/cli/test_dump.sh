@@ -96,12 +96,6 @@ refused() # message header-line...
     run kv import x.kv dump --format mdb_dump; code 3; err "$message"; err 'nothing was imported'
     run kv count x.kv; out 0
 }
-refused 'several values per key' type=btree duplicates=1
-refused 'several values per key' type=btree duplicates=1 dupsort=1
-refused 'several values per key' dupsort=1 type=btree
-refused 'several values per key' dupfixed=1
-refused 'several values per key' integerdup=1
-refused 'several values per key' reversedup=1
 refused 'db_load -t btree' type=hash
 refused 'only type=btree' type=recno
 refused 'only type=btree' type=queue

@@ -1,5 +1,6 @@
 /* differ.c - see differ.h. */
 #include "differ.h"
+#include "multi_steps.h"
 #include <stdlib.h>
 
 typedef struct differ {
@@ -84,9 +85,16 @@ static int entry_changes(differ *d, const kv_change *change)
     return 0;
 }
 
-static int one_change(void *context, const kv_change *change)
+static int one_change(void *context, const kv_change *reported)
 {
     differ *d = context;
+    kv_change pair = *reported, *change = &pair;
+    if (multi_is(slice_of(pair.tree)) && pair.key.ptr) {
+        kv_slice *value = pair.old_value.ptr ? &pair.old_value : &pair.new_value;
+        kvi_slice key = multi_pair(slice_of(pair.key), slice_of(*value));
+        pair.key = (kv_slice){key.ptr, key.len};
+        value->len = 0;
+    }
     if (!in_order(d, change))
         return wrong(d, "changes out of order");
     return change->key.ptr ? entry_changes(d, change) : tree_changes(d, change);

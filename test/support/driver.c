@@ -1,5 +1,6 @@
 /* driver.c - see driver.h. */
 #include "driver_op.h"
+#include "multi_steps.h"
 #include <stdio.h>
 
 #define KEY_ROOM   16384
@@ -322,6 +323,11 @@ static bool step(driver *d)
     uint64_t what = rng_below(&d->r, 100);
     if (d->shape.savepoints && what < 6)
         return step_savepoint(d);
+    if (d->shape.trees && rng_one_in(&d->r, 12)) {
+        int wrong;
+        const char *differs = multi_step(d, &wrong);
+        return differs ? fail(d, wrong < 0 ? wrong : 0, differs) : true;
+    }
     int rc = open_tree(d, name, what < 60, &tree, &present);
     if (rc == KV_NOTFOUND && !present)
         return true;
@@ -436,8 +442,18 @@ static int tree_handle(kv_txn *txn, const model_tree *t, kv_tree **tree)
     return name.len ? kv_tree_open(txn, name.ptr, name.len, 0, NULL, tree) : KV_OK;
 }
 
+static const char *compare_entry(kvi_slice tree, kvi_slice key, kvi_slice value, kvi_slice k,
+                                 kvi_slice v)
+{
+    multi_entry(tree, &key, &value);
+    if (kvi_slice_compare(key, k) != 0)
+        return "another key";
+    return kvi_slice_compare(value, v) != 0 ? "another value" : NULL;
+}
+
 static const char *compare_tree(kv_tree *tree, const model_tree *t)
 {
+    kvi_slice name = model_tree_name(t);
     kv_cursor *cursor;
     const char *what = NULL;
     uint64_t n = 0;
@@ -451,10 +467,9 @@ static const char *compare_tree(kv_tree *tree, const model_tree *t)
             what = "cursor_get failed";
         else if (!model_nth(t, n++, &k, &v))
             what = "an entry too many";
-        else if (k.len != key.len || memcmp(k.ptr, key.ptr, k.len) != 0)
-            what = "another key";
-        else if (v.len != value.len || (v.len && memcmp(v.ptr, value.ptr, v.len) != 0))
-            what = "another value";
+        else
+            what = compare_entry(name, kvi_slice_of(key.ptr, key.len),
+                                 kvi_slice_of(value.ptr, value.len), k, v);
     }
     kv_cursor_close(cursor);
     if (!what && rc != KV_NOTFOUND)
@@ -487,9 +502,12 @@ static bool same_sum(kv_tree *tree, const model_tree *t)
         return false;
     int rc;
     while ((rc = kv_cursor_read(cursor, pairs, 64, &got)) == KV_OK)
-        for (size_t i = 0; i < got; i++)
-            model_sum_add(&sum, kvi_slice_of(pairs[i].key.ptr, pairs[i].key.len),
-                          kvi_slice_of(pairs[i].value.ptr, pairs[i].value.len));
+        for (size_t i = 0; i < got; i++) {
+            kvi_slice key = kvi_slice_of(pairs[i].key.ptr, pairs[i].key.len);
+            kvi_slice value = kvi_slice_of(pairs[i].value.ptr, pairs[i].value.len);
+            multi_entry(model_tree_name(t), &key, &value);
+            model_sum_add(&sum, key, value);
+        }
     kv_cursor_close(cursor);
     return rc == KV_NOTFOUND && model_sum_equal(sum, t->sum);
 }

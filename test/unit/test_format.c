@@ -160,6 +160,7 @@ static const constant constants[] = {
     {SAME(KVI_MAP_DIR)},
     {SAME(KVI_BLOCKED)},
     {SAME(KVI_NODE_EXPIRY)},
+    {SAME(KVI_TREE_MULTI)},
     {SAME(KVI_ENTRY_LARGE)},
     {SAME(KVI_ENTRY_COMPRESSED)},
     {SAME(KVI_ENTRY_EXPIRY)},

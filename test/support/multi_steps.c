@@ -1,0 +1,155 @@
+/* multi_steps.c - see multi_steps.h. */
+#include "multi_steps.h"
+
+#define ROOM 65536
+
+bool multi_is(kvi_slice tree)
+{
+    return tree.len == strlen(MULTI_NAME) && memcmp(tree.ptr, MULTI_NAME, tree.len) == 0;
+}
+
+/* Bytes 00 to 01 as two of them, the second one greater by one; 00 ends the key. */
+kvi_slice multi_pair(kvi_slice key, kvi_slice value)
+{
+    static uint8_t room[ROOM];
+    uint8_t *to = room;
+    for (size_t i = 0; i < key.len; i++) {
+        if (key.ptr[i] < 2)
+            *to++ = 1;
+        *to++ = (uint8_t)(key.ptr[i] + (key.ptr[i] < 2));
+    }
+    *to++ = 0;
+    if (value.len)
+        memcpy(to, value.ptr, value.len);
+    return (kvi_slice){room, (size_t)(to - room) + value.len};
+}
+
+void multi_entry(kvi_slice tree, kvi_slice *key, kvi_slice *value)
+{
+    if (!multi_is(tree))
+        return;
+    *key = multi_pair(*key, *value);
+    value->len = 0;
+}
+
+/* Few keys, so that each has some values, with what has to be escaped among them. */
+static kvi_slice pick_key(driver *d)
+{
+    static const char *const keys[] = {"", "a", "a\0b", "a\1", "a\0", "ab", "b", "\1\1\1", "zebra"};
+    static const uint8_t lens[] = {0, 1, 3, 2, 2, 2, 1, 3, 5};
+    size_t i = rng_below(&d->r, KVI_COUNT(lens));
+    return kvi_slice_of(keys[i], lens[i]);
+}
+
+static kvi_slice pick_value(driver *d)
+{
+    static uint8_t room[32];
+    size_t len = rng_below(&d->r, 9);
+    for (size_t i = 0; i < len; i++)
+        room[i] = (uint8_t)(rng_one_in(&d->r, 3) ? 0 : rng_below(&d->r, 256));
+    return (kvi_slice){room, len};
+}
+
+/* The positions of a key's values in the model. */
+static void positions(const model_tree *t, kvi_slice key, uint64_t *lo, uint64_t *hi)
+{
+    kvi_slice none = {NULL, 0};
+    kvi_slice first = multi_pair(key, none);
+    uint8_t after[ROOM];
+    memcpy(after, first.ptr, first.len);
+    after[first.len - 1] = 1;
+    *lo = model_rank(t, first);
+    *hi = model_rank(t, kvi_slice_of(after, first.len));
+}
+
+static const char *check_reads(driver *d, kv_tree *tree, kvi_slice key, kvi_slice value)
+{
+    const model_tree *t = model_tree_of(d->m->now, model_text(MULTI_NAME));
+    uint64_t lo, hi, count, rank;
+    bool present = model_get(t, multi_pair(key, value), NULL);
+    kvi_slice expect;
+    kv_slice k, v;
+    kv_cursor *cursor;
+    positions(t, key, &lo, &hi);
+    if (kv_multi_has(tree, key.ptr, key.len, value.ptr, value.len) !=
+        (present ? KV_OK : KV_NOTFOUND))
+        return "multi_has";
+    if (kv_multi_count(tree, key.ptr, key.len, &count) != KV_OK || count != hi - lo)
+        return "multi_count";
+    if (kv_rank(tree, key.ptr, key.len, &rank) != KV_OK || rank != lo)
+        return "rank of a key with values";
+    if (kv_cursor_open(tree, NULL, &cursor) != KV_OK)
+        return "cursor_open";
+    const char *what = NULL;
+    int rc = kv_cursor_seek(cursor, KV_SEEK_GE, key.ptr, key.len);
+    if (rc == KV_OK)
+        rc = kv_cursor_next_key(cursor);
+    uint64_t at = hi;
+    if (lo == hi && model_nth(t, lo, &expect, NULL)) { /* the seek went to the key after it */
+        kvi_slice form = {expect.ptr, 0};
+        uint8_t after[ROOM];
+        while (form.ptr[form.len] != 0)
+            form.len += form.ptr[form.len] == 1 ? 2 : 1;
+        memcpy(after, form.ptr, form.len);
+        after[form.len] = 1;
+        at = model_rank(t, kvi_slice_of(after, form.len + 1));
+    }
+    bool more = model_nth(t, at, &expect, NULL);
+    if (rc != (more ? KV_OK : KV_NOTFOUND))
+        what = "next_key: result";
+    else if (more &&
+             (kv_cursor_get(cursor, &k, &v) != KV_OK ||
+              kvi_slice_compare(multi_pair(kvi_slice_of(k.ptr, k.len), kvi_slice_of(v.ptr, v.len)),
+                                expect) != 0))
+        what = "next_key: another pair";
+    kv_cursor_close(cursor);
+    return what;
+}
+
+static const char *del_key(driver *d, kv_tree *tree, kvi_slice key, int *rc)
+{
+    kvi_slice name = model_text(MULTI_NAME);
+    uint64_t lo, hi, deleted = 0;
+    positions(model_tree_of(d->m->now, name), key, &lo, &hi);
+    *rc = kv_multi_del_key(tree, key.ptr, key.len, &deleted);
+    if (*rc != (hi > lo ? KV_OK : KV_NOTFOUND) || (*rc == KV_OK && deleted != hi - lo))
+        return "multi_del_key";
+    kvi_slice first = multi_pair(key, (kvi_slice){NULL, 0});
+    uint8_t after[ROOM];
+    memcpy(after, first.ptr, first.len);
+    after[first.len - 1] = 1;
+    kvi_slice end = {after, first.len};
+    model_del_range(d->m, name, first, &end);
+    return NULL;
+}
+
+const char *multi_step(driver *d, int *rc)
+{
+    kvi_slice name = model_text(MULTI_NAME), key = pick_key(d), value = pick_value(d);
+    kv_tree *tree;
+    bool there = model_tree_of(d->m->now, name) != NULL;
+    uint64_t what = rng_below(&d->r, 20);
+    *rc = kv_tree_open(d->txn, name.ptr, name.len, KV_TREE_CREATE | KV_TREE_MULTI, NULL, &tree);
+    if (*rc != KV_OK)
+        return "opening the multi-value tree";
+    if (!there)
+        model_tree_create(d->m, name);
+    const model_tree *t = model_tree_of(d->m->now, name);
+    bool present = model_get(t, multi_pair(key, value), NULL);
+    if (what < 11) {
+        *rc = kv_multi_put(tree, key.ptr, key.len, value.ptr, value.len);
+        if (*rc != (present ? KV_EXISTS : KV_OK))
+            return "multi_put";
+        model_put(d->m, name, multi_pair(key, value), (kvi_slice){NULL, 0});
+        return NULL;
+    }
+    if (what < 15) {
+        *rc = kv_multi_del(tree, key.ptr, key.len, value.ptr, value.len);
+        if (*rc != (present ? KV_OK : KV_NOTFOUND))
+            return "multi_del";
+        model_del(d->m, name, multi_pair(key, value));
+        return NULL;
+    }
+    *rc = KV_OK;
+    return what < 16 ? del_key(d, tree, key, rc) : check_reads(d, tree, key, value);
+}
