@@ -89,6 +89,12 @@ static enum result view_refresh(void *view)
     return answer(v->db, kv_txn_refresh(v->txn));
 }
 
+static enum result view_newer(void *view, uint32_t ms)
+{
+    struct view *v = view;
+    return answer(v->db, kv_db_wait(v->db, kv_txn_id(v->txn), ms, NULL));
+}
+
 static enum result view_commit(void *view)
 {
     struct view *v = view;
@@ -164,6 +170,7 @@ const struct engine torture_kv = {
     .close = store_close,
     .begin = view_begin,
     .refresh = view_refresh,
+    .newer = view_newer,
     .commit = view_commit,
     .abort = view_abort,
     .get = view_get,

@@ -147,7 +147,7 @@ static enum result del_two(void *view, struct bytes key)
     return DONE;
 }
 
-/* ---- crash, left ---- */
+/* ---- crash, left, deaf ---- */
 
 static enum result commit_crash(void *view)
 {
@@ -165,6 +165,13 @@ static enum result close_left(void *store)
     return result;
 }
 
+static enum result newer_deaf(void *view, uint32_t ms)
+{
+    (void)view;
+    (void)ms;
+    return ABSENT;
+}
+
 static const struct fault {
     const char *name;
     struct engine with;
@@ -180,6 +187,7 @@ static const struct fault {
     {"two", {.begin = begin_two, .put = put_two, .del = del_two}},
     {"crash", {.commit = commit_crash}},
     {"left", {.close = close_left}},
+    {"deaf", {.newer = newer_deaf}},
 };
 
 enum { FAULTS = sizeof faults / sizeof *faults };
@@ -213,6 +221,8 @@ const struct engine *torture_fault(const struct engine *engine, const char *faul
         faulty.scan = with->scan;
     if (with->refresh)
         faulty.refresh = with->refresh;
+    if (with->newer)
+        faulty.newer = with->newer;
     if (with->begin)
         faulty.begin = with->begin;
     if (with->put)

@@ -270,9 +270,11 @@ static void print_figures(const struct herd *herd, double seconds)
     printf("  %-20s %8llu   %llu aborted, %llu second writers refused\n", "commits",
            (unsigned long long)counted(COUNT_COMMITS), (unsigned long long)counted(COUNT_ABORTS),
            (unsigned long long)counted(COUNT_TRIES));
-    printf("  %-20s %8llu   %llu refreshed, %llu by processes that may not write\n", "snapshots",
-           (unsigned long long)counted(COUNT_SNAPSHOTS),
-           (unsigned long long)counted(COUNT_REFRESHES), (unsigned long long)counted(COUNT_GUESTS));
+    printf("  %-20s %8llu   %llu refreshed, %llu waits for a newer one, %llu by processes that may "
+           "not write\n",
+           "snapshots", (unsigned long long)counted(COUNT_SNAPSHOTS),
+           (unsigned long long)counted(COUNT_REFRESHES), (unsigned long long)counted(COUNT_WAITS),
+           (unsigned long long)counted(COUNT_GUESTS));
     printf("  %-20s %8llu   side file gone after closing %llu times\n", "opens",
            (unsigned long long)counted(COUNT_OPENS), (unsigned long long)counted(COUNT_EMPTY));
     print_waits("worst wait", board->worst);

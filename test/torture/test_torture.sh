@@ -61,4 +61,5 @@ finds hang 'waited|stuck'
 finds two 'two|lost'
 finds crash crash
 finds left 'left over'
+finds deaf lost
 exit $failed

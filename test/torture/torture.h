@@ -64,6 +64,9 @@ struct engine {
     /* BUSY only for ACCESS_TRY */
     enum result (*begin)(void *store, enum access access, uint64_t dice, void **view);
     enum result (*refresh)(void *view);
+    /* Sleeps until there is a commit that the view does not see; ABSENT: there was none for ms
+     * milliseconds. NULL: the engine cannot. */
+    enum result (*newer)(void *view, uint32_t ms);
     enum result (*commit)(void *view);
     void (*abort)(void *view);
     enum result (*get)(void *view, struct bytes key, struct bytes *value);
@@ -115,6 +118,7 @@ enum count {
     COUNT_ABORTS,
     COUNT_SNAPSHOTS,
     COUNT_REFRESHES,
+    COUNT_WAITS, /* for a commit */
     COUNT_OPENS,
     COUNT_EMPTY,  /* the side file was gone after closing */
     COUNT_GUESTS, /* snapshots of those who may not write */

@@ -184,6 +184,26 @@ static bool verify_again(struct worker *w, void *view, const struct bounds *boun
     return false;
 }
 
+/* Sleeps until somebody commits. What was acknowledged before is in the snapshot, or newer. */
+static bool wait_for_newer(struct worker *w, void *view, struct bounds *bounds,
+                           struct reading *reading)
+{
+    struct bounds before;
+    torture_bounds(&before, torture_guest);
+    enum result result = w->engine->newer(view, (uint32_t)rng_below(&w->dice, 20));
+    torture_add(COUNT_WAITS);
+    if (result == FAILED)
+        failed(w, "wait for a commit");
+    for (uint32_t i = 0; result == ABSENT && i < board->workers; i++)
+        if (reading->counter[i] < before.least[i]) {
+            torture_violation(LOST, w->me, "commit %llu of %u was not reported to who waits",
+                              (unsigned long long)before.least[i], i);
+            return false;
+        }
+    return result == ABSENT ||
+           (result == DONE && refresh(w, view, bounds) && verify(w, view, bounds, reading));
+}
+
 static void read_some(struct worker *w)
 {
     struct bounds bounds;
@@ -193,7 +213,9 @@ static void read_some(struct worker *w)
         return;
     bool good = verify(w, view, &bounds, &reading);
     while (good && goes_on() && rng_below(&w->dice, 4) > 0) {
-        if (rng_one_in(&w->dice, 3))
+        if (w->engine->newer && rng_one_in(&w->dice, 3))
+            good = wait_for_newer(w, view, &bounds, &reading);
+        else if (rng_one_in(&w->dice, 3))
             good = refresh(w, view, &bounds) && verify(w, view, &bounds, &reading);
         else
             good = verify_again(w, view, &bounds, &reading);
