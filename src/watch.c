@@ -191,7 +191,10 @@ static int watch_advance(kv_watch *watch, bool *changed)
     int rc = kvi_begin_read(watch->db, &next);
     if (rc != KV_OK)
         return rc;
-    rc = watch_compare(watch, next, changed);
+    if (next->base.id <= watch->seen->base.id) /* the counter promised a newer one */
+        rc = kvi_fail(&watch->db->err, KV_ECORRUPT, "%s is damaged", watch->db->side.path);
+    else
+        rc = watch_compare(watch, next, changed);
     if (rc != KV_OK) {
         kvi_end(next);
         return rc;

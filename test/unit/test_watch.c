@@ -357,6 +357,24 @@ static void test_closing_under_a_waiting_thread(void **state)
     close_last(other_handle);
 }
 
+/* A counter that leads to no commit must not keep anybody busy for ever. */
+static void test_damaged_side_file(void **state)
+{
+    kv_watch_event event = {.size = sizeof event};
+    kv_db *db = open_ok(KV_OPEN_CREATE);
+    put_text(db, "", "a", "1");
+    kv_watch *watch = watch_open(db, NULL, NULL);
+    kvi_side_head *head = side_map();
+    uint64_t counter = head->board.counter;
+    head->board.counter = counter + ((uint64_t)100 << 1);
+    assert_int_equal(kv_watch_next(watch, 100, &event), KV_ECORRUPT);
+    head->board.counter = counter;
+    put_text(db, "", "a", "2");
+    assert_true(changed(watch, &event));
+    kv_watch_close(watch);
+    close_last(db);
+}
+
 /* ---- processes ---- */
 
 static void follow_as_child(void)
@@ -471,6 +489,7 @@ int main(void)
         TEST(test_threads),
         TEST(test_cancelling),
         TEST(test_closing_under_a_waiting_thread),
+        TEST(test_damaged_side_file),
         TEST(test_processes),
         TEST(test_killed_writers),
         TEST(test_fork),
