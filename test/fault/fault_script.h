@@ -58,6 +58,8 @@ static struct run {
     bool lock_idle; /* the lock that failed first was given back, held by another one, or a dead
                        one's */
     unsigned asked; /* how often for the writer's lock */
+    kv_watch *watch;
+    model_state *watched; /* what it saw last */
     kv_txn *reader;
     model_state *seen;   /* what reader sees */
     model_state *flight; /* a commit that nobody knows the outcome of */
@@ -325,6 +327,41 @@ static int op_reader_end(void)
     return KV_OK;
 }
 
+static int op_watch(void)
+{
+    kv_watch_options options = {.size = sizeof options, .tree = ""};
+    int rc = kv_watch_open(w.d.db, &options, &w.watch);
+    if (rc == KV_OK)
+        w.watched = model_keep(w.m);
+    return rc;
+}
+
+/* Was there a change of the main tree? */
+static int op_watched(void)
+{
+    kv_watch_event event = {.size = sizeof event};
+    const model_tree *before = model_tree_of(w.watched, MODEL_MAIN);
+    const model_tree *after = model_tree_of(w.m->now, MODEL_MAIN);
+    int rc = kv_watch_next(w.watch, 0, &event);
+    if (rc < 0)
+        return rc;
+    if (model_sum_equal(before->sum, after->sum) != (rc == KV_NOTFOUND))
+        bad("a watch missed a change, or made one up", rc);
+    model_release(w.watched);
+    w.watched = model_keep(w.m);
+    return KV_OK;
+}
+
+static int op_watch_end(void)
+{
+    kv_watch_close(w.watch);
+    if (w.watched)
+        model_release(w.watched);
+    w.watch = NULL;
+    w.watched = NULL;
+    return KV_OK;
+}
+
 static int op_reader_refresh(void)
 {
     int rc = kv_txn_refresh(w.reader);
@@ -565,17 +602,22 @@ static const struct {
     OP(steps),
     OP(commit),
     OP(reader),
+    OP(watch),
     OP(begin_lazy),
     OP(steps),
     OP(put_compressed),
     OP(steps),
     OP(commit),
+    OP(watched),
+    OP(watched),
     OP(begin_strict),
     OP(put_many),
     OP(steps),
     OP(steps),
     OP(commit),
     OP(commit_batches),
+    OP(watched),
+    OP(watch_end),
     OP(read),
     OP(read_old),
     OP(begin),
