@@ -269,7 +269,9 @@ int kvi_begin_write(kv_db *db, uint32_t wait_ms, int durability, kv_txn **out)
     int rc = kvi_turn_take(db, wait_ms);
     if (rc != KV_OK)
         return rc;
-    rc = writer_ready(db);
+    rc = kvi_turn_look(db);
+    if (rc == KV_OK)
+        rc = writer_ready(db);
     kv_txn *txn = rc == KV_OK ? writer_object(db) : NULL;
     if (rc == KV_OK && !txn)
         rc = KV_ENOMEM;

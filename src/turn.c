@@ -53,7 +53,7 @@ static void space_forget(kv_db *db)
     db->space = NULL;
 }
 
-/* The file may have grown, shrunk, or lost its name. */
+/* The file may have grown, shrunk, or lost its name, which no lock prevents. */
 static int file_look(kv_db *db)
 {
     kvi_os_stat open = {0}, named = {0};
@@ -252,12 +252,9 @@ int kvi_turn_take(kv_db *db, uint32_t wait_ms)
 {
     uint64_t give_up = db->os->mono_ns(db->os) + (uint64_t)wait_ms * 1000000;
     int rc = flag_take(db, wait_ms, give_up);
-    if (rc != KV_OK)
+    if (rc != KV_OK || !is_shared(db))
         return rc;
-    if (is_shared(db))
-        rc = lock_take(db, ms_left(db, wait_ms, give_up));
-    else if (!db->readonly)
-        rc = file_look(db); /* locks keep nobody from removing a name */
+    rc = lock_take(db, ms_left(db, wait_ms, give_up));
     if (rc != KV_OK)
         flag_give(db);
     return rc;
@@ -271,6 +268,11 @@ void kvi_turn_give(kv_db *db)
         kvi_lock_drop(&db->lock, KVI_LOCK_WRITER);
     }
     flag_give(db);
+}
+
+int kvi_turn_look(kv_db *db)
+{
+    return is_shared(db) ? KV_OK : file_look(db);
 }
 
 int kvi_space_ready(kv_db *db)

@@ -54,10 +54,11 @@ static struct run {
     kv_db *guest;  /* and one that may not use the side file */
     kv_txn *guest_txn;
     model_state *guest_seen;
-    bool keep_out;  /* the side file cannot be opened */
-    bool lock_idle; /* the lock that failed first was given back, held by another one, or a dead
+    bool keep_out;     /* the side file cannot be opened */
+    bool lock_idle;    /* the lock that failed first was given back, held by another one, or a dead
                        one's */
-    unsigned asked; /* how often for the writer's lock */
+    unsigned asked;    /* how often for the writer's lock */
+    bool without_side; /* a reader could not make the side file, and does without */
     kv_watch *watch;
     model_state *watched; /* what it saw last */
     kv_txn *reader;
@@ -116,7 +117,9 @@ static int op_close(void)
 
 static int op_open_readonly(void)
 {
-    return open_with("db", KV_OPEN_READONLY, 0, &w.d.db);
+    int rc = open_with("db", KV_OPEN_READONLY, 0, &w.d.db);
+    w.without_side = rc == KV_OK && w.d.db->role == KVI_GUEST;
+    return rc;
 }
 
 static int op_open_empty(void)
