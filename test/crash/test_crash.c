@@ -474,6 +474,8 @@ static void totals_add(crash_totals *sum, const crash_totals *t)
     sum->states += t->states;
     sum->kills += t->kills;
     sum->nested += t->nested;
+    sum->lies += t->lies;
+    sum->refused += t->refused;
     sum->sharing += t->sharing;
     sum->shared += t->shared;
     sum->alone += t->alone;
@@ -504,9 +506,12 @@ static void test_totals(void **state)
            (unsigned long long)sum.shared, (unsigned long long)sum.alone,
            (unsigned long long)sum.reading, (unsigned long long)sum.deaths,
            (unsigned long long)sum.losses);
+    printf("after lost flushes: %llu states, of which %llu were refused or not readable in whole\n",
+           (unsigned long long)sum.lies, (unsigned long long)sum.refused);
     if (all.failed || getenv("CRASH_ONLY") || getenv("CRASH_REPLAY"))
         return;
     assert_true(sum.states >= all.states);
+    assert_true(sum.lies > 0 && sum.refused > 0 && sum.refused < sum.lies);
     assert_true(sum.largest <= KVI_MAX(sum.states / EPOCHS_LEAST, (uint64_t)1));
 }
 

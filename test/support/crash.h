@@ -7,7 +7,8 @@
  * apart. Each image that differs from all others is opened: recovery must succeed, and find a commit
  * that was acknowledged or at least begun, with the content it had; then more commits must work, be
  * found again, and nothing that was lost may come back. Some of those runs are recorded themselves,
- * and cut short in the same way.
+ * and cut short in the same way. Some flushes are lies: what came before them may be lost although what
+ * came after was kept; an older commit may then be found, or an error, but never a wrong answer.
  *
  * Everything depends on the workload and its seed alone. A failure names the moment and what the
  * disk lost, made as small as possible; CRASH_REPLAY set to the line it prints repeats it.
@@ -49,6 +50,8 @@ typedef struct crash_totals {
     uint64_t images;  /* made; many are alike */
     uint64_t states;  /* distinct ones, each opened and checked */
     uint64_t kills;   /* of them, after a kill; the others after a power cut */
+    uint64_t lies;    /* of them, behind a flush that the disk only claimed to have done */
+    uint64_t refused; /* of those, opened with an error, or not readable in whole */
     uint64_t nested;  /* of them, in the middle of a recovery or what followed it */
     uint64_t sharing; /* of them, left by a workload that shared the file */
     uint64_t shared;  /* opens of databases: for sharing, alone, only to read */

@@ -131,7 +131,7 @@ static bool content_same(kv_db *db, const model_state *state)
 
 /* A lazy commit that is too large to prove on another boot is overwritten: the database then goes
  * on from a durable one before it, under a new id (R7). */
-static const model_commit *state_under(kv_db *db, const crash_expect *e, uint64_t id)
+const model_commit *crash_under(kv_db *db, const crash_expect *e, uint64_t id)
 {
     const model_commit *known = e->known;
     bool buried = false;
@@ -157,7 +157,7 @@ const model_commit *crash_found(crash_sweep *s, kv_db *db, const crash_expect *e
 {
     uint64_t id = crash_newest(db);
     if (!id_allowed(e, id)) {
-        const model_commit *under = e->exact ? NULL : state_under(db, e, id);
+        const model_commit *under = e->exact ? NULL : crash_under(db, e, id);
         if (!under)
             crash_wrong(s, "recovered commit %llu, expected %llu %s %llu", (unsigned long long)id,
                         (unsigned long long)e->low, e->exact ? "or" : "to",
@@ -327,7 +327,7 @@ static bool run_nested(run *x, unsigned depth, size_t from)
 {
     crash_sweep *s = x->s;
     uint64_t states = s->totals->states;
-    crash_record record = {x->disk, from, &x->log, x->known, x->n_known};
+    crash_record record = {x->disk, from, &x->log, x->known, x->n_known, false};
     /* An image that is wholly on the disk has one answer: the one it gave. */
     x->log.moments[0] = (crash_moment){from, x->under, x->under, x->id};
     bool ok = crash_sweep_cuts(s, depth + 1, &record, NESTED_STATES);

@@ -83,7 +83,7 @@ void crash_epoch_gather(crash_epoch *e, const crash_record *record, size_t from,
     e->at = at;
     e->n = 0;
     e->groups = 0;
-    e->kill = false;
+    e->kill = e->lie = false;
     size_t n = sim_pending(record->disk, from, at, events);
     for (size_t i = 0; i < n; i++)
         if (!of_side_file(record->disk, events[i]))

@@ -110,6 +110,7 @@ typedef struct crash_epoch {
     unsigned garbage; /* what stands where nothing was kept: enum crash_garbage */
     bool active;      /* its state is being looked at */
     bool kill;        /* instead of a power cut: all events, and the first units of the next */
+    bool lie;         /* the flush at event at was none, and the next one has not begun */
     uint64_t pick;    /* decides what follows recovery */
 } crash_epoch;
 
@@ -127,7 +128,7 @@ typedef struct crash_level {
 /* One level of a replayed state. */
 typedef struct crash_step {
     size_t at;
-    bool kill;
+    bool kill, lie;
     unsigned garbage;
     uint64_t pick;
     const char *kept; /* "0-4+7": numbers of units */
@@ -168,6 +169,7 @@ typedef struct crash_record {
     const crash_log *log;
     const model_commit *known;
     size_t n_known;
+    bool killed; /* somebody was: an id may stand in pages of two transactions */
 } crash_record;
 
 /* Power cuts: levels[depth].disk is what was settled before the record. In the end it is what is
@@ -201,6 +203,12 @@ void crash_epoch_lay(crash_level *level);
 bool crash_check(crash_sweep *s, unsigned depth, sim_disk *disk, const crash_expect *expect,
                  uint64_t pick);
 
+/* The same behind a flush that was a lie: crash_lie.c. */
+bool crash_check_lie(crash_sweep *s, sim_disk *disk, const crash_expect *expect, uint64_t pick);
+
+/* The commit whose content the database may have under an id that is none of theirs; NULL: none. */
+const model_commit *crash_under(kv_db *db, const crash_expect *expect, uint64_t id);
+
 /* Leaves a side file behind as an earlier boot may have: missing, empty, or full of news. */
 void crash_haunt(sim_disk *disk, uint64_t pick);
 
@@ -226,7 +234,8 @@ void crash_path_read(crash_path *path);
 void crash_path_free(crash_path *path);
 
 /* Does the replay lead through this epoch, and if so, through which state? */
-const crash_step *crash_path_step(const crash_sweep *s, unsigned depth, size_t at, bool kill);
+const crash_step *crash_path_step(const crash_sweep *s, unsigned depth, size_t at, bool kill,
+                                  bool lie);
 void crash_step_keep(const crash_step *step, crash_epoch *e);
 
 /* From now on a crash of the program itself, or a hang, prints the state it is at; NULL: no more.

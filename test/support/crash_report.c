@@ -3,7 +3,7 @@
  *
  *     CRASH_REPLAY=workload:seed:segment/at,garbage,pick,kept/...
  *
- * with one part per crash: the event it came at (k before it: a kill), the kind of garbage, the
+ * with one part per crash: the event it came at (k before it: a kill; l: a flush that was a lie), the kind of garbage, the
  * number that decided what followed, and the numbers of the units that the disk kept. */
 #include "crash_impl.h"
 #include <signal.h>
@@ -57,7 +57,7 @@ static void text_path(text *t, const crash_sweep *s, unsigned depth)
     text_add(t, "CRASH_REPLAY=%s:%llu:%u", s->w->name, (unsigned long long)s->seed, s->segment);
     for (unsigned d = 0; d <= depth; d++) {
         const crash_epoch *e = &s->levels[d].epoch;
-        text_add(t, "/%s%zu,%u,%llx,", e->kill ? "k" : "", e->at, e->garbage,
+        text_add(t, "/%s%zu,%u,%llx,", e->kill ? "k" : e->lie ? "l" : "", e->at, e->garbage,
                  (unsigned long long)e->pick);
         if (!e->kill)
             text_kept(t, e);
@@ -96,7 +96,8 @@ void crash_report(crash_sweep *s, const crash_record *record, unsigned depth)
     text t = {s->report, sizeof s->report};
     text_add(&t, "%s\n", s->why);
     text_path(&t, s, depth);
-    text_add(&t, "\n%s%s, ", s->levels[depth].epoch.kill ? "kill" : "power cut",
+    const crash_epoch *e = &s->levels[depth].epoch;
+    text_add(&t, "\n%s%s, ", e->kill ? "kill" : e->lie ? "lost flush" : "power cut",
              depth ? " in what followed another crash" : "");
     text_units(&t, s, record, depth);
 }
@@ -117,8 +118,8 @@ bool crash_path_wanted(const crash_workload *w, uint64_t *seed, bool *mine)
 
 static crash_step read_step(char *part)
 {
-    crash_step step = {.kill = *part == 'k'};
-    char *end = part + step.kill;
+    crash_step step = {.kill = *part == 'k', .lie = *part == 'l'};
+    char *end = part + (step.kill || step.lie);
     step.at = strtoull(end, &end, 10);
     step.garbage = (unsigned)strtoul(*end ? end + 1 : end, &end, 10);
     step.pick = strtoull(*end ? end + 1 : end, &end, 16);
@@ -144,11 +145,12 @@ void crash_path_free(crash_path *path)
     *path = (crash_path){0};
 }
 
-const crash_step *crash_path_step(const crash_sweep *s, unsigned depth, size_t at, bool kill)
+const crash_step *crash_path_step(const crash_sweep *s, unsigned depth, size_t at, bool kill,
+                                  bool lie)
 {
     const crash_path *path = &s->path;
     if (depth >= path->n || s->segment != path->segment || path->steps[depth].at != at ||
-        path->steps[depth].kill != kill)
+        path->steps[depth].kill != kill || path->steps[depth].lie != lie)
         return NULL;
     return &path->steps[depth];
 }

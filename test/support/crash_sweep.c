@@ -7,6 +7,7 @@
 #define HANG_SECONDS  300 /* for all states of one epoch */
 #define WEIGHT_LARGE  16  /* some epochs are searched so many times as deeply */
 #define WEIGHT_ONE_IN 8
+#define LIES_A_FLUSH  4
 
 /* ---- one state ---- */
 
@@ -19,13 +20,18 @@ static bool state_check(crash_sweep *s, unsigned depth, const crash_expect *expe
     crash_epoch_lay(level);
     s->totals->images += !repeat;
     crash_hash hash = crash_image_after(&level->image, level->disk, mark);
+    if (level->epoch.lie)
+        hash.hi = ~hash.hi; /* other promises: another state */
     if (repeat || crash_seen_add(&s->seen, hash)) {
         s->totals->states += !repeat;
         s->totals->sharing += !repeat && !s->exclusive;
+        s->totals->lies += !repeat && level->epoch.lie;
         if (!repeat && s->path.n == 0)
             level->epoch.pick = hash.lo >> 8 ^ hash.hi;
         level->epoch.active = true;
-        ok = crash_check(s, depth, level->disk, expect, level->epoch.pick);
+        ok = level->epoch.lie
+                 ? crash_check_lie(s, level->disk, expect, level->epoch.pick)
+                 : crash_check(s, depth, level->disk, expect, level->epoch.pick);
         level->epoch.active = false;
     }
     sim_rewind(level->disk, mark);
@@ -192,7 +198,7 @@ static bool sweep_epoch(crash_sweep *s, unsigned depth, const crash_record *reco
     crash_epoch_gather(x.e, record, from, at, s->options.page_size);
     level->disk->boots = record->disk->boots + 1;
     if (s->path.n) {
-        const crash_step *step = crash_path_step(s, depth, at, false);
+        const crash_step *step = crash_path_step(s, depth, at, false, false);
         if (!step)
             return true;
         crash_step_keep(step, x.e);
@@ -210,12 +216,68 @@ static bool sweep_epoch(crash_sweep *s, unsigned depth, const crash_record *reco
     return !s->failed;
 }
 
-/* ---- a whole record ---- */
-
 static bool settles(const sim_event *event)
 {
     return event->kind == SIM_SYNC || event->kind == SIM_SYNC_LOST || event->kind == SIM_SYNC_DIR;
 }
+
+/* ---- a flush that was a lie ---- */
+
+/* What is pending before the next flush, as if the one at event at had not been. */
+static void lie_gather(crash_sweep *s, const crash_record *record, size_t from, size_t at)
+{
+    crash_epoch *e = &s->levels[0].epoch;
+    sim_disk *disk = record->disk;
+    size_t end = at + 1;
+    while (end < disk->n_events && !settles(&disk->events[end]))
+        end++;
+    disk->events[at].kind = SIM_MARK;
+    crash_epoch_gather(e, record, from, end, s->options.page_size);
+    disk->events[at].kind = SIM_SYNC;
+    e->at = at;
+    e->lie = true;
+}
+
+/* Loses some of what came before the flush, and of what came after it nothing, or some as well. */
+static void lie_keep(crash_epoch *e, size_t at, rng *r)
+{
+    bool all = rng_one_in(r, 2);
+    uint32_t one = (uint32_t)rng_below(r, e->groups);
+    keep_random(e, r);
+    for (size_t i = 0; i < e->n; i++) {
+        bool before = e->units[i].event < at;
+        if (before && all)
+            e->keep[i] = e->group[i] != one;
+        else if (!before && rng_one_in(r, 2) == 0)
+            e->keep[i] = true;
+    }
+}
+
+static bool lie_epoch(crash_sweep *s, const crash_record *record, size_t from, size_t at)
+{
+    crash_epoch *e = &s->levels[0].epoch;
+    if (record->disk->events[at].kind != SIM_SYNC || record->killed)
+        return true;
+    crash_expect expect = expect_at(record, record->disk->n_events, false);
+    expect.low = 0;
+    lie_gather(s, record, from, at);
+    if (s->path.n) {
+        const crash_step *step = crash_path_step(s, 0, at, false, true);
+        if (!step)
+            return true;
+        crash_step_keep(step, e);
+        return state_try(s, 0, record, &expect);
+    }
+    for (unsigned i = 0; e->n > 0 && i < LIES_A_FLUSH; i++) {
+        lie_keep(e, at, &s->r);
+        e->garbage = (unsigned)rng_below(&s->r, GARBAGE_KINDS);
+        if (!state_try(s, 0, record, &expect))
+            return false;
+    }
+    return true;
+}
+
+/* ---- a whole record ---- */
 
 static void remember_old(crash_level *level)
 {
@@ -304,7 +366,8 @@ bool crash_sweep_cuts(crash_sweep *s, unsigned depth, const crash_record *record
         uint64_t before = s->totals->states, left = end > before ? end - before : 0;
         uint64_t weight = epoch_weight(s, depth, at);
         uint64_t share = KVI_MIN((left * weight + weights - 1) / weights, s->epoch_max);
-        if (!sweep_epoch(s, depth, record, from, at, share))
+        if (!sweep_epoch(s, depth, record, from, at, share) ||
+            (depth == 0 && at < upto && share > LIES_A_FLUSH && !lie_epoch(s, record, from, at)))
             return false;
         weights -= weight;
         if (depth == 0) {
@@ -413,7 +476,7 @@ bool crash_sweep_kills(crash_sweep *s, unsigned depth, const crash_record *recor
     uint64_t end = s->totals->states + budget;
     disk->recording = SIM_RECORD_UNDO;
     for (size_t at = disk->n_events + 1; at-- > record->from;) {
-        const crash_step *step = crash_path_step(s, depth, at, true);
+        const crash_step *step = crash_path_step(s, depth, at, true, false);
         if (s->path.n ? !step : rng_below(&s->r, n) >= budget || s->totals->states >= end)
             continue;
         if (!kill_at(s, depth, record, at, step ? step->pick : 0))
