@@ -169,7 +169,7 @@ typedef struct crash_record {
     const crash_log *log;
     const model_commit *known;
     size_t n_known;
-    bool killed; /* somebody was: an id may stand in pages of two transactions */
+    bool interrupted; /* work went on after a crash: an id may stand in pages of two transactions */
 } crash_record;
 
 /* Power cuts: levels[depth].disk is what was settled before the record. In the end it is what is

@@ -100,7 +100,7 @@ static void kill_me(recorder *x, size_t at)
 void life_kill(recorder *x)
 {
     size_t at = (size_t)rng_between(&x->r, x->start, x->disk->n_events);
-    x->killed = true;
+    x->interrupted = true;
     if (life_other(x)->db && !rng_one_in(&x->r, 4)) {
         kill_me(x, at);
         return;

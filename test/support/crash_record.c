@@ -320,17 +320,17 @@ static bool segment_record(recorder *x)
             return false;
     if (record_chance(x, 3) && !life_close(x))
         return false;
-    bool killed = x->killed;
+    bool interrupted = x->interrupted;
     if (record_chance(x, 2))
         life_kill(x);
-    x->killed = killed; /* nobody goes on after this one */
+    x->interrupted = interrupted; /* nobody goes on after this one */
     life_end_all(x);
     return true;
 }
 
 static bool segment_search(recorder *x, uint64_t budget)
 {
-    crash_record record = {x->disk, 0, &x->log, x->m->commits, x->m->n_commits, x->killed};
+    crash_record record = {x->disk, 0, &x->log, x->m->commits, x->m->n_commits, x->interrupted};
     bool mine = x->s.path.n == 0 || x->s.path.segment == x->s.segment;
     uint64_t kills = budget / KILL_SHARE;
     x->s.levels[0].disk->boots = x->disk->boots;
@@ -353,7 +353,7 @@ static void segment_reboot(recorder *x)
     crash_haunt(x->disk, rng_next(&x->r));
     sim_forget(x->disk);
     x->rebooted = true;
-    x->killed = false;
+    x->interrupted = true;
     record_promise(x, x->low, x->high, 0);
 }
 
