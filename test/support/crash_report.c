@@ -57,8 +57,11 @@ static void text_path(text *t, const crash_sweep *s, unsigned depth)
     text_add(t, "CRASH_REPLAY=%s:%llu:%u", s->w->name, (unsigned long long)s->seed, s->segment);
     for (unsigned d = 0; d <= depth; d++) {
         const crash_epoch *e = &s->levels[d].epoch;
-        text_add(t, "/%s%zu,%u,%llx,", e->kill ? "k" : e->lie ? "l" : "", e->at, e->garbage,
-                 (unsigned long long)e->pick);
+        text_add(t, "/%s%zu,%u,%llx,",
+                 e->kill  ? "k"
+                 : e->lie ? "l"
+                          : "",
+                 e->at, e->garbage, (unsigned long long)e->pick);
         if (!e->kill)
             text_kept(t, e);
     }
@@ -97,7 +100,10 @@ void crash_report(crash_sweep *s, const crash_record *record, unsigned depth)
     text_add(&t, "%s\n", s->why);
     text_path(&t, s, depth);
     const crash_epoch *e = &s->levels[depth].epoch;
-    text_add(&t, "\n%s%s, ", e->kill ? "kill" : e->lie ? "lost flush" : "power cut",
+    text_add(&t, "\n%s%s, ",
+             e->kill  ? "kill"
+             : e->lie ? "lost flush"
+                      : "power cut",
              depth ? " in what followed another crash" : "");
     text_units(&t, s, record, depth);
 }

@@ -29,9 +29,8 @@ static bool state_check(crash_sweep *s, unsigned depth, const crash_expect *expe
         if (!repeat && s->path.n == 0)
             level->epoch.pick = hash.lo >> 8 ^ hash.hi;
         level->epoch.active = true;
-        ok = level->epoch.lie
-                 ? crash_check_lie(s, level->disk, expect, level->epoch.pick)
-                 : crash_check(s, depth, level->disk, expect, level->epoch.pick);
+        ok = level->epoch.lie ? crash_check_lie(s, level->disk, expect, level->epoch.pick)
+                              : crash_check(s, depth, level->disk, expect, level->epoch.pick);
         level->epoch.active = false;
     }
     sim_rewind(level->disk, mark);

@@ -1,6 +1,8 @@
 /* victim.c - see victim.h. */
 #include "victim.h"
 #include "db.h"
+#include "dissect.h"
+#include "salvage.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -362,6 +364,84 @@ static void rough_change(kv_tree *tree, rng *random)
     }
 }
 
+/* ---- past opening ---- */
+
+static int salvage_loss(void *context, const kv_salvage_loss *loss)
+{
+    (void)context;
+    touch(&loss->tree);
+    return 0;
+}
+
+static int salvage_tree(void *context, const kv_salvage_tree *tree)
+{
+    (void)context;
+    touch(&tree->name);
+    return 0;
+}
+
+int victim_salvage(victim *v, const kvi_os *os)
+{
+    kv_db *db;
+    kv_salvage_options options = {
+        .size = sizeof options, .loss = salvage_loss, .tree = salvage_tree};
+    kv_salvage_info info = {.size = sizeof info};
+    (void)v->disk->os.unlink(&v->disk->os, SINK);
+    int rc = kvi_salvage(os, VICTIM_NAME, SINK, &options, &info);
+    if (rc != KV_OK)
+        return rc;
+    must(kvi_db_open(sim_os(v->disk), SINK, NULL, &db, NULL, 0));
+    must(kv_db_check(db, NULL));
+    must(kv_db_close(db));
+    return KV_OK;
+}
+
+static int dissect_slot(void *context, const kv_page_slot *slot)
+{
+    (void)context;
+    touch(&slot->key);
+    touch(&slot->value);
+    return 0;
+}
+
+/* All pages, whatever the first error is. */
+static int dissect_pages(kv_inspect *look)
+{
+    int first = KV_OK;
+    for (kvi_pgno page = 0; page < KVI_MIN(look->limit, (kvi_pgno)4096); page++) {
+        kv_page_info info = {.size = sizeof info};
+        int rc = kvi_dissect_page(look, page, &info);
+        if (rc == KV_OK)
+            touch(&info.tree);
+        if (rc == KV_OK)
+            rc = kvi_dissect_slots(look, page, dissect_slot, NULL);
+        first = first == KV_OK ? rc : first;
+    }
+    return first;
+}
+
+int victim_dissect(const kvi_os *os)
+{
+    char message[200];
+    kv_inspect *look;
+    int rc = kvi_dissect_open(os, VICTIM_NAME, &look, message, sizeof message);
+    if (rc != KV_OK)
+        return rc;
+    int first = dissect_pages(look);
+    for (unsigned slot = 0; slot < 2; slot++) {
+        kv_meta_info info = {.size = sizeof info};
+        rc = kvi_dissect_meta(look, slot, &info);
+        if (rc == KV_OK && info.state == KV_META_SOUND)
+            rc = kvi_dissect_choose(look, slot, SINK);
+        os->unlink(os, SINK);
+        first = first == KV_OK ? rc : first;
+    }
+    kvi_dissect_close(look);
+    return first;
+}
+
+/* ---- all of it, forged ---- */
+
 static void rough_transaction(kv_db *db, rng *random)
 {
     kv_txn *txn;
@@ -400,6 +480,11 @@ const char *victim_rough(victim *v, rng *random)
 {
     kv_db *db;
     kv_db_info info = {.size = sizeof info};
+    if (rng_one_in(random, 6))
+        (void)victim_salvage(v, sim_os(v->disk));
+    if (rng_one_in(random, 6))
+        (void)victim_dissect(sim_os(v->disk));
+    (void)v->disk->os.unlink(&v->disk->os, SINK);
     if (rng_one_in(random, 4))
         (void)kvi_db_repair(sim_os(v->disk), VICTIM_NAME, 0, NULL, NULL);
     if (open_victim(v, 0, &db) != KV_OK)

@@ -48,6 +48,11 @@ const char *victim_read(victim *v);
 /* Opens for writing, changes, commits, reads everything, closes, reads again. */
 const char *victim_write(victim *v);
 
+/* What is left when the file is past opening: salvage into another file, which must be sound; every
+ * page looked at. Any disk, so that its calls may fail; the result is that of the last call. */
+int victim_salvage(victim *v, const kvi_os *os);
+int victim_dissect(const kvi_os *os);
+
 /* Everything else that walks or counts: ranges, ranks, backwards, copies, clearing, repair. Only
  * with lenient. */
 const char *victim_rough(victim *v, rng *random);
