@@ -244,6 +244,10 @@ $(B)/test/%: $(B)/obj/test/%.o $(B)/obj/test/support.a $(STATIC)
 # Threads that wait for each other give up the scheduler's baton (test/support/baton.h).
 BATON_WRAP := $(foreach f,mutex_lock cond_wait cond_timedwait cond_signal,-Wl,--wrap=pthread_$(f))
 $(B)/test/schedule/%: private LDFLAGS += $(BATON_WRAP)
+# The test plays the kernel.
+INTERRUPTED_WRAP := $(foreach f,open64 close pread64 pwritev64 fdatasync ftruncate64 fsync fcntl64 \
+                      fstatfs64 getrandom fopen64,-Wl,--wrap=$(f))
+$(B)/test/unit/test_os_interrupted: private LDFLAGS += $(INTERRUPTED_WRAP)
 # The engine asks it which of its bugs is chosen.
 $(TEST_PROGRAMS): $(if $(call variant_has,mutants),$(B)/obj/test/support/mutant.o)
 $(TEST_PROGRAMS): $(if $(COVERAGE),$(B)/obj/test/coverage/exit.o)
@@ -299,7 +303,7 @@ WITH_STRESS := $(if $(VARIANT)$(if $(TEST_C),,none),,stress)
 
 .PHONY: deps demo demo-program test test-programs stress-programs torture-program
 .PHONY: hostile fuzz fuzz-run fuzz-skip fuzz-seeds afl afl-skip afl-programs
-.PHONY: bench device models crash simulate mutants mutants-run asan tsan stress coverage coverage-run lint format
+.PHONY: bench device models crash fault-sites simulate mutants mutants-run asan tsan stress coverage coverage-run lint format
 deps: ## install what building, testing and the demo need
 	@$(in_build) .ci/deps build test demo
 
@@ -338,6 +342,13 @@ crash: ## search crash states for as long as CRASH_STATES=... takes
 	$(build) TESTS='crash/test_*' test-programs
 	@for program in $(filter $(B)/test/crash/%,$(TEST_PROGRAMS)); do \
 	    CRASH_STATES=$${CRASH_STATES:-10000000} $$program || exit 1; done
+
+# Without optimisation, so that each call of the table is a place of its own.
+fault-sites: ## is every system call and allocation of the engine failed by some test?
+	@$(in_build) .ci/deps build test
+	$(build) VARIANT=coverage TESTS='$(FAULT_TESTS)' test-programs
+	@$(in_build) test/fault/sites $(patsubst %,build/coverage/test/%,$(FAULT_TESTS))
+FAULT_TESTS := fault/test_fault_runs fault/test_fault_whole fault/test_fault_salvage unit/test_group unit/test_inspect
 
 simulate: ## search interleavings of processes, and kills, for SEEDS=... seeds (FIRST_SEED=1)
 	@$(in_build) .ci/deps build test
