@@ -127,7 +127,11 @@ B := build$(if $(VARIANT),/$(VARIANT))
 
 ENGINE_C := $(sort $(wildcard src/*.c))
 CLI_C := $(sort $(wildcard src/cli/*.c))
-EXAMPLE_C := $(sort $(wildcard examples/*.c))
+# One example shows libraries of others; where they are missing it is left out.
+profiles_here := $(shell $(CC) $(CPPFLAGS) -include cjson/cJSON.h -include msgpack.h -E -x c \
+                   /dev/null >/dev/null 2>&1 && echo yes)
+EXAMPLE_C := $(filter-out $(if $(profiles_here),,examples/profiles.c), \
+               $(sort $(wildcard examples/*.c)))
 BENCH_C := $(sort $(wildcard test/bench/*.c))
 DEMO_C := $(sort $(wildcard test/demo/*.c))
 TORTURE_C := $(sort $(wildcard test/torture/*.c))
@@ -237,6 +241,8 @@ $(B)/libkv.so: $(B)/$(LIBRARY_SONAME)
 	$(Q)ln -sf $(LIBRARY_SONAME) $@
 $(B)/kv: $(CLI_O) $(STATIC)
 	$(call link)
+$(B)/examples/profiles: $(B)/obj/examples/profiles.o $(STATIC)
+	$(call link,,-lcjson -lmsgpackc)
 $(B)/examples/%: $(B)/obj/examples/%.o $(STATIC)
 	$(call link)
 $(B)/test/%: $(B)/obj/test/%.o $(B)/obj/test/support.a $(STATIC)
