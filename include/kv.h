@@ -1173,6 +1173,26 @@ KV_API int kv_cursor_put(kv_cursor *cursor, const void *value, size_t value_len)
  * predecessor. */
 KV_API int kv_cursor_del(kv_cursor *cursor);
 
+/* ---- sizes ----
+ *
+ * What entries take, told from their leaves: no large value is read. */
+
+typedef struct kv_sizes {
+    size_t size; /* in: sizeof(kv_sizes) */
+    uint64_t entries;
+    uint64_t key_bytes;   /* in a multi-value tree as they are stored, escapes and end included */
+    uint64_t value_bytes; /* as they are read: compressed values count with their full length */
+    uint64_t large_pages; /* of large values */
+    uint64_t
+        disk_bytes; /* their large pages, and of each leaf an equal share for each of its entries */
+} kv_sizes;
+
+/* Of the entry under the cursor. KV_NOTFOUND: it is not on one. */
+KV_API int kv_cursor_sizes(kv_cursor *cursor, kv_sizes *sizes);
+
+/* Of a range (NULL: all). O(leaves of the range). */
+KV_API int kv_range_sizes(kv_tree *tree, const kv_range *range, kv_sizes *sizes);
+
 /* ---- multi-value trees: several values under one key ----
  *
  * A tree that was created with KV_TREE_MULTI is a set of pairs, sorted by key and, under one key, by

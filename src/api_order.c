@@ -1,7 +1,8 @@
-/* api_order.c - the public calls on entries by number: arguments are checked here. */
+/* api_order.c - the public calls on entries by number, and on their sizes: arguments are checked here. */
 #include "cursor.h"
 #include "ops.h"
 #include "order.h"
+#include "sizes.h"
 
 static int order_check(const kv_tree *tree, const void *out)
 {
@@ -46,6 +47,40 @@ KV_API int kv_percentile(kv_tree *tree, const kv_range *range, double percent, k
     if (rc == KV_OK)
         rc = order_count(tree, range, &n);
     return rc == KV_OK ? kvi_order_nth(tree, range, kvi_order_percentile(n, percent), pair) : rc;
+}
+
+/* Callers may know fewer members. */
+static void sizes_put(kv_sizes *out, const kv_sizes *found)
+{
+    size_t size = out->size;
+    memcpy(out, found, KVI_MIN(size, sizeof *found));
+    out->size = size;
+}
+
+KV_API int kv_cursor_sizes(kv_cursor *cursor, kv_sizes *sizes)
+{
+    kv_sizes found = {.size = 0};
+    int rc = order_check(cursor ? cursor->tree : NULL, sizes);
+    if (rc == KV_OK && sizes->size < sizeof sizes->size)
+        rc = KV_EINVAL;
+    if (rc == KV_OK)
+        rc = kvi_sizes_here(cursor, &found);
+    if (rc == KV_OK)
+        sizes_put(sizes, &found);
+    return rc;
+}
+
+KV_API int kv_range_sizes(kv_tree *tree, const kv_range *range, kv_sizes *sizes)
+{
+    kv_sizes found = {.size = 0};
+    int rc = order_check(tree, sizes);
+    if (rc == KV_OK && sizes->size < sizeof sizes->size)
+        rc = KV_EINVAL;
+    if (rc == KV_OK)
+        rc = kvi_sizes_range(tree, range, &found);
+    if (rc == KV_OK)
+        sizes_put(sizes, &found);
+    return rc;
 }
 
 KV_API int kv_split(kv_tree *tree, const kv_range *range, size_t parts, kv_slice *keys, void *buf,

@@ -12,6 +12,8 @@ typedef enum args_id {
     ARG_CHOOSE,
     ARG_COMPACT,
     ARG_COMPRESS,
+    ARG_DELIMITER,
+    ARG_DEPTH,
     ARG_DURABILITY,
     ARG_ESCAPED,
     ARG_FLOAT,

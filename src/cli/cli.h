@@ -75,6 +75,7 @@ int cmd_scan(const cli_args *args);
 int cmd_split(const cli_args *args);
 int cmd_stat(const cli_args *args);
 int cmd_swap(const cli_args *args);
+int cmd_top(const cli_args *args);
 int cmd_trees(const cli_args *args);
 int cmd_version(const cli_args *args);
 int cmd_watch(const cli_args *args);

@@ -156,6 +156,16 @@ const cli_command cli_commands[] = {
      "Pages that were replaced are kept while a reader needs them: the oldest snapshot\n"
      "that is being read, and what it holds back, are shown with the readers.\n",
      "  kv stat phone.kv --json | jq .free_pages\n", 1, 1, false, O(JSON) | O(WAIT), cmd_stat},
+    {"top", "du bigkeys biggest largest", "FILE",
+     "show what takes the room: trees, prefixes, entries",
+     "The trees by size, and of each tree, or of the one of --tree, the largest values, the\n"
+     "longest keys, and the prefixes of keys with most bytes on the disk: up to and with\n"
+     "delimiter number --depth. --limit N: lines of each list, 10 if not given. Leaves are\n"
+     "read, large values are not.\n",
+     "  kv top phone.kv\n"
+     "  kv top files.kv --delimiter / --depth 2 --json | jq '.prefixes[0]'\n",
+     1, 1, false, TREE | O(DELIMITER) | O(DEPTH) | O(LIMIT) | O(JSON) | O(QUIET) | O(WAIT),
+     cmd_top},
     {"readers", "who users ps lsof locks sessions", "FILE", "list who reads which snapshot",
      "One line per open read transaction of every process, oldest snapshot first: the\n"
      "commit that it sees, for how long, how many replaced pages cannot be used again\n"

@@ -25,6 +25,7 @@ struct options {
     bool decimal;        /* keys are 16 decimal digits instead of random bytes */
     const char *only;    /* a case, or the beginning of its name; NULL: all */
     const char *dir;     /* where the files go */
+    const char *redis;   /* order: the socket of a server to compare with */
     uint64_t import_mib; /* import: keys and values */
     uint64_t budget_mib; /* import: kv's memory budget */
     int overwrites;      /* growth: of each record */
@@ -124,6 +125,7 @@ int bench_commit_cost(const struct options *o);
 int bench_sharing(const struct options *o);
 int bench_watch(const struct options *o);
 int bench_begin_cost(const struct options *o);
+int bench_by_number(const struct options *o);
 void bench_list_cases(FILE *out);
 
 /* ---- cases.c: what compare measures ---- */

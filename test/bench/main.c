@@ -24,6 +24,7 @@ static void usage(FILE *out)
         "  sharing       begin and end of a read transaction beside up to 1,000 processes\n"
         "  watch         commits from one process, four that watch: how soon each is woken\n"
         "  begincost     the same alone, for test/bench/begin_cost.sh\n"
+        "  order         rank, nth and range count, for test/bench/order.sh\n"
         "options\n"
         "  --n N         records (1000000; growth: 50000; commitcost, writers: 100000)\n"
         "  --value N     bytes of a value (100; import: 500)\n"
@@ -37,6 +38,7 @@ static void usage(FILE *out)
         "  --overwrites N of growth (20)\n"
         "  --mib N       of import: keys and values (4096)\n"
         "  --budget N    of import: MiB of memory (64)\n"
+        "  --redis PATH  of order: socket of a Redis server to compare with\n"
         "  --dir DIR     where the files go ($TMPDIR, else /tmp)\n"
         "  --json        JSON lines\n"
         "cases of compare\n");
@@ -86,7 +88,8 @@ static const struct option long_options[] = {
     {"rounds", 1, NULL, 'r'}, {"only", 1, NULL, 'o'},    {"commits", 1, NULL, 'c'},
     {"dir", 1, NULL, 'd'},    {"engines", 1, NULL, 'e'}, {"overwrites", 1, NULL, 'w'},
     {"mib", 1, NULL, 'm'},    {"budget", 1, NULL, 'b'},  {"json", 0, NULL, 'j'},
-    {"cpu", 0, NULL, 'p'},    {"help", 0, NULL, 'h'},    {NULL, 0, NULL, 0}};
+    {"redis", 1, NULL, 'R'},  {"cpu", 0, NULL, 'p'},     {"help", 0, NULL, 'h'},
+    {NULL, 0, NULL, 0}};
 
 static void set_option(struct options *o, int letter, char *argument)
 {
@@ -130,6 +133,9 @@ static void set_option(struct options *o, int letter, char *argument)
     case 'p':
         o->cpu = true;
         break;
+    case 'R':
+        o->redis = argument;
+        break;
     case 'h':
         usage(stdout);
         exit(0);
@@ -153,6 +159,7 @@ static const struct mode modes[] = {
     {"sharing", bench_sharing, 10000, 100, 0},
     {"watch", bench_watch, 1, 100, 100000},
     {"begincost", bench_begin_cost, 1000, 100, 1000},
+    {"order", bench_by_number, 1000000, 100, 0},
 };
 
 static const struct mode *find_mode(const char *name)
