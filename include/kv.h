@@ -225,6 +225,7 @@ typedef struct kv_db_info {
     uint32_t guest;       /* 1: reads beside the others, whose readers it cannot see */
     uint32_t reserved;
     uint64_t batches; /* of this handle: those that kv_db_write committed; commits counts groups */
+    uint64_t snapshots; /* named ones; what only they need counts in blocked_pages */
 } kv_db_info;
 
 /* Statistics. O(trees). free_pages, blocked_pages and space_pages need the space records, which
@@ -280,13 +281,17 @@ enum {                     /* kv_db_copy */
 
 /* Writes a consistent copy of the newest commit to a new file while readers and the writer work.
  * The copy is durable when the call returns. KV_EXISTS: the path is taken. A page-by-page copy
- * holds the same pages at the same places. */
+ * holds the same pages at the same places, and the named snapshots; a compact one has no snapshots. */
 KV_API int kv_db_copy(kv_db *db, const char *path, uint32_t flags);
 
 /* The same to a descriptor open for writing: a file, pipe or socket. Not flushed. Only ever
  * writes forward, except that a compacting copy to a descriptor first builds a temporary file in
  * TMPDIR. */
 KV_API int kv_db_copy_fd(kv_db *db, int fd, uint32_t flags);
+
+/* The same of what a read transaction sees, which may be a named snapshot; without others. */
+KV_API int kv_txn_copy(kv_txn *txn, const char *path, uint32_t flags);
+KV_API int kv_txn_copy_fd(kv_txn *txn, int fd, uint32_t flags);
 
 /* The exclusive way through what an ordinary open refuses or leaves alone: adopts the newest
  * whole commit, rebuilds the free-space records from the trees, and writes both metas anew,
@@ -556,6 +561,56 @@ KV_API uint64_t kv_txn_now(const kv_txn *txn);
 KV_API int kv_txn_savepoint(kv_txn *txn, uint32_t *savepoint);
 KV_API int kv_txn_rollback_to(kv_txn *txn, uint32_t savepoint);
 KV_API int kv_txn_release(kv_txn *txn, uint32_t savepoint);
+
+/* ---- named snapshots ----
+ *
+ * A snapshot with a name outlives readers and restarts: it is a commit that stays readable until the
+ * snapshot is dropped. Making one costs a commit and no space; afterwards it holds what later commits
+ * replace, and the pages between it and the present are used again as ever. Names are bytes, at least
+ * one and at most kv_db_stat.key_max. The list of snapshots is no part of the snapshots: restoring one
+ * leaves the others as they are. Each call below that changes something is a write transaction of
+ * its own, so a thread that holds a write transaction must not make it.
+ *
+ *     kv_snapshot_create(db, "before import", 13, 0);
+ *     if (import(db) != 0)
+ *         kv_snapshot_restore(db, "before import", 13, 0);
+ *     kv_snapshot_drop(db, "before import", 13, 0);
+ */
+
+/* Gives the newest commit a name. Always a strict commit: what is lazy so far becomes durable with it.
+ * flags: 0, or KV_TXN_TRY: KV_EBUSY instead of waiting for the writer's turn. KV_EXISTS;
+ * KV_ETOOBIG; KV_EREADONLY; otherwise as kv_txn_begin and kv_txn_commit. O(named trees). */
+KV_API int kv_snapshot_create(kv_db *db, const void *name, size_t name_len, uint32_t flags);
+
+/* Begins a read transaction of the commit that the name stands for, to be used and ended like any
+ * other; kv_txn_id tells which commit it is, kv_txn_now the time of this call. It goes on when the
+ * snapshot is dropped. kv_txn_refresh makes it one of the newest commit. KV_NOTFOUND. */
+KV_API int kv_snapshot_open(kv_db *db, const void *name, size_t name_len, kv_txn **txn);
+
+/* Makes the present what the snapshot is: all trees, in one commit, which readers see as they see any
+ * other. The snapshot stays. flags: KV_TXN_TRY, and the durability of the commit as for kv_txn_begin.
+ * KV_NOTFOUND. Reads and writes as many pages as differ, no matter how large the rest is; when nothing
+ * does, there is no commit. */
+KV_API int kv_snapshot_restore(kv_db *db, const void *name, size_t name_len, uint32_t flags);
+
+/* Forgets the snapshot. What only it needed can be used again once the drop is durable. flags:
+ * KV_TXN_TRY, and the durability of the commit as for kv_txn_begin. KV_NOTFOUND. */
+KV_API int kv_snapshot_drop(kv_db *db, const void *name, size_t name_len, uint32_t flags);
+
+typedef struct kv_snapshot_info {
+    kv_slice name;       /* valid during the call */
+    uint64_t commit_id;  /* kv_txn_id of a transaction that opens it */
+    uint64_t time_ms;    /* when it was made, since the epoch */
+    uint64_t entries;    /* of all its trees */
+    uint64_t held_pages; /* pages that no other snapshot and not the present needs */
+    uint64_t reserved;
+} kv_snapshot_info;
+
+/* Calls fn for each snapshot in the order of names. fn returns 0 to go on; another value stops, and
+ * KV_ECANCELED is returned. held_pages needs the space records, as kv_db_stat does: O(pages that are
+ * kept for snapshots). */
+KV_API int kv_snapshot_list(kv_db *db, int (*fn)(void *context, const kv_snapshot_info *snapshot),
+                            void *context);
 
 /* ---- trees ---- */
 

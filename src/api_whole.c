@@ -52,6 +52,20 @@ KV_API int kv_db_copy_fd(kv_db *db, int fd, uint32_t flags)
     return kvi_alive(db) ? kvi_copy_fd(db, fd, flags) : KV_EFORKED;
 }
 
+KV_API int kv_txn_copy(kv_txn *txn, const char *path, uint32_t flags)
+{
+    if (!txn || txn->write || !path || !*path || (flags & ~(uint32_t)KV_COPY_COMPACT))
+        return KV_EINVAL;
+    return kvi_alive(txn->db) ? kvi_copy_txn(txn, path, flags) : KV_EFORKED;
+}
+
+KV_API int kv_txn_copy_fd(kv_txn *txn, int fd, uint32_t flags)
+{
+    if (!txn || txn->write || fd < 0 || (flags & ~(uint32_t)KV_COPY_COMPACT))
+        return KV_EINVAL;
+    return kvi_alive(txn->db) ? kvi_copy_txn_fd(txn, fd, flags) : KV_EFORKED;
+}
+
 KV_API int kv_db_repair(const char *path, uint32_t wait_ms,
                         void (*report)(void *context, const char *sentence), void *context)
 {

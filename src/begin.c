@@ -4,94 +4,8 @@
 #include "cursor.h"
 #include "flush.h"
 #include "guest.h"
+#include "live.h"
 #include "mutant.h"
-#include <stdlib.h>
-
-#define REAP_NS 100000000 /* between two looks for the dead, while somebody is in the way */
-
-/* ---- what is alive ---- */
-
-typedef struct id_list {
-    const kvi_os *os;
-    kvi_id *ids;
-    size_t n, cap;
-} id_list;
-
-static int id_add(id_list *list, kvi_id id)
-{
-    kvi_id *ids = kvi_os_room(list->os, list->ids, &list->cap, list->n + 1, sizeof *ids);
-    if (!ids)
-        return KV_ENOMEM;
-    list->ids = ids;
-    list->ids[list->n++] = id;
-    return KV_OK;
-}
-
-static int pin_add(void *context, const kvi_pin *pin)
-{
-    return id_add(context, pin->id);
-}
-
-static int guest_add(void *context, uint64_t id)
-{
-    return id_add(context, id);
-}
-
-/* Is some reader in the way of reuse? */
-static int pin_is_old(void *context, const kvi_pin *pin)
-{
-    const kv_db *db = context;
-    return pin->id < db->head.meta.id && pin->handle != db->readers.handle;
-}
-
-/* The pins of the dead hold pages back until somebody asks whether their owners live. */
-static void reap_sometimes(kv_db *db)
-{
-    if (!db->readers.side || !kvi_readers_scan(&db->readers, pin_is_old, db))
-        return;
-    uint64_t now = db->os->mono_ns(db->os);
-    if (db->reaped && now - db->reaped < REAP_NS)
-        return;
-    db->reaped = now;
-    kvi_readers_reap(&db->readers, db->head.meta.id);
-}
-
-static int live_add_all(kv_db *db, id_list *list)
-{
-    int rc = KVI_MUTANT(REUSED_EARLY) ? KV_OK : id_add(list, db->head.durable);
-    if (rc == KV_OK)
-        rc = id_add(list, db->head.meta.id); /* published, or written and unresolved */
-    if (rc == KV_OK && !KVI_MUTANT(PINS_IGNORED))
-        rc = kvi_readers_scan(&db->readers, pin_add, list);
-    if (rc == KV_OK && db->role == KVI_SHARER && !KVI_MUTANT(GUESTS_IGNORED))
-        rc = kvi_lock_pins(&db->lock, &db->err, guest_add, list);
-    return rc;
-}
-
-static int by_id(const void *a, const void *b)
-{
-    const kvi_id *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
-int kvi_live_set(kv_db *db, kvi_id **ids, size_t *n)
-{
-    id_list list = {.os = db->os};
-    reap_sometimes(db);
-    int rc = live_add_all(db, &list);
-    if (rc != KV_OK) {
-        db->os->free(db->os, list.ids);
-        return rc;
-    }
-    qsort(list.ids, list.n, sizeof *list.ids, by_id);
-    size_t kept = 0;
-    for (size_t i = 0; i < list.n; i++)
-        if (kept == 0 || list.ids[i] != list.ids[kept - 1])
-            list.ids[kept++] = list.ids[i];
-    *ids = list.ids;
-    *n = kept;
-    return KV_OK;
-}
 
 /* ---- reading ---- */
 
@@ -192,6 +106,25 @@ int kvi_refresh(kv_txn *txn)
     return rc;
 }
 
+int kvi_reader_repin(kv_txn *txn, kvi_id id)
+{
+    kv_db *db = txn->db;
+    int rc = db->role == KVI_GUEST ? kvi_guest_pin_too(db, id) : KV_OK;
+    if (rc != KV_OK)
+        return rc;
+    if (db->role == KVI_GUEST)
+        kvi_guest_unpin(db, txn->base.id);
+    kvi_readers_repin(&txn->claim, id);
+    txn->base.id = id;
+    return KV_OK;
+}
+
+int kvi_reader_show(kv_txn *txn, kvi_snapshot base)
+{
+    txn_attach(txn, &base);
+    return kvi_file_view(&txn->db->file, base.high_water, base.id, &txn->view);
+}
+
 static void trees_free(kv_txn *txn)
 {
     while (txn->trees) {
@@ -224,23 +157,13 @@ static void reader_end(kv_txn *txn)
 
 /* ---- writing ---- */
 
-static int writer_ready(kv_db *db)
+static int writer_allowed(kv_db *db)
 {
     if (kvi_poisoned(db))
         return kvi_fail(&db->err, KV_EPOISONED, "%s", kv_strerror(KV_EPOISONED));
     if (db->head.next_id > KVI_ID_MAX - KVI_ID_SKIP)
         return kvi_fail(&db->err, KV_ECORRUPT, "the transaction ids of this file are used up");
-    int rc = kvi_space_ready(db);
-    if (rc != KV_OK)
-        return rc;
-    kvi_id *live;
-    size_t n;
-    rc = kvi_live_set(db, &live, &n);
-    if (rc != KV_OK)
-        return rc;
-    rc = kvi_space_begin(db->space, db->head.next_id, live, n);
-    db->os->free(db->os, live);
-    return rc;
+    return KV_OK;
 }
 
 static kv_txn *writer_object(kv_db *db)
@@ -258,10 +181,45 @@ static int writer_attach(kv_txn *txn, int durability)
     kv_db *db = txn->db;
     kvi_snapshot base = kvi_head_snapshot(&db->head);
     txn_attach(txn, &base);
+    txn->snapshots.txn = txn;
+    txn->snapshots.desc = base.snapshots;
     txn->write = true;
     txn->id = db->head.next_id;
     txn->durability = durability;
     return kvi_file_view(&db->file, base.high_water, txn->id, &txn->view);
+}
+
+static int writer_space(kv_txn *txn)
+{
+    kv_db *db = txn->db;
+    kvi_id *live;
+    size_t n;
+    int rc = kvi_space_ready(db);
+    if (rc == KV_OK)
+        rc = kvi_live_set(txn, &live, &n);
+    if (rc != KV_OK)
+        return rc;
+    rc = kvi_space_begin(db->space, txn->id, live, n);
+    db->os->free(db->os, live);
+    return rc;
+}
+
+static int writer_begin(kv_db *db, int durability, kv_txn **out)
+{
+    int rc = writer_allowed(db);
+    kv_txn *txn = rc == KV_OK ? writer_object(db) : NULL;
+    if (!txn)
+        return rc == KV_OK ? KV_ENOMEM : rc;
+    txn->db = db;
+    rc = writer_attach(txn, durability);
+    if (rc == KV_OK)
+        rc = writer_space(txn);
+    if (rc != KV_OK) {
+        memset(txn, 0, sizeof *txn);
+        return rc;
+    }
+    *out = txn;
+    return KV_OK;
 }
 
 int kvi_begin_write(kv_db *db, uint32_t wait_ms, int durability, kv_txn **out)
@@ -271,20 +229,12 @@ int kvi_begin_write(kv_db *db, uint32_t wait_ms, int durability, kv_txn **out)
         return rc;
     rc = kvi_turn_look(db);
     if (rc == KV_OK)
-        rc = writer_ready(db);
-    kv_txn *txn = rc == KV_OK ? writer_object(db) : NULL;
-    if (rc == KV_OK && !txn)
-        rc = KV_ENOMEM;
-    if (rc == KV_OK) {
-        txn->db = db;
-        rc = writer_attach(txn, durability);
-    }
+        rc = writer_begin(db, durability, out);
     if (rc != KV_OK) {
         kvi_turn_give(db);
         return rc;
     }
     atomic_fetch_add_explicit(&db->n_writers, 1, memory_order_relaxed);
-    *out = txn;
     return KV_OK;
 }
 

@@ -3,6 +3,7 @@
 #include "codec.h"
 #include "pairs.h"
 #include "inspect.h"
+#include "keep.h"
 #include "node.h"
 #include "pgset.h"
 #include "walk.h"
@@ -13,14 +14,17 @@
 #define PROBLEMS_MAX   100 /* more tell nothing new */
 #define PROGRESS_EVERY 64  /* pages */
 #define PATH_MAX_LEN   1200
+#define TRIES          100 /* that others may drop snapshots meanwhile */
 #define NO_SLOT        UINT_MAX
 
 typedef struct check {
     kv_db *db;
     kvi_inspection look;
+    kvi_keep keep; /* the named snapshots */
     const kvi_meta *meta;
     kv_check_options options;
     kvi_pgset reached;
+    kvi_pgset past;    /* of those, what only named snapshots use */
     kvi_sums sums;     /* over what is newer than meta->durable */
     uint64_t done;     /* pages */
     uint64_t reported; /* done when progress was last reported */
@@ -66,6 +70,11 @@ static const char *check_path(check *c)
     c->path[0] = 0;
     if (!tree)
         return c->path;
+    if (c->walk->snapshot) {
+        path_add(c, &len, "snapshot ");
+        path_add_name(c, &len, c->walk->snapshot_name);
+        path_add(c, &len, ", ");
+    }
     path_add(c, &len, "%s", names[tree->kind]);
     path_add_name(c, &len, tree->name);
     path_add(c, &len, ":");
@@ -189,6 +198,13 @@ static int check_filled(check *c, const kvi_walked *tree, unsigned level)
                         (unsigned long long)step->ptr.page);
 }
 
+/* False: somebody has been there. */
+static bool check_reach(check *c, const kvi_walk *walk, kvi_pgno page, uint64_t pages)
+{
+    return kvi_pgset_add(&c->reached, page, pages) &&
+           (!walk->snapshot || kvi_pgset_add(&c->past, page, pages));
+}
+
 static int check_page(kvi_walk *walk, kvi_ptr ptr, const uint8_t *bytes)
 {
     check *c = walk->context;
@@ -197,8 +213,8 @@ static int check_page(kvi_walk *walk, kvi_ptr ptr, const uint8_t *bytes)
     check_at(c, bytes[KVI_P_level]);
     if (rc != KV_OK)
         return rc;
-    if (!kvi_pgset_add(&c->reached, ptr.page, 1)) {
-        if (!tree || !tree->past)
+    if (!check_reach(c, walk, ptr.page, 1)) {
+        if (!walk->snapshot)
             rc = check_report(c, ptr.page, "S1", "page %llu is used twice",
                               (unsigned long long)ptr.page);
         return rc == KV_OK ? KVI_WALK_SKIP : rc;
@@ -301,8 +317,8 @@ static int check_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *le
     check_at_entry(c, walk->tree, walk->tree->entries - 1);
     if (rc != KV_OK)
         return rc;
-    if (!kvi_pgset_add(&c->reached, large->ptr.page, large->pages)) {
-        if (walk->tree->past)
+    if (!check_reach(c, walk, large->ptr.page, large->pages)) {
+        if (walk->snapshot)
             return KV_OK;
         return check_report(c, large->ptr.page, "S1",
                             "pages of the large value at page %llu are used twice",
@@ -368,6 +384,12 @@ static int check_state(check *c, kvi_pgno page)
 {
     enum kvi_page_state state = kvi_space_state(c->look.space, page);
     bool reached = kvi_pgset_has(&c->reached, page);
+    if (kvi_pgset_has(&c->past, page))
+        return state == KVI_PAGE_DEAD
+                   ? KV_OK
+                   : check_report(c, page, "S1", "page %llu is a snapshot's, but recorded as %s",
+                                  (unsigned long long)page,
+                                  state == KVI_PAGE_FREE ? "free" : "in use");
     if (reached && state != KVI_PAGE_USED)
         return check_report(c, page, "S1", "page %llu is in use, but recorded as %s",
                             (unsigned long long)page, state == KVI_PAGE_FREE ? "free" : "dead");
@@ -432,9 +454,28 @@ static int check_prepare(check *c)
     c->key = os->alloc(os, c->meta->page_size); /* a page has room for a key */
     c->fence = os->alloc(os, c->meta->page_size);
     int rc = kvi_pgset_init(&c->reached, os, c->meta->high_water);
+    if (rc == KV_OK)
+        rc = kvi_pgset_init(&c->past, os, c->meta->high_water);
     if (rc != KV_OK || !c->key || !c->fence)
         return kvi_fail(&c->db->err, KV_ENOMEM, "no memory for the check");
     return KV_OK;
+}
+
+/* The newest commit, with the snapshots that it lists. */
+static int check_begin(check *c)
+{
+    int rc = KV_MISMATCH;
+    for (int tries = 0; rc == KV_MISMATCH && tries < TRIES; tries++) {
+        rc = kvi_inspect_begin(c->db, &c->look);
+        if (rc != KV_OK)
+            return rc;
+        rc = kvi_keep_begin(&c->keep, c->look.txn);
+        if (rc != KV_OK)
+            kvi_inspect_end(&c->look);
+    }
+    return rc == KV_MISMATCH
+               ? kvi_fail(&c->db->err, KV_EBUSY, "the list of snapshots changes too fast")
+               : rc;
 }
 
 int kvi_check(kv_db *db, const kv_check_options *options)
@@ -442,14 +483,16 @@ int kvi_check(kv_db *db, const kv_check_options *options)
     check c = {.db = db, .meta = &c.look.meta};
     if (options)
         c.options = *options;
-    int rc = kvi_inspect_begin(db, &c.look);
+    int rc = check_begin(&c);
     if (rc != KV_OK)
         return rc;
     rc = check_prepare(&c);
     if (rc == KV_OK)
         rc = check_all(&c);
     kvi_inspect_end(&c.look);
+    kvi_keep_end(&c.keep, db);
     kvi_pgset_close(&c.reached);
+    kvi_pgset_close(&c.past);
     db->os->free(db->os, c.key);
     db->os->free(db->os, c.fence);
     if (rc == KV_ECANCELED)

@@ -11,12 +11,16 @@
 static int seal_trees(kv_txn *txn, kvi_batch *batch)
 {
     int rc = kvi_batch_count(batch, &txn->main);
+    if (rc == KV_OK)
+        rc = kvi_batch_count(batch, &txn->snapshots);
     for (kv_tree *tree = txn->trees; tree && rc == KV_OK; tree = tree->next)
         rc = tree->gone ? KV_OK : kvi_batch_count(batch, tree);
     if (rc == KV_OK)
         rc = kvi_batch_take(batch);
     if (rc == KV_OK)
         rc = kvi_batch_seal(batch, &txn->main);
+    if (rc == KV_OK)
+        rc = kvi_batch_seal(batch, &txn->snapshots);
     for (kv_tree *tree = txn->trees; tree && rc == KV_OK; tree = tree->next)
         rc = tree->gone ? KV_OK : kvi_batch_seal(batch, tree);
     /* The catalog names the other trees' roots, so it comes after them. */
@@ -73,6 +77,7 @@ static void meta_compose(kv_txn *txn, const kvi_batch *batch, kvi_meta *meta)
     memcpy(meta->boot_id, txn->db->boot_id, sizeof meta->boot_id);
     meta->main = txn->main.desc;
     meta->catalog = txn->catalog.desc;
+    meta->snapshots = txn->snapshots.desc;
 }
 
 /* How this commit is made durable: as asked, but never lazy for ever (R2), nor with a walk that
@@ -117,6 +122,7 @@ static void head_advance(kv_db *db, const kvi_meta *meta, unsigned slot, uint64_
         head->durable = meta->id;
         head->durable_slot = slot;
         head->durable_high_water = meta->high_water;
+        head->durable_snapshots = meta->snapshots;
         head->skip = false;
     }
     if (KVI_MUTANT(SLOT_APART))
@@ -125,7 +131,8 @@ static void head_advance(kv_db *db, const kvi_meta *meta, unsigned slot, uint64_
 
 bool kvi_nothing_changed(const kv_txn *txn)
 {
-    bool changed = txn->wrote || txn->main.changed || txn->catalog.changed;
+    bool changed =
+        txn->wrote || txn->main.changed || txn->catalog.changed || txn->snapshots.changed;
     for (const kv_tree *tree = txn->trees; tree; tree = tree->next)
         changed = changed || (tree->changed && !tree->gone);
     return !changed;

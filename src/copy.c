@@ -3,8 +3,8 @@
 #include "begin.h"
 #include "compact.h"
 #include "create.h"
-#include "pgset.h"
-#include "walk.h"
+#include "keep.h"
+#include "used.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +20,9 @@ typedef struct copy_record {
 typedef struct copy {
     kv_db *db;
     kv_txn *txn;   /* pins the snapshot */
+    bool named;    /* the named snapshots, which are pinned too, are copied */
     kvi_meta meta; /* of the copy */
-    kvi_pgset used;
+    kvi_used used;
     copy_record *records;
     size_t n_records, records_cap;
     uint8_t *piece;
@@ -36,18 +37,18 @@ static int copy_page(kvi_walk *walk, kvi_ptr ptr, const uint8_t *bytes)
 {
     copy *c = walk->context;
     (void)bytes;
-    if (kvi_pgset_add(&c->used, ptr.page, 1))
-        return KV_OK;
-    return walk->tree->past ? KVI_WALK_SKIP : kvi_walk_fail(walk, ptr, "S1", "it is used twice");
+    int rc = kvi_used_add(&c->used, walk, ptr, 1);
+    return rc == 1 ? KVI_WALK_SKIP : rc;
 }
 
 static int copy_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *leaf)
 {
     copy *c = walk->context;
     (void)leaf;
-    if (kvi_pgset_add(&c->used, large->ptr.page, large->pages))
-        return kvi_walk_large(walk->file, large, NULL, NULL);
-    return walk->tree->past ? KV_OK : kvi_walk_fail(walk, large->ptr, "S1", "it is used twice");
+    int rc = kvi_used_add(&c->used, walk, large->ptr, large->pages);
+    if (rc != KV_OK)
+        return rc == 1 ? KV_OK : rc;
+    return kvi_walk_large(walk->file, large, NULL, NULL);
 }
 
 static int copy_mark(copy *c)
@@ -101,13 +102,9 @@ static int copy_by_page(const void *a, const void *b)
 static int copy_make_records(copy *c, kvi_space *space)
 {
     kvi_space_sink sink = {copy_keep_record, copy_no_record, c};
-    kvi_pgno page = kvi_first_page(c->meta.page_size);
     int rc = kvi_space_rebuild(space, c->meta.id, c->meta.high_water);
-    uint64_t n = kvi_pgset_run(&c->used, true, &page);
-    for (; rc == KV_OK && n > 0; n = kvi_pgset_run(&c->used, true, &page)) {
-        rc = kvi_space_mark_used(space, page, n);
-        page += n;
-    }
+    if (rc == KV_OK)
+        rc = kvi_used_mark(&c->used, space, kvi_first_page(c->meta.page_size));
     if (rc == KV_OK)
         rc = kvi_space_seal(space, &c->meta, &sink);
     if (c->n_records)
@@ -208,7 +205,7 @@ static int copy_put_pages(copy *c)
     size_t record = 0;
     int rc = KV_OK;
     for (;;) {
-        uint64_t n = kvi_pgset_run(&c->used, true, &page);
+        uint64_t n = kvi_pgset_run(&c->used.pages, true, &page);
         if (n == 0)
             break;
         rc = copy_put_gap(c, page, &record);
@@ -236,8 +233,9 @@ static int copy_compose_meta(copy *c)
         .kind = KVI_KIND_STRICT,
         .main = base->main,
         .catalog = base->catalog,
-        .snapshots = base->snapshots,
     };
+    if (c->named)
+        c->meta.snapshots = base->snapshots;
     memcpy(c->meta.boot_id, c->db->boot_id, sizeof c->meta.boot_id);
     int rc = c->db->os->random(c->db->os, c->meta.file_id, sizeof c->meta.file_id);
     return rc < 0 ? kvi_fail_os(&c->db->err, rc, "asking for random bytes") : KV_OK;
@@ -262,16 +260,16 @@ static void copy_free(copy *c)
         os->free(os, c->records[i].bytes);
     os->free(os, c->records);
     os->free(os, c->piece);
-    kvi_pgset_close(&c->used);
+    kvi_used_close(&c->used, os);
 }
 
 /* Writes the copy to fd: into out, or as a stream when out is NULL. */
-static int copy_pages(kv_txn *txn, int fd, kvi_file *out)
+static int copy_pages(kv_txn *txn, bool named, int fd, kvi_file *out)
 {
     kv_db *db = txn->db;
-    copy c = {.db = db, .txn = txn, .fd = fd, .out = out};
+    copy c = {.db = db, .txn = txn, .named = named, .fd = fd, .out = out};
     c.piece = db->os->alloc(db->os, PIECE);
-    int rc = kvi_pgset_init(&c.used, db->os, txn->base.high_water);
+    int rc = kvi_used_init(&c.used, db->os, txn->base.high_water);
     if (rc != KV_OK || !c.piece)
         rc = kvi_fail(&db->err, KV_ENOMEM, "no memory for a copy");
     if (rc == KV_OK)
@@ -282,7 +280,7 @@ static int copy_pages(kv_txn *txn, int fd, kvi_file *out)
     return rc;
 }
 
-static int copy_pages_to_file(kv_txn *txn, const char *path)
+static int copy_pages_to_file(kv_txn *txn, bool named, const char *path)
 {
     kv_db *db = txn->db;
     const kvi_os *os = db->os;
@@ -292,7 +290,7 @@ static int copy_pages_to_file(kv_txn *txn, const char *path)
         return kvi_fail_os(&db->err, fd, "creating %s", path);
     int rc = kvi_file_init(&out, os, &db->err, fd, db->file.page_size, db->file.hash_seed, true);
     if (rc == KV_OK) {
-        rc = copy_pages(txn, fd, &out);
+        rc = copy_pages(txn, named, fd, &out);
         if (rc == KV_OK)
             rc = kvi_file_sync(&out);
         kvi_file_close(&out);
@@ -318,23 +316,19 @@ static int copy_link(kv_db *db, const char *from, const char *to)
     return KV_OK;
 }
 
-int kvi_copy(kv_db *db, const char *path, uint32_t flags)
+static int copy_to(kv_txn *txn, bool named, const char *path, uint32_t flags)
 {
+    kv_db *db = txn->db;
     const kvi_os *os = db->os;
     kvi_os_stat stat;
-    kv_txn *txn;
     char *temporary;
     if (os->stat_path(os, path, &stat) >= 0)
         return kvi_fail(&db->err, KV_EXISTS, "%s exists already", path);
     int rc = kvi_create_temporary(os, &db->err, path, &temporary);
     if (rc != KV_OK)
         return rc;
-    rc = kvi_begin_read(db, &txn);
-    if (rc == KV_OK) {
-        rc = flags & KV_COPY_COMPACT ? kvi_compact_to(txn, temporary)
-                                     : copy_pages_to_file(txn, temporary);
-        kvi_end(txn);
-    }
+    rc = flags & KV_COPY_COMPACT ? kvi_compact_to(txn, temporary)
+                                 : copy_pages_to_file(txn, named, temporary);
     if (rc == KV_OK)
         rc = copy_link(db, temporary, path);
     os->unlink(os, temporary);
@@ -383,13 +377,45 @@ static int copy_compact_fd(kv_txn *txn, int fd)
     return rc;
 }
 
+static int copy_to_fd(kv_txn *txn, bool named, int fd, uint32_t flags)
+{
+    return flags & KV_COPY_COMPACT ? copy_compact_fd(txn, fd) : copy_pages(txn, named, fd, NULL);
+}
+
+/* ---- of a transaction; of the newest commit with the snapshots that it lists ---- */
+
+int kvi_copy_txn(kv_txn *txn, const char *path, uint32_t flags)
+{
+    return copy_to(txn, false, path, flags);
+}
+
+int kvi_copy_txn_fd(kv_txn *txn, int fd, uint32_t flags)
+{
+    return copy_to_fd(txn, false, fd, flags);
+}
+
+int kvi_copy(kv_db *db, const char *path, uint32_t flags)
+{
+    kv_txn *txn;
+    kvi_keep keep;
+    int rc = kvi_keep_newest(&keep, db, &txn);
+    if (rc != KV_OK)
+        return rc;
+    rc = copy_to(txn, true, path, flags);
+    kvi_end(txn);
+    kvi_keep_end(&keep, db);
+    return rc;
+}
+
 int kvi_copy_fd(kv_db *db, int fd, uint32_t flags)
 {
     kv_txn *txn;
-    int rc = kvi_begin_read(db, &txn);
+    kvi_keep keep;
+    int rc = kvi_keep_newest(&keep, db, &txn);
     if (rc != KV_OK)
         return rc;
-    rc = flags & KV_COPY_COMPACT ? copy_compact_fd(txn, fd) : copy_pages(txn, fd, NULL);
+    rc = copy_to_fd(txn, true, fd, flags);
     kvi_end(txn);
+    kvi_keep_end(&keep, db);
     return rc;
 }

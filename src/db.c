@@ -5,6 +5,7 @@
 #include "group.h"
 #include "guest.h"
 #include "join.h"
+#include "live.h"
 #include <stdio.h>
 
 #define BUDGET_DEFAULT    ((uint64_t)256 << 20)
@@ -97,6 +98,7 @@ static void db_free(kv_db *db)
     kvi_fork_forget(db);
     if (db->space)
         kvi_space_close(db->space);
+    kvi_live_close(db);
     if (db->scratch)
         os->release(os, db->scratch, kvi_scratch_size(db->file.page_size));
     if (db->dirty.os)

@@ -28,6 +28,7 @@
 #define KVI_META_SIZE      4096 /* one block; its checksum covers it whole */
 #define KVI_HEADER_SIZE    64   /* of every page that is not part of a large value */
 #define KVI_TREE_SIZE      96   /* a tree's descriptor, in the meta and in the catalog */
+#define KVI_NAMED_SIZE     224  /* a named snapshot: a value of the snapshots tree */
 #define KVI_LARGE_REF_SIZE 40   /* what a leaf keeps of a large value */
 #define KVI_DELTA_MAX      3072 /* bytes of space delta inside a meta */
 #define KVI_PREFIX_INLINE  16   /* bytes of the common prefix that fit in the header */
@@ -148,6 +149,14 @@ enum {                       /* meta.kind: how the commit was made durable */
     F(sequence, 56, 8)                                                                             \
     F(compress_from, 64, 8)
 
+/* ---- named snapshot ---- name, offset, size: the two trees of a commit, behind their names */
+#define KVI_NAMED_FIELDS(F)                                                                        \
+    F(main, 0, 96)                                                                                 \
+    F(catalog, 96, 96)                                                                             \
+    F(id, 192, 8)                                                                                  \
+    F(time, 200, 8)                                                                                \
+    F(entries, 208, 8)
+
 /* ---- page header ---- name, offset, size */
 #define KVI_PAGE_FIELDS(F)                                                                         \
     F(checksum, 0, 8)                                                                              \
@@ -246,10 +255,12 @@ enum { /* codecs */
 #define KVI_TREE_AT(name, off, size)  KVI_T_##name = (off),
 #define KVI_PAGE_AT(name, off, size)  KVI_P_##name = (off),
 #define KVI_LARGE_AT(name, off, size) KVI_L_##name = (off),
+#define KVI_NAMED_AT(name, off, size) KVI_N_##name = (off),
 enum { KVI_META_FIELDS(KVI_META_AT) };   /* KVI_M_id: where a meta keeps its id */
 enum { KVI_TREE_FIELDS(KVI_TREE_AT) };   /* KVI_T_root ... */
 enum { KVI_PAGE_FIELDS(KVI_PAGE_AT) };   /* KVI_P_count ... */
 enum { KVI_LARGE_FIELDS(KVI_LARGE_AT) }; /* KVI_L_page ... */
+enum { KVI_NAMED_FIELDS(KVI_NAMED_AT) }; /* KVI_N_id ... */
 #define KVI_LOG_AT(name, off, size)     KVI_G_##name = (off),
 #define KVI_BLOCKED_AT(name, off, size) KVI_B_##name = (off),
 enum { KVI_LOG_FIELDS(KVI_LOG_AT) };         /* KVI_G_older ... */
@@ -273,5 +284,13 @@ typedef struct kvi_tree_desc {
     uint64_t sequence;      /* a counter for the tree's user */
     uint64_t compress_from; /* bytes; 0 = never */
 } kvi_tree_desc;
+
+/* A named snapshot in memory. */
+typedef struct kvi_named {
+    kvi_tree_desc main, catalog;
+    kvi_id id;        /* the commit */
+    uint64_t time;    /* when the snapshot was made: milliseconds since the epoch */
+    uint64_t entries; /* of all its trees */
+} kvi_named;
 
 #endif

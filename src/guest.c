@@ -187,6 +187,14 @@ int kvi_guest_pin(kv_db *db, kvi_snapshot *snapshot)
     return rc == 1 ? kvi_fail(&db->err, KV_EBUSY, "the newest commit changes too fast") : rc;
 }
 
+int kvi_guest_pin_too(kv_db *db, kvi_id id)
+{
+    pthread_mutex_lock(&db->guest.mutex);
+    int rc = pin_take(db, id);
+    pthread_mutex_unlock(&db->guest.mutex);
+    return rc;
+}
+
 void kvi_guest_unpin(kv_db *db, kvi_id id)
 {
     if (id == 0)

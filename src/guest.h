@@ -15,6 +15,9 @@ void kvi_guest_close(kv_db *db);
 int kvi_guest_pin(kv_db *db, kvi_snapshot *snapshot) KVI_MUST_CHECK;
 void kvi_guest_unpin(kv_db *db, kvi_id id); /* 0: nothing */
 
+/* Pins a commit beside, that may be gone already. */
+int kvi_guest_pin_too(kv_db *db, kvi_id id) KVI_MUST_CHECK;
+
 /* The newest commit that the metas call durable, as of the last pin. */
 kvi_id kvi_guest_durable(kv_db *db);
 

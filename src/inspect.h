@@ -16,4 +16,9 @@ int kvi_inspect_begin(kv_db *db, kvi_inspection *look) KVI_MUST_CHECK;
 int kvi_inspect_space(kvi_inspection *look) KVI_MUST_CHECK;
 void kvi_inspect_end(kvi_inspection *look);
 
+/* Calls fn with the writer's own records of free pages when it gives way within wait_ms, else with
+ * those of the newest commit, as they are on the disk. */
+int kvi_with_space(kv_db *db, uint32_t wait_ms, void (*fn)(void *context, const kvi_space *space),
+                   void *context) KVI_MUST_CHECK;
+
 #endif

@@ -46,6 +46,29 @@ bool kvi_tree_desc_decode(const uint8_t bytes[KVI_TREE_SIZE], uint32_t page_size
     return !(desc->flags & ~KVI_TREE_MULTI) && tree_root_ok(desc, page_size, high_water, newest);
 }
 
+void kvi_named_encode(const kvi_named *named, uint8_t bytes[KVI_NAMED_SIZE])
+{
+    memset(bytes, 0, KVI_NAMED_SIZE);
+    kvi_tree_desc_encode(&named->main, bytes + KVI_N_main);
+    kvi_tree_desc_encode(&named->catalog, bytes + KVI_N_catalog);
+    kvi_put64(bytes + KVI_N_id, named->id);
+    kvi_put64(bytes + KVI_N_time, named->time);
+    kvi_put64(bytes + KVI_N_entries, named->entries);
+}
+
+bool kvi_named_decode(const uint8_t bytes[KVI_NAMED_SIZE], uint32_t page_size, kvi_pgno high_water,
+                      kvi_id newest, kvi_named *named)
+{
+    named->id = kvi_get64(bytes + KVI_N_id);
+    named->time = kvi_get64(bytes + KVI_N_time);
+    named->entries = kvi_get64(bytes + KVI_N_entries);
+    return named->id >= 1 && named->id < newest &&
+           kvi_tree_desc_decode(bytes + KVI_N_main, page_size, high_water, named->id,
+                                &named->main) &&
+           kvi_tree_desc_decode(bytes + KVI_N_catalog, page_size, high_water, named->id,
+                                &named->catalog);
+}
+
 void kvi_meta_encode(const kvi_meta *meta, uint8_t block[KVI_META_SIZE])
 {
     memset(block, 0, KVI_META_SIZE);

@@ -53,4 +53,9 @@ void kvi_tree_desc_encode(const kvi_tree_desc *desc, uint8_t bytes[KVI_TREE_SIZE
 bool kvi_tree_desc_decode(const uint8_t bytes[KVI_TREE_SIZE], uint32_t page_size,
                           kvi_pgno high_water, kvi_id newest, kvi_tree_desc *desc);
 
+/* The same for named snapshots, of commits before newest. */
+void kvi_named_encode(const kvi_named *named, uint8_t bytes[KVI_NAMED_SIZE]);
+bool kvi_named_decode(const uint8_t bytes[KVI_NAMED_SIZE], uint32_t page_size, kvi_pgno high_water,
+                      kvi_id newest, kvi_named *named);
+
 #endif

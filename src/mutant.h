@@ -25,6 +25,10 @@
     X(REUSED_EARLY)    /* pages that the durable commit needs */                                   \
     X(PINS_IGNORED)    /* pages that a reader needs are used again */                              \
     X(GUESTS_IGNORED)  /* the same for a reader without the side file */                           \
+    X(NAMED_IGNORED)   /* the same for a snapshot with a name */                                   \
+    X(NAMED_FORGOTTEN) /* the same once the newest commit has dropped it, durable or not */        \
+    X(NAMED_LAZILY)    /* a snapshot is made by a lazy commit */                                   \
+    X(NAMED_UNCHECKED) /* opening one does not look again whether it is there */                   \
     X(BLOCKED_FREED)   /* blocked pages are free once the records are loaded */                    \
     X(DROPS_KEPT)      /* by an abort */                                                           \
     X(TAKEN_KEPT)      /* by an abort */                                                           \

@@ -171,6 +171,11 @@ void kvi_readers_unpin(kvi_claim *claim)
     atomic_store_explicit(&claim->slot->pin, 0, memory_order_release);
 }
 
+void kvi_readers_repin(kvi_claim *claim, kvi_id id)
+{
+    atomic_store_explicit(&claim->slot->pin, id, memory_order_seq_cst);
+}
+
 /* ---- slots ---- */
 
 /* The owner word of the next one to claim a slot: who stopped before comparing sees that the slot

@@ -65,6 +65,10 @@ uint32_t kvi_readers_claimed(kvi_readers *readers);
 void kvi_readers_pin(kvi_readers *readers, kvi_claim *claim, kvi_snapshot *snapshot);
 void kvi_readers_unpin(kvi_claim *claim);
 
+/* Pins another commit instead. Who pins the newest one afterwards has not been overtaken by a writer
+ * that missed this pin. */
+void kvi_readers_repin(kvi_claim *claim, kvi_id id);
+
 typedef struct kvi_pin {
     kvi_id id;
     uint64_t since;   /* milliseconds since the epoch */

@@ -355,6 +355,7 @@ void kvi_recover_head(kv_db *db, const kvi_slots *slots, const kvi_choice *choic
     head->durable = head->meta.id;
     head->durable_slot = choice->slot;
     head->durable_high_water = head->meta.high_water;
+    head->durable_snapshots = head->meta.snapshots;
     /* A newer commit may have been seen: rejected, gone with its slot, or written on another
      * boot. */
     head->skip = choice->rejected || !slots->valid[0] || !slots->valid[1] ||

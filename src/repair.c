@@ -9,9 +9,8 @@
 #include "begin.h"
 #include "commit.h"
 #include "db.h"
-#include "pgset.h"
 #include "recover.h"
-#include "walk.h"
+#include "used.h"
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -24,7 +23,7 @@ typedef struct repair {
     void (*report)(void *context, const char *sentence);
     void *context;
     kvi_err err;
-    kvi_pgset used;
+    kvi_used used;
     uint64_t pages;  /* in use */
     uint64_t broken; /* parts that cannot be read */
     uint64_t seal;   /* over the pages newer than the meta's durable commit */
@@ -48,9 +47,9 @@ KVI_PRINTF(2, 3) static void repair_say(repair *r, const char *format, ...)
 static int repair_page(kvi_walk *walk, kvi_ptr ptr, const uint8_t *bytes)
 {
     repair *r = walk->context;
-    if (!kvi_pgset_add(&r->used, ptr.page, 1))
-        return walk->tree->past ? KVI_WALK_SKIP
-                                : kvi_walk_fail(walk, ptr, "S1", "it is used twice");
+    int rc = kvi_used_add(&r->used, walk, ptr, 1);
+    if (rc != KV_OK)
+        return rc == 1 ? KVI_WALK_SKIP : rc;
     r->pages++;
     if (ptr.birth > walk->meta->durable)
         r->seal += kvi_get64(bytes + KVI_P_checksum);
@@ -76,10 +75,11 @@ static int repair_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *l
 {
     repair *r = walk->context;
     (void)leaf;
-    if (!kvi_pgset_add(&r->used, large->ptr.page, large->pages))
-        return walk->tree->past ? KV_OK : kvi_walk_fail(walk, large->ptr, "S1", "it is used twice");
+    int rc = kvi_used_add(&r->used, walk, large->ptr, large->pages);
+    if (rc != KV_OK)
+        return rc == 1 ? KV_OK : rc;
     r->pages += large->pages;
-    int rc = kvi_walk_large(walk->file, large, NULL, NULL);
+    rc = kvi_walk_large(walk->file, large, NULL, NULL);
     return rc == KV_ECORRUPT || rc == KV_EIO ? repair_broken(walk, large->ptr, 0, rc) : rc;
 }
 
@@ -98,8 +98,8 @@ static int repair_walk(repair *r, kvi_file *file, const kvi_meta *meta)
     r->pages = 0;
     r->broken = 0;
     r->seal = 0;
-    kvi_pgset_close(&r->used);
-    int rc = kvi_pgset_init(&r->used, r->os, meta->high_water);
+    kvi_used_close(&r->used, r->os);
+    int rc = kvi_used_init(&r->used, r->os, meta->high_water);
     return rc == KV_OK ? kvi_walk_trees(&walk) : rc;
 }
 
@@ -243,19 +243,6 @@ static int repair_metas(repair *r)
 
 /* ---- 2. to 4. ---- */
 
-static int repair_mark(repair *r, kvi_space *space, const kvi_meta *meta)
-{
-    kvi_pgno page = kvi_first_page(meta->page_size);
-    int rc = KV_OK;
-    for (;;) {
-        uint64_t n = kvi_pgset_run(&r->used, true, &page);
-        if (n == 0 || rc != KV_OK)
-            return rc;
-        rc = kvi_space_mark_used(space, page, n);
-        page += n;
-    }
-}
-
 static int repair_rebuild(repair *r, kv_txn *txn)
 {
     kv_db *db = txn->db;
@@ -272,7 +259,7 @@ static int repair_rebuild(repair *r, kv_txn *txn)
         repair_say(r, "the records of free pages are damaged");
     rc = kvi_space_rebuild(db->space, txn->id, meta->high_water);
     if (rc == KV_OK)
-        rc = repair_mark(r, db->space, meta);
+        rc = kvi_used_mark(&r->used, db->space, kvi_first_page(meta->page_size));
     txn->main.changed = true; /* there is something to commit */
     return rc;
 }
@@ -336,7 +323,7 @@ int kvi_db_repair(const kvi_os *os, const char *path, uint32_t wait_ms,
     int rc = repair_metas(&r);
     if (rc == KV_OK)
         rc = repair_open(&r);
-    kvi_pgset_close(&r.used);
+    kvi_used_close(&r.used, os);
     if (rc < 0) {
         char text[sizeof r.err.text];
         kvi_err_text(&r.err, text, sizeof text);

@@ -207,6 +207,8 @@ static int for_each_tree(kvi_batch *batch, int (*step)(kvi_batch *batch, kv_tree
     int rc = step(batch, &txn->main);
     if (rc == KV_OK)
         rc = step(batch, &txn->catalog);
+    if (rc == KV_OK)
+        rc = step(batch, &txn->snapshots);
     for (kv_tree *tree = txn->trees; tree && rc == KV_OK; tree = tree->next)
         rc = tree->gone ? KV_OK : step(batch, tree);
     return rc;

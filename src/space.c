@@ -325,6 +325,25 @@ int kvi_space_mark_used(kvi_space *space, kvi_pgno page, uint64_t pages)
     return KV_OK;
 }
 
+/* They are filed under a snapshot that is never live, for the next transaction to file anew. */
+int kvi_space_mark_dead(kvi_space *space, const kvi_extents *dead)
+{
+    const kvi_id nobody = 0;
+    int rc = held_renew(space, &nobody, 1);
+    for (size_t i = 0; rc == KV_OK && i < dead->n; i++) {
+        const kvi_extent *run = &dead->at[i];
+        if (kvi_bitset_any(&space->free, run->page, run->pages) ||
+            kvi_bitset_any(&space->dead, run->page, run->pages))
+            return kvi_fail(space->file->err, KV_ECORRUPT,
+                            "page %llu breaks invariant S1: snapshots use it twice",
+                            (unsigned long long)run->page);
+        rc = kvi_extents_push(&space->held[0].dead, space->os, *run);
+        if (rc == KV_OK)
+            kvi_bitset_add(&space->dead, run->page, run->pages);
+    }
+    return rc;
+}
+
 /* ---- questions ---- */
 
 bool kvi_space_unknown(const kvi_space *space)
@@ -362,6 +381,35 @@ uint64_t kvi_space_held_by(const kvi_space *space, kvi_id snapshot)
     for (size_t i = 0; i < space->n_held; i++)
         sum += held_in(&space->held[i].dead, snapshot);
     return sum;
+}
+
+/* Adds a list to the sums of the snapshots that need its pages alone. */
+static void held_alone_in(const kvi_extents *list, const kvi_id *snapshots, size_t n,
+                          uint64_t *pages)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        const kvi_extent *dead = &list->at[i];
+        size_t low = 0, high = n;
+        while (low < high) {
+            size_t mid = (low + high) / 2;
+            if (snapshots[mid] < dead->birth)
+                low = mid + 1;
+            else
+                high = mid;
+        }
+        bool needed = low < n && snapshots[low] < dead->death;
+        if (needed && (low + 1 == n || snapshots[low + 1] >= dead->death))
+            pages[low] += dead->pages;
+    }
+}
+
+void kvi_space_held_alone(const kvi_space *space, const kvi_id *snapshots, size_t n,
+                          uint64_t *pages)
+{
+    held_alone_in(&space->unfiled, snapshots, n, pages);
+    held_alone_in(&space->drops, snapshots, n, pages);
+    for (size_t i = 0; i < space->n_held; i++)
+        held_alone_in(&space->held[i].dead, snapshots, n, pages);
 }
 
 uint64_t kvi_space_own_pages(const kvi_space *space)

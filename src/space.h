@@ -1,7 +1,7 @@
 /* space.h - which pages are free: allocation, deferred reuse, and their records on disk.
  *
  * Every page from the first after the metas to the high-water mark is in exactly one state:
- *   used      reachable from the newest commit (or a named snapshot)
+ *   used      reachable from the newest commit
  *   dead      dropped by commit F, written by commit B: a live snapshot s with B <= s < F needs it
  *   free      dropped, and no live snapshot needs it
  * In memory: a set of the free pages and one of the dead, with a bit per page, and the dead pages in
@@ -51,6 +51,7 @@
 #ifndef KVI_SPACE_H
 #define KVI_SPACE_H
 
+#include "extent.h"
 #include "file.h"
 #include "meta.h"
 
@@ -72,6 +73,9 @@ typedef struct kvi_run {
 int kvi_space_load(kvi_space **space, kvi_file *file, const kvi_meta *meta) KVI_MUST_CHECK;
 void kvi_space_close(kvi_space *space);
 bool kvi_space_unknown(const kvi_space *space);
+
+/* Forgets all records: unknown. The pages keep their numbers. Not within a transaction. */
+void kvi_space_lose(kvi_space *space);
 
 /* Begins transaction id on top of the newest commit. live: ascending ids of all live snapshots
  * (readers, published, durable, unresolved, named). Dead pages that none of them needs become
@@ -125,6 +129,9 @@ int kvi_space_rebuild(kvi_space *space, kvi_id id, kvi_pgno high_water) KVI_MUST
 /* KV_ECORRUPT: a page was marked before, or does not exist. */
 int kvi_space_mark_used(kvi_space *space, kvi_pgno page, uint64_t pages) KVI_MUST_CHECK;
 
+/* Of pages marked as used: only snapshots from birth to before death use them. */
+int kvi_space_mark_dead(kvi_space *space, const kvi_extents *dead) KVI_MUST_CHECK;
+
 /* Questions. */
 kvi_pgno kvi_space_high_water(const kvi_space *space);
 uint64_t kvi_space_free_pages(const kvi_space *space);
@@ -133,6 +140,10 @@ uint64_t kvi_space_own_pages(const kvi_space *space); /* log, map, directory, bl
 
 /* Dead pages that a snapshot needs: B <= snapshot < F. O(dead runs). */
 uint64_t kvi_space_held_by(const kvi_space *space, kvi_id snapshot);
+
+/* Of those, for each of n ascending snapshots, the ones that no other of them needs. O(dead runs). */
+void kvi_space_held_alone(const kvi_space *space, const kvi_id *snapshots, size_t n,
+                          uint64_t *pages);
 
 enum kvi_page_state { KVI_PAGE_USED, KVI_PAGE_DEAD, KVI_PAGE_FREE };
 enum kvi_page_state kvi_space_state(const kvi_space *space, kvi_pgno page);

@@ -148,9 +148,6 @@ struct kvi_space {
     kvi_space_roots next_roots;
 };
 
-/* Forgets all records: unknown. The pages keep their numbers. */
-void kvi_space_lose(kvi_space *space);
-
 /* Makes record and sealed_high_water from what the transaction took and dropped so far. */
 int kvi_space_record(kvi_space *space) KVI_MUST_CHECK;
 

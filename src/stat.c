@@ -44,6 +44,8 @@ static int stat_snapshot(kv_txn *txn, kv_db_info *info)
     info->entries = txn->main.desc.entries;
     stat_add(info, &txn->main.desc);
     stat_add(info, &txn->catalog.desc);
+    stat_add(info, &txn->base.snapshots);
+    info->snapshots = txn->base.snapshots.entries;
     int rc = kvi_catalog_list(txn, stat_named, &names);
     return names.rc != KV_OK ? names.rc : rc;
 }
@@ -54,29 +56,6 @@ static void stat_space(void *context, const kvi_space *space)
     info->free_pages = kvi_space_free_pages(space);
     info->blocked_pages = kvi_space_dead_pages(space);
     info->space_pages = kvi_space_own_pages(space);
-}
-
-/* Calls fn with the writer's own records when it gives way within wait_ms, else with those of the
- * newest commit, as they are on the disk. */
-static int with_space(kv_db *db, uint32_t wait_ms,
-                      void (*fn)(void *context, const kvi_space *space), void *context)
-{
-    if (!db->readonly && kvi_turn_take(db, wait_ms) == KV_OK) {
-        int rc = kvi_space_ready(db);
-        if (rc == KV_OK)
-            fn(context, db->space);
-        kvi_turn_give(db);
-        return rc;
-    }
-    kvi_inspection look;
-    int rc = kvi_inspect_begin(db, &look);
-    if (rc != KV_OK)
-        return rc;
-    rc = kvi_inspect_space(&look);
-    if (rc == KV_OK)
-        fn(context, look.space);
-    kvi_inspect_end(&look);
-    return rc;
 }
 
 kvi_id kvi_durable(kv_db *db)
@@ -106,7 +85,7 @@ int kvi_stat(kv_db *db, kv_db_info *info)
 {
     kv_txn *txn;
     kv_db_info found = {.size = info->size};
-    int rc = with_space(db, 0, stat_space, &found);
+    int rc = kvi_with_space(db, 0, stat_space, &found);
     if (rc != KV_OK)
         return rc;
     stat_handle(db, &found);
@@ -186,7 +165,7 @@ int kvi_readers_list(kv_db *db, int (*fn)(void *context, const kv_reader_info *r
     int rc = reader_gather(db, &list);
     if (rc == KV_OK && list.n) {
         qsort(list.readers, list.n, sizeof *list.readers, reader_by_snapshot);
-        rc = with_space(db, PATIENCE_MS, reader_weigh, &list);
+        rc = kvi_with_space(db, PATIENCE_MS, reader_weigh, &list);
     }
     for (size_t i = 0; rc == KV_OK && i < list.n; i++)
         if (fn(context, &list.readers[i]) != 0)

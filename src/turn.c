@@ -79,6 +79,15 @@ static bool record_ok(const kvi_record *record)
            handover->durable_high_water <= KVI_PGNO_MAX && handover->shrunk <= snapshot->id;
 }
 
+/* The newest durable commit's meta; nobody writes to its slot. NULL: it was damaged, and a crash
+ * cannot lead there. */
+static const kvi_meta *durable_meta(const kvi_slots *slots, const kvi_record *record)
+{
+    unsigned slot = record->handover.durable_slot & 1;
+    bool there = slots->valid[slot] && slots->meta[slot].id == record->snapshot.durable;
+    return there ? &slots->meta[slot] : NULL;
+}
+
 /* Head as a living writer handed it over. */
 static int head_inherit(kv_db *db, const kvi_slots *slots, const kvi_record *record)
 {
@@ -86,7 +95,8 @@ static int head_inherit(kv_db *db, const kvi_slots *slots, const kvi_record *rec
     const kvi_handover *handover = &record->handover;
     unsigned slot = slots->valid[0] && slots->meta[0].id == snapshot->id ? 0 : 1;
     bool there = slots->valid[slot] && slots->meta[slot].id == snapshot->id;
-    if (!there && slots->error)
+    const kvi_meta *durable = durable_meta(slots, record);
+    if ((!there || !durable) && slots->error)
         return kvi_fail_os(&db->err, slots->error, "reading the meta pages");
     if (!there)
         return kvi_fail(&db->err, KV_ECORRUPT, "the published commit %llu is in neither meta page",
@@ -96,6 +106,7 @@ static int head_inherit(kv_db *db, const kvi_slots *slots, const kvi_record *rec
         .durable = snapshot->durable,
         .durable_slot = handover->durable_slot & 1,
         .durable_high_water = handover->durable_high_water,
+        .durable_snapshots = durable ? durable->snapshots : snapshot->snapshots,
         .tail_seal = handover->tail_seal,
         .tail_walk = handover->tail_walk,
         .next_id = handover->next_id,

@@ -48,7 +48,8 @@ typedef struct kvi_head {
     kvi_id durable;        /* newest durable commit */
     unsigned durable_slot; /* the slot that holds it: never written */
     uint64_t durable_high_water;
-    uint64_t tail_seal;  /* over the header pages with durable < birth <= meta.id */
+    kvi_tree_desc durable_snapshots; /* the named snapshots that it lists */
+    uint64_t tail_seal;              /* over the header pages with durable < birth <= meta.id */
     uint64_t tail_walk;  /* bytes of those and of large values; 0 when meta.id == durable */
     kvi_id next_id;      /* above every id that ever stood in a page or meta */
     bool skip;           /* next_id was raised by KVI_ID_SKIP: the next commit is durable */
@@ -93,6 +94,13 @@ typedef struct kvi_guest {
     kvi_meta meta; /* of the commit pinned last */
 } kvi_guest;
 
+/* The ids of the named snapshots that a commit lists, ascending. */
+typedef struct kvi_listed {
+    kvi_ptr root; /* of the tree that they were read from */
+    kvi_id *ids;
+    size_t n, cap;
+} kvi_listed;
+
 struct kv_db {
     const kvi_os *os;
     uint8_t *alive; /* a page: its first byte is 1, in a forked child 0 */
@@ -111,6 +119,7 @@ struct kv_db {
     kvi_head head;           /* guarded by the turn */
     uint64_t head_published; /* guarded by the turn: the board's publications as of head */
     uint64_t reaped;         /* guarded by the turn: mono_ns when the dead were last looked for */
+    kvi_listed listed[2];    /* guarded by the turn: by the newest commit, by the durable one */
     kvi_space *space;        /* guarded by the turn; NULL until first needed */
     kvi_dirty dirty;         /* guarded by the turn */
     kv_txn *spare;           /* guarded by the turn: the write transaction's memory, for reuse */
@@ -221,6 +230,7 @@ struct kv_txn {
     kvi_claim claim; /* readers: the slot */
     kv_tree main;
     kv_tree catalog;
+    kv_tree snapshots;  /* the named ones: named.h */
     kv_tree *trees;     /* named trees opened */
     kv_cursor *cursors; /* open ones */
     kvi_loan *loans;    /* decompressed values and names */

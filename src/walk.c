@@ -2,6 +2,7 @@
 #include "walk.h"
 #include "mutant.h"
 #include "node.h"
+#include <stdlib.h>
 
 #define PIECE 65536 /* bytes of a large value that are read at once */
 
@@ -178,25 +179,85 @@ static int walk_large(kvi_walk *walk, const kvi_large *large, kvi_ptr leaf)
 
 /* ---- leaves ---- */
 
-static int walk_descriptors(kvi_walk *walk, kvi_slice name, kvi_stored value)
+static int walk_undescribed(kvi_walk *walk)
 {
-    enum kvi_walk_kind outer = walk->tree->kind;
-    enum kvi_walk_kind kinds[2] = {outer == KVI_WALK_CATALOG ? KVI_WALK_NAMED : KVI_WALK_MAIN,
-                                   KVI_WALK_CATALOG};
-    size_t n = outer == KVI_WALK_SNAPSHOTS ? 2 : 1;
     kvi_ptr leaf = walk->tree->steps[0].ptr;
-    kvi_tree_desc desc[2];
-    bool ok = !value.special && value.bytes.len == n * KVI_TREE_SIZE;
-    for (size_t i = 0; ok && i < n; i++)
-        ok = kvi_tree_desc_decode(value.bytes.ptr + i * KVI_TREE_SIZE, walk->file->page_size,
-                                  walk->meta->high_water, leaf.birth, &desc[i]);
-    if (!ok)
-        return walk_broken(walk, leaf, 0,
-                           kvi_walk_fail(walk, leaf, "C1", "an entry does not describe a tree"));
+    return walk_broken(walk, leaf, 0,
+                       kvi_walk_fail(walk, leaf, "C1", "an entry does not describe a tree"));
+}
+
+static int walk_descriptor(kvi_walk *walk, kvi_slice name, kvi_stored value)
+{
+    kvi_tree_desc desc;
+    if (value.special || value.bytes.len != KVI_TREE_SIZE ||
+        !kvi_tree_desc_decode(value.bytes.ptr, walk->file->page_size, walk->meta->high_water,
+                              walk->tree->steps[0].ptr.birth, &desc))
+        return walk_undescribed(walk);
+    return kvi_walk_tree(walk, &desc, KVI_WALK_NAMED, name);
+}
+
+/* ---- named snapshots: gathered first, so that they can be visited by age ---- */
+
+struct kvi_walk_past {
+    kvi_named named;
+    size_t name_len;
+    uint8_t *name;
+};
+
+static int walk_gather(kvi_walk *walk, kvi_slice name, kvi_stored value)
+{
+    const kvi_os *os = walk->file->os;
+    struct kvi_walk_past past = {.name_len = name.len};
+    if (value.special || value.bytes.len != KVI_NAMED_SIZE ||
+        !kvi_named_decode(value.bytes.ptr, walk->file->page_size, walk->meta->high_water,
+                          walk->tree->steps[0].ptr.birth, &past.named))
+        return walk_undescribed(walk);
+    if (KVI_MAX(past.named.main.root.birth, past.named.catalog.root.birth) <= walk->newer_than)
+        return KV_OK;
+    struct kvi_walk_past *list =
+        kvi_os_room(os, walk->past, &walk->cap_past, walk->n_past + 1, sizeof *list);
+    if (list)
+        walk->past = list;
+    past.name = list ? os->alloc(os, name.len + 1) : NULL;
+    if (!past.name)
+        return kvi_fail(walk->file->err, KV_ENOMEM, "no memory to visit a snapshot");
+    memcpy(past.name, name.ptr, name.len);
+    list[walk->n_past++] = past;
+    return KV_OK;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct kvi_walk_past *x = a, *y = b;
+    return (x->named.id < y->named.id) - (x->named.id > y->named.id);
+}
+
+static int walk_past(kvi_walk *walk)
+{
+    kvi_slice none = {NULL, 0};
     int rc = KV_OK;
-    for (size_t i = 0; rc == KV_OK && i < n; i++)
-        rc = kvi_walk_tree(walk, &desc[i], kinds[i], name);
+    if (walk->n_past)
+        qsort(walk->past, walk->n_past, sizeof *walk->past, newest_first);
+    for (size_t i = 0; rc == KV_OK && i < walk->n_past; i++) {
+        const struct kvi_walk_past *past = &walk->past[i];
+        walk->snapshot = past->named.id;
+        walk->snapshot_name = (kvi_slice){past->name, past->name_len};
+        rc = kvi_walk_tree(walk, &past->named.main, KVI_WALK_MAIN, none);
+        if (rc == KV_OK)
+            rc = kvi_walk_tree(walk, &past->named.catalog, KVI_WALK_CATALOG, none);
+    }
+    walk->snapshot = 0;
     return rc;
+}
+
+static void walk_forget_past(kvi_walk *walk)
+{
+    const kvi_os *os = walk->file->os;
+    while (walk->n_past > 0)
+        os->free(os, walk->past[--walk->n_past].name);
+    os->free(os, walk->past);
+    walk->past = NULL;
+    walk->cap_past = 0;
 }
 
 static int walk_entry(kvi_walk *walk, unsigned i)
@@ -211,8 +272,10 @@ static int walk_entry(kvi_walk *walk, unsigned i)
     tree->entries++;
     if (rc != KV_OK)
         return rc;
-    if (tree->kind == KVI_WALK_CATALOG || tree->kind == KVI_WALK_SNAPSHOTS)
-        return walk_descriptors(walk, key, value);
+    if (tree->kind == KVI_WALK_CATALOG)
+        return walk_descriptor(walk, key, value);
+    if (tree->kind == KVI_WALK_SNAPSHOTS)
+        return walk_gather(walk, key, value);
     kvi_entry entry;
     if (!value.special)
         return KV_OK;
@@ -276,7 +339,6 @@ int kvi_walk_tree(kvi_walk *walk, const kvi_tree_desc *desc, enum kvi_walk_kind 
     if (!tree)
         return kvi_fail(walk->file->err, KV_ENOMEM, "no memory to visit a tree");
     *tree = (kvi_walked){.outer = walk->tree, .desc = desc, .kind = kind, .name = name};
-    tree->past = tree->outer && (tree->outer->past || tree->outer->kind == KVI_WALK_SNAPSHOTS);
     walk->tree = tree;
     int rc = walk_buffer(walk, &tree->key); /* a page has room for a key */
     if (rc == KV_OK && desc->root.page != 0)
@@ -300,6 +362,9 @@ int kvi_walk_trees(kvi_walk *walk)
         rc = kvi_walk_tree(walk, &meta->catalog, KVI_WALK_CATALOG, none);
     if (rc == KV_OK)
         rc = kvi_walk_tree(walk, &meta->snapshots, KVI_WALK_SNAPSHOTS, none);
+    if (rc == KV_OK)
+        rc = walk_past(walk);
+    walk_forget_past(walk);
     return rc;
 }
 

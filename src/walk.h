@@ -9,8 +9,8 @@
  *   V2 a large value's run is as long as its bytes, starts at or behind byte KVI_LARGE_FROM, ends
  *      before the high-water mark, and is not younger than its leaf
  *   V3 a large value's bytes have its checksum
- *   C1 a value of the catalog is one tree descriptor; a value of the snapshots tree is two, the
- *      main tree's and the catalog's at that commit
+ *   C1 a value of the catalog is a tree descriptor; a value of the snapshots tree is a named
+ *      snapshot, of a commit before the one that wrote it
  */
 #ifndef KVI_WALK_H
 #define KVI_WALK_H
@@ -41,8 +41,7 @@ struct kvi_walked {
     kvi_walked *outer; /* the catalog or snapshots tree whose entry led here */
     const kvi_tree_desc *desc;
     enum kvi_walk_kind kind;
-    bool past; /* of a named snapshot: shares pages with other trees */
-    kvi_slice name;
+    kvi_slice name;                                          /* of a named tree */
     uint64_t entries, leaf_pages, branch_pages, large_pages; /* met so far */
     uint64_t gaps; /* subtrees and values left out: old, broken, or by KVI_WALK_SKIP */
     uint8_t *key;  /* room for one */
@@ -79,16 +78,23 @@ struct kvi_walk {
     void *context;
 
     /* For the callbacks to read. */
-    kvi_walked *tree;      /* NULL while the space records are visited */
+    kvi_walked *tree; /* NULL while the space records are visited */
+    kvi_id snapshot;  /* of the named snapshot that is visited, which may share its pages with
+                              the present and with newer ones; 0: none */
+    kvi_slice snapshot_name;
     const char *invariant; /* "N4"; NULL: none, the page could not be read */
+
+    /* The walk's own. */
+    struct kvi_walk_past *past; /* the named snapshots */
+    size_t n_past, cap_past;
 };
 
 /* One tree. */
 int kvi_walk_tree(kvi_walk *walk, const kvi_tree_desc *desc, enum kvi_walk_kind kind,
                   kvi_slice name) KVI_MUST_CHECK;
 
-/* All of walk->meta: main tree, catalog and the trees it names, snapshots and the trees they name,
- * space records. */
+/* All of walk->meta: main tree, catalog and the trees it names, snapshots, those and their trees from
+ * the newest to the oldest, space records. */
 int kvi_walk_all(kvi_walk *walk) KVI_MUST_CHECK;
 
 /* The same without the space records. */

@@ -15,6 +15,8 @@
 const args_option args_options[ARG_COUNT] = {
     [ARG_ALL] = {       "all",         0,   ARGS_SWITCH,   NULL,
                         "the whole tree (del); every tree (export, watch)"},
+    [ARG_AT] = {        "at",          0,   ARGS_BYTES,    "NAME",
+                        "read a named snapshot instead of the newest commit"},
     [ARG_BATCH] = {     "batch",       0,   ARGS_NUMBER,   "N",
                         "commit after every N entries; default: once"},
     [ARG_BINARY] = {    "binary",      0,   ARGS_SWITCH,   NULL,
@@ -250,6 +252,34 @@ static int args_unknown_command(const cli_args *args, char **argv, int at, const
     return args_wrong(args, "no command %s", args_quote(word));
 }
 
+/* A command whose synopsis begins with a|b takes one of these words before the file: their length. */
+static size_t args_verbs(const cli_command *command)
+{
+    size_t len = strcspn(command->operands, " ");
+    return memchr(command->operands, '|', len) ? len : 0;
+}
+
+static bool args_read_verb(const char *words, size_t len, const char *word)
+{
+    size_t size = strlen(word);
+    for (size_t at = 0, end; at < len; at = end + 1) {
+        end = at + strcspn(words + at, "| ");
+        if (end - at == size && strncmp(words + at, word, size) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int args_verb_at(cli_args *args, const char *word)
+{
+    const char *words = args->command->operands;
+    size_t len = args_verbs(args->command);
+    args->verb = word;
+    if (args_read_verb(words, len, word))
+        return 0;
+    return args_wrong(args, "%s should be %s", args_quote(word), cli_quote((kv_slice){words, len}));
+}
+
 static int args_operand_at(cli_args *args, char **argv, int at)
 {
     const char *word = argv[at];
@@ -257,6 +287,8 @@ static int args_operand_at(cli_args *args, char **argv, int at)
         args->command = cli_command_find(word);
         return args->command ? 0 : args_unknown_command(args, argv, at, word);
     }
+    if (args_verbs(args->command) && !args->verb)
+        return args_verb_at(args, word);
     if (!args->file) {
         args->file = word;
         return 0;
@@ -281,7 +313,7 @@ static int args_check(const cli_args *args)
         if (unfit & ARG_BIT(id))
             return args_wrong(args, "there is no --%s here", args_options[id].name);
     }
-    int count = args->count + (args->file != NULL);
+    int count = args->count + (args->file != NULL) + (args->verb != NULL);
     if (count < command->operands_min)
         return args_wrong(args, "%s is missing", args_synopsis_word(command->operands, count));
     if (command->operands_max >= 0 && count > command->operands_max)
@@ -358,6 +390,8 @@ int args_parse(cli_args *args, int argc, char **argv)
         code = args_wrong(args, "--tree needs a name");
     if (code == 0 && args_given(args, ARG_MULTI) && !args_given(args, ARG_TREE))
         code = args_wrong(args, "--multi needs --tree: the main tree has one value for each key");
+    if (code == 0 && args_given(args, ARG_AT) && args->bytes[ARG_AT].len == 0)
+        code = args_wrong(args, "--at needs a name");
     return code ? code : args_decode_all(args);
 }
 

@@ -7,6 +7,7 @@
 
 typedef enum args_id {
     ARG_ALL,
+    ARG_AT,
     ARG_BATCH,
     ARG_BINARY,
     ARG_CHOOSE,
@@ -81,6 +82,7 @@ struct cli_command;
 
 typedef struct cli_args {
     const struct cli_command *command;
+    const char *verb;       /* of a command that has several; NULL: none */
     const char *file;       /* first operand; NULL when there is none */
     args_operand *operands; /* those behind the file */
     int count;              /* of operands */

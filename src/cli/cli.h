@@ -22,7 +22,7 @@ typedef struct cli_command {
     const char *summary;
     const char *details;
     const char *examples;
-    int operands_min, operands_max;   /* the file included; a maximum of -1: any number */
+    int operands_min, operands_max;   /* verb and file included; a maximum of -1: any number */
     bool data_operands;               /* those behind the file are keys and values (--escaped) */
     uint64_t options;                 /* bit n: option n of args.h */
     int (*run)(const cli_args *args); /* gives an exit code */
@@ -72,6 +72,7 @@ int cmd_readers(const cli_args *args);
 int cmd_repair(const cli_args *args);
 int cmd_salvage(const cli_args *args);
 int cmd_scan(const cli_args *args);
+int cmd_snapshot(const cli_args *args);
 int cmd_split(const cli_args *args);
 int cmd_stat(const cli_args *args);
 int cmd_swap(const cli_args *args);

@@ -47,6 +47,7 @@ static const stat_field stat_fields[] = {
     FIELD(key_max, "longest key", STAT_BYTES),
     FIELD(entries, "entries", STAT_COUNT),
     FIELD(trees, "named trees", STAT_COUNT),
+    FIELD(snapshots, "named snapshots", STAT_COUNT),
     FIELD(pages, "pages", STAT_PAGES),
     FIELD(leaf_pages, "  leaves", STAT_PAGES),
     FIELD(branch_pages, "  branches", STAT_PAGES),

@@ -17,7 +17,7 @@ const cli_command cli_commands[] = {
      "Exit status 1: there is no such key.\n",
      "  kv get phone.kv alice\n"
      "  kv get photos.kv cat.jpg --raw >cat.jpg\n",
-     2, 2, true, TREE | O(RAW) | O(QUIET) | O(WAIT), cmd_get},
+     2, 2, true, TREE | O(AT) | O(RAW) | O(QUIET) | O(WAIT), cmd_get},
     {"put", "set write store insert add", "FILE KEY VALUE|-", "store a value under a key",
      "Creates the file and the tree when they are missing, and replaces an older value. In a\n"
      "tree of several values for each key, made by --multi, it is added to them, sorted.\n"
@@ -85,7 +85,7 @@ const cli_command cli_commands[] = {
      TREE | RANGE | O(ALL) | O(VALUE) | O(IF_EQUALS) | O(DURABILITY) | O(QUIET) | O(WAIT), cmd_del},
     {"has", "exists contains test", "FILE KEY", "tell by exit status whether a key is there",
      "Prints nothing. Exit status 0: it is there, 1: it is not.\n",
-     "  kv has phone.kv alice && echo yes\n", 2, 2, true, TREE | O(WAIT), cmd_has},
+     "  kv has phone.kv alice && echo yes\n", 2, 2, true, TREE | O(AT) | O(WAIT), cmd_has},
     {"scan", "list ls keys range find", "FILE", "print the entries of a range",
      "One line per entry: key, tab, value, escaped as by get. With --json, one JSON\n"
      "object per line; keys and values are strings, or {\"hex\":\"...\"} when they are not\n"
@@ -93,37 +93,37 @@ const cli_command cli_commands[] = {
      "  kv scan phone.kv --prefix al --limit 10\n"
      "  kv scan shop.kv --tuple --prefix '(\"order\", \"2024-01-15\")'\n"
      "  kv scan log.kv --reverse --limit 1\n",
-     1, 1, true, TREE | RANGE | O(KEYS_ONLY) | O(VALUES_ONLY) | O(JSON) | O(QUIET) | O(WAIT),
-     cmd_scan},
+     1, 1, true,
+     TREE | RANGE | O(AT) | O(KEYS_ONLY) | O(VALUES_ONLY) | O(JSON) | O(QUIET) | O(WAIT), cmd_scan},
     {"count", "size length number", "FILE", "print the number of entries in a range",
      "Takes no longer for a million entries than for ten.\n" RANGES,
-     "  kv count phone.kv --from a --to n\n", 1, 1, true, TREE | RANGE | O(WAIT), cmd_count},
+     "  kv count phone.kv --from a --to n\n", 1, 1, true, TREE | RANGE | O(AT) | O(WAIT),
+     cmd_count},
     {"rank", "position index zrank", "FILE KEY", "print how many keys are smaller than a key",
      "The key need not be there: with --json, found tells. Takes no longer for a million entries\n"
      "than for ten, as do nth, random, percentile and split.\n",
-     "  kv rank phone.kv m\n", 2, 2, true, TREE | O(JSON) | O(WAIT), cmd_rank},
+     "  kv rank phone.kv m\n", 2, 2, true, TREE | O(AT) | O(JSON) | O(WAIT), cmd_rank},
     {"nth", "at zrange", "FILE N", "print entry number N of a range, counted from 0",
      "With --reverse from the last one down.\n" RANGES
      "Exit status 1: the range has no more than N entries.\n",
      "  kv nth phone.kv 0\n"
      "  kv nth log.kv 9 --reverse\n",
-     2, 2, false, TREE | RANGE | O(JSON) | O(QUIET) | O(WAIT), cmd_nth},
+     2, 2, false, TREE | RANGE | O(AT) | O(JSON) | O(QUIET) | O(WAIT), cmd_nth},
     {"random", "sample randomkey", "FILE", "print an entry of a range, chosen at random",
      "Each has the same chance. --limit N draws so many, one after the other; the same entry may\n"
      "come again.\n" RANGES "Exit status 1: the range is empty.\n",
      "  kv random words.kv --prefix a --limit 5\n", 1, 1, false,
-     TREE | RANGE | O(JSON) | O(QUIET) | O(WAIT), cmd_random},
+     TREE | RANGE | O(AT) | O(JSON) | O(QUIET) | O(WAIT), cmd_random},
     {"percentile", "median quantile", "FILE P", "print the entry at a percentile of a range",
      "0 is the first entry, 50 the median, 100 the last: the first one such that P percent of\n"
      "all are not behind it.\n" RANGES "Exit status 1: the range is empty.\n",
      "  kv percentile latencies.kv 99.9\n", 2, 2, false,
-     TREE | RANGE | O(JSON) | O(QUIET) | O(WAIT), cmd_percentile},
+     TREE | RANGE | O(AT) | O(JSON) | O(QUIET) | O(WAIT), cmd_percentile},
     {"split", "divide shards", "FILE N", "print the keys that divide a range into N equal parts",
      "One key less than there are parts, fewer if there are fewer entries; each is the first\n"
      "of its part. So N commands share a scan: --to the first key, --from it, and so on.\n" RANGES,
-     "  kv split words.kv 4\n", 2, 2, false, TREE | RANGE | O(JSON) | O(WAIT), cmd_split},
-    {"import", "load restore", "FILE [SOURCE|-]",
-     "store many entries from a file or standard input",
+     "  kv split words.kv 4\n", 2, 2, false, TREE | RANGE | O(AT) | O(JSON) | O(WAIT), cmd_split},
+    {"import", "load", "FILE [SOURCE|-]", "store many entries from a file or standard input",
      "Reads lines of key, tab, value with the escapes \\t \\n \\r \\\\ \\xNN, or a dump by\n"
      "mdb_dump or db_dump, which is recognised by itself. A database in a dump that has\n"
      "a name goes to the tree of that name; one with sorted duplicates goes to a tree of\n"
@@ -137,7 +137,8 @@ const cli_command cli_commands[] = {
      "mdb_dump: for LMDB's mdb_load. db_dump: for Berkeley DB's db_load.\n" RANGES,
      "  kv export phone.kv | sort -k 2\n"
      "  kv export phone.kv --format mdb_dump --all | mdb_load ~/new-lmdb\n",
-     1, 1, true, PLAIN | RANGE | O(FORMAT) | O(ALL) | O(PRINT) | O(QUIET) | O(WAIT), cmd_export},
+     1, 1, true, PLAIN | RANGE | O(AT) | O(FORMAT) | O(ALL) | O(PRINT) | O(QUIET) | O(WAIT),
+     cmd_export},
     {"watch", "follow subscribe listen tail", "FILE [KEY]", "wait for changes and print them",
      "Sleeps until some program changes KEY, a key of the range, or the tree; then prints a line\n"
      "per change: the number of the commit, a mark, key and value. + is a new key, * another\n"
@@ -151,7 +152,7 @@ const cli_command cli_commands[] = {
      TREE | O(PREFIX) | O(FROM) | O(TO) | O(ALL) | O(ONCE) | O(TIMEOUT) | O(JSON) | O(WAIT),
      cmd_watch},
     {"trees", "tables buckets databases", "FILE", "list the trees with their sizes", "",
-     "  kv trees phone.kv\n", 1, 1, false, O(JSON) | O(WAIT), cmd_trees},
+     "  kv trees phone.kv\n", 1, 1, false, O(AT) | O(JSON) | O(WAIT), cmd_trees},
     {"stat", "info status stats", "FILE", "show sizes, pages and commits of a file",
      "Pages that were replaced are kept while a reader needs them: the oldest snapshot\n"
      "that is being read, and what it holds back, are shown with the readers.\n",
@@ -212,12 +213,27 @@ const cli_command cli_commands[] = {
      "  kv meta phone.kv\n"
      "  kv meta damaged.kv --choose 1 older.kv\n",
      1, 2, false, O(JSON) | O(CHOOSE), cmd_meta},
-    {"copy", "backup compact snapshot clone cp", "FILE DEST|-", "write a consistent copy",
+    {"copy", "backup compact clone cp", "FILE DEST|-", "write a consistent copy",
      "The copy is of one commit, and it is on the disk when the command ends. An existing\n"
-     "DEST is never overwritten; - is standard output.\n",
+     "DEST is never overwritten; - is standard output. Named snapshots are copied too, but\n"
+     "for --compact, and for --at, which copies one of them as if it were the newest commit.\n",
      "  kv copy phone.kv backup.kv --compact\n"
      "  kv copy phone.kv - | ssh host 'cat >phone.kv'\n",
-     2, 2, false, O(COMPACT) | O(WAIT), cmd_copy},
+     2, 2, false, O(AT) | O(COMPACT) | O(QUIET) | O(WAIT), cmd_copy},
+    {"snapshot", "checkpoint savepoint tag undo restore", "create|list|drop|restore FILE [NAME]",
+     "keep what a file holds now under a name",
+     "create: gives the newest commit a name; it stays readable, with --at NAME of the\n"
+     "reading commands, until it is dropped. It takes no space at first, and later that of\n"
+     "what was replaced since.\n"
+     "list: name, time, commit, entries, and the space that only this snapshot holds.\n"
+     "drop: forgets it; the space can be used again.\n"
+     "restore: makes the present what the snapshot is, in one commit. The snapshot stays.\n"
+     "Exit status 1: no snapshot of that name, or for create one that is there already.\n",
+     "  kv snapshot create phone.kv 'before the import'\n"
+     "  kv snapshot list phone.kv\n"
+     "  kv get phone.kv alice --at 'before the import'\n"
+     "  kv snapshot restore phone.kv 'before the import'\n",
+     2, 3, true, O(DURABILITY) | O(ESCAPED) | O(JSON) | O(WAIT), cmd_snapshot},
     {"version", "", "", "print the version", "", "", 0, 0, false, 0, cmd_version},
     {"help", "man usage", "[COMMAND]", "explain kv or one of its commands", "", "", 0, 1, false, 0,
      cmd_help},

@@ -158,6 +158,11 @@ static uint32_t session_wait(const cli_args *args, enum session_mode mode)
     return args_wait(args, mode == SESSION_READ ? 0 : WRITE_WAIT_MS);
 }
 
+uint32_t session_patience(const cli_session *session)
+{
+    return session_wait(session->args, session->mode);
+}
+
 static kv_options session_options(const cli_args *args, enum session_mode mode)
 {
     kv_options options = {.size = sizeof options};
@@ -202,12 +207,29 @@ int session_open_file(cli_session *session, const cli_args *args, enum session_m
     return session_explain(args->file, result, "", sentence, session_advice(session, result));
 }
 
+static int session_begin_txn(cli_session *session)
+{
+    const cli_args *args = session->args;
+    kv_slice name = args->bytes[ARG_AT];
+    if (session->mode != SESSION_READ)
+        return kv_txn_begin_wait(session->db, KV_TXN_WRITE, session_wait(args, session->mode),
+                                 &session->txn);
+    return args_given(args, ARG_AT)
+               ? kv_snapshot_open(session->db, name.ptr, name.len, &session->txn)
+               : kv_txn_begin(session->db, KV_TXN_READ, &session->txn);
+}
+
+int session_missing_snapshot(const cli_session *session, kv_slice name)
+{
+    cli_say(session->file, "no snapshot %s; kv snapshot list shows them", cli_quote(name));
+    return CLI_NO;
+}
+
 int session_begin(cli_session *session)
 {
-    int result = session->mode == SESSION_READ
-                     ? kv_txn_begin(session->db, KV_TXN_READ, &session->txn)
-                     : kv_txn_begin_wait(session->db, KV_TXN_WRITE,
-                                         session_wait(session->args, session->mode), &session->txn);
+    int result = session_begin_txn(session);
+    if (result == KV_NOTFOUND)
+        return session_missing_snapshot(session, session->args->bytes[ARG_AT]);
     if (result != KV_OK) {
         session->txn = NULL;
         return session_fail(session, result, "%s", "");

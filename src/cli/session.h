@@ -23,8 +23,8 @@ typedef struct cli_session {
     bool new_multi;     /* a tree that is created shall have */
 } cli_session;
 
-/* Opens the file that args name, begins a transaction and opens the tree of --tree. 0, or the exit
- * code after a message; then nothing is open. */
+/* Opens the file that args name, begins a transaction (to read: that of --at) and opens the tree of
+ * --tree. 0, or the exit code after a message; then nothing is open. */
 int session_open(cli_session *session, const cli_args *args, enum session_mode mode);
 
 /* The same without transaction. */
@@ -39,12 +39,18 @@ int session_has(const cli_session *session, kv_slice key);
 /* Gives the current tree the options that args have for it. */
 int session_configure(cli_session *session);
 
+/* Says that there is none of that name. Gives the exit code. */
+int session_missing_snapshot(const cli_session *session, kv_slice name);
+
 /* Commits. The session has no transaction then. */
 int session_commit(cli_session *session);
 
 /* After a change of one key: commits it when it was made, says why it was not otherwise. Gives the exit
  * code. */
 int session_end_change(cli_session *session, int result, kv_slice key);
+
+/* Milliseconds that the command waits for other writers. */
+uint32_t session_patience(const cli_session *session);
 
 /* Begins a transaction with the tree that was current. */
 int session_begin(cli_session *session);

@@ -14,11 +14,13 @@
 #define RUNS_MAX       10000
 
 #ifdef KVI_STRESS
-#define TIGHT 2048 /* bytes of a transaction's memory: a few pages */
+#define TIGHT 2048                         /* bytes of a transaction's memory: a few pages */
+#define NAMED .page_size = 1024, .snapshot /* on the smallest page that takes a snapshot */
 #define LARGE 2000
 #define HUGE  8000
 #else
 #define TIGHT 16384
+#define NAMED .snapshot
 #define LARGE 9000
 #define HUGE  500000 /* a few of them are over the cap of a quick recovery */
 #endif
@@ -256,6 +258,72 @@ static const crash_workload workloads[] = {
      .steps = 6,
      .reader = 2,
      .purge = 10},
+    /* snapshots with names, made and dropped beside every kind of commit */
+    {"named",
+     {SMALL},
+     NAMED = 2,
+     .kinds = CRASH_DEFAULT,
+     .segments = 4,
+     .txns = 20,
+     .steps = 6,
+     .close = 8},
+    {"named-lazy",
+     {SMALL},
+     NAMED = 2,
+     .kinds = CRASH_LAZY,
+     .segments = 4,
+     .txns = 20,
+     .steps = 6,
+     .sync = 6,
+     .kill = 6,
+     .close = 10},
+    {"named-any",
+     {WIDE, .trees = 2, .ranges = true},
+     NAMED = 2,
+     .kinds = CRASH_ANY,
+     .segments = 4,
+     .txns = 24,
+     .steps = 12,
+     .reader = 4,
+     .purge = 8,
+     .abort = 6,
+     .kill = 6,
+     .sync = 8,
+     .close = 8},
+    {"named-large",
+     {SMALL, .large_max = LARGE, .large_one_in = 4, .trees = 1},
+     NAMED = 2,
+     .budget = TIGHT,
+     .kinds = CRASH_ANY,
+     .segments = 4,
+     .txns = 16,
+     .steps = 6,
+     .kill = 6,
+     .close = 8},
+    {"named-fails",
+     {SMALL, .large_max = LARGE, .large_one_in = 12},
+     NAMED = 2,
+     .kinds = CRASH_ANY,
+     .segments = 4,
+     .txns = 20,
+     .steps = 6,
+     .fail_flush = 4,
+     .fail_write = 4,
+     .sync = 5,
+     .kill = 5,
+     .close = 8},
+    {"pair-named",
+     {SMALL, .trees = 1},
+     NAMED = 2,
+     .pair = true,
+     .kinds = CRASH_ANY,
+     .segments = 4,
+     .txns = 25,
+     .steps = 6,
+     .kill = 5,
+     .sync = 6,
+     .reader = 5,
+     .close = 7},
     /* two handles that take turns; one dies or leaves, and the other goes on */
     {"pair",
      {SMALL},

@@ -3,14 +3,17 @@
 #include "db.h"
 #include "differ.h"
 #include "driver_group.h"
+#include "driver_snapshot.h"
 #include "sim_os.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
 
 #ifdef KVI_STRESS
+#define SNAPSHOTS_FROM 1024 /* page size */
 static const uint32_t page_sizes[] = {512, 1024, 4096};
 #else
+#define SNAPSHOTS_FROM 4096
 static const uint32_t page_sizes[] = {4096, 8192, 65536};
 #endif
 
@@ -111,6 +114,9 @@ static void compare_newest(driver *d)
     if (what)
         fail_msg("commit %llu: %s", (unsigned long long)kv_txn_id(txn), what);
     kv_txn_abort(txn);
+    what = driver_snapshots(d->db, d->m->now);
+    if (what)
+        fail_msg("%s", what);
 }
 
 /* Snapshots held open over many commits must not change. */
@@ -186,6 +192,18 @@ static void one_transaction(driver *d, unsigned steps)
         assert_int_equal(driver_commit(d), KV_OK);
 }
 
+static void one_snapshot(driver *d)
+{
+    static const uint32_t kinds[] = {0, KV_TXN_LAZY, KV_TXN_STRICT};
+    uint32_t kind = kinds[rng_below(&d->r, 3)];
+    model_state *unknown;
+    if (driver_snapshot(d, &kind, &unknown))
+        return;
+    char text[320];
+    kv_db_errmsg(d->db, text, sizeof text);
+    fail_msg("%s: %d (%s)", d->what, d->failure, text);
+}
+
 static void run_one(const run_case *c, uint32_t page_size)
 {
     model *m = model_new();
@@ -196,6 +214,8 @@ static void run_one(const run_case *c, uint32_t page_size)
     driver_init(&d, open_db(c, page_size), m, seed, &c->shape);
     for (unsigned i = 0; i < c->commits; i++) {
         one_transaction(&d, c->steps);
+        if (page_size >= SNAPSHOTS_FROM && rng_one_in(&d.r, 3))
+            one_snapshot(&d);
         compare_newest(&d);
         held *h = &old[rng_below(&d.r, 3)];
         held_differ(h, &d);

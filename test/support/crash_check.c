@@ -2,6 +2,7 @@
  * */
 #include "crash_impl.h"
 #include "db.h"
+#include "driver_snapshot.h"
 #include "txn.h"
 
 #define SAMPLE_CHECK        16 /* one in so many states: kv_db_check after recovery */
@@ -115,6 +116,10 @@ static bool run_same(run *x, uint64_t id, const model_state *state, const char *
     bool same = found == id && driver_same(txn, state);
     const char *what = same || found != id ? "another commit" : driver_compare(txn, state);
     kv_txn_abort(txn);
+    if (same && x->s->w->snapshot) {
+        what = driver_snapshots(x->db, state);
+        same = !what;
+    }
     return same || crash_wrong(x->s, "%s: commit %llu instead of %llu: %s", when,
                                (unsigned long long)found, (unsigned long long)id, what);
 }

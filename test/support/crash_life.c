@@ -2,6 +2,7 @@
  * any moment, alone or all at once, and followed by others. */
 #include "crash_record.h"
 #include "db.h"
+#include "driver_snapshot.h"
 #include "txn.h"
 
 /* ---- who is there ---- */
@@ -137,6 +138,8 @@ static bool life_found(recorder *x)
         return record_wrong(x, "a read transaction cannot begin");
     const char *what = driver_compare(txn, x->m->now);
     kv_txn_abort(txn);
+    if (!what && x->w->snapshot)
+        what = driver_snapshots(x->d.db, x->m->now);
     return what ? record_wrong(x, "opened commit %llu: %s", (unsigned long long)id, what) : true;
 }
 

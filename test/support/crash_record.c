@@ -3,6 +3,7 @@
  * the next segment begins from one of the images. */
 #include "crash_record.h"
 #include "driver_group.h"
+#include "driver_snapshot.h"
 #include "format.h"
 #include <stdarg.h>
 
@@ -243,7 +244,13 @@ static uint64_t txn_next(recorder *x)
     return id;
 }
 
-static bool txn_group(recorder *x)
+static bool do_group(driver *d, uint32_t *kind, model_state **unknown)
+{
+    return driver_group(d, *kind, unknown);
+}
+
+/* A call that is a transaction of its own, or several together. */
+static bool txn_whole(recorder *x, bool (*call)(driver *d, uint32_t *kind, model_state **unknown))
 {
     const crash_moment before = *record_promised(x);
     uint32_t kind = pick_kind(x);
@@ -255,7 +262,7 @@ static bool txn_group(recorder *x)
         record_plan_flush(x);
     else if (record_chance(x, x->w->fail_write))
         plan_write(x);
-    bool fine = driver_group(&x->d, kind, &unknown);
+    bool fine = call(&x->d, &kind, &unknown);
     bool hit = record_plan_over(x);
     if (fine)
         return txn_committed(x, id, kind);
@@ -286,7 +293,9 @@ static bool record_step(recorder *x)
 {
     if (!life_choose(x))
         return false;
-    if (!x->poisoned && !(record_chance(x, x->w->group) ? txn_group(x) : txn_run(x)))
+    if (!x->poisoned && !(record_chance(x, x->w->group) ? txn_whole(x, do_group) : txn_run(x)))
+        return false;
+    if (!x->poisoned && record_chance(x, x->w->snapshot) && !txn_whole(x, driver_snapshot))
         return false;
     if (!x->poisoned && record_chance(x, x->w->sync) && !record_sync(x))
         return false;

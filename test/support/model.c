@@ -244,8 +244,27 @@ static model_state *state_new(size_t n)
 {
     model_state *state = model_alloc(NULL, sizeof *state + n * sizeof state->trees[0]);
     state->refs = 1;
+    state->snapshots = NULL;
     state->n = n;
     return state;
+}
+
+static void snapshots_release(model_snapshots *list)
+{
+    if (!list || --list->refs > 0)
+        return;
+    for (size_t i = 0; i < list->n; i++) {
+        bytes_drop(list->at[i].name);
+        model_release(list->at[i].state);
+    }
+    free(list);
+}
+
+static model_snapshots *snapshots_share(model_snapshots *list)
+{
+    if (list)
+        list->refs++;
+    return list;
 }
 
 static model_tree tree_share(const model_tree *tree)
@@ -265,6 +284,7 @@ void model_release(model_state *state)
         return;
     for (size_t i = 0; i < state->n; i++)
         tree_drop(&state->trees[i]);
+    snapshots_release(state->snapshots);
     free(state);
 }
 
@@ -281,15 +301,23 @@ void model_restore(model *m, model_state *state)
     m->now = state;
 }
 
+/* The same trees with another list of snapshots. */
+static model_state *state_with(const model_state *old, model_snapshots *snapshots)
+{
+    model_state *state = state_new(old->n);
+    for (size_t i = 0; i < old->n; i++)
+        state->trees[i] = tree_share(&old->trees[i]);
+    state->snapshots = snapshots_share(snapshots);
+    return state;
+}
+
 /* Makes the present state one that nobody else holds. */
 static model_state *state_own(model *m)
 {
     model_state *old = m->now;
     if (old->refs == 1)
         return old;
-    m->now = state_new(old->n);
-    for (size_t i = 0; i < old->n; i++)
-        m->now->trees[i] = tree_share(&old->trees[i]);
+    m->now = state_with(old, old->snapshots);
     model_release(old);
     return m->now;
 }
@@ -312,6 +340,11 @@ uint64_t model_state_hash(const model_state *state)
         const model_tree *tree = &state->trees[i];
         hash = XXH3_64bits_withSeed(tree->name->data, tree->name->len, hash);
         hash = XXH3_64bits_withSeed(&tree->sum, sizeof tree->sum, hash);
+    }
+    for (size_t i = 0; state->snapshots && i < state->snapshots->n; i++) {
+        const model_snapshot *snapshot = &state->snapshots->at[i];
+        hash = XXH3_64bits_withSeed(snapshot->name->data, snapshot->name->len, hash);
+        hash = XXH3_64bits_withSeed(&snapshot->id, sizeof snapshot->id, hash);
     }
     return hash;
 }
@@ -386,6 +419,81 @@ void model_forget_after(model *m, uint64_t id)
         model_release(m->commits[--m->n_commits].state);
 }
 
+/* ---- named snapshots ---- */
+
+/* The first one with that name or a greater one. */
+static size_t snapshot_index(const model_snapshots *list, kvi_slice name)
+{
+    size_t i = 0;
+    while (list && i < list->n && kvi_slice_compare(bytes_slice(list->at[i].name), name) < 0)
+        i++;
+    return i;
+}
+
+const model_snapshot *model_snapshot_of(const model_state *state, kvi_slice name)
+{
+    const model_snapshots *list = state->snapshots;
+    size_t i = snapshot_index(list, name);
+    bool found = list && i < list->n && kvi_slice_compare(bytes_slice(list->at[i].name), name) == 0;
+    return found ? &list->at[i] : NULL;
+}
+
+kvi_slice model_snapshot_name(const model_snapshot *snapshot)
+{
+    return bytes_slice(snapshot->name);
+}
+
+/* The present state gets a copy of its list with room for one more at this place, or without the one
+ * that is there. */
+static model_snapshots *snapshots_replace(model *m, size_t at, bool more)
+{
+    const model_snapshots *old = m->now->snapshots;
+    size_t n = old ? old->n : 0, kept = more ? n : n - 1;
+    model_snapshots *list = model_alloc(NULL, sizeof *list + (n + 1) * sizeof list->at[0]);
+    *list = (model_snapshots){.refs = 1, .n = more ? n + 1 : n - 1};
+    for (size_t i = 0; i < kept; i++) {
+        const model_snapshot *from = &old->at[i + (!more && i >= at)];
+        list->at[i + (more && i >= at)] =
+            (model_snapshot){bytes_share(from->name), from->id, from->state};
+        from->state->refs++;
+    }
+    model_state *state = state_own(m);
+    snapshots_release(state->snapshots);
+    state->snapshots = list->n ? list : NULL;
+    if (!list->n)
+        free(list);
+    return state->snapshots;
+}
+
+bool model_snapshot_create(model *m, kvi_slice name, uint64_t id)
+{
+    if (model_snapshot_of(m->now, name))
+        return false;
+    model_state *state = state_with(m->now, NULL);
+    size_t at = snapshot_index(m->now->snapshots, name);
+    snapshots_replace(m, at, true)->at[at] = (model_snapshot){bytes_new(name), id, state};
+    return true;
+}
+
+bool model_snapshot_drop(model *m, kvi_slice name)
+{
+    if (!model_snapshot_of(m->now, name))
+        return false;
+    snapshots_replace(m, snapshot_index(m->now->snapshots, name), false);
+    return true;
+}
+
+bool model_snapshot_restore(model *m, kvi_slice name)
+{
+    const model_snapshot *snapshot = model_snapshot_of(m->now, name);
+    if (!snapshot)
+        return false;
+    model_state *state = state_with(snapshot->state, m->now->snapshots);
+    model_release(m->now);
+    m->now = state;
+    return true;
+}
+
 /* ---- trees ---- */
 
 /* The first tree with that name or a greater one. */
@@ -430,6 +538,7 @@ static void tree_insert(model *m, model_tree tree)
     model_state *old = state_own(m);
     size_t at = tree_index(old, bytes_slice(tree.name));
     m->now = state_new(old->n + 1);
+    m->now->snapshots = old->snapshots;
     memcpy(m->now->trees, old->trees, at * sizeof tree);
     m->now->trees[at] = tree;
     memcpy(m->now->trees + at + 1, old->trees + at, (old->n - at) * sizeof tree);

@@ -37,9 +37,25 @@ typedef struct model_tree {
     model_sum sum;
 } model_tree;
 
+struct model_state;
+
+typedef struct model_snapshot {
+    struct model_bytes *name;
+    uint64_t id; /* of its commit */
+    struct model_state *state;
+} model_snapshot;
+
+/* The named snapshots; they are no part of a snapshot, but of every commit. */
+typedef struct model_snapshots {
+    size_t refs;
+    size_t n; /* by name */
+    model_snapshot at[];
+} model_snapshots;
+
 typedef struct model_state {
     size_t refs;
-    size_t n; /* trees, by name; the main tree is the first */
+    model_snapshots *snapshots; /* NULL: none */
+    size_t n;                   /* trees, by name; the main tree is the first */
     model_tree trees[];
 } model_state;
 
@@ -74,6 +90,15 @@ bool model_del(model *m, kvi_slice tree, kvi_slice key);
 /* Removes from <= key < to (to NULL: no end); returns how many. */
 uint64_t model_del_range(model *m, kvi_slice tree, kvi_slice from, const kvi_slice *to);
 
+/* ---- named snapshots ---- */
+
+/* Of the present state, under the id of the commit that it is. False: the name is taken. */
+bool model_snapshot_create(model *m, kvi_slice name, uint64_t id);
+bool model_snapshot_drop(model *m, kvi_slice name);
+bool model_snapshot_restore(model *m, kvi_slice name);
+const model_snapshot *model_snapshot_of(const model_state *state, kvi_slice name);
+kvi_slice model_snapshot_name(const model_snapshot *snapshot);
+
 /* ---- states ---- */
 
 /* The present state, kept until released: a savepoint, or the base of a transaction. */
@@ -93,7 +118,7 @@ const model_state *model_at(const model *m, uint64_t id);
 void model_forget_before(model *m, uint64_t id);
 void model_forget_after(model *m, uint64_t id);
 
-/* By sums, at once. */
+/* By sums, at once; named snapshots are not looked at. */
 bool model_state_equal(const model_state *a, const model_state *b);
 
 /* A number for the whole state, names of trees included. */

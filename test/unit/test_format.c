@@ -38,6 +38,7 @@ static const field meta_fields[] = {KVI_META_FIELDS(FIELD)};
 static const field tree_fields[] = {KVI_TREE_FIELDS(FIELD)};
 static const field page_fields[] = {KVI_PAGE_FIELDS(FIELD)};
 static const field large_fields[] = {KVI_LARGE_FIELDS(FIELD)};
+static const field named_fields[] = {KVI_NAMED_FIELDS(FIELD)};
 static const field log_fields[] = {KVI_LOG_FIELDS(FIELD)};
 static const field blocked_fields[] = {KVI_BLOCKED_FIELDS(FIELD)};
 
@@ -102,6 +103,7 @@ static const layout layouts[] = {
     {"## 5. Tree descriptor", KVI_TREE_SIZE, ROWS(tree_fields)},
     {"## 6. Page header", KVI_HEADER_SIZE, ROWS(page_fields)},
     {"### Reference to a large value", KVI_LARGE_REF_SIZE, ROWS(large_fields)},
+    {"### Named snapshot", KVI_NAMED_SIZE, ROWS(named_fields)},
     {"### Log page", KVI_LOG_RECORDS, ROWS(log_fields)},
     {"### Chain of blocked pages", KVI_BLOCKED_RUNS, ROWS(blocked_fields)},
     {"### Head", sizeof(kvi_side_head), ROWS(side_head_fields)},
@@ -132,6 +134,7 @@ static const constant constants[] = {
     {SAME(KVI_META_SIZE)},
     {SAME(KVI_HEADER_SIZE)},
     {SAME(KVI_TREE_SIZE)},
+    {SAME(KVI_NAMED_SIZE)},
     {SAME(KVI_LARGE_REF_SIZE)},
     {SAME(KVI_PTR_SIZE)},
     {SAME(KVI_DELTA_MAX)},

@@ -18,6 +18,8 @@ static kv_db *db;
 typedef struct tally {
     uint64_t nodes, records, large, entries, left, trees, past, broken;
     uint64_t seal;
+    uint64_t snapshot;   /* visited last */
+    bool ascending;      /* an older one came before a newer one */
     unsigned skip_level; /* nodes of this level are skipped; 0: none */
     char last[64];       /* key of the main tree */
 } tally;
@@ -94,7 +96,7 @@ static int on_entry(kvi_walk *walk, kvi_slice key, kvi_stored value)
 {
     tally *t = walk->context;
     t->entries++;
-    if (walk->tree->kind == KVI_WALK_MAIN && !walk->tree->past) {
+    if (walk->tree->kind == KVI_WALK_MAIN && !walk->snapshot) {
         assert_true(key.len < sizeof t->last);
         kvi_slice last = kvi_slice_of(t->last, strlen(t->last));
         assert_true(kvi_slice_compare(last, key) < 0);
@@ -108,7 +110,9 @@ static int on_done(kvi_walk *walk)
 {
     tally *t = walk->context;
     t->trees++;
-    t->past += walk->tree->past;
+    t->past += walk->snapshot != 0;
+    t->ascending |= t->snapshot && walk->snapshot > t->snapshot;
+    t->snapshot = walk->snapshot;
     return KV_OK;
 }
 
@@ -229,31 +233,25 @@ static void test_goes_on_without(void **state)
     assert_int_equal(t.entries, 2);
 }
 
-/* A value of the snapshots tree is the main tree's and the catalog's descriptors. A named tree with
- * such an entry poses as the snapshots tree here, and its catalog's place is taken by none. */
+/* The present comes first, then the snapshots from the newest to the oldest, and what they share is
+ * theirs to skip. */
 static void test_snapshots(void **state)
 {
-    uint8_t value[2 * KVI_TREE_SIZE];
-    kvi_meta meta = db->head.meta;
-    kv_tree *tree;
+    kv_txn *txn;
     tally t = {0};
-    kvi_tree_desc_encode(&meta.main, value);
-    kvi_tree_desc_encode(&meta.catalog, value + KVI_TREE_SIZE);
-    kv_txn *txn = begin(0);
-    assert_int_equal(kv_tree_open(txn, "snap", 4, KV_TREE_CREATE, NULL, &tree), KV_OK);
-    assert_int_equal(kv_put(tree, "first", 5, value, sizeof value, 0), KV_OK);
+    assert_int_equal(kv_snapshot_create(db, "older", 5, 0), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    assert_int_equal(kv_put(kv_txn_main(txn), "between", 7, "", 0, 0), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
-    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
-    assert_int_equal(kv_tree_open(txn, "snap", 4, 0, NULL, &tree), KV_OK);
-    meta = db->head.meta;
-    meta.snapshots = tree->desc;
-    kv_txn_abort(txn);
-    meta.catalog = (kvi_tree_desc){0};
+    assert_int_equal(kv_snapshot_create(db, "newer", 5, 0), KV_OK);
+    kvi_meta meta = db->head.meta;
     kvi_walk walk = walk_of(&t, &meta);
     assert_int_equal(kvi_walk_all(&walk), KV_OK);
-    assert_int_equal(t.past, 3);  /* main, catalog and a, as they were */
-    assert_int_equal(t.trees, 6); /* and main, the empty catalog, snapshots */
-    assert_int_equal(t.entries, 2 * meta.main.entries + 1 + 1 + 1);
+    assert_int_equal(t.past, 6);   /* main, catalog and a, as they were, twice */
+    assert_int_equal(t.trees, 10); /* and main, catalog, a, snapshots */
+    assert_false(t.ascending);
+    assert_int_equal(kv_snapshot_drop(db, "older", 5, 0), KV_OK);
+    assert_int_equal(kv_snapshot_drop(db, "newer", 5, 0), KV_OK);
 }
 
 int main(void)

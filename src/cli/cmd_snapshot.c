@@ -1,0 +1,147 @@
+/* cmd_snapshot.c - kv snapshot: makes, lists, drops and restores named snapshots. */
+#include "cli.h"
+#include "json.h"
+#include "out.h"
+#include "session.h"
+#include "table.h"
+#include "units.h"
+#include <string.h>
+#include <time.h>
+
+#define RETRY_MS 10 /* between two tries while somebody else writes */
+
+typedef struct cli_snapshots {
+    cli_session session;
+    uint64_t page_size;
+    uint64_t count; /* rows of the table */
+    cli_table table;
+} cli_snapshots;
+
+/* ---- listing ---- */
+
+static void snapshots_print_json(const cli_snapshots *snapshots, const kv_snapshot_info *info)
+{
+    json_open('{');
+    json_name("name");
+    json_bytes(info->name);
+    json_name("commit_id");
+    json_number(info->commit_id);
+    json_name("time_ms");
+    json_number(info->time_ms);
+    json_name("entries");
+    json_number(info->entries);
+    json_name("held_pages");
+    json_number(info->held_pages);
+    json_name("held_bytes");
+    json_number(info->held_pages * snapshots->page_size);
+    json_close('}');
+}
+
+static void snapshots_add_row(cli_snapshots *snapshots, const kv_snapshot_info *info)
+{
+    static const char *const titles[] = {"snapshot", "made", "commit", "entries", "held alone"};
+    char buf[UNITS_MAX] = "-";
+    cli_table *table = &snapshots->table;
+    struct tm tm;
+    time_t seconds = (time_t)(info->time_ms / 1000);
+    if (snapshots->count++ == 0) {
+        table_begin(table, "llrrr");
+        for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++)
+            table_cell(table, titles[i]);
+    }
+    table_cell_bytes(table, info->name);
+    if (localtime_r(&seconds, &tm))
+        strftime(buf, sizeof buf, "%Y-%m-%d %H:%M:%S", &tm);
+    table_cell(table, buf);
+    table_cell(table, units_count(buf, info->commit_id));
+    table_cell(table, units_count(buf, info->entries));
+    table_cell(table, units_size(buf, info->held_pages * snapshots->page_size));
+}
+
+static int snapshots_add(void *context, const kv_snapshot_info *info)
+{
+    cli_snapshots *snapshots = context;
+    if (args_given(snapshots->session.args, ARG_JSON))
+        snapshots_print_json(snapshots, info);
+    else
+        snapshots_add_row(snapshots, info);
+    return 0;
+}
+
+static int snapshots_list(cli_snapshots *snapshots)
+{
+    cli_session *session = &snapshots->session;
+    kv_db_info info = {.size = sizeof info};
+    bool json = args_given(session->args, ARG_JSON);
+    int result = kv_db_stat(session->db, &info);
+    snapshots->page_size = info.page_size;
+    if (json)
+        json_open('[');
+    if (result == KV_OK)
+        result = kv_snapshot_list(session->db, snapshots_add, snapshots);
+    if (json) {
+        json_close(']');
+        json_end();
+    } else if (snapshots->count > 0) {
+        table_end(&snapshots->table, 0);
+    } else if (result == KV_OK) {
+        out_text("there are no snapshots\n");
+    }
+    return result == KV_OK ? CLI_DONE : session_fail(session, result, "listing the snapshots");
+}
+
+/* ---- changing ---- */
+
+static int snapshot_do(kv_db *db, const char *verb, kv_slice name, uint32_t flags)
+{
+    flags |= KV_TXN_TRY;
+    if (strcmp(verb, "create") == 0)
+        return kv_snapshot_create(db, name.ptr, name.len, KV_TXN_TRY);
+    if (strcmp(verb, "drop") == 0)
+        return kv_snapshot_drop(db, name.ptr, name.len, flags);
+    return kv_snapshot_restore(db, name.ptr, name.len, flags);
+}
+
+/* Waits for other writers as long as other commands do. */
+static int snapshot_change(cli_session *session, const char *verb, kv_slice name)
+{
+    static const uint32_t kinds[] = {KV_TXN_STRICT, KV_TXN_DURABLE, KV_TXN_LAZY};
+    const cli_args *args = session->args;
+    uint32_t flags = args_given(args, ARG_DURABILITY) ? kinds[args->number[ARG_DURABILITY]] : 0;
+    uint64_t left = session_patience(session);
+    int result = snapshot_do(session->db, verb, name, flags);
+    for (; result == KV_EBUSY && left > 0; left -= left < RETRY_MS ? left : RETRY_MS) {
+        const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000};
+        nanosleep(&pause, NULL);
+        result = snapshot_do(session->db, verb, name, flags);
+    }
+    if (result == KV_NOTFOUND)
+        return session_missing_snapshot(session, name);
+    if (result == KV_EXISTS) {
+        cli_say(session->file, "there is a snapshot %s already", cli_quote(name));
+        return CLI_NO;
+    }
+    return result == KV_OK ? CLI_DONE
+                           : session_fail(session, result, "snapshot %s", cli_quote(name));
+}
+
+int cmd_snapshot(const cli_args *args)
+{
+    cli_snapshots snapshots = {.count = 0};
+    cli_session *session = &snapshots.session;
+    bool list = strcmp(args->verb, "list") == 0;
+    if (list && args->count > 0)
+        return args_wrong(args, "list takes no name");
+    if (!list && args->count == 0)
+        return args_wrong(args, "NAME is missing");
+    if (!list && args->operands[0].bytes.len == 0)
+        return args_wrong(args, "the name is empty");
+    if (args_given(args, ARG_DURABILITY) && (list || strcmp(args->verb, "create") == 0))
+        return args_wrong(args, "%s has no choice of --durability", args->verb);
+    int code = session_open_file(session, args, list ? SESSION_READ : SESSION_WRITE);
+    if (code)
+        return code;
+    code = list ? snapshots_list(&snapshots)
+                : snapshot_change(session, args->verb, args->operands[0].bytes);
+    return session_close(session, code);
+}

@@ -1,0 +1,20 @@
+/* live.h - which snapshots keep their pages (PROTOCOL R13): those that somebody reads, those that a
+ * crash may lead back to, and those with a name.
+ *
+ * A named snapshot is live while the newest commit or the last durable one lists it. So what only a
+ * dropped snapshot needed is free when the drop is durable, and not before: a crash may lead back to
+ * a commit that still lists it (R14).
+ */
+#ifndef KVI_LIVE_H
+#define KVI_LIVE_H
+
+#include "txn.h"
+
+/* Ascending, without repetitions; the caller frees *ids. txn: the write transaction that is about to
+ * begin. Should the list of named snapshots be damaged, the space is lost (kvi_space_lose): nothing
+ * is reused until a repair. */
+int kvi_live_set(kv_txn *txn, kvi_id **ids, size_t *n) KVI_MUST_CHECK;
+
+void kvi_live_close(kv_db *db);
+
+#endif

@@ -1,0 +1,697 @@
+/* Named snapshots: made, listed, opened, restored and dropped; what they hold and give back; copies,
+ * repair and readers beside them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "db.h"
+#include "scratch.h"
+#include "surgeon.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define ENTRIES 4000
+#define BIG     50000
+
+static scratch dir;
+static char path[SCRATCH_MAX], other[SCRATCH_MAX];
+static uint8_t bytes[BIG];
+static kv_db *db;
+
+/* ---- tools ---- */
+
+static void open_db(uint32_t flags)
+{
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE | flags};
+    assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
+}
+
+static int setup(void **state)
+{
+    scratch_make(&dir);
+    scratch_path_to(&dir, "a.kv", path);
+    scratch_path_to(&dir, "b.kv", other);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    scratch_remove(&dir);
+    return 0;
+}
+
+static int begin_test(void **state)
+{
+    unlink(path);
+    unlink(other);
+    open_db(0);
+    return 0;
+}
+
+static int end_test(void **state)
+{
+    return kv_db_close(db);
+}
+
+static int print_problem(void *context, const kv_check_problem *problem)
+{
+    print_error("%s %s | %s\n", problem->invariant, problem->message, problem->path);
+    return 0;
+}
+
+static void sound(kv_db *which)
+{
+    kv_check_options options = {.size = sizeof options, .problem = print_problem};
+    assert_int_equal(kv_db_check(which, &options), KV_OK);
+}
+
+static kv_txn *begin(uint32_t flags)
+{
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(db, flags, &txn), KV_OK);
+    return txn;
+}
+
+static void put(kv_tree *tree, unsigned number, const void *value, size_t len)
+{
+    char key[32];
+    int n = snprintf(key, sizeof key, "key%06u", number);
+    assert_int_equal(kv_put(tree, key, (size_t)n, value, len, 0), KV_OK);
+}
+
+/* Every entry of the main tree, one of another tree and a large value say the number. */
+static void write_all(unsigned number, uint32_t kind)
+{
+    char text[64];
+    kv_tree *tree;
+    kv_txn *txn = begin(KV_TXN_WRITE | kind);
+    int len = snprintf(text, sizeof text, "this is round number %u", number);
+    for (unsigned i = 0; i < ENTRIES; i++)
+        put(kv_txn_main(txn), i, text, (size_t)len);
+    assert_int_equal(kv_tree_open(txn, "tree", 4, KV_TREE_CREATE, NULL, &tree), KV_OK);
+    put(tree, 1, text, (size_t)len);
+    memset(bytes, (int)number, sizeof bytes);
+    put(tree, 2, bytes, sizeof bytes);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+static bool value_is(kv_tree *tree, unsigned number, const void *value, size_t len)
+{
+    char key[32];
+    kv_slice found;
+    int n = snprintf(key, sizeof key, "key%06u", number);
+    return kv_get(tree, key, (size_t)n, &found) == KV_OK && found.len == len &&
+           memcmp(found.ptr, value, len) == 0;
+}
+
+/* Does the transaction see what write_all wrote? */
+static bool sees(kv_txn *txn, unsigned number)
+{
+    char text[64];
+    kv_tree *tree;
+    int len = snprintf(text, sizeof text, "this is round number %u", number);
+    for (unsigned i = 0; i < ENTRIES; i++)
+        if (!value_is(kv_txn_main(txn), i, text, (size_t)len))
+            return false;
+    memset(bytes, (int)number, sizeof bytes);
+    return kv_tree_open(txn, "tree", 4, 0, NULL, &tree) == KV_OK &&
+           value_is(tree, 1, text, (size_t)len) && value_is(tree, 2, bytes, sizeof bytes);
+}
+
+static bool newest_is(unsigned number)
+{
+    kv_txn *txn = begin(0);
+    bool same = sees(txn, number);
+    kv_txn_abort(txn);
+    return same;
+}
+
+static int create(const char *name)
+{
+    return kv_snapshot_create(db, name, strlen(name), 0);
+}
+
+static int drop(const char *name)
+{
+    return kv_snapshot_drop(db, name, strlen(name), 0);
+}
+
+static int restore(const char *name)
+{
+    return kv_snapshot_restore(db, name, strlen(name), 0);
+}
+
+static kv_txn *look(const char *name)
+{
+    kv_txn *txn;
+    assert_int_equal(kv_snapshot_open(db, name, strlen(name), &txn), KV_OK);
+    return txn;
+}
+
+static bool named_is(const char *name, unsigned number)
+{
+    kv_txn *txn = look(name);
+    bool same = sees(txn, number);
+    kv_txn_abort(txn);
+    return same;
+}
+
+static kv_db_info stat_of(kv_db *which)
+{
+    kv_db_info info = {.size = sizeof info};
+    assert_int_equal(kv_db_stat(which, &info), KV_OK);
+    return info;
+}
+
+typedef struct names {
+    char text[200];
+    uint64_t held[8];
+    size_t n;
+} names;
+
+static int name_add(void *context, const kv_snapshot_info *info)
+{
+    names *list = context;
+    size_t len = strlen(list->text);
+    snprintf(list->text + len, sizeof list->text - len, "%.*s ", (int)info->name.len,
+             (const char *)info->name.ptr);
+    list->held[list->n++] = info->held_pages;
+    return 0;
+}
+
+static names list_all(kv_db *which)
+{
+    names list = {.n = 0};
+    assert_int_equal(kv_snapshot_list(which, name_add, &list), KV_OK);
+    return list;
+}
+
+/* ---- the calls ---- */
+
+static void test_life(void **state)
+{
+    write_all(1, 0);
+    uint64_t id = stat_of(db).commit_id;
+    assert_int_equal(create("one"), KV_OK);
+    assert_int_equal(create("one"), KV_EXISTS);
+    write_all(2, 0);
+    assert_int_equal(create("two"), KV_OK);
+    write_all(3, 0);
+    assert_string_equal(list_all(db).text, "one two ");
+    assert_int_equal(stat_of(db).snapshots, 2);
+    assert_true(named_is("one", 1));
+    assert_true(named_is("two", 2));
+    kv_txn *txn = look("one");
+    assert_int_equal(kv_txn_id(txn), id);
+    assert_int_equal(kv_txn_refresh(txn), KV_OK);
+    assert_true(sees(txn, 3));
+    kv_txn_abort(txn);
+    sound(db);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    open_db(KV_OPEN_EXCLUSIVE);
+    assert_true(named_is("one", 1));
+    assert_int_equal(drop("one"), KV_OK);
+    assert_int_equal(drop("one"), KV_NOTFOUND);
+    assert_int_equal(restore("one"), KV_NOTFOUND);
+    assert_int_equal(kv_snapshot_open(db, "one", 3, &txn), KV_NOTFOUND);
+    assert_null(txn);
+    assert_true(named_is("two", 2));
+    assert_true(newest_is(3));
+    sound(db);
+}
+
+static int stop(void *context, const kv_snapshot_info *info)
+{
+    return 1;
+}
+
+static void test_wrong_arguments(void **state)
+{
+    static uint8_t name[2000];
+    kv_txn *txn;
+    size_t most = stat_of(db).key_max;
+    assert_int_equal(kv_snapshot_create(NULL, "a", 1, 0), KV_EINVAL);
+    assert_int_equal(kv_snapshot_create(db, "", 0, 0), KV_EINVAL);
+    assert_int_equal(kv_snapshot_create(db, "a", 1, KV_TXN_LAZY), KV_EINVAL);
+    assert_int_equal(kv_snapshot_drop(db, "a", 1, KV_TXN_LAZY | KV_TXN_STRICT), KV_EINVAL);
+    assert_int_equal(kv_snapshot_restore(db, "a", 1, 1u << 20), KV_EINVAL);
+    assert_int_equal(kv_snapshot_open(db, "a", 1, NULL), KV_EINVAL);
+    assert_int_equal(kv_snapshot_list(db, NULL, NULL), KV_EINVAL);
+    assert_int_equal(kv_snapshot_create(db, name, most + 1, 0), KV_ETOOBIG);
+    assert_int_equal(kv_snapshot_create(db, name, most, 0), KV_OK);
+    assert_int_equal(kv_snapshot_list(db, stop, NULL), KV_ECANCELED);
+    assert_int_equal(kv_snapshot_open(db, name, most, &txn), KV_OK);
+    txn = (kv_txn_abort(txn), begin(KV_TXN_WRITE));
+    assert_int_equal(kv_snapshot_create(db, "a", 1, KV_TXN_TRY), KV_EBUSY);
+    kv_txn_abort(txn);
+    kv_db *reader;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY};
+    assert_int_equal(kv_db_open(path, &options, &reader), KV_OK);
+    assert_int_equal(kv_snapshot_create(reader, "a", 1, 0), KV_EREADONLY);
+    assert_int_equal(kv_snapshot_open(reader, name, most, &txn), KV_OK);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(reader), KV_OK);
+}
+
+/* Making one flushes what was lazy. */
+static void test_create_is_durable(void **state)
+{
+    write_all(1, KV_TXN_LAZY);
+    assert_true(stat_of(db).durable_id < stat_of(db).commit_id);
+    assert_int_equal(create("a"), KV_OK);
+    assert_int_equal(stat_of(db).durable_id, stat_of(db).commit_id);
+}
+
+/* ---- space ---- */
+
+/* One snapshot stays while all is written anew, twenty times: the file has room for both and the
+ * spare pages of its owner, and when the snapshot goes, so do its pages. */
+static void test_bounded(void **state)
+{
+    write_all(1, 0);
+    write_all(2, 0);
+    uint64_t live = stat_of(db).leaf_pages + stat_of(db).branch_pages + stat_of(db).large_pages;
+    assert_int_equal(create("kept"), KV_OK);
+    for (unsigned i = 0; i < 20; i++)
+        write_all(3 + i, i % 2 ? KV_TXN_LAZY : 0);
+    assert_int_equal(kv_db_sync(db), KV_OK);
+    kv_db_info before = stat_of(db);
+    assert_true(before.pages <= 4 * live + 128); /* the snapshot, and two of the newest commits */
+    assert_true(list_all(db).held[0] >= live - 4);
+    assert_true(list_all(db).held[0] <= live + 16);
+    assert_true(named_is("kept", 2));
+    assert_int_equal(drop("kept"), KV_OK);
+    write_all(30, 0);
+    write_all(31, 0);
+    kv_db_info after = stat_of(db);
+    assert_true(after.blocked_pages + live / 2 < before.blocked_pages);
+    sound(db);
+}
+
+/* Pages between two snapshots are used again. */
+static void test_between(void **state)
+{
+    write_all(1, 0);
+    assert_int_equal(create("old"), KV_OK);
+    for (unsigned i = 0; i < 10; i++)
+        write_all(2 + i, 0);
+    assert_int_equal(create("new"), KV_OK);
+    uint64_t pages = stat_of(db).pages;
+    for (unsigned i = 0; i < 10; i++)
+        write_all(20 + i, 0);
+    assert_true(stat_of(db).pages <= pages * 2);
+    assert_true(named_is("old", 1));
+    assert_true(named_is("new", 11));
+    names list = list_all(db);
+    assert_true(list.held[0] > 20 && list.held[1] > 20);
+    assert_int_equal(create("twin"), KV_OK); /* two of one commit hold nothing alone */
+    assert_int_equal(create("twin2"), KV_OK);
+    sound(db);
+}
+
+/* ---- restoring ---- */
+
+static void test_restore(void **state)
+{
+    static const struct {
+        const char *name;
+        unsigned number;
+    } steps[] = {{"s1", 1}, {"s3", 3}, {"s2", 2}, {"s3", 3}, {"s1", 1}, {"s2", 2}};
+    for (unsigned i = 1; i <= 3; i++) {
+        char name[8];
+        write_all(i, 0);
+        snprintf(name, sizeof name, "s%u", i);
+        assert_int_equal(create(name), KV_OK);
+    }
+    write_all(4, 0);
+    for (size_t i = 0; i < KVI_COUNT(steps); i++) {
+        assert_int_equal(restore(steps[i].name), KV_OK);
+        assert_true(newest_is(steps[i].number));
+        sound(db);
+        kv_txn *txn = begin(KV_TXN_WRITE);
+        put(kv_txn_main(txn), (unsigned)i, "changed since", 13);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        for (unsigned k = 1; k <= 3; k++) {
+            char name[8];
+            snprintf(name, sizeof name, "s%u", k);
+            assert_true(named_is(name, k));
+        }
+    }
+    assert_int_equal(drop("s1"), KV_OK);
+    assert_int_equal(drop("s2"), KV_OK);
+    assert_int_equal(drop("s3"), KV_OK);
+    write_all(9, 0);
+    write_all(10, 0);
+    sound(db);
+}
+
+/* What did not change is not written, and a restore without a difference makes no commit. */
+static void test_restore_is_cheap(void **state)
+{
+    write_all(1, 0);
+    assert_int_equal(create("a"), KV_OK);
+    uint64_t id = stat_of(db).commit_id;
+    assert_int_equal(restore("a"), KV_OK);
+    assert_int_equal(stat_of(db).commit_id, id);
+    kv_db_info info = stat_of(db);
+    uint64_t pages = info.pages - info.free_pages - info.blocked_pages;
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    put(kv_txn_main(txn), 5, "another", 7);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(restore("a"), KV_OK);
+    assert_int_equal(stat_of(db).commit_id, id + 2);
+    assert_true(newest_is(1));
+    info = stat_of(db);
+    assert_int_equal(info.pages - info.free_pages - info.blocked_pages, pages);
+    assert_true(info.blocked_pages < 12);
+}
+
+/* Trees that were made, dropped and renamed since. */
+static void test_restore_trees(void **state)
+{
+    kv_tree *tree;
+    write_all(1, 0);
+    assert_int_equal(create("a"), KV_OK);
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_tree_open(txn, "tree", 4, 0, NULL, &tree), KV_OK);
+    assert_int_equal(kv_tree_rename(tree, "renamed", 7), KV_OK);
+    assert_int_equal(kv_tree_open(txn, "made", 4, KV_TREE_CREATE, NULL, &tree), KV_OK);
+    put(tree, 1, bytes, 20000);
+    assert_int_equal(kv_tree_clear(kv_txn_main(txn)), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(create("b"), KV_OK);
+    assert_int_equal(restore("a"), KV_OK);
+    assert_true(newest_is(1));
+    assert_int_equal(stat_of(db).trees, 1);
+    sound(db);
+    assert_int_equal(restore("b"), KV_OK);
+    assert_int_equal(stat_of(db).trees, 2);
+    assert_int_equal(stat_of(db).entries, 3);
+    sound(db);
+}
+
+/* ---- copies, repair ---- */
+
+static void test_copies(void **state)
+{
+    kv_db *mine = db;
+    write_all(1, 0);
+    assert_int_equal(create("one"), KV_OK);
+    write_all(2, 0);
+    assert_int_equal(create("two"), KV_OK);
+    write_all(3, 0);
+    assert_int_equal(kv_db_copy(db, other, 0), KV_OK);
+    assert_int_equal(kv_db_open(other, NULL, &db), KV_OK);
+    sound(db);
+    assert_true(newest_is(3) && named_is("one", 1) && named_is("two", 2));
+    names before = list_all(mine), after = list_all(db);
+    assert_true(after.held[0] + 4 >= before.held[0] && after.held[0] <= before.held[0] + 4);
+    assert_int_equal(drop("one"), KV_OK); /* gives back what it held alone, as in the original */
+    uint64_t blocked = stat_of(db).blocked_pages;
+    write_all(4, 0);
+    assert_true(named_is("two", 2));
+    write_all(5, 0);
+    assert_true(stat_of(db).blocked_pages < blocked + before.held[0] / 2);
+    sound(db);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    db = mine;
+
+    unlink(other);
+    assert_int_equal(kv_db_copy(db, other, KV_COPY_COMPACT), KV_OK);
+    assert_int_equal(kv_db_open(other, NULL, &db), KV_OK);
+    assert_true(newest_is(3));
+    assert_int_equal(stat_of(db).snapshots, 0);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    db = mine;
+
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+        kv_txn *txn = look("one");
+        unlink(other);
+        assert_int_equal(kv_txn_copy(txn, other, flags), KV_OK);
+        kv_txn_abort(txn);
+        assert_int_equal(kv_db_open(other, NULL, &db), KV_OK);
+        assert_true(newest_is(1));
+        assert_int_equal(stat_of(db).snapshots, 0);
+        sound(db);
+        assert_int_equal(kv_db_close(db), KV_OK);
+        db = mine;
+    }
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_txn_copy(txn, other, 0), KV_EINVAL);
+    kv_txn_abort(txn);
+}
+
+static void test_repair(void **state)
+{
+    write_all(1, 0);
+    assert_int_equal(create("one"), KV_OK);
+    write_all(2, 0);
+    assert_int_equal(create("two"), KV_OK);
+    write_all(3, 0);
+    uint64_t held = list_all(db).held[0];
+    assert_int_equal(kv_db_close(db), KV_OK);
+    assert_int_equal(kv_db_repair(path, 0, NULL, NULL), KV_OK);
+    open_db(0);
+    sound(db);
+    assert_true(newest_is(3) && named_is("one", 1) && named_is("two", 2));
+    assert_int_equal(list_all(db).held[0] > held / 2, 1);
+    write_all(4, 0);
+    write_all(5, 0);
+    assert_true(named_is("one", 1) && named_is("two", 2));
+    uint64_t pages = stat_of(db).pages;
+    assert_int_equal(drop("one"), KV_OK);
+    write_all(6, 0);
+    assert_true(named_is("two", 2));
+    assert_true(stat_of(db).pages <= pages);
+    sound(db);
+}
+
+/* ---- beside others ---- */
+
+/* Whoever has it open goes on when it is dropped. */
+static void test_drop_under_a_reader(void **state)
+{
+    write_all(1, 0);
+    assert_int_equal(create("a"), KV_OK);
+    write_all(2, 0);
+    kv_txn *txn = look("a");
+    assert_int_equal(drop("a"), KV_OK);
+    for (unsigned i = 3; i < 8; i++)
+        write_all(i, 0);
+    assert_true(sees(txn, 1));
+    uint64_t blocked = stat_of(db).blocked_pages;
+    kv_txn_abort(txn);
+    write_all(8, 0);
+    assert_true(stat_of(db).blocked_pages + 20 < blocked);
+}
+
+/* After a lazy drop the snapshot keeps its pages until a flush. */
+static void test_lazy_drop(void **state)
+{
+    write_all(1, 0);
+    assert_int_equal(create("a"), KV_OK);
+    write_all(2, 0);
+    assert_int_equal(kv_snapshot_drop(db, "a", 1, KV_TXN_LAZY), KV_OK);
+    for (unsigned i = 3; i < 6; i++)
+        write_all(i, KV_TXN_LAZY);
+    /* dead, but needed by: the snapshot, the durable commit, the newest one before the last */
+    kv_db_info info = stat_of(db);
+    uint64_t live = info.leaf_pages + info.large_pages;
+    assert_true(info.blocked_pages >= 3 * live - 20);
+    assert_int_equal(kv_db_sync(db), KV_OK);
+    kv_txn_abort(begin(KV_TXN_WRITE));
+    assert_true(stat_of(db).blocked_pages < live);
+    sound(db);
+}
+
+/* Opening, while another thread drops and makes the same name again and again: what is opened is
+ * whole. */
+static _Atomic bool over;
+
+static void *churn(void *context)
+{
+    for (unsigned i = 2; !over; i++) {
+        assert_int_equal(drop("a"), KV_OK);
+        write_all(i % 200, 0);
+        assert_int_equal(create("a"), KV_OK);
+    }
+    return NULL;
+}
+
+static void test_open_races(void **state)
+{
+    pthread_t thread;
+    unsigned opened = 0;
+    write_all(1, 0);
+    assert_int_equal(create("a"), KV_OK);
+    over = false;
+    assert_int_equal(pthread_create(&thread, NULL, churn, NULL), 0);
+    while (opened < 100) {
+        kv_txn *txn;
+        kv_slice value;
+        unsigned number;
+        int rc = kv_snapshot_open(db, "a", 1, &txn);
+        if (rc == KV_NOTFOUND || rc == KV_EBUSY)
+            continue;
+        assert_int_equal(rc, KV_OK);
+        assert_int_equal(kv_get(kv_txn_main(txn), "key000001", 9, &value), KV_OK);
+        assert_int_equal(sscanf(value.ptr, "this is round number %u", &number), 1);
+        char text[64];
+        int len = snprintf(text, sizeof text, "this is round number %u", number);
+        for (unsigned i = 0; i < ENTRIES; i += 7)
+            assert_true(value_is(kv_txn_main(txn), i, text, (size_t)len));
+        kv_txn_abort(txn);
+        opened++;
+    }
+    over = true;
+    pthread_join(thread, NULL);
+    sound(db);
+}
+
+/* Between the look at the list and the pin, somebody drops the snapshot and its pages are used again:
+ * the second look notices. Beginning to read asks for the time, which is where the other one acts. */
+static kvi_os hooked;
+static int until_hook; /* calls; 0: never */
+
+static uint64_t hooked_clock(const kvi_os *os)
+{
+    if (until_hook && --until_hook == 0) {
+        assert_int_equal(drop("a"), KV_OK);
+        for (unsigned i = 2; i < 6; i++)
+            write_all(i, 0);
+    }
+    return kvi_os_posix.clock_ms(os);
+}
+
+static void test_pin_too_late(void **state)
+{
+    kv_txn *txn;
+    char message[320];
+    kv_options options = {.size = sizeof options};
+    assert_int_equal(kv_db_close(db), KV_OK);
+    hooked = kvi_os_posix;
+    hooked.clock_ms = hooked_clock;
+    assert_int_equal(kvi_db_open(&hooked, path, &options, &db, message, sizeof message), KV_OK);
+    write_all(1, 0);
+    assert_int_equal(create("a"), KV_OK);
+    until_hook = 2; /* the first transaction has begun, the second gets the pin */
+    assert_int_equal(kv_snapshot_open(db, "a", 1, &txn), KV_NOTFOUND);
+    assert_int_equal(until_hook, 0);
+    assert_true(newest_is(5));
+}
+
+/* ---- damage ---- */
+
+/* A list that cannot be read: nothing is reused, and nobody crashes. */
+static void test_damaged_list(void **state)
+{
+    surgeon s;
+    kv_txn *txn;
+    write_all(1, 0);
+    assert_int_equal(create("a"), KV_OK);
+    write_all(2, 0);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon_load(&s, path);
+    surgeon_page(&s, s.meta.snapshots.root.page)[s.page_size - 100] ^= 1;
+    surgeon_save(&s, path);
+    surgeon_free(&s);
+    open_db(0);
+    assert_int_equal(kv_snapshot_open(db, "a", 1, &txn), KV_ECORRUPT);
+    assert_int_equal(kv_snapshot_list(db, name_add, &(names){.n = 0}), KV_ECORRUPT);
+    uint64_t pages = stat_of(db).pages;
+    write_all(3, 0);
+    assert_true(newest_is(3));
+    assert_true(stat_of(db).pages > pages + 20);
+    assert_int_equal(kv_db_check(db, NULL), KV_ECORRUPT);
+}
+
+/* Forged entries, all checksums right: commits to come, roots behind the end, the list itself as its
+ * snapshot, the present's pages under another commit. */
+static const struct forgery {
+    unsigned at;
+    uint64_t value;
+    unsigned size;
+    bool listed; /* it looks like a snapshot */
+} forgeries[] = {
+    {KVI_N_id, 0, 8, false},
+    {KVI_N_id, (uint64_t)1 << 40, 8, false},
+    {KVI_N_id, UINT64_MAX, 8, false},
+    {KVI_N_main + KVI_T_root, (uint64_t)1 << 40, 6, false},
+    {KVI_N_catalog + KVI_T_root, 1, 6, false},
+    {KVI_N_main + KVI_T_root + 6, (uint64_t)1 << 30, 6, false},
+    {KVI_N_main + KVI_T_level, 32, 1, false},
+    {KVI_N_main + KVI_T_level, 7, 1, true},
+    {KVI_N_main + KVI_T_root, 3, 6, true},
+    {KVI_N_catalog + KVI_T_root + 6, 1, 6, true},
+};
+
+static void forge(const struct forgery *f)
+{
+    surgeon s;
+    bool special;
+    surgeon_load(&s, path);
+    kvi_pgno leaf = s.meta.snapshots.root.page;
+    uint8_t *page = surgeon_page(&s, leaf);
+    kvi_slice value = kvi_leaf_value(page, s.page_size, 0, &special);
+    uint8_t *at = page + (value.ptr - page) + f->at;
+    for (unsigned i = 0; i < f->size; i++)
+        at[i] = (uint8_t)(f->value >> 8 * i);
+    surgeon_stamp(&s, leaf);
+    surgeon_save(&s, path);
+    surgeon_free(&s);
+}
+
+static void test_forged(void **state)
+{
+    for (size_t i = 0; i < KVI_COUNT(forgeries); i++) {
+        const struct forgery *f = &forgeries[i];
+        kv_txn *txn;
+        write_all(1, 0);
+        assert_int_equal(create("a"), KV_OK);
+        write_all(2, 0);
+        assert_int_equal(kv_db_close(db), KV_OK);
+        forge(f);
+        open_db(0);
+        int rc = kv_snapshot_open(db, "a", 1, &txn);
+        assert_int_equal(rc, f->listed ? KV_OK : KV_ECORRUPT);
+        if (f->listed) {
+            assert_false(sees(txn, 1));
+            kv_txn_abort(txn);
+        }
+        if (kv_db_check(db, NULL) != KV_ECORRUPT || restore("a") != KV_ECORRUPT)
+            fail_msg("forgery %zu passes", i);
+        write_all(3, 0);
+        assert_true(newest_is(3));
+        assert_int_equal(kv_db_close(db), KV_OK);
+        unlink(path);
+        open_db(0);
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
+    const struct CMUnitTest tests[] = {
+        TEST(test_life),
+        TEST(test_wrong_arguments),
+        TEST(test_create_is_durable),
+        TEST(test_bounded),
+        TEST(test_between),
+        TEST(test_restore),
+        TEST(test_restore_is_cheap),
+        TEST(test_restore_trees),
+        TEST(test_copies),
+        TEST(test_repair),
+        TEST(test_drop_under_a_reader),
+        TEST(test_lazy_drop),
+        TEST(test_open_races),
+        TEST(test_pin_too_late),
+        TEST(test_damaged_list),
+        TEST(test_forged),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
