@@ -2,6 +2,7 @@
  * an error; never an entry that the commit did not have. */
 #include "crash_impl.h"
 #include "db.h"
+#include "multi_steps.h"
 
 /* Damage that was noticed. */
 static bool refused(crash_sweep *s, int rc)
@@ -31,21 +32,31 @@ static int name_known(void *context, kv_slice name)
     return 0;
 }
 
+static bool same(kvi_slice a, kvi_slice b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+static bool is_entry(const model_tree *t, uint64_t n, kv_slice key, kv_slice value)
+{
+    kvi_slice k, v, found = kvi_slice_of(key.ptr, key.len),
+                    with = kvi_slice_of(value.ptr, value.len);
+    multi_entry(model_tree_name(t), &found, &with);
+    return model_nth(t, n, &k, &v) && same(k, found) && same(v, with);
+}
+
 /* Entries in order until one cannot be read; *misread: one is another than it should be. */
 static int tree_read(kv_tree *tree, const model_tree *t, bool *misread)
 {
     kv_cursor *cursor;
     kv_slice key, value;
-    kvi_slice k, v;
     uint64_t n = 0;
     int rc = kv_cursor_open(tree, NULL, &cursor);
     if (rc != KV_OK)
         return rc;
     while ((rc = kv_cursor_next(cursor)) == KV_OK &&
            (rc = kv_cursor_get(cursor, &key, &value)) == KV_OK && !*misread)
-        *misread = !model_nth(t, n++, &k, &v) || k.len != key.len || v.len != value.len ||
-                   memcmp(k.ptr, key.ptr, k.len) != 0 ||
-                   (v.len && memcmp(v.ptr, value.ptr, v.len) != 0);
+        *misread = !is_entry(t, n++, key, value);
     if (rc == KV_NOTFOUND && n != t->sum.entries)
         *misread = true;
     kv_cursor_close(cursor);

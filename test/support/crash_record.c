@@ -5,6 +5,7 @@
 #include "driver_group.h"
 #include "driver_snapshot.h"
 #include "format.h"
+#include "multi_steps.h"
 #include <stdarg.h>
 
 #define KILL_SHARE    8 /* one state in so many is a kill */
@@ -158,6 +159,10 @@ static bool txn_purge(recorder *x)
     uint64_t deleted, keep = rng_below(&x->r, 4);
     if (name.len && kv_tree_open(x->d.txn, name.ptr, name.len, 0, NULL, &handle) != KV_OK)
         return false;
+    if (multi_is(name)) { /* its keys in the model are no keys */
+        model_tree_clear(x->m, name);
+        return kv_tree_clear(handle) == KV_OK;
+    }
     if (!model_nth(tree, keep, &from, NULL))
         return true;
     uint8_t key[4096];

@@ -1,6 +1,7 @@
 /* crash_sequel.c - a few commits on top of a recovered state, and what the database must contain
  * after each. They are made once per state and then repeated thousands of times. */
 #include "crash_impl.h"
+#include "multi_steps.h"
 
 #define OPS_MAX     64 /* of one commit */
 #define BYTES_MAX   65536
@@ -51,6 +52,8 @@ static void maker_add(maker *k, unsigned commit, const model_tree *tree, kvi_sli
     if (k->n_ops == (size_t)(commit + 1) * OPS_MAX || k->n_bytes > BYTES_MAX - BYTES_LEAST)
         return;
     kvi_slice name = model_tree_name(tree);
+    if (multi_is(name))
+        return; /* its keys are no keys */
     del = del && model_get(model_tree_of(k->m->now, name), key, NULL);
     sequel_op op = {maker_bytes(k, name.ptr, name.len), maker_bytes(k, key.ptr, key.len), {0}};
     if (!del)
