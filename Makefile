@@ -210,9 +210,6 @@ $(B)/obj/src/cli/%.o: src/cli/%.c Makefile
 	$(call compile,$(BASE_CPPFLAGS))
 $(B)/obj/examples/%.o: examples/%.c Makefile
 	$(call compile,$(BASE_CPPFLAGS))
-# Berkeley DB has a header that is called like one of the engine's.
-$(B)/obj/test/bench/%.o: test/bench/%.c Makefile
-	$(call compile,$(BASE_CPPFLAGS))
 $(B)/obj/test/%.o: test/%.c Makefile
 	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS))
 
@@ -277,18 +274,12 @@ $(B)/device-disk: test/device/disk.c Makefile
 	$(Q)$(CC) $(BASE_CFLAGS) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(CFLAGS) -o $@ $< $(fuse_flags)
 $(B)/device-probe: $(B)/obj/test/device/probe.o $(STATIC)
 	$(call link)
-# The benchmark has those engines whose libraries are here (test/bench/engines.c asks the same).
-library_here = $(shell $(CC) $(CPPFLAGS) -include $(1) -E -x c /dev/null >/dev/null 2>&1 && echo $(2))
-bench_libraries = -lm -llmdb $(call library_here,rocksdb/c.h,-lrocksdb) \
-    $(call library_here,leveldb/c.h,-lleveldb) $(call library_here,sqlite3.h,-lsqlite3) \
-    $(call library_here,db.h,-ldb) $(call library_here,tkrzw_langc.h,-ltkrzw) \
-    $(call library_here,wiredtiger.h,-lwiredtiger)
 $(B)/bench: $(BENCH_O) $(STATIC)
-	$(call link,,$(bench_libraries))
+	$(call link,,-llmdb)
 $(B)/demo: $(DEMO_O) $(STATIC)
 	$(call link)
 # Without LMDB the torture driver has one engine less.
-lmdb_here = $(call library_here,lmdb.h,-llmdb)
+lmdb_here = $(shell $(CC) $(CPPFLAGS) -include lmdb.h -E -x c /dev/null >/dev/null 2>&1 && echo -llmdb)
 $(B)/torture: $(TORTURE_O) $(STATIC)
 	$(call link,,$(lmdb_here))
 $(B)/hostile: $(B)/obj/test/corrupt/hostile.o $(B)/obj/test/support.a $(STATIC)
@@ -372,7 +363,7 @@ simulate: ## search interleavings of processes, and kills, for SEEDS=... seeds (
 	    SEEDS='$(or $(SEEDS),10000)' $$program || exit 1; done
 
 # Which targets: test/fuzz/NAME.c.
-FUZZ ?= file node import ops side tuple
+FUZZ ?= backup file node import ops side tuple
 fuzz_main := int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) { return 0; }
 fuzz_here = $(shell echo '$(fuzz_main)' | \
     clang -fsanitize=fuzzer,address -x c -o /dev/null - >/dev/null 2>&1 && echo yes)

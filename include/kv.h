@@ -226,6 +226,8 @@ typedef struct kv_db_info {
     uint32_t reserved;
     uint64_t batches; /* of this handle: those that kv_db_write committed; commits counts groups */
     uint64_t snapshots; /* named ones; what only they need counts in blocked_pages */
+    uint8_t origin[16]; /* of a copy: file_id of its original, else zeros; kv_backup_apply */
+    uint64_t origin_id; /* which of the original's commits it repeats; 0: none */
 } kv_db_info;
 
 /* Statistics. O(trees). free_pages, blocked_pages and space_pages need the space records, which
@@ -281,7 +283,9 @@ enum {                     /* kv_db_copy */
 
 /* Writes a consistent copy of the newest commit to a new file while readers and the writer work.
  * The copy is durable when the call returns. KV_EXISTS: the path is taken. A page-by-page copy
- * holds the same pages at the same places, and the named snapshots; a compact one has no snapshots. */
+ * holds the same pages at the same places, and the named snapshots; a compact one has no snapshots.
+ * Either is a base for kv_backup_apply, unless its commit is lazy and cannot be made durable
+ * (kv_db_sync comes first then). */
 KV_API int kv_db_copy(kv_db *db, const char *path, uint32_t flags);
 
 /* The same to a descriptor open for writing: a file, pipe or socket. Not flushed. Only ever
@@ -1064,6 +1068,70 @@ KV_API int kv_tuple_print(const void *key, size_t key_len, char *buf, size_t siz
  * KV_EINVAL: a mistake, at byte *wrong (may be NULL), or an integer or double beyond 64 bits. */
 KV_API int kv_tuple_parse(const char *text, size_t text_len, void *buf, size_t size, size_t *len,
                           size_t *wrong);
+
+/* ---- incremental backups ----
+ *
+ * A backup tells in a stream of bytes what was changed up to one commit since an earlier one, whose
+ * id is all that it takes: no snapshot of that commit has to be held. Applied to a copy of the
+ * database at the earlier commit, or at any between the two, it makes that copy repeat the later one.
+ *
+ *     kv_db_copy(db, "copy.kv", 0);      // or: a backup since 0, applied to a new database
+ *     ...                                // kv_db_info.origin_id of the copy: the commit it repeats
+ *     kv_backup(txn, &(kv_backup_options){.size = .., .since = that id, .write = ..}, NULL);
+ *     kv_backup_apply(copy, ..);         // at the other end of the pipe, or next week
+ *
+ * The copy is a database of its own, with commit ids of its own, that remembers which commit of its
+ * original it repeats. An ordinary change makes it a database like any other, which no backup fits any
+ * more. docs/backup-format.md describes the stream. */
+
+typedef struct kv_backup_options {
+    size_t size;                                                /* sizeof(kv_backup_options) */
+    uint64_t since;                                             /* commit id; 0: everything */
+    int (*write)(void *context, const void *bytes, size_t len); /* takes all of them; not 0 stops */
+    void *context;
+} kv_backup_options;
+
+typedef struct kv_backup_info {
+    size_t size;          /* in: sizeof(kv_backup_info) */
+    uint8_t file_id[16];  /* of the original */
+    uint64_t from, to;    /* commits of the original */
+    uint64_t entries;     /* stated */
+    uint64_t bytes;       /* of the backup */
+    uint64_t pages;       /* making one: nodes that were read */
+    uint64_t large_pages; /* making one: pages of large values that were read */
+} kv_backup_info;
+
+/* Makes a backup of the commit that a read transaction sees. Reads what was written since the commit
+ * options->since, and nothing else: cost and size are proportional to that. An entry takes its
+ * neighbours of the same page with it. A tree that was renamed since, or dropped and made again, is
+ * backed up whole.
+ *
+ * A commit that a power cut could take back (KV_LAZY) is made durable first, as by kv_db_sync, since
+ * the copy must not get ahead of the original; KV_EBUSY: the handle is read-only, or somebody writes
+ * for long. KV_MISMATCH: since is newer than the transaction's commit. KV_ECANCELED: write asked to
+ * stop. info (may be NULL) is written whatever is returned, except for a KV_EINVAL. */
+KV_API int kv_backup(kv_txn *txn, const kv_backup_options *options, kv_backup_info *info);
+
+typedef struct kv_apply_options {
+    size_t size;                                             /* sizeof(kv_apply_options) */
+    int64_t (*read)(void *context, void *bytes, size_t len); /* as read(2): how many came; 0: no
+                                                                more will; negative: stop */
+    void *context;
+    uint32_t flags; /* KV_TXN_DURABLE, KV_TXN_STRICT, KV_TXN_LAZY or none */
+    uint32_t reserved;
+} kv_apply_options;
+
+/* Applies the next backup of a stream, and reads to its last byte and no further, so that another can
+ * follow. One write transaction: readers keep their snapshots, and after any failure, a crash
+ * included, nothing has changed. Entries that are as they should be are not written.
+ *
+ * KV_NOTFOUND: the stream has ended. KV_MISMATCH: the backup does not fit, since the database is no
+ * copy of the same original at a commit from info->from to info->to; a backup since 0 fits an empty
+ * database too. (Its bytes are not read then; info->from and info->to are those of the backup.)
+ * KV_ECORRUPT: the backup is damaged, or ends too early. KV_ENOTKV, KV_EVERSION: it is none, or of
+ * another version. KV_ETOOBIG: a key is too long for this page size. KV_ECANCELED: read asked to stop.
+ * Others as from kv_txn_begin and kv_txn_commit. */
+KV_API int kv_backup_apply(kv_db *db, const kv_apply_options *options, kv_backup_info *info);
 
 /* ---- batches ---- */
 

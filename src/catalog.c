@@ -79,7 +79,8 @@ static int tree_create(kv_txn *txn, kvi_slice name, uint32_t flags, const kv_tre
 {
     if (!txn->write)
         return kvi_fail(&txn->db->err, KV_EREADONLY, "a read transaction cannot create a tree");
-    *desc = (kvi_tree_desc){.compress_from = options ? options->compress_from : 0};
+    *desc =
+        (kvi_tree_desc){.compress_from = options ? options->compress_from : 0, .placed = txn->id};
     desc->codec = desc->compress_from ? KVI_CODEC_LZ4 : KVI_CODEC_NONE;
     desc->flags = flags & KV_TREE_MULTI ? KVI_TREE_MULTI : 0;
     txn->changes++;
@@ -151,6 +152,7 @@ int kvi_catalog_rename(kv_tree *tree, kvi_slice name)
         return rc;
     txn->changes++;
     rc = catalog_remove(txn, old);
+    desc.placed = tree->desc.placed = txn->id;
     if (rc == KV_OK)
         rc = catalog_put(txn, name, &desc);
     tree->name = kept;

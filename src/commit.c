@@ -64,7 +64,24 @@ static int seal_space(kv_txn *txn, kvi_batch *batch, kvi_meta *meta)
     return rc == KV_OK ? kvi_space_seal(space, meta, &sink) : rc;
 }
 
+static bool content_changed(const kv_txn *txn)
+{
+    bool changed = txn->main.changed || txn->catalog.changed;
+    for (const kv_tree *tree = txn->trees; tree; tree = tree->next)
+        changed = changed || (tree->changed && !tree->gone);
+    return changed;
+}
+
 /* ---- 2. the meta: last-durable, seal, walk and slot are derived together (R1) ---- */
+
+/* A copy that somebody writes to is no copy any more. */
+static void meta_compose_origin(const kv_txn *txn, kvi_meta *meta)
+{
+    if (!txn->origin_id && !content_changed(txn))
+        return;
+    memcpy(meta->origin, txn->origin, sizeof meta->origin);
+    meta->origin_id = txn->origin_id;
+}
 
 static void meta_compose(kv_txn *txn, const kvi_batch *batch, kvi_meta *meta)
 {
@@ -78,6 +95,7 @@ static void meta_compose(kv_txn *txn, const kvi_batch *batch, kvi_meta *meta)
     meta->main = txn->main.desc;
     meta->catalog = txn->catalog.desc;
     meta->snapshots = txn->snapshots.desc;
+    meta_compose_origin(txn, meta);
 }
 
 /* How this commit is made durable: as asked, but never lazy for ever (R2), nor with a walk that
@@ -131,11 +149,7 @@ static void head_advance(kv_db *db, const kvi_meta *meta, unsigned slot, uint64_
 
 bool kvi_nothing_changed(const kv_txn *txn)
 {
-    bool changed =
-        txn->wrote || txn->main.changed || txn->catalog.changed || txn->snapshots.changed;
-    for (const kv_tree *tree = txn->trees; tree; tree = tree->next)
-        changed = changed || (tree->changed && !tree->gone);
-    return !changed;
+    return !txn->wrote && !content_changed(txn) && !txn->snapshots.changed && txn->origin_id == 0;
 }
 
 /* Somebody else's part of what is not yet durable: its write-back may have failed under a

@@ -1,6 +1,6 @@
 /* compact.c - see compact.h. */
 #include "compact.h"
-#include "begin.h"
+#include "backup.h"
 #include "catalog.h"
 #include "commit.h"
 #include "db.h"
@@ -119,6 +119,10 @@ static int compact_into(kv_txn *from, kv_db *db)
     if (rc != KV_OK) {
         kvi_end(c.to);
         return rc;
+    }
+    if (kvi_backup_settle(from) == KV_OK) { /* else it is a copy of what may yet be lost */
+        memcpy(c.to->origin, from->db->file_id, sizeof c.to->origin);
+        c.to->origin_id = from->base.id;
     }
     rc = kvi_commit(c.to);
     return rc == KV_OK ? KV_OK : compact_fail(from->db, db, rc);

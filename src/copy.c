@@ -1,6 +1,6 @@
 /* copy.c - see copy.h. */
 #include "copy.h"
-#include "begin.h"
+#include "backup.h"
 #include "compact.h"
 #include "create.h"
 #include "keep.h"
@@ -237,6 +237,10 @@ static int copy_compose_meta(copy *c)
     if (c->named)
         c->meta.snapshots = base->snapshots;
     memcpy(c->meta.boot_id, c->db->boot_id, sizeof c->meta.boot_id);
+    if (kvi_backup_settle(c->txn) == KV_OK) { /* else it is a copy of what may yet be lost */
+        memcpy(c->meta.origin, c->db->file_id, sizeof c->meta.origin);
+        c->meta.origin_id = base->id;
+    }
     int rc = c->db->os->random(c->db->os, c->meta.file_id, sizeof c->meta.file_id);
     return rc < 0 ? kvi_fail_os(&c->db->err, rc, "asking for random bytes") : KV_OK;
 }

@@ -28,6 +28,8 @@ static int choose_metas(kvi_file *out, const kvi_meta *chosen)
     meta.seal = 0;
     meta.walk = 0;
     memset(meta.boot_id, 0, sizeof meta.boot_id);
+    meta.origin_id = 0;
+    memset(meta.origin, 0, sizeof meta.origin);
     int rc = out->os->random(out->os, meta.file_id, sizeof meta.file_id);
     if (rc < 0)
         return kvi_fail_os(out->err, rc, "asking for random bytes");

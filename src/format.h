@@ -125,6 +125,8 @@ static inline void kvi_ptr_put(uint8_t *p, kvi_ptr ptr)
     F(main, 192, 96)                                                                               \
     F(catalog, 288, 96)                                                                            \
     F(snapshots, 384, 96)                                                                          \
+    F(origin, 480, 16)                                                                             \
+    F(origin_id, 496, 8)                                                                           \
     F(delta, 1024, 3072)
 
 enum {                       /* meta.kind: how the commit was made durable */
@@ -147,7 +149,8 @@ enum {                       /* meta.kind: how the commit was made durable */
     F(large_pages, 40, 8)                                                                          \
     F(min_expiry, 48, 8)                                                                           \
     F(sequence, 56, 8)                                                                             \
-    F(compress_from, 64, 8)
+    F(compress_from, 64, 8)                                                                        \
+    F(placed, 72, 8)
 
 /* ---- named snapshot ---- name, offset, size: the two trees of a commit, behind their names */
 #define KVI_NAMED_FIELDS(F)                                                                        \
@@ -283,6 +286,7 @@ typedef struct kvi_tree_desc {
     uint64_t min_expiry;    /* reserved for expiry: 0 */
     uint64_t sequence;      /* a counter for the tree's user */
     uint64_t compress_from; /* bytes; 0 = never */
+    kvi_id placed;          /* newest commit that put a tree under this name; 0: never noted */
 } kvi_tree_desc;
 
 /* A named snapshot in memory. */

@@ -73,13 +73,12 @@ int kvi_inspect_space(kvi_inspection *look)
     return kvi_space_load(&look->space, &look->txn->db->file, &meta);
 }
 
-int kvi_with_space(kv_db *db, uint32_t wait_ms, void (*fn)(void *context, const kvi_space *space),
-                   void *context)
+int kvi_with_space(kv_db *db, uint32_t wait_ms, kvi_space_fn *fn, void *context)
 {
     if (!db->readonly && kvi_turn_take(db, wait_ms) == KV_OK) {
         int rc = kvi_space_ready(db);
         if (rc == KV_OK)
-            fn(context, db->space);
+            fn(context, &db->head.meta, db->space);
         kvi_turn_give(db);
         return rc;
     }
@@ -89,7 +88,7 @@ int kvi_with_space(kv_db *db, uint32_t wait_ms, void (*fn)(void *context, const 
         return rc;
     rc = kvi_inspect_space(&look);
     if (rc == KV_OK)
-        fn(context, look.space);
+        fn(context, &look.meta, look.space);
     kvi_inspect_end(&look);
     return rc;
 }

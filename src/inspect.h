@@ -18,7 +18,7 @@ void kvi_inspect_end(kvi_inspection *look);
 
 /* Calls fn with the writer's own records of free pages when it gives way within wait_ms, else with
  * those of the newest commit, as they are on the disk. */
-int kvi_with_space(kv_db *db, uint32_t wait_ms, void (*fn)(void *context, const kvi_space *space),
-                   void *context) KVI_MUST_CHECK;
+typedef void kvi_space_fn(void *context, const kvi_meta *meta, const kvi_space *space);
+int kvi_with_space(kv_db *db, uint32_t wait_ms, kvi_space_fn *fn, void *context) KVI_MUST_CHECK;
 
 #endif

@@ -17,6 +17,7 @@ void kvi_tree_desc_encode(const kvi_tree_desc *desc, uint8_t bytes[KVI_TREE_SIZE
     kvi_put64(bytes + KVI_T_min_expiry, desc->min_expiry);
     kvi_put64(bytes + KVI_T_sequence, desc->sequence);
     kvi_put64(bytes + KVI_T_compress_from, desc->compress_from);
+    kvi_put64(bytes + KVI_T_placed, desc->placed);
 }
 
 static bool tree_root_ok(const kvi_tree_desc *desc, uint32_t page_size, kvi_pgno high_water,
@@ -42,8 +43,10 @@ bool kvi_tree_desc_decode(const uint8_t bytes[KVI_TREE_SIZE], uint32_t page_size
     desc->min_expiry = kvi_get64(bytes + KVI_T_min_expiry);
     desc->sequence = kvi_get64(bytes + KVI_T_sequence);
     desc->compress_from = kvi_get64(bytes + KVI_T_compress_from);
+    desc->placed = kvi_get64(bytes + KVI_T_placed);
     desc->reserved = 0;
-    return !(desc->flags & ~KVI_TREE_MULTI) && tree_root_ok(desc, page_size, high_water, newest);
+    return !(desc->flags & ~KVI_TREE_MULTI) && desc->placed <= newest &&
+           tree_root_ok(desc, page_size, high_water, newest);
 }
 
 void kvi_named_encode(const kvi_named *named, uint8_t bytes[KVI_NAMED_SIZE])
@@ -98,6 +101,8 @@ void kvi_meta_encode(const kvi_meta *meta, uint8_t block[KVI_META_SIZE])
     kvi_tree_desc_encode(&meta->main, block + KVI_M_main);
     kvi_tree_desc_encode(&meta->catalog, block + KVI_M_catalog);
     kvi_tree_desc_encode(&meta->snapshots, block + KVI_M_snapshots);
+    memcpy(block + KVI_M_origin, meta->origin, sizeof meta->origin);
+    kvi_put64(block + KVI_M_origin_id, meta->origin_id);
     memcpy(block + KVI_M_delta, meta->delta, meta->delta_len);
     kvi_put64(block + KVI_M_checksum,
               kvi_hash_meta(block + KVI_M_version, KVI_META_SIZE - KVI_M_version));
@@ -130,6 +135,8 @@ static void meta_read_numbers(const uint8_t *block, kvi_meta *meta)
     meta->blocked = kvi_ptr_get(block + KVI_M_blocked);
     meta->log_tail = kvi_get64(block + KVI_M_log_tail);
     meta->blocked_pages = kvi_get32(block + KVI_M_blocked_pages);
+    memcpy(meta->origin, block + KVI_M_origin, sizeof meta->origin);
+    meta->origin_id = kvi_get64(block + KVI_M_origin_id);
 }
 
 /* A root of a space structure: none, or a page below the high-water mark written by now. */

@@ -30,6 +30,8 @@ typedef struct kvi_meta {
     kvi_tree_desc main;
     kvi_tree_desc catalog;
     kvi_tree_desc snapshots;
+    uint8_t origin[16]; /* file_id of the database that this commit repeats; zeros: none */
+    kvi_id origin_id;   /* ... and which of its commits */
     uint8_t delta[KVI_DELTA_MAX];
 } kvi_meta;
 

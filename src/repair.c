@@ -243,6 +243,14 @@ static int repair_metas(repair *r)
 
 /* ---- 2. to 4. ---- */
 
+/* Commits may have been given up that copies have: no backup may lead on from those. */
+static int repair_rename(kv_db *db)
+{
+    uint8_t *file_id = db->head.meta.file_id;
+    int rc = db->os->random(db->os, file_id, sizeof db->head.meta.file_id);
+    return rc < 0 ? kvi_fail_os(&db->err, rc, "asking for random bytes") : KV_OK;
+}
+
 static int repair_rebuild(repair *r, kv_txn *txn)
 {
     kv_db *db = txn->db;
@@ -260,6 +268,8 @@ static int repair_rebuild(repair *r, kv_txn *txn)
     rc = kvi_space_rebuild(db->space, txn->id, meta->high_water);
     if (rc == KV_OK)
         rc = kvi_used_mark(&r->used, db->space, kvi_first_page(meta->page_size));
+    if (rc == KV_OK)
+        rc = repair_rename(db);
     txn->main.changed = true; /* there is something to commit */
     return rc;
 }

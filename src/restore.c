@@ -205,6 +205,7 @@ static int rewrite_leaf(restore *r, kvi_ptr ptr, uint8_t *page, bool catalog)
             rc = stored.special ? rewrite_value(r, bytes, stored) : KV_OK;
         } else if (described(r, stored.bytes, stored.special, ptr.birth, &desc)) {
             rc = rewrite_tree(r, &desc, false);
+            desc.placed = r->txn->id; /* the name may have led elsewhere meanwhile */
             kvi_tree_desc_encode(&desc, bytes);
         } else {
             rc = restore_broken(r, ptr);

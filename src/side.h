@@ -73,7 +73,7 @@ typedef struct kvi_record {
 
 #define KVI_SNAPSHOT_WORDS (sizeof(kvi_snapshot) / 8)
 #define KVI_RECORD_WORDS   (sizeof(kvi_record) / 8)
-_Static_assert(sizeof(kvi_snapshot) == 272 && sizeof(kvi_record) == 336, "whole words, no padding");
+_Static_assert(sizeof(kvi_snapshot) == 296 && sizeof(kvi_record) == 360, "whole words, no padding");
 
 enum { /* kvi_board.flush */
        KVI_FLUSH_NONE = 0,

@@ -194,9 +194,10 @@ static int by_id(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-static void list_weigh(void *context, const kvi_space *space)
+static void list_weigh(void *context, const kvi_meta *meta, const kvi_space *space)
 {
     listing *list = context;
+    (void)meta;
     kvi_space_held_alone(space, list->ids, list->n, list->pages);
 }
 

@@ -50,9 +50,11 @@ static int stat_snapshot(kv_txn *txn, kv_db_info *info)
     return names.rc != KV_OK ? names.rc : rc;
 }
 
-static void stat_space(void *context, const kvi_space *space)
+static void stat_space(void *context, const kvi_meta *meta, const kvi_space *space)
 {
     kv_db_info *info = context;
+    memcpy(info->origin, meta->origin, sizeof info->origin);
+    info->origin_id = meta->origin_id;
     info->free_pages = kvi_space_free_pages(space);
     info->blocked_pages = kvi_space_dead_pages(space);
     info->space_pages = kvi_space_own_pages(space);
@@ -150,9 +152,10 @@ static int reader_by_snapshot(const void *a, const void *b)
     return (x->age_ms < y->age_ms) - (x->age_ms > y->age_ms);
 }
 
-static void reader_weigh(void *context, const kvi_space *space)
+static void reader_weigh(void *context, const kvi_meta *meta, const kvi_space *space)
 {
     reader_list *list = context;
+    (void)meta;
     for (size_t i = 0; i < list->n; i++)
         list->readers[i].held_pages = kvi_space_held_by(space, list->readers[i].snapshot);
 }

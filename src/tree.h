@@ -6,6 +6,9 @@
  *   T3 no node but the root is empty; a root branch has at least two children
  *   T4 all leaves are on level 0, and a child is one level below its parent
  *   T5 a tree's numbers (entries, pages) are those of its pages
+ *   T6 a node that a transaction leaves as it was gains no keys to its range: when a node goes away,
+ *      the leaf that its range falls to is written anew. So what an old node's range holds has not
+ *      changed since its birth (backup.h)
  *   T7 the entries of a multi-value tree are pairs, with empty values
  */
 #ifndef KVI_TREE_H

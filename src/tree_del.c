@@ -87,6 +87,36 @@ static bool node_empty(const uint8_t *page)
     return kvi_node_level(page) == 0 && kvi_node_count(page) == 0;
 }
 
+/* Child `child` of an owned branch takes over the range of a neighbour that went away: makes its
+ * last or first leaf one of this transaction (T6). */
+static int edge_own(kv_tree *tree, uint8_t *branch, unsigned level, unsigned child, bool last)
+{
+    kv_txn *txn = tree->txn;
+    kvi_dirty *dirty = &txn->db->dirty;
+    uint32_t page_size = txn->db->file.page_size;
+    int rc = kvi_dirty_reserve(dirty, level);
+    for (; rc == KV_OK && level > 0; level--) {
+        kvi_ptr ptr = kvi_branch_child(branch, page_size, child);
+        const uint8_t *page;
+        rc = kvi_txn_node(txn, ptr, level - 1, &page);
+        if (rc == KV_OK)
+            rc = kvi_txn_touch(txn, &ptr, level - 1, &page);
+        if (rc != KV_OK)
+            return rc;
+        kvi_branch_set_child(branch, page_size, child, ptr);
+        branch = kvi_dirty_at(dirty, ptr.page)->bytes;
+        child = last ? kvi_node_count(branch) : 0;
+    }
+    return rc;
+}
+
+/* After child number `gone` of an owned branch, or several from there on, were unlinked: their range
+ * fell to the left neighbour, or without one to the right. */
+static int heir_own(kv_tree *tree, uint8_t *branch, unsigned level, unsigned gone)
+{
+    return edge_own(tree, branch, level, gone > 0 ? gone - 1 : 0, gone > 0);
+}
+
 /* Removes step's node, which has no elements, from its parent. *childless: the parent now has
  * none either. */
 static int node_unlink(kv_tree *tree, kvi_step *step, unsigned level, bool *childless)
@@ -98,11 +128,14 @@ static int node_unlink(kv_tree *tree, kvi_step *step, unsigned level, bool *chil
     kvi_tree_count_pages(tree, level, -1);
     kvi_step *parent = step - 1;
     *childless = kvi_node_count(parent->page) == 0;
-    if (!*childless)
-        kvi_branch_remove(kvi_step_bytes(tree, parent), txn->db->file.page_size, parent->slot);
+    if (*childless)
+        return KV_OK;
+    uint8_t *branch = kvi_step_bytes(tree, parent);
+    kvi_branch_remove(branch, txn->db->file.page_size, parent->slot);
+    rc = heir_own(tree, branch, level + 1, parent->slot);
     if (parent->slot > kvi_node_count(parent->page))
         parent->slot = kvi_node_count(parent->page);
-    return KV_OK;
+    return rc;
 }
 
 /* The tree has no entries left; only its root page remains. */
@@ -294,7 +327,7 @@ static int cut_children(kv_tree *tree, uint8_t *branch, unsigned level, unsigned
     }
     for (unsigned i = to; i > from; i--)
         kvi_branch_remove(branch, page_size, i - 1);
-    return KV_OK;
+    return heir_own(tree, branch, level, from);
 }
 
 static int cut_branch(kv_tree *tree, uint8_t *branch, unsigned level, const kvi_slice *from,

@@ -242,11 +242,13 @@ struct kv_txn {
     /* write transactions */
     kvi_id id;
     int durability;
-    bool wrote;        /* pages went to the file: the id is burnt */
-    size_t appended;   /* leaves filled by ascending keys since the last early write */
-    uint64_t retained; /* bytes that savepoints keep in buffers although all was written early */
-    kvi_sums sealed;   /* pages written early */
-    kvi_sums dropped;  /* pages with birth > head.durable that are no longer reachable */
+    bool wrote;         /* pages went to the file: the id is burnt */
+    uint8_t origin[16]; /* of the database whose commit this one will repeat ... */
+    kvi_id origin_id;   /* ... and which; 0: none */
+    size_t appended;    /* leaves filled by ascending keys since the last early write */
+    uint64_t retained;  /* bytes that savepoints keep in buffers although all was written early */
+    kvi_sums sealed;    /* pages written early */
+    kvi_sums dropped;   /* pages with birth > head.durable that are no longer reachable */
     kvi_savepoint *savepoints;
     size_t n_savepoints, savepoints_cap;
     kvi_saved_tree *saved;

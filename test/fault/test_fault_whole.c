@@ -8,6 +8,7 @@
 
 #include "db.h"
 #include "fault_os.h"
+#include "parcel.h"
 #include "victim.h"
 #include <errno.h>
 
@@ -73,6 +74,54 @@ static int run_readers(kv_db *db)
         return rc;
     rc = kv_db_readers(db, one_reader, NULL);
     kv_txn_abort(txn);
+    return rc;
+}
+
+static uint64_t entries_of(kv_db *db)
+{
+    kv_db_info info = {.size = sizeof info};
+    assert_int_equal(kv_db_stat(db, &info), KV_OK);
+    return info.entries;
+}
+
+/* What was applied is there, or nothing is. */
+static void apply_judge(int rc, uint64_t entries)
+{
+    kv_db *copy;
+    if (sim_find(patient.disk, TARGET) < 0)
+        return;
+    assert_int_equal(kvi_db_open(sim_os(patient.disk), TARGET, NULL, &copy, NULL, 0), KV_OK);
+    uint64_t found = entries_of(copy);
+    assert_true(found == entries || (rc != KV_OK && found == 0));
+    assert_int_equal(kv_db_close(copy), KV_OK);
+}
+
+static int apply_to(parcel *p)
+{
+    kv_db *copy;
+    kv_options options = {.size = sizeof options,
+                          .flags = KV_OPEN_CREATE | KV_OPEN_EXCLUSIVE,
+                          .memory_budget = 16384};
+    int rc = kvi_db_open(&fault.os, TARGET, &options, &copy, NULL, 0);
+    if (rc != KV_OK)
+        return rc;
+    rc = parcel_unpack(p, copy, 0, NULL);
+    int closed = kv_db_close(copy);
+    return rc == KV_OK ? closed : rc;
+}
+
+static int run_apply(kv_db *db)
+{
+    parcel p = {0};
+    kv_backup_info info = {.size = sizeof info};
+    int rc = parcel_pack_newest(&p, db, 0, &info);
+    if (rc == KV_OK) {
+        rc = apply_to(&p);
+        apply_judge(rc, info.entries);
+        if (rc != KV_OK)
+            sim_os(patient.disk)->unlink(sim_os(patient.disk), TARGET);
+    }
+    parcel_free(&p);
     return rc;
 }
 
@@ -147,6 +196,11 @@ static void test_compact(void **state)
     fail_every_call(run_compact);
 }
 
+static void test_apply(void **state)
+{
+    fail_every_call(run_apply);
+}
+
 static void test_stat(void **state)
 {
     fail_every_call(run_stat);
@@ -193,9 +247,9 @@ static void test_repair(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_check),   cmocka_unit_test(test_copy),
-        cmocka_unit_test(test_compact), cmocka_unit_test(test_stat),
-        cmocka_unit_test(test_readers), cmocka_unit_test(test_repair),
+        cmocka_unit_test(test_check),  cmocka_unit_test(test_copy), cmocka_unit_test(test_compact),
+        cmocka_unit_test(test_apply),  cmocka_unit_test(test_stat), cmocka_unit_test(test_readers),
+        cmocka_unit_test(test_repair),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

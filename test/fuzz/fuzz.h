@@ -9,6 +9,7 @@
 #include "base.h"
 
 /* Each ends the program when it finds a bug; the result is 0. */
+int fuzz_backup(const uint8_t *data, size_t len);
 int fuzz_file(const uint8_t *data, size_t len);
 int fuzz_node(const uint8_t *data, size_t len);
 int fuzz_import(const uint8_t *data, size_t len);

@@ -103,6 +103,51 @@ static void seed_tuple(void)
         write_seed("tuple", i, texts[i], strlen(texts[i]));
 }
 
+#define BACKUP(bytes)                                                                              \
+    {                                                                                              \
+        bytes, sizeof(bytes) - 1                                                                   \
+    }
+#define ALL "\x01\x00\x00\x00\x00\x00\x02\x00"
+#define END "\x05\x00\x06\x00\x07\x00"
+
+/* Records on each of the databases to begin with, sound and not; then whole streams. */
+static void seed_backup(void)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+    } seeds[] = {
+        BACKUP("\0\0" ALL "\x03\x01k\x01v\x03\x02kk\x03"
+               "abc" END),
+        BACKUP("\0\0" ALL "\x05\x00\x06\x00\x01\x01t\x00\x01\x64\x09\x02\x00\x03\x01"
+               "b\x00\x05\x00\x01\x02tt\x00\x00\x00\x00\x02\x00\x05\x00\x07\x00"),
+        BACKUP("\0\1\x01\x00\x00\x00\x00\x00\x02\x02"
+               "b\x03\x01"
+               "c\x01v\x05\x02"
+               "n"
+               "\x02\x02"
+               "p\x05\x00"),
+        BACKUP("\0\1" ALL "\x03\x01"
+               "a\x01x\x03\x01m\x01z" END),
+        BACKUP("\0\1" ALL "\x04\x01"
+               "a\x04\x01m" END),
+        BACKUP("\0\1" ALL "\x04\x01"
+               "b" END),
+        BACKUP("\0\2" ALL "\x05\x00\x06\x02t\x07\x02u"),
+        BACKUP("\0\2" ALL "\x05\x00\x06\x00\x07\x00"),
+        BACKUP("\0\0" ALL "\x03\x01"
+               "b\x00\x03\x01"
+               "a\x00" END),
+        BACKUP("\0\0" ALL "\x03\x01"
+               "b\xff\xff\xff\xff\xff\x1f"
+               "abc"),
+        BACKUP("\1\0kvbk\x1a\x0a\x0d\x8a\x01\x00\x00\x00\x00\x10\x00\x00"),
+        BACKUP("\1\1"),
+    };
+    for (unsigned i = 0; i < KVI_COUNT(seeds); i++)
+        write_seed("backup", i, seeds[i].bytes, seeds[i].len);
+}
+
 int main(int argc, char **argv)
 {
     rng random;
@@ -118,6 +163,7 @@ int main(int argc, char **argv)
     seed_steps(&random, "ops", 20, 33, 400);
     seed_steps(&random, "side", 20, 14, 80);
     seed_import();
+    seed_backup();
     seed_tuple();
     return 0;
 }

@@ -60,6 +60,11 @@ static void replay(const char *name, int (*target)(const uint8_t *data, size_t l
     assert_true(seeds > 0);
 }
 
+static void test_backup(void **state)
+{
+    replay("backup", fuzz_backup);
+}
+
 static void test_file(void **state)
 {
     replay("file", fuzz_file);
@@ -93,8 +98,9 @@ static void test_tuple(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_file), cmocka_unit_test(test_node), cmocka_unit_test(test_import),
-        cmocka_unit_test(test_ops),  cmocka_unit_test(test_side), cmocka_unit_test(test_tuple),
+        cmocka_unit_test(test_backup), cmocka_unit_test(test_file), cmocka_unit_test(test_node),
+        cmocka_unit_test(test_import), cmocka_unit_test(test_ops),  cmocka_unit_test(test_side),
+        cmocka_unit_test(test_tuple),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

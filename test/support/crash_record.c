@@ -3,6 +3,7 @@
  * the next segment begins from one of the images. */
 #include "crash_record.h"
 #include "driver_group.h"
+#include "driver_replay.h"
 #include "driver_snapshot.h"
 #include "format.h"
 #include "multi_steps.h"
@@ -254,6 +255,11 @@ static bool do_group(driver *d, uint32_t *kind, model_state **unknown)
     return driver_group(d, *kind, unknown);
 }
 
+static bool do_replay(driver *d, uint32_t *kind, model_state **unknown)
+{
+    return driver_replay(d, *kind, unknown);
+}
+
 /* A call that is a transaction of its own, or several together. */
 static bool txn_whole(recorder *x, bool (*call)(driver *d, uint32_t *kind, model_state **unknown))
 {
@@ -294,11 +300,18 @@ static bool record_sync(recorder *x)
     return rc == KV_OK || x->poisoned || record_wrong(x, "sync: %d", rc);
 }
 
+static bool record_commit(recorder *x)
+{
+    if (x->w->replay)
+        return txn_whole(x, do_replay);
+    return record_chance(x, x->w->group) ? txn_whole(x, do_group) : txn_run(x);
+}
+
 static bool record_step(recorder *x)
 {
     if (!life_choose(x))
         return false;
-    if (!x->poisoned && !(record_chance(x, x->w->group) ? txn_whole(x, do_group) : txn_run(x)))
+    if (!x->poisoned && !record_commit(x))
         return false;
     if (!x->poisoned && record_chance(x, x->w->snapshot) && !txn_whole(x, driver_snapshot))
         return false;

@@ -83,7 +83,7 @@ static const field tree_record_fields[] = {
     MEMBER(kvi_tree_desc, entries),       MEMBER(kvi_tree_desc, leaf_pages),
     MEMBER(kvi_tree_desc, branch_pages),  MEMBER(kvi_tree_desc, large_pages),
     MEMBER(kvi_tree_desc, min_expiry),    MEMBER(kvi_tree_desc, sequence),
-    MEMBER(kvi_tree_desc, compress_from),
+    MEMBER(kvi_tree_desc, compress_from), MEMBER(kvi_tree_desc, placed),
 };
 static const field handover_fields[] = {
     MEMBER(kvi_handover, next_id),    MEMBER(kvi_handover, durable_high_water),

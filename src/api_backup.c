@@ -1,0 +1,40 @@
+/* api_backup.c - the public calls on incremental backups: arguments are checked here. */
+#include "api.h"
+#include "replay.h"
+
+static void info_put(kv_backup_info *info, kv_backup_info *found)
+{
+    if (!info)
+        return;
+    found->size = info->size;
+    memcpy(info, found, KVI_MIN(info->size, sizeof *found));
+}
+
+KV_API int kv_backup(kv_txn *txn, const kv_backup_options *options, kv_backup_info *info)
+{
+    kv_backup_info found = {.size = sizeof found};
+    if (!txn || txn->write || !options || options->size < sizeof *options || !options->write ||
+        (info && info->size < sizeof info->size))
+        return KV_EINVAL;
+    if (!kvi_alive(txn->db))
+        return KV_EFORKED;
+    int rc = kvi_backup(txn, options, &found);
+    info_put(info, &found);
+    return rc;
+}
+
+KV_API int kv_backup_apply(kv_db *db, const kv_apply_options *options, kv_backup_info *info)
+{
+    kv_backup_info found = {.size = sizeof found};
+    if (!db || !options || options->size < sizeof *options || !options->read ||
+        (options->flags & ~KVI_DURABILITY_FLAGS) || !kvi_durability_valid(options->flags) ||
+        options->reserved != 0 || (info && info->size < sizeof info->size))
+        return KV_EINVAL;
+    if (!kvi_alive(db))
+        return KV_EFORKED;
+    if (db->readonly)
+        return kvi_fail(&db->err, KV_EREADONLY, "%s", kv_strerror(KV_EREADONLY));
+    int rc = kvi_replay(db, options, kvi_durability_of(db, options->flags), &found);
+    info_put(info, &found);
+    return rc;
+}

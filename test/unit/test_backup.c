@@ -1,0 +1,644 @@
+/* Incremental backups: what they hold, what they cost, what they fit, and that a damaged or forged one
+ * changes nothing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "backup.h"
+#include "db.h"
+#include "parcel.h"
+#include "tree.h"
+#include "rng.h"
+#include "sim_os.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+static sim_disk *disk;
+static kv_db *db, *copy;
+
+static kv_db *open_db(const char *path)
+{
+    kv_db *opened;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE, .page_size = 4096};
+    assert_int_equal(kvi_db_open(sim_os(disk), path, &options, &opened, NULL, 0), KV_OK);
+    return opened;
+}
+
+static int open_both(void **state)
+{
+    disk = sim_new(1);
+    disk->recording = SIM_RECORD_NOTHING;
+    db = open_db("db");
+    copy = open_db("copy");
+    return 0;
+}
+
+static int close_both(void **state)
+{
+    int rc = kv_db_check(copy, NULL);
+    if (rc == KV_OK)
+        rc = kv_db_close(copy);
+    if (rc == KV_OK)
+        rc = kv_db_close(db);
+    sim_free(disk);
+    return rc;
+}
+
+/* ---- changing ---- */
+
+static kv_txn *begin(kv_db *of, uint32_t flags)
+{
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(of, flags, &txn), KV_OK);
+    return txn;
+}
+
+static kv_tree *named(kv_txn *txn, const char *name)
+{
+    kv_tree *tree = kv_txn_main(txn);
+    if (*name)
+        assert_int_equal(kv_tree_open(txn, name, strlen(name), KV_TREE_CREATE, NULL, &tree), KV_OK);
+    return tree;
+}
+
+static void put_in(kv_txn *txn, const char *tree, const char *key, const char *value)
+{
+    assert_int_equal(kv_put(named(txn, tree), key, strlen(key), value, strlen(value), 0), KV_OK);
+}
+
+static void put(const char *tree, const char *key, const char *value)
+{
+    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    put_in(txn, tree, key, value);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+static void rename_tree(const char *from, const char *to)
+{
+    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_tree_rename(named(txn, from), to, strlen(to)), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+#define MANY 20000
+
+static void fill(void)
+{
+    char key[32];
+    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(key, sizeof key, "%09u", i);
+        put_in(txn, "", key, "some value");
+    }
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* ---- comparing ---- */
+
+static uint64_t tree_sum(kv_tree *tree)
+{
+    kv_cursor *cursor;
+    kv_slice key, value;
+    uint64_t sum = 0;
+    assert_int_equal(kv_cursor_open(tree, NULL, &cursor), KV_OK);
+    while (kv_cursor_next(cursor) == KV_OK) {
+        assert_int_equal(kv_cursor_get(cursor, &key, &value), KV_OK);
+        sum = sum * 31 + kvi_hash_meta(key.ptr, key.len) * 7 + kvi_hash_meta(value.ptr, value.len);
+    }
+    kv_cursor_close(cursor);
+    return sum;
+}
+
+typedef struct summing {
+    kv_txn *txn;
+    uint64_t sum;
+} summing;
+
+static int add_tree(void *context, kv_slice name)
+{
+    summing *s = context;
+    kv_tree *tree;
+    assert_int_equal(kv_tree_open(s->txn, name.ptr, name.len, 0, NULL, &tree), KV_OK);
+    s->sum = s->sum * 31 + kvi_hash_meta(name.ptr, name.len) + tree_sum(tree);
+    return 0;
+}
+
+static uint64_t sum_seen(kv_txn *txn)
+{
+    summing s = {txn, tree_sum(kv_txn_main(txn))};
+    assert_int_equal(kv_tree_list(txn, add_tree, &s), KV_OK);
+    return s.sum;
+}
+
+static uint64_t sum_of(kv_db *of)
+{
+    kv_txn *txn = begin(of, KV_TXN_READ);
+    uint64_t sum = sum_seen(txn);
+    kv_txn_abort(txn);
+    return sum;
+}
+
+static kv_db_info stat_of(kv_db *of)
+{
+    kv_db_info info = {.size = sizeof info};
+    assert_int_equal(kv_db_stat(of, &info), KV_OK);
+    return info;
+}
+
+/* From the commit that the copy repeats to the newest. */
+static kv_backup_info bring_up(void)
+{
+    parcel p = {0};
+    kv_backup_info info = {.size = sizeof info}, applied = {.size = sizeof applied};
+    assert_int_equal(parcel_pack_newest(&p, db, stat_of(copy).origin_id, &info), KV_OK);
+    assert_int_equal(info.bytes, p.len);
+    assert_int_equal(parcel_unpack(&p, copy, 0, &applied), KV_OK);
+    assert_int_equal(applied.bytes, p.len);
+    assert_int_equal(applied.entries, info.entries);
+    assert_int_equal(stat_of(copy).origin_id, stat_of(db).commit_id);
+    assert_memory_equal(stat_of(copy).origin, stat_of(db).file_id, 16);
+    assert_int_equal(sum_of(copy), sum_of(db));
+    parcel_free(&p);
+    return info;
+}
+
+/* ---- what it holds ---- */
+
+/* A tree of several values for each key, in place of one of that name. */
+static void make_multi(const char *name)
+{
+    kv_tree *tree;
+    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_tree_drop(named(txn, name)), KV_OK);
+    assert_int_equal(
+        kv_tree_open(txn, name, strlen(name), KV_TREE_CREATE | KV_TREE_MULTI, NULL, &tree), KV_OK);
+    assert_int_equal(kv_multi_put(tree, "k", 1, "1", 1), KV_OK);
+    assert_int_equal(kv_multi_put(tree, "k", 1, "2", 1), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    bring_up();
+    txn = begin(copy, KV_TXN_READ);
+    uint64_t values = 0;
+    assert_int_equal(kv_tree_open(txn, name, strlen(name), 0, NULL, &tree), KV_OK);
+    assert_int_equal(kv_multi_count(tree, "k", 1, &values), KV_OK);
+    assert_int_equal(values, 2);
+    kv_txn_abort(txn);
+}
+
+static void test_trees(void **state)
+{
+    put("", "a", "1");
+    put("blue", "b", "2");
+    put("green", "c", "3");
+    bring_up();
+    rename_tree("blue", "other");
+    bring_up();
+    rename_tree("green", "blue");
+    rename_tree("other", "green");
+    bring_up(); /* the roots are as old as the names were */
+    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_tree_drop(named(txn, "green")), KV_OK);
+    assert_int_equal(kv_tree_clear(kv_txn_main(txn)), KV_OK);
+    put_in(txn, "zebra", "z", "");
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    bring_up();
+    make_multi("blue"); /* it was another kind of tree */
+    txn = begin(db, KV_TXN_WRITE);
+    kv_tree_options packed = {.size = sizeof packed, .compress_from = 77};
+    assert_int_equal(kv_tree_configure(named(txn, "zebra"), &packed), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    bring_up();
+    kv_tree *tree;
+    kv_tree_info info = {.size = sizeof info};
+    txn = begin(copy, KV_TXN_READ);
+    assert_int_equal(kv_tree_open(txn, "zebra", 5, 0, NULL, &tree), KV_OK);
+    assert_int_equal(kv_tree_stat(tree, &info), KV_OK);
+    assert_int_equal(info.compress_from, 77);
+    kv_txn_abort(txn);
+}
+
+/* Leaves that go away leave nothing behind, whichever neighbour their range falls to (T6). */
+static void test_leaves_gone(void **state)
+{
+    static const unsigned cuts[][2] = {{5000, 9000}, {0, 3000}, {17000, MANY}, {3100, 16900}};
+    char from[16], to[16];
+    fill();
+    bring_up();
+    for (size_t i = 0; i < KVI_COUNT(cuts); i++) {
+        /* one by one, then the next in one go */
+        kv_txn *txn = begin(db, KV_TXN_WRITE);
+        for (unsigned n = cuts[i][0]; i % 2 == 0 && n < cuts[i][1]; n++) {
+            snprintf(from, sizeof from, "%09u", n);
+            int rc = kv_del(kv_txn_main(txn), from, 9);
+            assert_true(rc == KV_OK || rc == KV_NOTFOUND);
+        }
+        snprintf(from, sizeof from, "%09u", cuts[i][0]);
+        snprintf(to, sizeof to, "%09u", cuts[i][1]);
+        kv_range range = {.size = sizeof range, .from = from, .from_len = 9, .to = to, .to_len = 9};
+        assert_int_equal(kv_del_range(kv_txn_main(txn), &range, NULL), KV_OK);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        bring_up();
+    }
+}
+
+static size_t key_at(kv_txn *txn, uint64_t n, uint8_t *key)
+{
+    kvi_path path;
+    assert_int_equal(kvi_path_nth(&txn->main, &path, n), KV_OK);
+    const kvi_step *leaf = kvi_path_leaf(&path);
+    return kvi_node_key(leaf->page, 4096, leaf->slot, key);
+}
+
+/* Removes the entries below the node on this level that has entry number n, one by one or at once. */
+static void remove_node(kv_txn *txn, uint64_t n, unsigned level, bool at_once)
+{
+    kvi_path path;
+    uint8_t first[960], last[960];
+    assert_int_equal(kvi_path_nth(&txn->main, &path, n), KV_OK);
+    uint64_t begin_at = 0;
+    for (unsigned i = 0; i + level + 1 < path.depth; i++)
+        begin_at += kvi_branch_rank(path.steps[i].page, 4096, path.steps[i].slot);
+    uint64_t count = kvi_node_total(path.steps[path.depth - 1 - level].page, 4096);
+    kv_range range = {.size = sizeof range, .from = first, .to = last, .flags = KV_RANGE_TO_CLOSED};
+    range.from_len = key_at(txn, begin_at, first);
+    range.to_len = key_at(txn, begin_at + count - 1, last);
+    if (at_once)
+        assert_int_equal(kv_del_range(kv_txn_main(txn), &range, NULL), KV_OK);
+    while (!at_once && count-- > 0) {
+        size_t len = key_at(txn, begin_at, first);
+        assert_int_equal(kv_del(kv_txn_main(txn), first, len), KV_OK);
+    }
+}
+
+/* The same for single nodes, exactly: leaves, the first one too, and branches. */
+static void test_each_node_gone(void **state)
+{
+    static const char value[800];
+    char key[16];
+    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    for (unsigned i = 0; i < 6000; i++) {
+        snprintf(key, sizeof key, "%09u", i);
+        assert_int_equal(kv_put(kv_txn_main(txn), key, 9, value, sizeof value, 0), KV_OK);
+    }
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    bring_up();
+    for (unsigned i = 0; i < 40; i++) {
+        bool branch = i % 13 == 12;
+        txn = begin(db, KV_TXN_WRITE);
+        remove_node(txn, branch ? 1500 : i * 100 % 2500, branch, i % 4 == 0);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        assert_true(bring_up().pages <= 10);
+    }
+}
+
+static void put_large(const char *key, unsigned value_seed)
+{
+    rng r;
+    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    void *place;
+    assert_int_equal(kv_reserve(kv_txn_main(txn), key, strlen(key), 100000, 0, &place), KV_OK);
+    rng_seed(&r, value_seed);
+    rng_fill(&r, place, 100000);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+static void test_large(void **state)
+{
+    put_large("a", 1);
+    put_large("b", 2);
+    assert_true(bring_up().bytes > 200000);
+    put("", "c", "small");
+    kv_backup_info info = bring_up();
+    assert_int_equal(info.large_pages, 0);
+    assert_int_equal(info.entries, 3);
+    assert_true(info.bytes < 300);
+    put_large("b", 3);
+    info = bring_up();
+    assert_int_equal(info.large_pages, 25);
+}
+
+static void test_cost(void **state)
+{
+    fill();
+    bring_up();
+    char key[16];
+    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(key, sizeof key, "%09u", i * (MANY / 20) + i * 7);
+        put_in(txn, "", key, "some other");
+    }
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_true(bring_up().pages <= 20 * 3);
+    uint64_t commits = stat_of(copy).commits;
+    kv_backup_info info = bring_up(); /* nothing is new */
+    assert_int_equal(info.pages, 0);
+    assert_int_equal(info.entries, 0);
+    assert_int_equal(stat_of(copy).commits, commits + 1);
+}
+
+/* ---- what it fits ---- */
+
+static void test_order(void **state)
+{
+    parcel full = {0}, first = {0}, second = {0}, both = {0};
+    put("", "a", "1");
+    uint64_t one = stat_of(db).commit_id;
+    assert_int_equal(parcel_pack_newest(&full, db, 0, NULL), KV_OK);
+    put("", "a", "2");
+    uint64_t two = stat_of(db).commit_id;
+    assert_int_equal(parcel_pack_newest(&first, db, one, NULL), KV_OK);
+    put("", "b", "3");
+    uint64_t three = stat_of(db).commit_id;
+    assert_int_equal(parcel_pack_newest(&second, db, two, NULL), KV_OK);
+    assert_int_equal(parcel_pack_newest(&both, db, one, NULL), KV_OK);
+
+    kv_backup_info info = {.size = sizeof info};
+    assert_int_equal(parcel_unpack(&first, copy, 0, &info), KV_MISMATCH);
+    assert_int_equal(info.from, one);
+    assert_int_equal(info.to, two);
+    assert_int_equal(parcel_unpack(&full, copy, 0, NULL), KV_OK);
+    assert_int_equal(parcel_unpack(&full, copy, 0, NULL), KV_NOTFOUND);
+    assert_int_equal(parcel_unpack(&second, copy, 0, NULL), KV_MISMATCH);
+    assert_int_equal(stat_of(copy).origin_id, one);
+    first.read = second.read = full.read = 0;
+    assert_int_equal(parcel_unpack(&first, copy, 0, NULL), KV_OK);
+    assert_int_equal(stat_of(copy).origin_id, two);
+    assert_int_equal(parcel_unpack(&full, copy, 0, NULL), KV_MISMATCH); /* no way back */
+    assert_int_equal(parcel_unpack(&both, copy, 0, NULL), KV_OK);       /* since earlier */
+    assert_int_equal(stat_of(copy).origin_id, three);
+    assert_int_equal(sum_of(copy), sum_of(db));
+    parcel_free(&full);
+    parcel_free(&first);
+    parcel_free(&second);
+    parcel_free(&both);
+}
+
+static void test_strangers(void **state)
+{
+    parcel p = {0};
+    kv_db *third = open_db("third");
+    put("", "a", "1");
+    bring_up();
+    put("", "b", "1");
+    assert_int_equal(parcel_pack_newest(&p, db, stat_of(copy).origin_id, NULL), KV_OK);
+    assert_int_equal(parcel_pack_newest(&p, third, 0, NULL), KV_OK);
+    kv_txn *txn = begin(copy, KV_TXN_WRITE);
+    put_in(txn, "", "own", "change");
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(stat_of(copy).origin_id, 0);
+    assert_int_equal(parcel_unpack(&p, copy, 0, NULL), KV_MISMATCH);
+    p.read = 0;
+    p.len = 0;
+    assert_int_equal(parcel_pack_newest(&p, third, 0, NULL), KV_OK);
+    assert_int_equal(parcel_unpack(&p, copy, 0, NULL), KV_MISMATCH); /* it is not empty */
+    assert_int_equal(kv_db_close(third), KV_OK);
+    parcel_free(&p);
+}
+
+/* A transaction that changes nothing leaves the copy a copy; and both kinds of kv_db_copy make one. */
+static void test_bases(void **state)
+{
+    put("", "a", "1");
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+        put("", "a", flags ? "2" : "3");
+        assert_int_equal(kv_db_close(copy), KV_OK);
+        const char *path = flags ? "compact" : "plain";
+        assert_int_equal(kv_db_copy(db, path, flags), KV_OK);
+        copy = open_db(path);
+        assert_int_equal(stat_of(copy).origin_id, stat_of(db).commit_id);
+        kv_txn *txn = begin(copy, KV_TXN_WRITE);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        put("blue", "b", flags ? "2" : "3");
+        bring_up();
+    }
+}
+
+static void test_readers(void **state)
+{
+    put("", "a", "1");
+    bring_up();
+    kv_txn *reader = begin(copy, KV_TXN_READ);
+    uint64_t sum = sum_seen(reader);
+    put("", "a", "2");
+    put("blue", "b", "2");
+    bring_up();
+    assert_int_equal(sum_seen(reader), sum);
+    assert_int_not_equal(sum_of(copy), sum);
+    kv_txn_abort(reader);
+}
+
+static void test_lazy(void **state)
+{
+    parcel p = {0};
+    kv_txn *txn = begin(db, KV_TXN_WRITE | KV_TXN_LAZY);
+    put_in(txn, "", "a", "1");
+    uint64_t id = kv_txn_id(txn);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_true(kv_db_durable_id(db) < id);
+    assert_int_equal(parcel_pack_newest(&p, db, 0, NULL), KV_OK);
+    assert_int_equal(kv_db_durable_id(db), id);
+    parcel_free(&p);
+}
+
+static int refuse(void *context, const void *bytes, size_t len)
+{
+    (void)context;
+    (void)bytes;
+    (void)len;
+    return 1;
+}
+
+static void test_arguments(void **state)
+{
+    parcel p = {0};
+    kv_backup_options options = {.size = sizeof options, .write = refuse};
+    kv_txn *txn = begin(db, KV_TXN_READ);
+    assert_int_equal(kv_backup(txn, &options, NULL), KV_ECANCELED);
+    assert_int_equal(kv_backup(txn, NULL, NULL), KV_EINVAL);
+    assert_int_equal(kv_backup(NULL, &options, NULL), KV_EINVAL);
+    options.since = kv_txn_id(txn) + 1;
+    assert_int_equal(kv_backup(txn, &options, NULL), KV_MISMATCH);
+    kv_txn_abort(txn);
+    txn = begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_backup(txn, &options, NULL), KV_EINVAL);
+    kv_txn_abort(txn);
+    assert_int_equal(parcel_unpack(&p, copy, KV_TXN_WRITE, NULL), KV_EINVAL);
+    assert_int_equal(parcel_unpack(&p, NULL, 0, NULL), KV_EINVAL);
+    parcel_write(&p, "no backup at all, but long enough to be one, more than 64 bytes are", 66);
+    assert_int_equal(parcel_unpack(&p, copy, 0, NULL), KV_ENOTKV);
+    parcel_free(&p);
+}
+
+/* ---- damage ---- */
+
+static void test_damage(void **state)
+{
+    parcel p = {0};
+    put("", "a", "1");
+    put("blue", "b", "2");
+    bring_up();
+    put_large("large", 1);
+    put("blue", "c", "3");
+    assert_int_equal(parcel_pack_newest(&p, db, stat_of(copy).origin_id, NULL), KV_OK);
+    uint64_t sum = sum_of(copy), id = stat_of(copy).commit_id;
+    size_t step = 1, whole = p.len;
+    for (size_t at = 0; at < whole; at += step) {
+        step = at > 200 && at + 200 < whole ? 997 : 1;
+        p.bytes[at] ^= 0x10;
+        p.read = 0;
+        assert_true(parcel_unpack(&p, copy, 0, NULL) < 0);
+        p.bytes[at] ^= 0x10;
+        p.read = 0;
+        p.len = at;
+        assert_true(parcel_unpack(&p, copy, 0, NULL) == (at == 0 ? KV_NOTFOUND : KV_ECORRUPT));
+        p.len = whole;
+    }
+    assert_int_equal(stat_of(copy).commit_id, id);
+    assert_int_equal(sum_of(copy), sum);
+    p.read = 0;
+    assert_int_equal(parcel_unpack(&p, copy, 0, NULL), KV_OK);
+    assert_int_equal(sum_of(copy), sum_of(db));
+    parcel_free(&p);
+}
+
+/* ---- forgeries: the checksums are right, the contents lie ---- */
+
+typedef struct forgery {
+    const char *what;
+    const char *bytes;
+    size_t len;
+} forgery;
+
+#define FORGE(what, bytes)                                                                         \
+    {                                                                                              \
+        what, bytes, sizeof(bytes) - 1                                                             \
+    }
+#define MAIN                                                                                       \
+    "\x01\x00\x00\x00\x00\x00" /* TREE, no name, no flags, no codec, never compressed, sequence 0 */
+#define ALL "\x02\x00"         /* FROM, open */
+#define END "\x05\x00"
+
+static const forgery forgeries[] = {
+    FORGE("nothing", ""),
+    FORGE("unknown record", MAIN "\x09"),
+    FORGE("range without tree", ALL END),
+    FORGE("names before the main tree", "\x06\x00\x01\x01"
+                                        "a\x00\x00\x00\x00\x07\x00"),
+    FORGE("key outside a range", MAIN "\x03\x01"
+                                      "a\x01"
+                                      "b"),
+    FORGE("keys descend", MAIN ALL "\x03\x01"
+                                   "b\x00\x03\x01"
+                                   "a\x00" END),
+    FORGE("key twice", MAIN ALL "\x03\x01"
+                                "b\x00\x03\x01"
+                                "b\x00" END),
+    FORGE("key below its range", MAIN "\x02\x02"
+                                      "b\x03\x01"
+                                      "a\x00" END),
+    FORGE("key above its range", MAIN ALL "\x03\x01"
+                                          "c\x00\x05\x02"
+                                          "b"),
+    FORGE("range in a range", MAIN ALL ALL END),
+    FORGE("range behind the open end", MAIN ALL END "\x02\x02"
+                                                    "x" END),
+    FORGE("open beginning twice", MAIN ALL "\x05\x02"
+                                           "b" ALL END),
+    FORGE("no end of a range", MAIN ALL "\x03\x01"
+                                        "b\x00"),
+    FORGE("tree in a range", MAIN ALL "\x06\x00\x01\x01"
+                                      "t\x00\x00\x00\x00\x07\x00"),
+    FORGE("end without range", MAIN END),
+    FORGE("no end of names", MAIN ALL END "\x06\x00"),
+    FORGE("tree outside names", MAIN ALL END "\x01\x01"
+                                             "t\x00\x00\x00\x00"),
+    FORGE("main tree twice", MAIN ALL END MAIN),
+    FORGE("trees descend", MAIN ALL END "\x06\x00\x01\x01"
+                                        "t\x00\x00\x00\x00\x01\x01"
+                                        "s\x00\x00\x00\x00\x07\x00"),
+    FORGE("kept, not there", MAIN ALL "\x04\x02"
+                                      "zz" END),
+    FORGE("endless key", MAIN ALL "\x03\xff\xff\xff\xff\xff\x01"),
+    FORGE("bomb", MAIN ALL "\x03\x01"
+                           "b\xff\xff\xff\xff\xff\x1f"
+                           "abc"),
+    FORGE("value over every limit", MAIN ALL "\x03\x01"
+                                             "b\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
+    FORGE("long number", MAIN ALL "\x03\x81\x00"
+                                  "b\x00" END),
+    FORGE("endless number", MAIN ALL "\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
+    FORGE("name cut short", "\x01\x8a\x00"),
+    FORGE("endless name", "\x01\xff\xff\x7f"),
+    FORGE("unknown nature", "\x01\x00\x02\x00\x00\x00" ALL END),
+    FORGE("no pair", MAIN ALL END "\x06\x00\x01\x01"
+                                  "t\x01\x00\x00\x00" ALL "\x03\x01"
+                                  "a\x00" END "\x07\x00"),
+    FORGE("impossible codec", "\x01\x00\x00\x80\x02\x00\x00" ALL END),
+    FORGE("bound cut short", MAIN "\x02\x09"
+                                  "abc"),
+};
+
+static void pack_forgery(parcel *p, const forgery *f)
+{
+    kvi_err err;
+    kvi_err_init(&err);
+    kvi_stream stream = {.os = sim_os(disk), .err = &err, .write = parcel_write, .context = p};
+    kvi_stream_header header = {.page_size = 4096, .from = 0, .to = 1000};
+    memcpy(header.file_id, stat_of(db).file_id, sizeof header.file_id);
+    assert_int_equal(kvi_stream_open(&stream), KV_OK);
+    assert_int_equal(kvi_stream_begin(&stream, &header), KV_OK);
+    assert_int_equal(kvi_stream_put(&stream, kvi_slice_of(f->bytes, f->len)), KV_OK);
+    assert_int_equal(kvi_stream_end(&stream), KV_OK);
+    kvi_stream_close(&stream);
+    kvi_err_destroy(&err);
+}
+
+static void test_forgeries(void **state)
+{
+    static const forgery sound = FORGE("sound", MAIN ALL "\x03\x01"
+                                                         "b\x01"
+                                                         "c" END);
+    put("", "a", "1");
+    put("blue", "b", "2");
+    bring_up();
+    uint64_t sum = sum_of(copy), id = stat_of(copy).commit_id;
+    for (size_t i = 0; i < KVI_COUNT(forgeries); i++) {
+        parcel p = {0};
+        pack_forgery(&p, &forgeries[i]);
+        int rc = parcel_unpack(&p, copy, 0, NULL);
+        if (rc != KV_ECORRUPT)
+            fail_msg("%s: %d", forgeries[i].what, rc);
+        parcel_free(&p);
+    }
+    assert_int_equal(stat_of(copy).commit_id, id);
+    assert_int_equal(sum_of(copy), sum);
+    parcel p = {0};
+    pack_forgery(&p, &sound);
+    assert_int_equal(parcel_unpack(&p, copy, 0, NULL), KV_OK);
+    parcel_free(&p);
+}
+
+static void test_key_too_long(void **state)
+{
+    static char bytes[64 + 1024] = MAIN ALL "\x03\xe8\x07"; /* 1000 bytes of key */
+    size_t len = sizeof MAIN - 1 + sizeof ALL - 1 + 3;
+    memset(bytes + len, 'k', 1000);
+    memcpy(bytes + len + 1000, "\x00\x05\x00", 3);
+    parcel p = {0};
+    pack_forgery(&p, &(forgery){"long", bytes, len + 1003});
+    assert_int_equal(parcel_unpack(&p, copy, 0, NULL), KV_ETOOBIG);
+    parcel_free(&p);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, open_both, close_both)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(trees),     TEST(leaves_gone), TEST(each_node_gone), TEST(large),        TEST(cost),
+        TEST(order),     TEST(strangers),   TEST(bases),          TEST(readers),      TEST(lazy),
+        TEST(arguments), TEST(damage),      TEST(forgeries),      TEST(key_too_long),
+    };
+    return cmocka_run_group_tests_name("backup", tests, NULL, NULL);
+}
