@@ -48,11 +48,14 @@ void *cli_realloc(void *ptr, size_t size);
 const char *cli_quote(kv_slice bytes);
 
 int cmd_append(const cli_args *args);
+int cmd_apply(const cli_args *args);
+int cmd_backup(const cli_args *args);
 int cmd_cas(const cli_args *args);
 int cmd_check(const cli_args *args);
 int cmd_copy(const cli_args *args);
 int cmd_count(const cli_args *args);
 int cmd_del(const cli_args *args);
+int cmd_diff(const cli_args *args);
 int cmd_export(const cli_args *args);
 int cmd_get(const cli_args *args);
 int cmd_has(const cli_args *args);

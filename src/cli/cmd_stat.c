@@ -82,12 +82,19 @@ static bool stat_known(const stat_all *all, const stat_field *field)
     return !all->info.guest && !none;
 }
 
+#define ID_TEXT 33 /* 16 bytes in hexadecimal */
+
+static void stat_hex(char text[ID_TEXT], const uint8_t bytes[16])
+{
+    for (size_t i = 0; i < 16; i++)
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+}
+
 static void stat_print_json(const stat_all *all)
 {
     const kv_db_info *info = &all->info;
-    char id[2 * sizeof info->file_id + 1];
-    for (size_t i = 0; i < sizeof info->file_id; i++)
-        snprintf(id + 2 * i, 3, "%02x", info->file_id[i]);
+    char id[ID_TEXT];
+    stat_hex(id, info->file_id);
     json_open('{');
     for (size_t i = 0; i < STAT_FIELDS; i++) {
         json_name(stat_fields[i].name);
@@ -100,6 +107,11 @@ static void stat_print_json(const stat_all *all)
     }
     json_name("file_id");
     json_text(id);
+    stat_hex(id, info->origin);
+    json_name("origin");
+    json_text(id);
+    json_name("origin_id");
+    json_number(info->origin_id);
     json_close('}');
     json_end();
 }
@@ -143,6 +155,12 @@ static void stat_print_table(const stat_all *all)
         out_text("readers  none\n");
     out_text("file id  ");
     out_hex((kv_slice){all->info.file_id, sizeof all->info.file_id});
+    out_char('\n');
+    if (all->info.origin_id == 0)
+        return;
+    out_format("repeats commit %llu of the database with file id ",
+               (unsigned long long)all->info.origin_id);
+    out_hex((kv_slice){all->info.origin, sizeof all->info.origin});
     out_char('\n');
 }
 

@@ -213,7 +213,7 @@ const cli_command cli_commands[] = {
      "  kv meta phone.kv\n"
      "  kv meta damaged.kv --choose 1 older.kv\n",
      1, 2, false, O(JSON) | O(CHOOSE), cmd_meta},
-    {"copy", "backup compact clone cp", "FILE DEST|-", "write a consistent copy",
+    {"copy", "compact clone cp", "FILE DEST|-", "write a consistent copy",
      "The copy is of one commit, and it is on the disk when the command ends. An existing\n"
      "DEST is never overwritten; - is standard output. Named snapshots are copied too, but\n"
      "for --compact, and for --at, which copies one of them as if it were the newest commit.\n",
@@ -234,6 +234,43 @@ const cli_command cli_commands[] = {
      "  kv get phone.kv alice --at 'before the import'\n"
      "  kv snapshot restore phone.kv 'before the import'\n",
      2, 3, true, O(DURABILITY) | O(ESCAPED) | O(JSON) | O(WAIT), cmd_snapshot},
+    {"diff", "changes compare delta", "FILE FROM [TO]",
+     "print what was changed since a named snapshot, or between two",
+     "A line per change, tab-separated: + (added), - (removed) or ~ (another value), the tree\n"
+     "(empty: the main one), the key, the old value, the new one, escaped as by get. A tree that "
+     "is\n"
+     "new is > and its name, one that is gone <. With --json, an object per line. Without TO, up\n"
+     "to now. Reads only what was changed. --tree: only this one.\n" RANGES,
+     "  kv diff phone.kv 'before the import'\n"
+     "  kv diff phone.kv monday tuesday --json | jq -r .key\n",
+     2, 3, true, PLAIN | O(PREFIX) | O(FROM) | O(TO) | O(LIMIT) | O(KEYS_ONLY) | O(JSON) | O(WAIT),
+     cmd_diff},
+    {"backup", "incremental send dump", "FILE",
+     "write a backup, whole or since a commit, to a pipe",
+     "A backup since a commit has what was changed since, and costs as much; it takes no\n"
+     "snapshot of that commit. `kv apply` brings a copy up with it: the copy's `kv stat` shows\n"
+     "which commit of the original it repeats. Without --since it is a backup of all.\n"
+     "--follow goes on, a backup for each new commit, until the reader goes away.\n",
+     "  kv backup shop.kv >full.kvb\n"
+     "  kv backup shop.kv --since 1234 >monday.kvb\n"
+     "  kv backup shop.kv --follow | ssh standby kv follow shop.kv\n",
+     1, 1, false, O(SINCE) | O(FOLLOW) | O(QUIET) | O(WAIT), cmd_backup},
+    {"apply", "receive patch", "FILE [BACKUP...]", "bring a copy up with backups",
+     "Reads backups from files, in order, or from standard input, and applies each in one\n"
+     "transaction: readers of FILE keep their snapshots. A backup of all makes FILE when it is\n"
+     "missing. Otherwise FILE is a copy, made by kv copy or by a backup of all, and has not been\n"
+     "changed by anything else since.\n"
+     "Exit status 1: a backup does not fit, 4: it is damaged. It has changed nothing then.\n",
+     "  kv apply copy.kv full.kvb monday.kvb tuesday.kvb\n"
+     "  kv backup shop.kv --since $(kv stat copy.kv --json | jq .origin_id) | kv apply copy.kv\n",
+     1, -1, false, O(DURABILITY) | O(PAGE_SIZE) | O(JSON) | O(QUIET) | O(WAIT), cmd_apply},
+    {"follow", "standby replicate replica mirror", "FILE",
+     "keep a copy up to date from a stream of backups",
+     "As apply from standard input: each backup is applied as soon as it is there, until the\n"
+     "stream ends.\n",
+     "  ssh shop kv backup shop.kv --follow --since $(kv stat shop.kv --json | jq .origin_id) |\n"
+     "      kv follow shop.kv\n",
+     1, 1, false, O(DURABILITY) | O(PAGE_SIZE) | O(JSON) | O(QUIET) | O(WAIT), cmd_apply},
     {"version", "", "", "print the version", "", "", 0, 0, false, 0, cmd_version},
     {"help", "man usage", "[COMMAND]", "explain kv or one of its commands", "", "", 0, 1, false, 0,
      cmd_help},

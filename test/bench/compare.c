@@ -5,10 +5,9 @@
  * rounds' ratios, not the ratio of medians. */
 #include "bench.h"
 
-#include <math.h>
 #include <string.h>
 
-enum { CASES_MAX = 64 };
+enum { CASES_MAX = 32 };
 
 struct one_run {
     const struct options *o;
@@ -22,9 +21,7 @@ struct results {
 
 static bool chosen(const struct options *o, const struct bench_case *c)
 {
-    if (o->only)
-        return strncmp(c->name, o->only, strlen(o->only)) == 0;
-    return o->all || !c->suite;
+    return !o->only || strncmp(c->name, o->only, strlen(o->only)) == 0;
 }
 
 /* Cases that load a file run when a chosen case needs the file. */
@@ -52,24 +49,12 @@ static int engine_count(const struct options *o)
     return n;
 }
 
-/* JSON has no number for what was not measured. */
-static const char *number(double value, char text[32])
+static void print_run(const struct one_run *run, int round, const struct measure *m)
 {
-    snprintf(text, 32, isnan(value) ? "null" : "%.6g", value);
-    return text;
-}
-
-static void print_run(const struct one_run *run, int round, const struct measure *m,
-                      double device_bytes)
-{
-    char text[32], device[32];
-    printf("{\"mode\":\"compare\",\"keys\":\"%s\",\"n\":%llu,\"value_len\":%zu,\"round\":%d,"
-           "\"case\":\"%s\",\"engine\":\"%s\",\"value\":%s,\"unit\":\"%s\","
-           "\"operations\":%llu,\"seconds\":%.6f,\"device_bytes\":%s}\n",
-           bench_key_kind_name(run->o), (unsigned long long)run->o->n, run->o->value_len, round + 1,
-           run->c->name, run->e->name, number(m->value, text), run->c->unit,
-           (unsigned long long)m->operations, m->seconds, number(device_bytes, device));
-    fflush(stdout);
+    printf("{\"round\":%d,\"case\":\"%s\",\"engine\":\"%s\",\"value\":%.6g,\"unit\":\"%s\","
+           "\"operations\":%llu,\"seconds\":%.6f}\n",
+           round + 1, run->c->name, run->e->name, m->value, run->c->unit,
+           (unsigned long long)m->operations, m->seconds);
 }
 
 static bool run_case(const struct options *o, int index, int round, struct results *results)
@@ -79,14 +64,13 @@ static bool run_case(const struct options *o, int index, int round, struct resul
         int which = round % 2 ? engines - 1 - i : i;
         struct one_run run = {o, &bench_cases[index], o->engines[which]};
         struct measure m;
-        double written = o->json ? bench_device_written(o->dir) : 0;
         if (!bench_apart(run_one, &run, &m, sizeof m)) {
             fprintf(stderr, "bench: %s: %s failed\n", run.e->name, run.c->name);
             return false;
         }
         results->value[index][which][round] = m.value;
         if (o->json && chosen(o, run.c))
-            print_run(&run, round, &m, bench_device_written(o->dir) - written);
+            print_run(&run, round, &m);
     }
     return true;
 }
@@ -126,17 +110,14 @@ static void print_row(const struct options *o, const struct bench_case *c,
                       double value[][ROUNDS_MAX])
 {
     char text[16];
-    printf("%-14s", c->name);
+    printf("%-13s", c->name);
     for (int e = 0; o->engines[e]; e++)
         printf(" %13s", bench_amount(bench_median(value[e], o->rounds), text));
     printf(" %-10s", c->unit);
     for (int e = 1; o->engines[e]; e++) {
         struct ratio r = ratio_to(o, value, e);
-        if (isnan(r.median))
-            printf("  %-18s", "n/a");
-        else
-            printf("  %5.2f (%.2f-%.2f)%*s", r.median, r.least, r.most,
-                   (r.least < 9.995) + (r.most < 9.995), "");
+        printf("  %5.2f (%.2f-%.2f)%*s", r.median, r.least, r.most,
+               (r.least < 9.995) + (r.most < 9.995), "");
     }
     printf("  %s\n", c->what);
 }
@@ -144,7 +125,7 @@ static void print_row(const struct options *o, const struct bench_case *c,
 static void print_header(const struct options *o)
 {
     char title[64];
-    printf("\n%-14s", "case");
+    printf("\n%-13s", "case");
     for (int e = 0; o->engines[e]; e++)
         printf(" %13s", o->engines[e]->name);
     printf(" %-10s", "unit");
@@ -158,15 +139,13 @@ static void print_header(const struct options *o)
 static void print_row_json(const struct options *o, const struct bench_case *c,
                            double value[][ROUNDS_MAX])
 {
-    char median[32], least[32], most[32];
     printf("{\"case\":\"%s\",\"unit\":\"%s\"", c->name, c->unit);
     for (int e = 0; o->engines[e]; e++)
-        printf(",\"%s\":%s", o->engines[e]->name,
-               number(bench_median(value[e], o->rounds), median));
+        printf(",\"%s\":%.6g", o->engines[e]->name, bench_median(value[e], o->rounds));
     for (int e = 1; o->engines[e]; e++) {
         struct ratio r = ratio_to(o, value, e);
-        printf(",\"ratio_to_%s\":%s,\"least\":%s,\"most\":%s", o->engines[e]->name,
-               number(r.median, median), number(r.least, least), number(r.most, most));
+        printf(",\"ratio_to_%s\":%.4f,\"least\":%.4f,\"most\":%.4f", o->engines[e]->name, r.median,
+               r.least, r.most);
     }
     printf("}\n");
 }
@@ -190,7 +169,7 @@ static void report(const struct options *o, struct results *results)
 void bench_list_cases(FILE *out)
 {
     for (const struct bench_case *c = bench_cases; c->name; c++)
-        fprintf(out, "%s%-14s %s\n", c->suite ? "* " : "  ", c->name, c->what);
+        fprintf(out, "  %-13s %s\n", c->name, c->what);
 }
 
 int bench_compare(const struct options *o)

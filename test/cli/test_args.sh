@@ -7,7 +7,7 @@ run kv; code 2; err 'no command'; err 'kv help'; out
 run kv gte a.kv k; code 2; err 'did you mean get?'
 run kv delete a.kv k; code 2; err 'did you mean del?'
 run kv list a.kv; code 2; err 'did you mean scan?'
-run kv backup a.kv b.kv; code 2; err 'did you mean copy?'
+run kv clone a.kv b.kv; code 2; err 'did you mean copy?'
 run kv exp a.kv; code 2; err 'did you mean export?'
 run kv xyzzyx a.kv; code 2; err 'no command xyzzyx'
 run kv a.kv get k; code 2; err 'the command comes first: kv get a.kv'

@@ -1,0 +1,99 @@
+/* cmd_backup.c - kv backup: what was changed since a commit, to standard output; once, or as commits
+ * come. */
+#include "cli.h"
+#include "out.h"
+#include "progress.h"
+#include "session.h"
+#include "units.h"
+#include <unistd.h>
+
+#define LOOK_MS 250 /* between two looks whether the reader is still there */
+
+typedef struct cli_backup {
+    cli_session session;
+    cli_progress progress;
+    uint64_t bytes;
+} cli_backup;
+
+static int backup_write(void *context, const void *bytes, size_t len)
+{
+    cli_backup *backup = context;
+    out_bytes(bytes, len);
+    backup->bytes += len;
+    progress_update(&backup->progress, 0, backup->bytes);
+    return out_failed();
+}
+
+static void backup_report(const cli_backup *backup, const kv_backup_info *info)
+{
+    char entries[UNITS_MAX], size[UNITS_MAX];
+    if (args_given(backup->session.args, ARG_QUIET))
+        return;
+    cli_say(backup->session.file, "commits %llu to %llu: %s %s, %s", (unsigned long long)info->from,
+            (unsigned long long)info->to, units_count(entries, info->entries),
+            info->entries == 1 ? "entry" : "entries", units_size(size, info->bytes));
+}
+
+/* Of the newest commit. *to: which that was. */
+static int backup_once(cli_backup *backup, uint64_t since, uint64_t *to)
+{
+    cli_session *session = &backup->session;
+    int code = session_begin(session);
+    if (code)
+        return code;
+    kv_backup_info info = {.size = sizeof info};
+    kv_backup_options options = {
+        .size = sizeof options, .since = since, .write = backup_write, .context = backup};
+    backup->bytes = 0;
+    progress_begin(&backup->progress, "bytes", 0, args_given(session->args, ARG_QUIET));
+    int result = kv_backup(session->txn, &options, &info);
+    progress_end(&backup->progress);
+    kv_txn_abort(session->txn);
+    session->txn = NULL;
+    session->tree = NULL;
+    out_flush();
+    if (out_failed())
+        return CLI_TROUBLE;
+    if (result == KV_MISMATCH) {
+        cli_say(session->file, "commit %llu is newer than the newest one, %llu",
+                (unsigned long long)since, (unsigned long long)info.to);
+        return CLI_NO;
+    }
+    if (result != KV_OK)
+        return session_fail(session, result, "backup since commit %llu", (unsigned long long)since);
+    *to = info.to;
+    backup_report(backup, &info);
+    return CLI_DONE;
+}
+
+/* Until the reader goes away. */
+static int backup_follow(cli_backup *backup, uint64_t since)
+{
+    cli_session *session = &backup->session;
+    int code = backup_once(backup, since, &since);
+    while (code == CLI_DONE && !out_reader_gone()) {
+        int result = kv_db_wait(session->db, since, LOOK_MS, NULL);
+        if (result == KV_OK)
+            code = backup_once(backup, since, &since);
+        else if (result != KV_NOTFOUND)
+            code = session_fail(session, result, "waiting");
+    }
+    return out_reader_gone() ? CLI_DONE : code;
+}
+
+int cmd_backup(const cli_args *args)
+{
+    cli_backup backup = {.bytes = 0};
+    uint64_t since = args->number[ARG_SINCE], to;
+    if (isatty(STDOUT_FILENO))
+        return args_wrong(args, "standard output is a terminal; redirect it into a file or a pipe");
+    /* who may write can make the newest commit durable, if it is not yet */
+    enum session_mode mode = access(args->file, W_OK) == 0 ? SESSION_WRITE : SESSION_READ;
+    int code = session_open_file(&backup.session, args, mode);
+    if (code)
+        return code;
+    backup.session.mode = SESSION_READ; /* of transactions */
+    code = args_given(args, ARG_FOLLOW) ? backup_follow(&backup, since)
+                                        : backup_once(&backup, since, &to);
+    return session_close(&backup.session, code);
+}

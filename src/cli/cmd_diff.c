@@ -1,0 +1,127 @@
+/* cmd_diff.c - kv diff: what was changed from one named snapshot to another, or to now. */
+#include "cli.h"
+#include "json.h"
+#include "out.h"
+#include "session.h"
+
+typedef struct cli_diff {
+    cli_session session; /* its transaction sees the newer side */
+    uint64_t left;       /* changes that --limit still allows */
+} cli_diff;
+
+static const char *const diff_words[] = {
+    [KV_CHANGE_ADDED] = "added",     [KV_CHANGE_VALUE] = "changed",
+    [KV_CHANGE_REMOVED] = "removed", [KV_CHANGE_CREATED] = "created",
+    [KV_CHANGE_DROPPED] = "dropped",
+};
+
+static void diff_json_bytes(const char *name, kv_slice bytes)
+{
+    if (!bytes.ptr)
+        return;
+    json_name(name);
+    json_bytes(bytes);
+}
+
+static void diff_json(const kv_change *change)
+{
+    json_open('{');
+    json_name("change");
+    json_text(diff_words[change->kind]);
+    json_name("tree");
+    if (change->tree.len > 0)
+        json_bytes(change->tree);
+    else
+        json_null();
+    diff_json_bytes("key", change->key);
+    diff_json_bytes("old", change->old_value);
+    diff_json_bytes("new", change->new_value);
+    json_close('}');
+    json_end();
+}
+
+static void diff_text(const kv_change *change)
+{
+    static const char marks[] = {
+        [KV_CHANGE_ADDED] = '+',   [KV_CHANGE_VALUE] = '~',   [KV_CHANGE_REMOVED] = '-',
+        [KV_CHANGE_CREATED] = '>', [KV_CHANGE_DROPPED] = '<',
+    };
+    const kv_slice *cells[] = {&change->key, &change->old_value, &change->new_value};
+    out_char(marks[change->kind]);
+    out_char('\t');
+    out_escaped(change->tree);
+    for (size_t i = 0; i < sizeof cells / sizeof cells[0]; i++) {
+        if (!cells[i]->ptr)
+            continue;
+        out_char('\t');
+        out_escaped(*cells[i]);
+    }
+    out_char('\n');
+}
+
+static int diff_print(void *context, const kv_change *change)
+{
+    cli_diff *diff = context;
+    if (diff->left == 0)
+        return 1;
+    if (args_given(diff->session.args, ARG_JSON))
+        diff_json(change);
+    else
+        diff_text(change);
+    diff->left--;
+    return diff->left == 0 || out_failed();
+}
+
+static int diff_run(cli_diff *diff, kv_txn *from)
+{
+    const cli_args *args = diff->session.args;
+    bool limited = args_given(args, ARG_LIMIT);
+    kv_range range = args_range(args);
+    kv_diff_options options = {
+        .size = sizeof options,
+        .tree = args_given(args, ARG_TREE) ? args->bytes[ARG_TREE].ptr : NULL,
+        .tree_len = args->bytes[ARG_TREE].len,
+        .range = &range,
+        .flags = args_given(args, ARG_KEYS_ONLY) ? KV_DIFF_KEYS : 0,
+        .change = diff_print,
+        .context = diff,
+    };
+    range.limit = 0;
+    diff->left = limited ? args->number[ARG_LIMIT] : UINT64_MAX;
+    int result = kv_diff(from, diff->session.txn, &options, NULL);
+    if (result == KV_NOTFOUND) {
+        cli_say(args->file, "neither side has a tree %s", cli_quote(args->bytes[ARG_TREE]));
+        return CLI_NO;
+    }
+    if (result == KV_ECANCELED)
+        return CLI_DONE;
+    return result == KV_OK ? CLI_DONE : session_fail(&diff->session, result, "comparing");
+}
+
+static int diff_open(cli_diff *diff, kv_slice name, kv_txn **txn)
+{
+    int result = kv_snapshot_open(diff->session.db, name.ptr, name.len, txn);
+    if (result == KV_OK)
+        return 0;
+    if (result != KV_NOTFOUND)
+        return session_fail(&diff->session, result, "snapshot %s", cli_quote(name));
+    cli_say(diff->session.file, "no snapshot %s; kv snapshot list shows them", cli_quote(name));
+    return CLI_NO;
+}
+
+int cmd_diff(const cli_args *args)
+{
+    cli_diff diff;
+    kv_txn *from = NULL;
+    int code = session_open_file(&diff.session, args, SESSION_READ);
+    if (code)
+        return code;
+    code = diff_open(&diff, args->operands[0].bytes, &from);
+    if (code == 0)
+        code = args->count > 1 ? diff_open(&diff, args->operands[1].bytes, &diff.session.txn)
+                               : session_begin(&diff.session);
+    if (code == 0)
+        code = diff_run(&diff, from);
+    kv_txn_abort(from);
+    return session_close(&diff.session, code);
+}

@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# backup, apply, follow: through pipes, damaged, out of order, killed in the middle.
+. "$(dirname "$0")/common.sh"
+
+content() # file: all trees
+{
+    kv export "$1" --format mdb_dump --all | grep -v '^mapsize='
+}
+
+same_content() # file file
+{
+    content "$1" >left
+    content "$2" >right
+    same left right
+}
+
+commit_of() # file
+{
+    kv stat "$1" --json | sed 's/.*"commit_id":\([0-9]*\).*/\1/'
+}
+
+origin_of() # file
+{
+    kv stat "$1" --json | sed 's/.*"origin_id":\([0-9]*\).*/\1/'
+}
+
+# ---- round trips ----
+for i in {1000..2999}; do printf 'key%d\tvalue %d\n' "$i" "$i"; done >input
+kv import a.kv input -q
+kv import a.kv input -q --tree numbers --compress 4k
+run kv backup a.kv -q; code 0; quiet
+mv out full
+run_with full kv apply b.kv; code 0; quiet
+grep -q -E '^commits 0 to [0-9]+: 4,000 entries, [0-9.]+ KiB$' out || fail "apply: $(cat out)"
+same_content a.kv b.kv
+[ "$(origin_of b.kv)" = "$(commit_of a.kv)" ] || fail 'apply: another origin'
+[ "$(origin_of a.kv)" = 0 ] || fail 'an origin from nowhere'
+kv stat b.kv | grep -q -E '^repeats commit [0-9]+ of the database with file id [0-9a-f]{32}$' || fail "stat: $(kv stat b.kv)"
+
+first=$(commit_of a.kv)
+kv put a.kv key1500 other; kv del a.kv --prefix key27 -q; kv put a.kv new n --tree more
+second=$(commit_of a.kv)
+kv del a.kv --all -q --tree numbers
+third=$(commit_of a.kv)
+kv backup a.kv --since "$second" -q >two
+kv backup a.kv --since "$first" -q | kv apply b.kv -q || fail 'increment refused'
+same_content a.kv b.kv
+[ "$(wc -c <two)" -lt 1000 ] || fail "a small increment is large: $(wc -c <two)"
+
+# a copy by kv copy is a base, too; several backups at once, from files
+kv copy a.kv c.kv
+kv put a.kv k 1; kv backup a.kv --since "$third" -q >three; fourth=$(commit_of a.kv)
+kv put a.kv k 2; kv backup a.kv --since "$fourth" -q >four
+run kv apply c.kv three four --json; code 0; quiet
+[ "$(wc -l <out)" = 2 ] || fail "apply: $(cat out)"
+out_has "{\"from\":$third,\"to\":$fourth,\"entries\":"
+same_content a.kv c.kv
+cat three four | kv apply b.kv -q || fail 'a joined stream'
+same_content a.kv b.kv
+
+# the page size of the original
+kv put big.kv k v --page-size 16k; kv backup big.kv -q | kv apply big2.kv -q
+kv stat big2.kv --json | grep -q '"page_size":16384' || fail 'apply: another page size'
+
+# ---- what does not fit ----
+kv copy a.kv old.kv
+kv put a.kv k 3; fifth=$(commit_of a.kv); kv backup a.kv --since "$((fifth - 1))" -q >five
+kv put a.kv k 4; kv backup a.kv --since "$fifth" -q >six
+cp old.kv before.kv
+run_with six kv apply old.kv; code 1; err 'the backup leads from'; out
+cmp -s old.kv before.kv || same_content old.kv before.kv
+run_with five kv apply old.kv; code 0
+run_with six kv apply old.kv; code 0
+run_with five kv apply old.kv; code 1; err 'kv stat old.kv shows'
+run_with six kv apply big.kv; code 1; err 'no copy'
+kv put old.kv own change
+run_with six kv apply old.kv; code 1; err 'was changed since'
+run_with six kv apply none.kv; code 3; err 'a backup since 0'
+[ ! -e none.kv ] || fail 'apply made a database'
+run kv backup a.kv --since 999999 ; code 1; err 'is newer'
+run kv apply b.kv missing-file; code 3; err 'No such file'
+
+# ---- damage ----
+cp b.kv d.kv
+kv backup a.kv --since "$(origin_of d.kv)" -q >good
+size=$(wc -c <good)
+for at in 3 20 60 70 $((size / 2)) $((size - 1)); do
+    cp good bad
+    printf '\xff' | dd of=bad bs=1 seek="$at" conv=notrunc status=none
+    cmp -s good bad && printf '\x00' | dd of=bad bs=1 seek="$at" conv=notrunc status=none
+    run_with bad kv apply d.kv; [ "${status:-0}" -gt 2 ] || fail "damage at $at: no error"
+    [ -s err ] || fail "damage at $at: no message"
+    head -c "$at" good >bad
+    run_with bad kv apply d.kv; code 4; err 'nothing of it was applied'
+done
+run_with input kv apply d.kv; code 4; err 'no backup'
+same_content b.kv d.kv
+run_with good kv apply d.kv; code 0
+same_content a.kv d.kv
+
+# ---- follow ----
+mkfifo stream
+"$BUILD/kv" backup a.kv --follow -q >stream 2>follow.err &
+sender=$!
+"$BUILD/kv" follow f.kv <stream >follow.out 2>&1 &
+follower=$!
+wait_for() # number of commits that f.kv repeats
+{
+    for _ in {1..300}; do
+        [ -e f.kv ] && [ "$(origin_of f.kv)" = "$1" ] && return
+        sleep 0.1
+    done
+    fail "follow: $(cat follow.out follow.err)"
+}
+wait_for "$(commit_of a.kv)"
+same_content a.kv f.kv
+kv put a.kv k 5; kv put a.kv l 6 --tree more
+wait_for "$(commit_of a.kv)"
+same_content a.kv f.kv
+# the sender notices that its reader is gone
+kill $follower
+wait $follower 2>/dev/null
+for _ in {1..100}; do kill -0 $sender 2>/dev/null || break; sleep 0.1; done
+kill -0 $sender 2>/dev/null && { fail 'backup --follow goes on without a reader'; kill $sender; }
+wait $sender 2>/dev/null
+kv check f.kv -q || fail 'the follower is damaged'
+
+# ---- killed in the middle ----
+for i in {1..30000}; do printf 'more%06d\tsome value %d\n' "$i" "$i"; done | kv import a.kv -q
+kv backup a.kv --since "$(origin_of f.kv)" -q >large
+content f.kv >f.before
+size=$(wc -c <large)
+for part in 3 2 1; do
+    mkfifo "pipe$part"
+    "$BUILD/kv" apply f.kv -q <"pipe$part" 2>/dev/null &
+    victim=$!
+    exec 9>"pipe$part"
+    head -c $((size * (4 - part) / 4)) large >&9
+    sleep 0.1
+    kill -9 $victim; wait $victim 2>/dev/null
+    exec 9>&-
+    kv check f.kv -q || fail "killed in the middle: damaged"
+    content f.kv | cmp -s - f.before || fail 'killed in the middle: changed'
+done
+run_with large kv apply f.kv -q; code 0
+same_content a.kv f.kv
+
+# ---- usage ----
+run kv backup; code 2
+run kv snapshoot a.kv; code 2
+finish
