@@ -210,6 +210,9 @@ $(B)/obj/src/cli/%.o: src/cli/%.c Makefile
 	$(call compile,$(BASE_CPPFLAGS))
 $(B)/obj/examples/%.o: examples/%.c Makefile
 	$(call compile,$(BASE_CPPFLAGS))
+# Berkeley DB has a header that is called like one of the engine's.
+$(B)/obj/test/bench/%.o: test/bench/%.c Makefile
+	$(call compile,$(BASE_CPPFLAGS))
 $(B)/obj/test/%.o: test/%.c Makefile
 	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS))
 
@@ -274,12 +277,18 @@ $(B)/device-disk: test/device/disk.c Makefile
 	$(Q)$(CC) $(BASE_CFLAGS) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(CFLAGS) -o $@ $< $(fuse_flags)
 $(B)/device-probe: $(B)/obj/test/device/probe.o $(STATIC)
 	$(call link)
+# The benchmark has those engines whose libraries are here (test/bench/engines.c asks the same).
+library_here = $(shell $(CC) $(CPPFLAGS) -include $(1) -E -x c /dev/null >/dev/null 2>&1 && echo $(2))
+bench_libraries = -lm -llmdb $(call library_here,rocksdb/c.h,-lrocksdb) \
+    $(call library_here,leveldb/c.h,-lleveldb) $(call library_here,sqlite3.h,-lsqlite3) \
+    $(call library_here,db.h,-ldb) $(call library_here,tkrzw_langc.h,-ltkrzw) \
+    $(call library_here,wiredtiger.h,-lwiredtiger)
 $(B)/bench: $(BENCH_O) $(STATIC)
-	$(call link,,-llmdb)
+	$(call link,,$(bench_libraries))
 $(B)/demo: $(DEMO_O) $(STATIC)
 	$(call link)
 # Without LMDB the torture driver has one engine less.
-lmdb_here = $(shell $(CC) $(CPPFLAGS) -include lmdb.h -E -x c /dev/null >/dev/null 2>&1 && echo -llmdb)
+lmdb_here = $(call library_here,lmdb.h,-llmdb)
 $(B)/torture: $(TORTURE_O) $(STATIC)
 	$(call link,,$(lmdb_here))
 $(B)/hostile: $(B)/obj/test/corrupt/hostile.o $(B)/obj/test/support.a $(STATIC)
@@ -309,7 +318,7 @@ WITH_STRESS := $(if $(VARIANT)$(if $(TEST_C),,none),,stress)
 
 .PHONY: deps demo demo-program test test-programs stress-programs torture-program
 .PHONY: hostile fuzz fuzz-run fuzz-skip fuzz-seeds afl afl-skip afl-programs
-.PHONY: bench device models crash fault-sites simulate mutants mutants-run asan tsan stress coverage coverage-run lint format
+.PHONY: bench bench-all device models crash fault-sites simulate mutants mutants-run asan tsan stress coverage coverage-run lint format
 deps: ## install what building, testing and the demo need
 	@$(in_build) .ci/deps build test demo
 
@@ -429,6 +438,12 @@ bench: ## kv beside LMDB: speed and size (BENCH_ARGS=... for the program)
 	$(build) $(B)/bench
 	@$(in_build) $(B)/bench $(BENCH_ARGS)
 
+SUITE ?= $(B)/bench.jsonl
+bench-all: ## kv beside all engines that are here, for docs/performance.md (N=1000000 ROUNDS=5)
+	@$(in_build) .ci/deps build bench
+	$(build) $(B)/bench $(B)/kv
+	@$(in_build) test/bench/suite $(SUITE)
+
 models: ## check the models of sharing with Spin (MODEL_ARGS=--ci for smaller bounds)
 	@$(in_build) .ci/deps models
 	@$(in_build) test/models/run $(MODEL_ARGS)
@@ -467,4 +482,4 @@ clean: ## remove build/
 	$(Q)rm -rf build
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile

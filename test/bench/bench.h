@@ -11,19 +11,31 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { KEY_LEN = 16, VALUE_MIN = 16, VALUE_MAX = 65536, ENGINES_MAX = 3, ROUNDS_MAX = 99 };
+enum { KEY_MAX = 128, VALUE_MIN = 16, VALUE_MAX = 131072, ENGINES_MAX = 9, ROUNDS_MAX = 99 };
+
+enum key_kind {
+    KEYS_RANDOM,   /* 16 random bytes */
+    KEYS_RANDOM24, /* 24 random bytes */
+    KEYS_DECIMAL,  /* 16 decimal digits */
+    KEYS_INTEGER,  /* 8 bytes, big-endian */
+    KEYS_PATH,     /* user:0001234567:profile */
+    KEYS_URL       /* about 90 bytes, of which the last ones differ */
+};
 
 struct engine;
 
 struct options {
-    uint64_t n;          /* records */
-    uint64_t commits;    /* at most, in the cases of one-record commits */
-    size_t value_len;    /* bytes */
-    int rounds;          /* of compare */
-    bool cpu;            /* compare: processor time instead of the clock's */
-    bool json;           /* JSON lines instead of a table */
-    bool decimal;        /* keys are 16 decimal digits instead of random bytes */
-    const char *only;    /* a case, or the beginning of its name; NULL: all */
+    uint64_t n;       /* records */
+    uint64_t commits; /* at most, in the cases of one-record commits */
+    size_t value_len; /* bytes */
+    int rounds;       /* of compare */
+    bool cpu;         /* compare: processor time instead of the clock's */
+    bool device;      /* with json: bytes that the device was given, after a sync */
+    bool json;        /* JSON lines instead of a table */
+    enum key_kind keys;
+    size_t key_len;      /* bytes, the same for all keys of a kind */
+    bool all;            /* compare: also the cases that only the suite runs */
+    const char *only;    /* beginnings of names of cases, by commas; NULL: all */
     const char *dir;     /* where the files go */
     const char *redis;   /* order: the socket of a server to compare with */
     uint64_t import_mib; /* import: keys and values */
@@ -44,8 +56,12 @@ struct order {
 struct order bench_order(uint64_t n, uint64_t seed);
 uint64_t bench_order_at(const struct order *order, uint64_t i);
 
+/* The kind of that name, and its length in key_len; false: there is none. */
+bool bench_key_kind(struct options *o, const char *name);
+const char *bench_key_kind_name(const struct options *o);
+
 /* Keys of greater numbers are greater. */
-void bench_key(const struct options *o, uint64_t number, unsigned char key[KEY_LEN]);
+void bench_key(const struct options *o, uint64_t number, unsigned char key[KEY_MAX]);
 
 /* The value of a record in its version; the first and last 8 bytes tell both numbers apart. */
 void bench_value(const struct options *o, uint64_t number, uint64_t version, unsigned char *value);
@@ -70,7 +86,8 @@ enum store_flags {
     STORE_BUDGET = 2 /* keep to options.budget_mib */
 };
 
-/* An open database with at most one write transaction and two readers. */
+/* An open database with at most one write transaction and two readers. A value that get returned stays
+ * until the reader's next call. What an engine cannot do is NULL. */
 struct store;
 
 typedef void bench_visit(void *context, const void *key, const void *value, size_t value_len);
@@ -78,6 +95,7 @@ typedef void bench_visit(void *context, const void *key, const void *value, size
 struct engine {
     const char *name;
     const char *(*version)(void);
+    bool processes; /* several may have a file open */
     struct store *(*open)(const struct options *o, const char *path, unsigned flags);
     void (*close)(struct store *s);
     void (*sync)(struct store *s);
@@ -94,9 +112,19 @@ struct engine {
     void (*read_end)(struct store *s, int reader);
     /* NULL: no such key */
     const void *(*get)(struct store *s, int reader, const void *key, size_t *value_len);
-    /* Adds bench_scan_sum over all records, by the engine's own loop. */
+    /* n keys, one behind the other; all values stay until reader 0's next call. NULL: n times get. */
+    void (*get_many)(struct store *s, size_t n, const unsigned char *keys, const void **values,
+                     size_t *value_lens);
+    /* Adds bench_scan_sum over all records, by the engine's own loop, for reader 0. */
     uint64_t (*scan)(struct store *s, uint64_t *records);
-    uint64_t (*scan_batch)(struct store *s, uint64_t *records); /* NULL: has none */
+    uint64_t (*scan_back)(struct store *s, uint64_t *records);
+    uint64_t (*scan_batch)(struct store *s, uint64_t *records);
+    /* The same over at most n records, from the first key that is not below this one. */
+    uint64_t (*range)(struct store *s, const void *key, uint64_t n, uint64_t *records);
+    /* In the write transaction, and for reader 0: a record of a named tree. */
+    void (*tree_put)(struct store *s, const char *tree, const void *key, const void *value,
+                     size_t value_len);
+    const void *(*tree_get)(struct store *s, const char *tree, const void *key, size_t *value_len);
     void (*each)(struct store *s, int reader, bench_visit *visit, void *context);
     uint64_t (*file_size)(struct store *s);
     uint64_t (*live_size)(struct store *s); /* bytes of the pages that the newest snapshot uses */
@@ -104,7 +132,13 @@ struct engine {
     unsigned (*page_size)(struct store *s);
 };
 
-extern const struct engine bench_kv, bench_lmdb, bench_lmdb_writemap;
+/* engines.c: those whose libraries were there when this was built. */
+extern const struct engine bench_kv, bench_lmdb, bench_lmdb_writemap, bench_rocksdb, bench_leveldb,
+    bench_sqlite, bench_bdb, bench_tkrzw, bench_wiredtiger;
+const struct engine *bench_engine(const char *name); /* NULL: not built in */
+/* Without lmdb-writemap, which is a variant. */
+void bench_engines_all(const struct engine *engines[ENGINES_MAX + 1]);
+void bench_list_engines(FILE *out);
 
 /* ---- load.c: what several modes do with a store ---- */
 
@@ -142,6 +176,7 @@ struct bench_case {
     bool less_is_better;
     const char *file; /* which of the engine's files it works on */
     bool loads;       /* it begins with no file, and later cases need it */
+    bool suite;       /* only with --all, or when it is named */
     struct measure (*run)(const struct options *o, const struct engine *e, const char *path);
     const char *what;
 };
@@ -156,8 +191,13 @@ double bench_clock(const struct options *o);
 _Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void bench_path(char *path, size_t size, const struct options *o, const char *engine,
                 const char *file);
-void bench_remove(const char *path); /* with a lock file beside it */
-void bench_remove_folder(const char *path);
+void bench_remove(const char *path);        /* a file and what lies beside it, or a folder */
+uint64_t bench_disk_size(const char *path); /* the same, in bytes */
+void bench_drop_cache(const char *path);    /* writes it out, then no page of it is in memory */
+/* Bytes that the block device of dir's file system was given so far, by all processes, after what is
+ * under way there; not a number when that cannot be told. */
+double bench_device_written(const char *dir);
+void *bench_alloc(size_t size); /* zeros */
 /* Runs fn in a process of its own; result receives what it wrote to its result. False: it failed. */
 bool bench_apart(void (*fn)(void *context, void *result), void *context, void *result, size_t size);
 /* "12.3 M"; text has 16 bytes. */

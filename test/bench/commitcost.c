@@ -10,7 +10,7 @@ enum { STEADY = 2000 };
 static void replace_one(const struct options *o, const struct engine *e, struct store *s,
                         uint64_t number, uint64_t version)
 {
-    unsigned char key[KEY_LEN], value[VALUE_MAX];
+    unsigned char key[KEY_MAX], value[VALUE_MAX];
     bench_key(o, number, key);
     bench_value(o, number, version, value);
     e->write_begin(s);

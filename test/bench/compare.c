@@ -5,9 +5,10 @@
  * rounds' ratios, not the ratio of medians. */
 #include "bench.h"
 
+#include <math.h>
 #include <string.h>
 
-enum { CASES_MAX = 32 };
+enum { CASES_MAX = 64 };
 
 struct one_run {
     const struct options *o;
@@ -19,9 +20,26 @@ struct results {
     double value[CASES_MAX][ENGINES_MAX][ROUNDS_MAX];
 };
 
+/* Whether it has that name, or begins so when no case has it. */
+static bool named(const struct bench_case *c, const char *name, size_t len)
+{
+    for (const struct bench_case *other = bench_cases; other->name; other++)
+        if (strncmp(other->name, name, len) == 0 && other->name[len] == 0)
+            return c == other;
+    return strncmp(c->name, name, len) == 0;
+}
+
 static bool chosen(const struct options *o, const struct bench_case *c)
 {
-    return !o->only || strncmp(c->name, o->only, strlen(o->only)) == 0;
+    if (!o->only)
+        return o->all || !c->suite;
+    for (const char *name = o->only; *name; name += strspn(name, ",")) {
+        size_t len = strcspn(name, ",");
+        if (named(c, name, len))
+            return true;
+        name += len;
+    }
+    return false;
 }
 
 /* Cases that load a file run when a chosen case needs the file. */
@@ -49,12 +67,24 @@ static int engine_count(const struct options *o)
     return n;
 }
 
-static void print_run(const struct one_run *run, int round, const struct measure *m)
+/* JSON has no number for what was not measured. */
+static const char *number(double value, char text[32])
 {
-    printf("{\"round\":%d,\"case\":\"%s\",\"engine\":\"%s\",\"value\":%.6g,\"unit\":\"%s\","
-           "\"operations\":%llu,\"seconds\":%.6f}\n",
-           round + 1, run->c->name, run->e->name, m->value, run->c->unit,
-           (unsigned long long)m->operations, m->seconds);
+    snprintf(text, 32, isnan(value) ? "null" : "%.6g", value);
+    return text;
+}
+
+static void print_run(const struct one_run *run, int round, const struct measure *m,
+                      double device_bytes)
+{
+    char text[32], device[32];
+    printf("{\"mode\":\"compare\",\"keys\":\"%s\",\"n\":%llu,\"value_len\":%zu,\"round\":%d,"
+           "\"case\":\"%s\",\"engine\":\"%s\",\"value\":%s,\"unit\":\"%s\","
+           "\"operations\":%llu,\"seconds\":%.6f,\"device_bytes\":%s}\n",
+           bench_key_kind_name(run->o), (unsigned long long)run->o->n, run->o->value_len, round + 1,
+           run->c->name, run->e->name, number(m->value, text), run->c->unit,
+           (unsigned long long)m->operations, m->seconds, number(device_bytes, device));
+    fflush(stdout);
 }
 
 static bool run_case(const struct options *o, int index, int round, struct results *results)
@@ -64,13 +94,14 @@ static bool run_case(const struct options *o, int index, int round, struct resul
         int which = round % 2 ? engines - 1 - i : i;
         struct one_run run = {o, &bench_cases[index], o->engines[which]};
         struct measure m;
+        double written = o->device ? bench_device_written(o->dir) : NAN;
         if (!bench_apart(run_one, &run, &m, sizeof m)) {
             fprintf(stderr, "bench: %s: %s failed\n", run.e->name, run.c->name);
             return false;
         }
         results->value[index][which][round] = m.value;
         if (o->json && chosen(o, run.c))
-            print_run(&run, round, &m);
+            print_run(&run, round, &m, o->device ? bench_device_written(o->dir) - written : NAN);
     }
     return true;
 }
@@ -110,14 +141,17 @@ static void print_row(const struct options *o, const struct bench_case *c,
                       double value[][ROUNDS_MAX])
 {
     char text[16];
-    printf("%-13s", c->name);
+    printf("%-14s", c->name);
     for (int e = 0; o->engines[e]; e++)
         printf(" %13s", bench_amount(bench_median(value[e], o->rounds), text));
     printf(" %-10s", c->unit);
     for (int e = 1; o->engines[e]; e++) {
         struct ratio r = ratio_to(o, value, e);
-        printf("  %5.2f (%.2f-%.2f)%*s", r.median, r.least, r.most,
-               (r.least < 9.995) + (r.most < 9.995), "");
+        if (isnan(r.median))
+            printf("  %-18s", "n/a");
+        else
+            printf("  %5.2f (%.2f-%.2f)%*s", r.median, r.least, r.most,
+                   (r.least < 9.995) + (r.most < 9.995), "");
     }
     printf("  %s\n", c->what);
 }
@@ -125,7 +159,7 @@ static void print_row(const struct options *o, const struct bench_case *c,
 static void print_header(const struct options *o)
 {
     char title[64];
-    printf("\n%-13s", "case");
+    printf("\n%-14s", "case");
     for (int e = 0; o->engines[e]; e++)
         printf(" %13s", o->engines[e]->name);
     printf(" %-10s", "unit");
@@ -139,13 +173,15 @@ static void print_header(const struct options *o)
 static void print_row_json(const struct options *o, const struct bench_case *c,
                            double value[][ROUNDS_MAX])
 {
+    char median[32], least[32], most[32];
     printf("{\"case\":\"%s\",\"unit\":\"%s\"", c->name, c->unit);
     for (int e = 0; o->engines[e]; e++)
-        printf(",\"%s\":%.6g", o->engines[e]->name, bench_median(value[e], o->rounds));
+        printf(",\"%s\":%s", o->engines[e]->name,
+               number(bench_median(value[e], o->rounds), median));
     for (int e = 1; o->engines[e]; e++) {
         struct ratio r = ratio_to(o, value, e);
-        printf(",\"ratio_to_%s\":%.4f,\"least\":%.4f,\"most\":%.4f", o->engines[e]->name, r.median,
-               r.least, r.most);
+        printf(",\"ratio_to_%s\":%s,\"least\":%s,\"most\":%s", o->engines[e]->name,
+               number(r.median, median), number(r.least, least), number(r.most, most));
     }
     printf("}\n");
 }
@@ -169,7 +205,7 @@ static void report(const struct options *o, struct results *results)
 void bench_list_cases(FILE *out)
 {
     for (const struct bench_case *c = bench_cases; c->name; c++)
-        fprintf(out, "  %-13s %s\n", c->name, c->what);
+        fprintf(out, "%s%-14s %s\n", c->suite ? "* " : "  ", c->name, c->what);
 }
 
 int bench_compare(const struct options *o)

@@ -3,14 +3,17 @@
 
 #include <kv.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct store {
+    size_t key_len;
     kv_db *db;
     uint32_t write_flags;
     kv_txn *writer;
     kv_tree *written; /* the writer's main tree */
     kv_txn *reader[2];
     kv_tree *read[2];
+    kv_cursor *cursor; /* of reader 0 */
 };
 
 static void check(struct store *s, int rc, const char *what)
@@ -25,11 +28,10 @@ static void check(struct store *s, int rc, const char *what)
 
 static struct store *store_open(const struct options *o, const char *path, unsigned flags)
 {
-    struct store *s = calloc(1, sizeof *s);
+    struct store *s = bench_alloc(sizeof *s);
     kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
     char message[256];
-    if (!s)
-        bench_die("out of memory");
+    s->key_len = o->key_len;
     if (flags & STORE_LAZY) { /* as LMDB without sync: the disk is waited for by sync() only */
         options.flags |= KV_OPEN_NO_CLOSE_SYNC;
         options.lazy_sync_bytes = UINT64_MAX;
@@ -66,18 +68,18 @@ static void write_commit(struct store *s)
 
 static void put(struct store *s, const void *key, const void *value, size_t value_len)
 {
-    check(s, kv_put(s->written, key, KEY_LEN, value, value_len, 0), "put");
+    check(s, kv_put(s->written, key, s->key_len, value, value_len, 0), "put");
 }
 
 static void write_one(struct store *s, const void *key, const void *value, size_t value_len)
 {
-    kv_op op = {.kind = KV_OP_PUT, .key = {key, KEY_LEN}, .value = {value, value_len}};
+    kv_op op = {.kind = KV_OP_PUT, .key = {key, s->key_len}, .value = {value, value_len}};
     check(s, kv_db_write(s->db, &op, 1, s->write_flags, NULL), "write");
 }
 
 static void del(struct store *s, const void *key)
 {
-    check(s, kv_del(s->written, key, KEY_LEN), "delete");
+    check(s, kv_del(s->written, key, s->key_len), "delete");
 }
 
 static void read_begin(struct store *s, int reader)
@@ -86,20 +88,30 @@ static void read_begin(struct store *s, int reader)
     s->read[reader] = kv_txn_main(s->reader[reader]);
 }
 
+static void close_cursor(struct store *s, int reader)
+{
+    if (reader == 0 && s->cursor) {
+        kv_cursor_close(s->cursor);
+        s->cursor = NULL;
+    }
+}
+
 static void read_move(struct store *s, int reader)
 {
+    close_cursor(s, reader);
     check(s, kv_txn_refresh(s->reader[reader]), "refresh");
 }
 
 static void read_end(struct store *s, int reader)
 {
+    close_cursor(s, reader);
     kv_txn_abort(s->reader[reader]);
 }
 
 static const void *get(struct store *s, int reader, const void *key, size_t *value_len)
 {
     kv_slice value;
-    int rc = kv_get(s->read[reader], key, KEY_LEN, &value);
+    int rc = kv_get(s->read[reader], key, s->key_len, &value);
     if (rc == KV_NOTFOUND)
         return NULL;
     check(s, rc, "get");
@@ -107,15 +119,14 @@ static const void *get(struct store *s, int reader, const void *key, size_t *val
     return value.ptr;
 }
 
-static uint64_t scan(struct store *s, uint64_t *records)
+static uint64_t sum_all(struct store *s, int (*step)(kv_cursor *), uint64_t *records)
 {
     kv_cursor *cursor;
     kv_slice k, v;
     uint64_t sum = 0, n = 0;
     int rc;
     check(s, kv_cursor_open(s->read[0], NULL, &cursor), "open a cursor");
-    while ((rc = kv_cursor_next(cursor)) == KV_OK &&
-           (rc = kv_cursor_get(cursor, &k, &v)) == KV_OK) {
+    while ((rc = step(cursor)) == KV_OK && (rc = kv_cursor_get(cursor, &k, &v)) == KV_OK) {
         sum += bench_scan_sum(k.ptr, v.ptr, v.len);
         n++;
     }
@@ -123,6 +134,33 @@ static uint64_t scan(struct store *s, uint64_t *records)
         check(s, rc, "scan");
     kv_cursor_close(cursor);
     *records = n;
+    return sum;
+}
+
+static uint64_t scan(struct store *s, uint64_t *records)
+{
+    return sum_all(s, kv_cursor_next, records);
+}
+
+static uint64_t scan_back(struct store *s, uint64_t *records)
+{
+    return sum_all(s, kv_cursor_prev, records);
+}
+
+static uint64_t range(struct store *s, const void *key, uint64_t n, uint64_t *records)
+{
+    kv_slice k, v;
+    uint64_t sum = 0, found = 0;
+    if (!s->cursor)
+        check(s, kv_cursor_open(s->read[0], NULL, &s->cursor), "open a cursor");
+    int rc = kv_cursor_seek(s->cursor, KV_SEEK_GE, key, s->key_len);
+    for (; rc == KV_OK && found < n; found++, rc = found < n ? kv_cursor_next(s->cursor) : rc) {
+        check(s, kv_cursor_get(s->cursor, &k, &v), "read");
+        sum += bench_scan_sum(k.ptr, v.ptr, v.len);
+    }
+    if (rc != KV_NOTFOUND)
+        check(s, rc, "scan");
+    *records = found;
     return sum;
 }
 
@@ -144,6 +182,25 @@ static uint64_t scan_batch(struct store *s, uint64_t *records)
     kv_cursor_close(cursor);
     *records = n;
     return sum;
+}
+
+static void tree_put(struct store *s, const char *name, const void *key, const void *value,
+                     size_t value_len)
+{
+    kv_tree *tree;
+    check(s, kv_tree_open(s->writer, name, strlen(name), KV_TREE_CREATE, NULL, &tree),
+          "open a tree");
+    check(s, kv_put(tree, key, s->key_len, value, value_len, 0), "put");
+}
+
+static const void *tree_get(struct store *s, const char *name, const void *key, size_t *value_len)
+{
+    kv_tree *tree;
+    kv_slice value;
+    check(s, kv_tree_open(s->reader[0], name, strlen(name), 0, NULL, &tree), "open a tree");
+    check(s, kv_get(tree, key, s->key_len, &value), "get");
+    *value_len = value.len;
+    return value.ptr;
 }
 
 static void each(struct store *s, int reader, bench_visit *visit, void *context)
@@ -199,6 +256,7 @@ static unsigned page_size(struct store *s)
 const struct engine bench_kv = {
     .name = "kv",
     .version = kv_version,
+    .processes = true,
     .open = store_open,
     .close = store_close,
     .sync = store_sync,
@@ -214,7 +272,11 @@ const struct engine bench_kv = {
     .read_end = read_end,
     .get = get,
     .scan = scan,
+    .scan_back = scan_back,
     .scan_batch = scan_batch,
+    .range = range,
+    .tree_put = tree_put,
+    .tree_get = tree_get,
     .each = each,
     .file_size = file_size,
     .live_size = live_size,

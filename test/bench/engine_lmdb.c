@@ -5,13 +5,15 @@
 #include <lmdb.h>
 #include <stdlib.h>
 
-enum { MAP_GIB = 64 };
+enum { MAP_GIB = 64, TREES_MAX = 4000 };
 
 struct store {
+    size_t key_len;
     MDB_env *env;
     MDB_dbi dbi;
     MDB_txn *writer;
     MDB_txn *reader[2];
+    MDB_cursor *cursor; /* of reader 0 */
 };
 
 static void check(int rc, const char *what)
@@ -29,15 +31,16 @@ static const char *version(void)
     return text;
 }
 
-static struct store *open_with(const char *path, unsigned flags, unsigned more)
+static struct store *open_with(const struct options *o, const char *path, unsigned flags,
+                               unsigned more)
 {
-    struct store *s = calloc(1, sizeof *s);
-    if (!s)
-        bench_die("out of memory");
+    struct store *s = bench_alloc(sizeof *s);
+    s->key_len = o->key_len;
     if (flags & STORE_LAZY)
         more |= MDB_NOSYNC;
     check(mdb_env_create(&s->env), "create");
     check(mdb_env_set_mapsize(s->env, (size_t)MAP_GIB << 30), "set the map's size");
+    check(mdb_env_set_maxdbs(s->env, TREES_MAX), "set the number of trees");
     check(mdb_env_open(s->env, path, MDB_NOSUBDIR | MDB_NOTLS | MDB_NOMEMINIT | more, 0644),
           "open");
     MDB_txn *txn;
@@ -49,14 +52,12 @@ static struct store *open_with(const char *path, unsigned flags, unsigned more)
 
 static struct store *store_open(const struct options *o, const char *path, unsigned flags)
 {
-    (void)o;
-    return open_with(path, flags, 0);
+    return open_with(o, path, flags, 0);
 }
 
 static struct store *store_open_writemap(const struct options *o, const char *path, unsigned flags)
 {
-    (void)o;
-    return open_with(path, flags, MDB_WRITEMAP);
+    return open_with(o, path, flags, MDB_WRITEMAP);
 }
 
 static void store_close(struct store *s)
@@ -92,7 +93,7 @@ static MDB_val bytes(const void *ptr, size_t len)
 static void put_with(struct store *s, const void *key, const void *value, size_t value_len,
                      unsigned flags)
 {
-    MDB_val k = bytes(key, KEY_LEN), v = bytes(value, value_len);
+    MDB_val k = bytes(key, s->key_len), v = bytes(value, value_len);
     check(mdb_put(s->writer, s->dbi, &k, &v, flags), "put");
 }
 
@@ -108,7 +109,7 @@ static void append(struct store *s, const void *key, const void *value, size_t v
 
 static void del(struct store *s, const void *key)
 {
-    MDB_val k = bytes(key, KEY_LEN);
+    MDB_val k = bytes(key, s->key_len);
     check(mdb_del(s->writer, s->dbi, &k, NULL), "delete");
 }
 
@@ -117,20 +118,30 @@ static void read_begin(struct store *s, int reader)
     check(mdb_txn_begin(s->env, NULL, MDB_RDONLY, &s->reader[reader]), "begin to read");
 }
 
+static void close_cursor(struct store *s, int reader)
+{
+    if (reader == 0 && s->cursor) {
+        mdb_cursor_close(s->cursor);
+        s->cursor = NULL;
+    }
+}
+
 static void read_move(struct store *s, int reader)
 {
+    close_cursor(s, reader);
     mdb_txn_reset(s->reader[reader]);
     check(mdb_txn_renew(s->reader[reader]), "renew");
 }
 
 static void read_end(struct store *s, int reader)
 {
+    close_cursor(s, reader);
     mdb_txn_abort(s->reader[reader]);
 }
 
 static const void *get(struct store *s, int reader, const void *key, size_t *value_len)
 {
-    MDB_val k = bytes(key, KEY_LEN), v;
+    MDB_val k = bytes(key, s->key_len), v;
     int rc = mdb_get(s->reader[reader], s->dbi, &k, &v);
     if (rc == MDB_NOTFOUND)
         return NULL;
@@ -139,14 +150,14 @@ static const void *get(struct store *s, int reader, const void *key, size_t *val
     return v.mv_data;
 }
 
-static uint64_t scan(struct store *s, uint64_t *records)
+static uint64_t sum_all(struct store *s, MDB_cursor_op step, uint64_t *records)
 {
     MDB_cursor *cursor;
     MDB_val k, v;
     uint64_t sum = 0, n = 0;
     int rc;
     check(mdb_cursor_open(s->reader[0], s->dbi, &cursor), "open a cursor");
-    while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == MDB_SUCCESS) {
+    while ((rc = mdb_cursor_get(cursor, &k, &v, step)) == MDB_SUCCESS) {
         sum += bench_scan_sum(k.mv_data, v.mv_data, v.mv_size);
         n++;
     }
@@ -155,6 +166,56 @@ static uint64_t scan(struct store *s, uint64_t *records)
     mdb_cursor_close(cursor);
     *records = n;
     return sum;
+}
+
+static uint64_t scan(struct store *s, uint64_t *records)
+{
+    return sum_all(s, MDB_NEXT, records);
+}
+
+static uint64_t scan_back(struct store *s, uint64_t *records)
+{
+    return sum_all(s, MDB_PREV, records);
+}
+
+static uint64_t range(struct store *s, const void *key, uint64_t n, uint64_t *records)
+{
+    MDB_val k = bytes(key, s->key_len), v;
+    MDB_cursor_op op = MDB_SET_RANGE;
+    uint64_t sum = 0, found = 0;
+    int rc = MDB_SUCCESS;
+    if (!s->cursor)
+        check(mdb_cursor_open(s->reader[0], s->dbi, &s->cursor), "open a cursor");
+    for (; found < n && (rc = mdb_cursor_get(s->cursor, &k, &v, op)) == MDB_SUCCESS; found++) {
+        sum += bench_scan_sum(k.mv_data, v.mv_data, v.mv_size);
+        op = MDB_NEXT;
+    }
+    if (rc != MDB_NOTFOUND)
+        check(rc, "scan");
+    *records = found;
+    return sum;
+}
+
+static MDB_dbi tree(MDB_txn *txn, const char *name, unsigned flags)
+{
+    MDB_dbi dbi;
+    check(mdb_dbi_open(txn, name, flags, &dbi), "open a tree");
+    return dbi;
+}
+
+static void tree_put(struct store *s, const char *name, const void *key, const void *value,
+                     size_t value_len)
+{
+    MDB_val k = bytes(key, s->key_len), v = bytes(value, value_len);
+    check(mdb_put(s->writer, tree(s->writer, name, MDB_CREATE), &k, &v, 0), "put");
+}
+
+static const void *tree_get(struct store *s, const char *name, const void *key, size_t *value_len)
+{
+    MDB_val k = bytes(key, s->key_len), v;
+    check(mdb_get(s->reader[0], tree(s->reader[0], name, 0), &k, &v), "get");
+    *value_len = v.mv_size;
+    return v.mv_data;
 }
 
 static void each(struct store *s, int reader, bench_visit *visit, void *context)
@@ -210,8 +271,9 @@ static unsigned page_size(struct store *s)
         .name = its_name, .version = version, .open = its_open, .close = store_close,              \
         .sync = store_sync, .write_begin = write_begin, .write_commit = write_commit, .put = put,  \
         .append = append, .del = del, .read_begin = read_begin, .read_move = read_move,            \
-        .read_end = read_end, .get = get, .scan = scan, .each = each, .file_size = file_size,      \
-        .live_size = live_size, .height = height, .page_size = page_size                           \
+        .read_end = read_end, .get = get, .scan = scan, .scan_back = scan_back, .range = range,    \
+        .tree_put = tree_put, .tree_get = tree_get, .each = each, .file_size = file_size,          \
+        .live_size = live_size, .height = height, .page_size = page_size, .processes = true        \
     }
 
 const struct engine bench_lmdb = LMDB_ENGINE("lmdb", store_open);

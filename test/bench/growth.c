@@ -41,7 +41,7 @@ static void commit(struct writer *w)
 
 static void overwrite_all(struct writer *w, int version)
 {
-    unsigned char key[KEY_LEN], value[VALUE_MAX];
+    unsigned char key[KEY_MAX], value[VALUE_MAX];
     const struct options *o = w->g->o;
     struct order order = bench_order(o->n, 100 + (uint64_t)version);
     for (uint64_t i = 0; i < o->n; i++) {
@@ -176,7 +176,7 @@ static void print_result(const struct growth *g, const struct growth_result *r)
     const char *readers = g->apart    ? g->moving ? "apart + moving" : "apart"
                           : g->moving ? "old + moving"
                                       : "old";
-    double raw = (double)(g->o->n * (KEY_LEN + g->o->value_len));
+    double raw = (double)(g->o->n * (g->o->key_len + g->o->value_len));
     double peak = (double)r->peak, live = (double)r->live;
     double rate = (double)g->o->n * g->o->overwrites / r->seconds;
     char text[16];
@@ -204,6 +204,10 @@ int bench_growth(const struct options *o)
     for (int kind = 0; kind < 4; kind++) {
         for (const struct engine *const *e = o->engines; *e; e++) {
             struct growth g = {o, *e, kind & 1, kind & 2};
+            if (!g.e->read_move || !g.e->live_size) {
+                fprintf(stderr, "bench: %s: growth n/a\n", g.e->name);
+                continue;
+            }
             struct growth_result r;
             if (!bench_apart(grow, &g, &r, sizeof r)) {
                 fprintf(stderr, "bench: %s: growth failed\n", g.e->name);

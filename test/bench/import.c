@@ -52,7 +52,7 @@ struct import_result {
 
 static void put_all(const struct options *o, struct store *s, uint64_t records)
 {
-    unsigned char key[KEY_LEN], value[VALUE_MAX];
+    unsigned char key[KEY_MAX], value[VALUE_MAX];
     bench_kv.write_begin(s);
     for (uint64_t i = 0; i < records; i++) {
         bench_key(o, i, key);
@@ -97,7 +97,7 @@ int bench_import(const struct options *o)
     uint64_t raw = o->import_mib << 20;
     sized.engines[0] = &bench_kv;
     sized.engines[1] = NULL;
-    sized.n = raw / (KEY_LEN + o->value_len);
+    sized.n = raw / (o->key_len + o->value_len);
     if (!o->json)
         bench_print_machine(&sized, stdout);
     if (!bench_apart(import, &sized, &r, sizeof r)) {

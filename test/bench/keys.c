@@ -49,22 +49,82 @@ static void put_big_endian(unsigned char *to, uint64_t number)
     memcpy(to, &number, 8);
 }
 
-static void key_decimal(uint64_t number, unsigned char key[KEY_LEN])
+static const struct {
+    const char *name;
+    size_t len;
+} kinds[] = {
+    [KEYS_RANDOM] = {"random", 16},   [KEYS_RANDOM24] = {"random24", 24},
+    [KEYS_DECIMAL] = {"decimal", 16}, [KEYS_INTEGER] = {"integer", 8},
+    [KEYS_PATH] = {"path", 23},       [KEYS_URL] = {"url", 90},
+};
+
+bool bench_key_kind(struct options *o, const char *name)
 {
-    for (int i = KEY_LEN; i-- > 0; number /= 10)
-        key[i] = (unsigned char)('0' + number % 10);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (strcmp(kinds[i].name, name) != 0)
+            continue;
+        o->keys = (enum key_kind)i;
+        o->key_len = kinds[i].len;
+        return true;
+    }
+    return false;
 }
 
-void bench_key(const struct options *o, uint64_t number, unsigned char key[KEY_LEN])
+const char *bench_key_kind_name(const struct options *o)
 {
-    if (o->decimal) {
-        key_decimal(number, key);
-        return;
-    }
-    /* As sorted random bytes: each number has its own interval of the 64-bit range. */
+    return kinds[o->keys].name;
+}
+
+static void put_decimal(unsigned char *to, int digits, uint64_t number)
+{
+    for (int i = digits; i-- > 0; number /= 10)
+        to[i] = (unsigned char)('0' + number % 10);
+}
+
+/* As sorted random bytes: each number has its own interval of the 64-bit range. */
+static void key_random(const struct options *o, uint64_t number, unsigned char *key)
+{
     uint64_t interval = UINT64_MAX / o->n, random = mix(number + 1);
     put_big_endian(key, number * interval + random % interval);
-    put_big_endian(key + 8, mix(random));
+    for (size_t at = 8; at < o->key_len; at += 8) {
+        random = mix(random);
+        put_big_endian(key + at, random);
+    }
+}
+
+/* 1,000 pages of a site stand together, and a page's address says twice where it is. */
+static void key_url(uint64_t number, unsigned char *key)
+{
+    memcpy(key,
+           "https://www.example-000000.org/articles/history/of/the/world/page-00000000-"
+           "00000000000.html",
+           90);
+    put_decimal(key + 20, 6, number / 1000);
+    put_decimal(key + 66, 8, number);
+    put_decimal(key + 75, 10, mix(number) % 10000000000);
+}
+
+void bench_key(const struct options *o, uint64_t number, unsigned char key[KEY_MAX])
+{
+    switch (o->keys) {
+    case KEYS_RANDOM:
+    case KEYS_RANDOM24:
+        key_random(o, number, key);
+        break;
+    case KEYS_DECIMAL:
+        put_decimal(key, 16, number);
+        break;
+    case KEYS_INTEGER:
+        put_big_endian(key, number);
+        break;
+    case KEYS_PATH:
+        memcpy(key, "user:0000000000:profile", 23);
+        put_decimal(key + 5, 10, number);
+        break;
+    case KEYS_URL:
+        key_url(number, key);
+        break;
+    }
 }
 
 void bench_value(const struct options *o, uint64_t number, uint64_t version, unsigned char *value)

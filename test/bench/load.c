@@ -5,7 +5,7 @@
 
 void bench_load(const struct options *o, const struct engine *e, struct store *s, bool sorted)
 {
-    unsigned char key[KEY_LEN], value[VALUE_MAX];
+    unsigned char key[KEY_MAX], value[VALUE_MAX];
     struct order order = bench_order(o->n, 1);
     e->write_begin(s);
     for (uint64_t i = 0; i < o->n; i++) {
@@ -27,10 +27,10 @@ struct verifier {
 static void verify_record(void *context, const void *key, const void *value, size_t value_len)
 {
     struct verifier *v = context;
-    unsigned char right_key[KEY_LEN], right_value[VALUE_MAX];
+    unsigned char right_key[KEY_MAX], right_value[VALUE_MAX];
     bench_key(v->o, v->next, right_key);
     bench_value(v->o, v->next, v->version, right_value);
-    if (memcmp(key, right_key, KEY_LEN) != 0 || value_len != v->o->value_len ||
+    if (memcmp(key, right_key, v->o->key_len) != 0 || value_len != v->o->value_len ||
         memcmp(value, right_value, value_len) != 0)
         v->wrong++;
     v->next++;

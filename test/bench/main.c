@@ -8,40 +8,46 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const struct engine *const all_engines[] = {&bench_kv, &bench_lmdb, &bench_lmdb_writemap};
-
 static void usage(FILE *out)
 {
     fprintf(
         out,
         "usage: bench [MODE] [OPTIONS]\n"
         "modes\n"
-        "  compare       speed and size, kv beside LMDB (the default)\n"
+        "  compare       speed and size, kv beside LMDB and others (the default)\n"
         "  growth        the file behind readers that stay, while all records are overwritten\n"
         "  import        4 GiB in one transaction: how much memory?\n"
         "  writers       durable one-record writes from 1, 2, 4 and 8 threads\n"
         "  commitcost    one-record commits, for test/bench/commit_cost.sh\n"
         "  sharing       begin and end of a read transaction beside up to 1,000 processes\n"
         "  watch         commits from one process, four that watch: how soon each is woken\n"
+        "  machine       where the others run, and with what\n"
         "  begincost     the same alone, for test/bench/begin_cost.sh\n"
         "  order         rank, nth and range count, for test/bench/order.sh\n"
         "options\n"
         "  --n N         records (1000000; growth: 50000; commitcost, writers: 100000)\n"
         "  --value N     bytes of a value (100; import: 500)\n"
-        "  --keys KIND   random (the default) or decimal, 16 bytes both\n"
+        "  --keys KIND   random (the default) or decimal, 16 bytes both; random24, 24 bytes;\n"
+        "                integer, 8 bytes; path, user:0001234567:profile; url, 90 bytes\n"
         "  --rounds N    of compare and writers (5)\n"
-        "  --only NAME   of compare: cases whose name begins so\n"
+        "  --all         of compare: all cases\n"
+        "  --only A,B    of compare: these cases, or those whose names begin so\n"
         "  --cpu         of compare: speeds by processor time, without waiting for the disk\n"
         "  --commits N   durable commits of one record (5000; commitcost: 1000; watch: 100000,\n"
         "                lazy)\n"
-        "  --engines E,E of kv, lmdb, lmdb-writemap (kv,lmdb)\n"
+        "  --engines E,E of those below (kv,lmdb), or all; alone: lists them\n"
         "  --overwrites N of growth (20)\n"
         "  --mib N       of import: keys and values (4096)\n"
         "  --budget N    of import: MiB of memory (64)\n"
         "  --redis PATH  of order: socket of a Redis server to compare with\n"
         "  --dir DIR     where the files go ($TMPDIR, else /tmp)\n"
         "  --json        JSON lines\n"
-        "cases of compare\n");
+        "  --device      of compare, with --json: bytes that the device was given, by all\n"
+        "                processes, after a sync of the file system\n"
+        "engines\n");
+    bench_list_engines(out);
+    fprintf(out,
+            "cases of compare; those with a star only with --all, or when --only names them\n");
     bench_list_cases(out);
 }
 
@@ -62,25 +68,20 @@ static uint64_t number(const char *text, uint64_t least, uint64_t most)
 
 static void parse_engines(struct options *o, char *list)
 {
-    size_t n = 0, known = sizeof all_engines / sizeof *all_engines;
+    size_t n = 0;
+    if (strcmp(list, "all") == 0) {
+        bench_engines_all(o->engines);
+        return;
+    }
     for (char *name = strtok(list, ","); name; name = strtok(NULL, ",")) {
-        size_t i = 0;
-        while (i < known && strcmp(all_engines[i]->name, name) != 0)
-            i++;
-        if (i == known || n == ENGINES_MAX)
-            wrong("the engines are kv, lmdb, lmdb-writemap");
-        o->engines[n++] = all_engines[i];
+        const struct engine *engine = bench_engine(name);
+        if (!engine || n == ENGINES_MAX)
+            wrong("no such engine here");
+        o->engines[n++] = engine;
     }
     if (n == 0)
         wrong("--engines names none");
     o->engines[n] = NULL;
-}
-
-static bool decimal_keys(const char *kind)
-{
-    if (strcmp(kind, "random") != 0 && strcmp(kind, "decimal") != 0)
-        wrong("--keys is random or decimal");
-    return strcmp(kind, "decimal") == 0;
 }
 
 static const struct option long_options[] = {
@@ -89,7 +90,7 @@ static const struct option long_options[] = {
     {"dir", 1, NULL, 'd'},    {"engines", 1, NULL, 'e'}, {"overwrites", 1, NULL, 'w'},
     {"mib", 1, NULL, 'm'},    {"budget", 1, NULL, 'b'},  {"json", 0, NULL, 'j'},
     {"redis", 1, NULL, 'R'},  {"cpu", 0, NULL, 'p'},     {"help", 0, NULL, 'h'},
-    {NULL, 0, NULL, 0}};
+    {"all", 0, NULL, 'a'},    {"device", 0, NULL, 'D'},  {NULL, 0, NULL, 0}};
 
 static void set_option(struct options *o, int letter, char *argument)
 {
@@ -101,7 +102,8 @@ static void set_option(struct options *o, int letter, char *argument)
         o->value_len = number(argument, VALUE_MIN, VALUE_MAX);
         break;
     case 'k':
-        o->decimal = decimal_keys(argument);
+        if (!bench_key_kind(o, argument))
+            wrong("unknown kind of keys");
         break;
     case 'r':
         o->rounds = (int)number(argument, 1, ROUNDS_MAX);
@@ -136,6 +138,18 @@ static void set_option(struct options *o, int letter, char *argument)
     case 'R':
         o->redis = argument;
         break;
+    case 'D':
+        o->device = true;
+        break;
+    case 'a':
+        o->all = true;
+        break;
+    case ':':
+        if (optopt == 'e') {
+            bench_list_engines(stdout);
+            exit(0);
+        }
+        wrong("an option lacks its argument");
     case 'h':
         usage(stdout);
         exit(0);
@@ -150,6 +164,12 @@ struct mode {
     uint64_t n, value_len, commits; /* defaults */
 };
 
+static int machine(const struct options *o)
+{
+    bench_print_machine(o, stdout);
+    return 0;
+}
+
 static const struct mode modes[] = {
     {"compare", bench_compare, 1000000, 100, 5000},
     {"growth", bench_growth, 50000, 100, 0},
@@ -158,6 +178,7 @@ static const struct mode modes[] = {
     {"commitcost", bench_commit_cost, 100000, 100, 1000},
     {"sharing", bench_sharing, 10000, 100, 0},
     {"watch", bench_watch, 1, 100, 100000},
+    {"machine", machine, 1000000, 100, 0},
     {"begincost", bench_begin_cost, 1000, 100, 1000},
     {"order", bench_by_number, 1000000, 100, 0},
 };
@@ -197,14 +218,15 @@ int main(int argc, char **argv)
                         .budget_mib = 64,
                         .overwrites = 20,
                         .engines = {&bench_kv, &bench_lmdb}};
+    bench_key_kind(&o, "random");
     int letter;
-    while ((letter = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+    while ((letter = getopt_long(argc, argv, ":", long_options, NULL)) != -1)
         set_option(&o, letter, optarg);
     if (optind < argc)
         wrong("too many arguments");
     make_folder(&o, folder, sizeof folder);
     signal(SIGINT, SIG_IGN); /* it ends the case that runs, then the folder is removed */
     int status = mode->run(&o);
-    bench_remove_folder(folder);
+    bench_remove(folder);
     return status;
 }

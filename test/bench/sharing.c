@@ -51,7 +51,7 @@ static double begin_cost(const struct engine *e, struct store *s, int threads, u
 /* Microseconds for one of one record. */
 static double commit_cost(const struct options *o, const struct engine *e, struct store *s)
 {
-    unsigned char key[KEY_LEN], value[VALUE_MAX];
+    unsigned char key[KEY_MAX], value[VALUE_MAX];
     struct order order = bench_order(o->n, 3);
     double start = bench_now();
     for (uint64_t i = 0; i < COMMITS; i++) {

@@ -2,12 +2,16 @@
 #include "bench.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -49,26 +53,91 @@ void bench_path(char *path, size_t size, const struct options *o, const char *en
         bench_die("path too long: %s", o->dir);
 }
 
-void bench_remove(const char *path)
+void *bench_alloc(size_t size)
 {
-    char lock[4200];
-    snprintf(lock, sizeof lock, "%s-lock", path);
-    unlink(path);
-    unlink(lock);
+    void *memory = calloc(1, size);
+    if (!memory)
+        bench_die("out of memory");
+    return memory;
 }
 
-void bench_remove_folder(const char *path)
+/* Visits the file, those beside it whose names it begins, or all within the folder. */
+static void walk(const char *path, void (*visit)(const char *file, void *context), void *context)
 {
+    static const char *const beside[] = {"-lock", "-wal", "-shm", "-journal"};
     char file[4600];
     DIR *folder = opendir(path);
     struct dirent *entry;
     while (folder && (entry = readdir(folder))) {
         snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
-        unlink(file);
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            walk(file, visit, context);
     }
     if (folder)
         closedir(folder);
-    rmdir(path);
+    visit(path, context);
+    for (size_t i = 0; !folder && i < sizeof beside / sizeof *beside; i++) {
+        snprintf(file, sizeof file, "%s%s", path, beside[i]);
+        visit(file, context);
+    }
+}
+
+static void visit_remove(const char *file, void *context)
+{
+    (void)context;
+    remove(file);
+}
+
+void bench_remove(const char *path)
+{
+    walk(path, visit_remove, NULL);
+}
+
+static void visit_size(const char *file, void *context)
+{
+    struct stat st;
+    if (stat(file, &st) == 0 && S_ISREG(st.st_mode))
+        *(uint64_t *)context += (uint64_t)st.st_size;
+}
+
+uint64_t bench_disk_size(const char *path)
+{
+    uint64_t size = 0;
+    walk(path, visit_size, &size);
+    return size;
+}
+
+static void visit_drop(const char *file, void *context)
+{
+    (void)context;
+    int fd = open(file, O_RDONLY);
+    if (fd < 0)
+        return; /* it need not be there */
+    if (fsync(fd) != 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0)
+        bench_die("cannot drop %s from the page cache", file);
+    close(fd);
+}
+
+void bench_drop_cache(const char *path)
+{
+    walk(path, visit_drop, NULL);
+}
+
+double bench_device_written(const char *dir)
+{
+    char path[64];
+    unsigned long long sectors = 0;
+    struct stat st;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY);
+    if (fd < 0 || fstat(fd, &st) != 0 || syncfs(fd) != 0)
+        bench_die("cannot sync %s", dir);
+    close(fd);
+    snprintf(path, sizeof path, "/sys/dev/block/%u:%u/stat", major(st.st_dev), minor(st.st_dev));
+    FILE *in = fopen(path, "r");
+    bool known = in && fscanf(in, "%*u %*u %*u %*u %*u %*u %llu", &sectors) == 1;
+    if (in)
+        fclose(in);
+    return known ? (double)sectors * 512 : NAN;
 }
 
 bool bench_apart(void (*fn)(void *context, void *result), void *context, void *result, size_t size)
@@ -100,6 +169,10 @@ bool bench_apart(void (*fn)(void *context, void *result), void *context, void *r
 const char *bench_amount(double amount, char *text)
 {
     const char *unit = "";
+    if (isnan(amount)) {
+        snprintf(text, 16, "n/a");
+        return text;
+    }
     if (amount >= 999.5e6) {
         amount /= 1e9;
         unit = " G";
@@ -172,7 +245,7 @@ static const char *file_system(const char *dir)
 static double harness_cost(const struct options *o, bool with_value)
 {
     enum { KEYS = 100000, TRIES = 5 };
-    unsigned char key[KEY_LEN], value[VALUE_MAX];
+    unsigned char key[KEY_MAX], value[VALUE_MAX];
     struct order order = bench_order(o->n, 1);
     double best = 0;
     for (int try = 0; try < TRIES; try++) { /* the first ones wake the processor up */
@@ -203,8 +276,8 @@ void bench_print_machine(const struct options *o, FILE *out)
     fprintf(out, "engines  ");
     for (const struct engine *const *e = o->engines; *e; e++)
         fprintf(out, " %s %s%s", (*e)->name, (*e)->version(), e[1] ? "," : "\n");
-    fprintf(out, "records   %llu, key %d bytes (%s), value %zu bytes\n", (unsigned long long)o->n,
-            KEY_LEN, o->decimal ? "decimal digits" : "random", o->value_len);
+    fprintf(out, "records   %llu, key %zu bytes (%s), value %zu bytes\n", (unsigned long long)o->n,
+            o->key_len, bench_key_kind_name(o), o->value_len);
     if (o->cpu)
         fprintf(out, "clock     processor time of the process: waiting for the disk is left out\n");
     fprintf(out,

@@ -20,7 +20,7 @@ struct writer {
 
 static void write_one(const struct writer *w, uint64_t number)
 {
-    unsigned char key[KEY_LEN], value[VALUE_MAX];
+    unsigned char key[KEY_MAX], value[VALUE_MAX];
     bench_key(w->o, number, key);
     bench_value(w->o, number, w->version, value);
     if (w->e->write_one) {
@@ -44,7 +44,7 @@ static void *write_all(void *context)
 /* Writes that came back must be there. */
 static void verify(const struct writer *w, uint64_t count)
 {
-    unsigned char key[KEY_LEN];
+    unsigned char key[KEY_MAX];
     struct order order = bench_order(w->o->n, w->version);
     w->e->read_begin(w->s, 0);
     for (uint64_t i = 0; i < count; i++) {

@@ -1,0 +1,379 @@
+/* cases_read.c - the cases of reading that only the suite runs. */
+#include "cases.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { READERS = 2, MANY = 64, OPENS = 100 };
+
+typedef double timed(const struct options *o, const struct engine *e, struct store *s,
+                     uint64_t count);
+
+/* The second of two passes over one snapshot: each page was seen before. */
+static struct measure second_pass(const struct options *o, const struct engine *e, const char *path,
+                                  timed *pass, uint64_t count)
+{
+    struct store *s = e->open(o, path, 0);
+    double took = 0;
+    e->read_begin(s, 0);
+    for (int i = 0; i < 2; i++)
+        took = pass(o, e, s, count);
+    e->read_end(s, 0);
+    e->close(s);
+    return rate(count, took);
+}
+
+static void die_if(uint64_t wrong, const struct engine *e, const char *what)
+{
+    if (wrong > 0)
+        bench_die("%s: %llu %s are wrong", e->name, (unsigned long long)wrong, what);
+}
+
+/* ---- gets ---- */
+
+/* Which record comes next is in the value of this one. */
+static double dependent(const struct options *o, const struct engine *e, struct store *s,
+                        uint64_t count)
+{
+    unsigned char key[KEY_MAX];
+    uint64_t wrong = 0, number = 0, word = 0;
+    double start = bench_clock(o);
+    for (uint64_t i = 0; i < count; i++) {
+        size_t len = 0;
+        number = (word + i) % o->n;
+        bench_key(o, number, key);
+        const void *value = e->get(s, 0, key, &len);
+        if (!value)
+            bench_die("%s: a record is not there", e->name);
+        wrong += !bench_value_ok(o, number, 0, value, len);
+        memcpy(&word, value, 8);
+    }
+    double took = bench_clock(o) - start;
+    die_if(wrong, e, "gets");
+    return took;
+}
+
+struct measure bench_get_dependent(const struct options *o, const struct engine *e,
+                                   const char *path)
+{
+    return second_pass(o, e, path, dependent, o->n);
+}
+
+struct measure bench_get_begin(const struct options *o, const struct engine *e, const char *path)
+{
+    unsigned char key[KEY_MAX];
+    struct order order = bench_order(o->n, 2);
+    uint64_t wrong = 0;
+    struct store *s = e->open(o, path, 0);
+    e->read_begin(s, 0);
+    bench_time_gets(o, e, s, 0, 0, o->n, 0);
+    e->read_end(s, 0);
+    double start = bench_clock(o);
+    for (uint64_t i = 0; i < o->n; i++) {
+        size_t len = 0;
+        uint64_t number = bench_order_at(&order, i);
+        bench_key(o, number, key);
+        e->read_begin(s, 0);
+        const void *value = e->get(s, 0, key, &len);
+        wrong += !value || !bench_value_ok(o, number, 0, value, len);
+        e->read_end(s, 0);
+    }
+    double took = bench_clock(o) - start;
+    die_if(wrong, e, "gets");
+    e->close(s);
+    return rate(o->n, took);
+}
+
+/* Of random keys, one with another last byte is not there. */
+static double miss(const struct options *o, const struct engine *e, struct store *s, uint64_t count)
+{
+    unsigned char key[KEY_MAX];
+    struct order order = bench_order(o->n, 2);
+    uint64_t wrong = 0;
+    double start = bench_clock(o);
+    for (uint64_t i = 0; i < count; i++) {
+        size_t len;
+        bench_key(o, bench_order_at(&order, i), key);
+        key[o->key_len - 1] ^= 0x55;
+        wrong += e->get(s, 0, key, &len) != NULL;
+    }
+    double took = bench_clock(o) - start;
+    die_if(wrong, e, "gets of absent keys");
+    return took;
+}
+
+struct measure bench_get_miss(const struct options *o, const struct engine *e, const char *path)
+{
+    if (o->keys != KEYS_RANDOM && o->keys != KEYS_RANDOM24)
+        return not_available();
+    return second_pass(o, e, path, miss, o->n);
+}
+
+static void get_one_by_one(const struct options *o, const struct engine *e, struct store *s,
+                           const uint64_t *numbers, const unsigned char *keys, size_t n)
+{
+    uint64_t wrong = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t len = 0;
+        const void *value = e->get(s, 0, keys + i * o->key_len, &len);
+        wrong += !value || !bench_value_ok(o, numbers[i], 0, value, len);
+    }
+    die_if(wrong, e, "gets");
+}
+
+static void get_together(const struct options *o, const struct engine *e, struct store *s,
+                         const uint64_t *numbers, const unsigned char *keys, size_t n)
+{
+    const void *values[MANY];
+    size_t lens[MANY];
+    uint64_t wrong = 0;
+    e->get_many(s, n, keys, values, lens);
+    for (size_t i = 0; i < n; i++)
+        wrong += !values[i] || !bench_value_ok(o, numbers[i], 0, values[i], lens[i]);
+    die_if(wrong, e, "gets");
+}
+
+static double many(const struct options *o, const struct engine *e, struct store *s, uint64_t count)
+{
+    unsigned char keys[MANY * KEY_MAX];
+    uint64_t numbers[MANY];
+    struct order order = bench_order(o->n, 2);
+    double start = bench_clock(o);
+    for (uint64_t i = 0; i < count;) {
+        size_t n = 0;
+        for (; n < MANY && i < count; n++, i++) {
+            numbers[n] = bench_order_at(&order, i);
+            bench_key(o, numbers[n], keys + n * o->key_len);
+        }
+        (e->get_many ? get_together : get_one_by_one)(o, e, s, numbers, keys, n);
+    }
+    return bench_clock(o) - start;
+}
+
+struct measure bench_get_many(const struct options *o, const struct engine *e, const char *path)
+{
+    return second_pass(o, e, path, many, o->n);
+}
+
+struct measure bench_get_fragmented(const struct options *o, const struct engine *e,
+                                    const char *path)
+{
+    struct store *s = e->open(o, path, 0);
+    double took = 0;
+    e->read_begin(s, 0);
+    for (int i = 0; i < 2; i++)
+        took = bench_time_gets(o, e, s, 0, 0, o->n, VERSION_OVERWRITTEN);
+    e->read_end(s, 0);
+    e->close(s);
+    return rate(o->n, took);
+}
+
+/* ---- several readers at once ---- */
+
+struct reader {
+    const struct options *o;
+    const struct engine *e;
+    struct store *s;
+    int number;
+    _Atomic int *ready;
+    double start, end;
+};
+
+/* Half of the records, when all readers have come. */
+static void *read_half(void *context)
+{
+    struct reader *r = context;
+    uint64_t half = r->o->n / READERS;
+    r->e->read_begin(r->s, r->number);
+    bench_time_gets(r->o, r->e, r->s, r->number, 0, r->o->n, 0);
+    atomic_fetch_add(r->ready, 1);
+    while (atomic_load(r->ready) < READERS)
+        sched_yield();
+    r->start = bench_now();
+    bench_time_gets(r->o, r->e, r->s, r->number, half * (uint64_t)r->number, half, 0);
+    r->end = bench_now();
+    r->e->read_end(r->s, r->number);
+    return NULL;
+}
+
+static struct measure rate_of_both(const struct options *o, const struct reader readers[READERS])
+{
+    double start = readers[0].start < readers[1].start ? readers[0].start : readers[1].start;
+    double end = readers[0].end > readers[1].end ? readers[0].end : readers[1].end;
+    return rate(o->n / READERS * READERS, end - start);
+}
+
+struct measure bench_get_threads(const struct options *o, const struct engine *e, const char *path)
+{
+    struct reader readers[READERS];
+    pthread_t threads[READERS];
+    _Atomic int ready = 0;
+    struct store *s = e->open(o, path, 0);
+    for (int i = 0; i < READERS; i++) {
+        readers[i] = (struct reader){o, e, s, i, &ready, 0, 0};
+        if (pthread_create(&threads[i], NULL, read_half, &readers[i]) != 0)
+            bench_die("a thread cannot start");
+    }
+    for (int i = 0; i < READERS; i++)
+        pthread_join(threads[i], NULL);
+    e->close(s);
+    return rate_of_both(o, readers);
+}
+
+struct meeting {
+    _Atomic int ready;
+    struct reader readers[READERS];
+};
+
+static void read_apart(struct meeting *m, const struct options *o, const struct engine *e,
+                       const char *path, int number)
+{
+    struct reader *r = &m->readers[number];
+    *r = (struct reader){o, e, e->open(o, path, 0), number, &m->ready, 0, 0};
+    read_half(r);
+    e->close(r->s);
+    _exit(0);
+}
+
+struct measure bench_get_processes(const struct options *o, const struct engine *e,
+                                   const char *path)
+{
+    pid_t processes[READERS];
+    if (!e->processes)
+        return not_available();
+    struct meeting *m =
+        mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (m == MAP_FAILED)
+        bench_die("out of memory");
+    for (int i = 0; i < READERS; i++)
+        if ((processes[i] = fork()) == 0)
+            read_apart(m, o, e, path, i);
+    for (int i = 0; i < READERS; i++) {
+        int status;
+        if (waitpid(processes[i], &status, 0) != processes[i] || status != 0) {
+            atomic_fetch_add(&m->ready, READERS); /* the other one does not wait for it */
+            bench_die("%s: a reading process failed", e->name);
+        }
+    }
+    struct measure result = rate_of_both(o, m->readers);
+    munmap(m, sizeof *m);
+    return result;
+}
+
+/* ---- ranges ---- */
+
+struct measure bench_scan_back(const struct options *o, const struct engine *e, const char *path)
+{
+    if (!e->scan_back)
+        return not_available();
+    struct store *s = e->open(o, path, 0);
+    double took = 0;
+    e->read_begin(s, 0);
+    for (int i = 0; i < 2; i++)
+        took = bench_time_scan(o, e, s, e->scan_back, 0);
+    e->read_end(s, 0);
+    e->close(s);
+    return rate(o->n, took);
+}
+
+struct measure bench_scan_fragmented(const struct options *o, const struct engine *e,
+                                     const char *path)
+{
+    struct store *s = e->open(o, path, 0);
+    double took = 0;
+    e->read_begin(s, 0);
+    for (int i = 0; i < 2; i++)
+        took = bench_time_scan(o, e, s, e->scan, VERSION_OVERWRITTEN);
+    e->read_end(s, 0);
+    e->close(s);
+    return rate(o->n, took);
+}
+
+static uint64_t sum_from(const struct options *o, uint64_t number, uint64_t most, uint64_t *records)
+{
+    unsigned char key[KEY_MAX], value[VALUE_MAX];
+    uint64_t sum = 0, end = number + most < o->n ? number + most : o->n;
+    *records = end - number;
+    for (; number < end; number++) {
+        bench_key(o, number, key);
+        bench_value(o, number, 0, value);
+        sum += bench_scan_sum(key, value, o->value_len);
+    }
+    return sum;
+}
+
+static double seeks(const struct options *o, const struct engine *e, struct store *s,
+                    uint64_t count, uint64_t length)
+{
+    unsigned char key[KEY_MAX];
+    struct order order = bench_order(o->n, 2);
+    uint64_t sum = 0, found = 0;
+    double start = bench_clock(o);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t records;
+        bench_key(o, bench_order_at(&order, i), key);
+        sum += e->range(s, key, length, &records);
+        found += records;
+    }
+    double took = bench_clock(o) - start;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t records;
+        sum -= sum_from(o, bench_order_at(&order, i), length, &records);
+        found -= records;
+    }
+    if (sum != 0 || found != 0)
+        bench_die("%s: a range has wrong records", e->name);
+    return took;
+}
+
+static double seeks_10(const struct options *o, const struct engine *e, struct store *s,
+                       uint64_t count)
+{
+    return seeks(o, e, s, count, 10);
+}
+
+static double seeks_100(const struct options *o, const struct engine *e, struct store *s,
+                        uint64_t count)
+{
+    return seeks(o, e, s, count, 100);
+}
+
+struct measure bench_seek_10(const struct options *o, const struct engine *e, const char *path)
+{
+    return second_pass(o, e, path, seeks_10, o->n / 4 + 1);
+}
+
+struct measure bench_seek_100(const struct options *o, const struct engine *e, const char *path)
+{
+    return second_pass(o, e, path, seeks_100, o->n / 20 + 1);
+}
+
+/* ---- opening ---- */
+
+struct measure bench_open_get(const struct options *o, const struct engine *e, const char *path)
+{
+    struct order order = bench_order(o->n, 2);
+    double took = 0;
+    uint64_t done = 0;
+    for (; done < OPENS && took < 2; done++) {
+        unsigned char key[KEY_MAX];
+        size_t len = 0;
+        uint64_t number = bench_order_at(&order, done % o->n);
+        bench_key(o, number, key);
+        double start = bench_now();
+        struct store *s = e->open(o, path, 0);
+        e->read_begin(s, 0);
+        const void *value = e->get(s, 0, key, &len);
+        if (!value || !bench_value_ok(o, number, 0, value, len))
+            bench_die("%s: a get is wrong", e->name);
+        e->read_end(s, 0);
+        e->close(s);
+        took += bench_now() - start;
+    }
+    return (struct measure){took * 1e6 / (double)done, done, took};
+}

@@ -1,0 +1,257 @@
+/* engine_sqlite.c - SQLite as its documentation advises for keys and values: write-ahead log, a table
+ * WITHOUT ROWID (the record lies in the key's tree), prepared statements, memory-mapped reads, a large
+ * cache, a connection for each reader. Durable commits need synchronous FULL; NORMAL would lose the
+ * newest ones in a power cut. Threads that write share one connection: waiting for a mutex is faster
+ * than sleeping and trying again, which is what its locks would make them do. */
+#include "bench.h"
+
+#if __has_include(<sqlite3.h>)
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { READERS = 2 };
+
+struct store {
+    size_t key_len;
+    char *path;
+    pthread_mutex_t one;
+    sqlite3 *writer;
+    sqlite3_stmt *begin, *commit, *put, *del;
+    sqlite3 *reader[READERS];
+    sqlite3_stmt *read_begin[READERS], *read_end[READERS], *get[READERS], *scan[READERS];
+    sqlite3_stmt *scan_back, *range;
+};
+
+static void check(sqlite3 *db, int rc, const char *what)
+{
+    if (rc != SQLITE_OK && rc != SQLITE_DONE && rc != SQLITE_ROW)
+        bench_die("sqlite: %s: %s", what, sqlite3_errmsg(db));
+}
+
+static const char *version(void)
+{
+    return sqlite3_libversion();
+}
+
+static void run(sqlite3 *db, const char *sql)
+{
+    check(db, sqlite3_exec(db, sql, NULL, NULL, NULL), sql);
+}
+
+static sqlite3 *connect_to(const char *path)
+{
+    sqlite3 *db;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    check(NULL, sqlite3_open_v2(path, &db, flags, NULL), "open");
+    sqlite3_busy_timeout(db, 10000);
+    run(db, "PRAGMA journal_mode=WAL; PRAGMA mmap_size=68719476736; PRAGMA cache_size=-262144");
+    return db;
+}
+
+static sqlite3_stmt *prepare(sqlite3 *db, const char *sql)
+{
+    sqlite3_stmt *statement;
+    check(db, sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL), sql);
+    return statement;
+}
+
+/* A statement without rows. */
+static void step(sqlite3 *db, sqlite3_stmt *statement, const char *what)
+{
+    check(db, sqlite3_step(statement), what);
+    sqlite3_reset(statement);
+}
+
+static struct store *store_open(const struct options *o, const char *path, unsigned flags)
+{
+    struct store *s = bench_alloc(sizeof *s);
+    s->key_len = o->key_len;
+    s->path = strdup(path);
+    pthread_mutex_init(&s->one, NULL);
+    s->writer = connect_to(path);
+    run(s->writer, flags & STORE_LAZY ? "PRAGMA synchronous=OFF" : "PRAGMA synchronous=FULL");
+    run(s->writer, "CREATE TABLE IF NOT EXISTS t(k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID");
+    s->begin = prepare(s->writer, "BEGIN IMMEDIATE");
+    s->commit = prepare(s->writer, "COMMIT");
+    s->put = prepare(s->writer, "INSERT OR REPLACE INTO t VALUES(?,?)");
+    s->del = prepare(s->writer, "DELETE FROM t WHERE k=?");
+    return s;
+}
+
+/* A reader connects when it first reads. */
+static void connect_reader(struct store *s, int reader)
+{
+    sqlite3 *db = s->reader[reader] = connect_to(s->path);
+    s->read_begin[reader] = prepare(db, "BEGIN");
+    s->read_end[reader] = prepare(db, "COMMIT");
+    s->get[reader] = prepare(db, "SELECT v FROM t WHERE k=?");
+    s->scan[reader] = prepare(db, "SELECT k,v FROM t ORDER BY k");
+    if (reader == 0) {
+        s->scan_back = prepare(db, "SELECT k,v FROM t ORDER BY k DESC");
+        s->range = prepare(db, "SELECT k,v FROM t WHERE k>=? ORDER BY k LIMIT ?");
+    }
+}
+
+static void disconnect(sqlite3 *db)
+{
+    sqlite3_stmt *statement;
+    while (db && (statement = sqlite3_next_stmt(db, NULL)))
+        sqlite3_finalize(statement);
+    check(db, sqlite3_close(db), "close");
+}
+
+static void store_close(struct store *s)
+{
+    for (int i = 0; i < READERS; i++)
+        disconnect(s->reader[i]);
+    disconnect(s->writer);
+    pthread_mutex_destroy(&s->one);
+    free(s->path);
+    free(s);
+}
+
+static void store_sync(struct store *s)
+{
+    run(s->writer, "PRAGMA synchronous=FULL; PRAGMA wal_checkpoint(FULL); PRAGMA synchronous=OFF");
+}
+
+static void write_begin(struct store *s)
+{
+    step(s->writer, s->begin, "begin");
+}
+
+static void write_commit(struct store *s)
+{
+    step(s->writer, s->commit, "commit");
+}
+
+static void put(struct store *s, const void *key, const void *value, size_t value_len)
+{
+    sqlite3_bind_blob(s->put, 1, key, (int)s->key_len, SQLITE_STATIC);
+    sqlite3_bind_blob(s->put, 2, value, (int)value_len, SQLITE_STATIC);
+    step(s->writer, s->put, "put");
+}
+
+static void del(struct store *s, const void *key)
+{
+    sqlite3_bind_blob(s->del, 1, key, (int)s->key_len, SQLITE_STATIC);
+    step(s->writer, s->del, "delete");
+}
+
+static void write_one(struct store *s, const void *key, const void *value, size_t value_len)
+{
+    pthread_mutex_lock(&s->one);
+    put(s, key, value, value_len);
+    pthread_mutex_unlock(&s->one);
+}
+
+/* A snapshot is taken by the first read. */
+static void read_begin(struct store *s, int reader)
+{
+    if (!s->reader[reader])
+        connect_reader(s, reader);
+    step(s->reader[reader], s->read_begin[reader], "begin to read");
+    sqlite3_bind_blob(s->get[reader], 1, "", 1, SQLITE_STATIC);
+    check(s->reader[reader], sqlite3_step(s->get[reader]), "begin to read");
+    sqlite3_reset(s->get[reader]);
+}
+
+static void read_end(struct store *s, int reader)
+{
+    sqlite3_reset(s->get[reader]);
+    step(s->reader[reader], s->read_end[reader], "end reading");
+}
+
+static void read_move(struct store *s, int reader)
+{
+    read_end(s, reader);
+    read_begin(s, reader);
+}
+
+static const void *get(struct store *s, int reader, const void *key, size_t *value_len)
+{
+    sqlite3_stmt *statement = s->get[reader];
+    sqlite3_reset(statement);
+    sqlite3_bind_blob(statement, 1, key, (int)s->key_len, SQLITE_STATIC);
+    int rc = sqlite3_step(statement);
+    check(s->reader[reader], rc, "get");
+    if (rc == SQLITE_DONE)
+        return NULL;
+    *value_len = (size_t)sqlite3_column_bytes(statement, 0);
+    return sqlite3_column_blob(statement, 0);
+}
+
+static uint64_t sum_rows(sqlite3 *db, sqlite3_stmt *statement, uint64_t *records)
+{
+    uint64_t sum = 0, n = 0;
+    int rc;
+    while ((rc = sqlite3_step(statement)) == SQLITE_ROW) {
+        sum += bench_scan_sum(sqlite3_column_blob(statement, 0), sqlite3_column_blob(statement, 1),
+                              (size_t)sqlite3_column_bytes(statement, 1));
+        n++;
+    }
+    check(db, rc, "scan");
+    sqlite3_reset(statement);
+    *records = n;
+    return sum;
+}
+
+static uint64_t scan(struct store *s, uint64_t *records)
+{
+    return sum_rows(s->reader[0], s->scan[0], records);
+}
+
+static uint64_t scan_back(struct store *s, uint64_t *records)
+{
+    return sum_rows(s->reader[0], s->scan_back, records);
+}
+
+static uint64_t range(struct store *s, const void *key, uint64_t n, uint64_t *records)
+{
+    sqlite3_bind_blob(s->range, 1, key, (int)s->key_len, SQLITE_STATIC);
+    sqlite3_bind_int64(s->range, 2, (sqlite3_int64)n);
+    return sum_rows(s->reader[0], s->range, records);
+}
+
+static void each(struct store *s, int reader, bench_visit *visit, void *context)
+{
+    sqlite3_stmt *statement = s->scan[reader];
+    int rc;
+    while ((rc = sqlite3_step(statement)) == SQLITE_ROW)
+        visit(context, sqlite3_column_blob(statement, 0), sqlite3_column_blob(statement, 1),
+              (size_t)sqlite3_column_bytes(statement, 1));
+    check(s->reader[reader], rc, "scan");
+    sqlite3_reset(statement);
+}
+
+static uint64_t file_size(struct store *s)
+{
+    return bench_disk_size(s->path);
+}
+
+const struct engine bench_sqlite = {
+    .name = "sqlite",
+    .version = version,
+    .processes = true,
+    .open = store_open,
+    .close = store_close,
+    .sync = store_sync,
+    .write_begin = write_begin,
+    .write_commit = write_commit,
+    .put = put,
+    .append = put,
+    .del = del,
+    .write_one = write_one,
+    .read_begin = read_begin,
+    .read_move = read_move,
+    .read_end = read_end,
+    .get = get,
+    .scan = scan,
+    .scan_back = scan_back,
+    .range = range,
+    .each = each,
+    .file_size = file_size,
+};
+#endif

@@ -1,0 +1,197 @@
+# tables.awk - a table of docs/performance.md from the suite's JSON lines (test/bench/report).
+
+function field(name,    text)
+{
+    if (!match($0, "\"" name "\":(\"[^\"]*\"|[^,}]*)"))
+        return ""
+    text = substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 3)
+    gsub(/"/, "", text)
+    return text
+}
+
+# Of list[1..n].
+function median(list, n,    i, j, x)
+{
+    for (i = 2; i <= n; i++) {
+        x = list[i]
+        for (j = i - 1; j > 0 && list[j] > x; j--)
+            list[j + 1] = list[j]
+        list[j + 1] = x
+    }
+    return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
+}
+
+function has(keys, case_, engine)
+{
+    return rounds[keys, case_, engine] > 0 && value[keys, case_, engine, 1] != "null"
+}
+
+function middle(keys, case_, engine,    i, list)
+{
+    for (i = 1; i <= rounds[keys, case_, engine]; i++)
+        list[i] = value[keys, case_, engine, i] + 0
+    return median(list, i - 1)
+}
+
+# How many times better one engine is than the other.
+function ratio(keys, case_, one, other,    i, list, a, b)
+{
+    for (i = 1; i <= rounds[keys, case_, one] && i <= rounds[keys, case_, other]; i++) {
+        a = value[keys, case_, one, i]
+        b = value[keys, case_, other, i]
+        list[i] = less[case_] ? b / a : a / b
+    }
+    return median(list, i - 1)
+}
+
+function amount(x)
+{
+    if (x >= 1e6)
+        return sprintf("%.3g M", x / 1e6)
+    if (x >= 1e4)
+        return sprintf("%.3g k", x / 1e3)
+    return sprintf("%.3g", x)
+}
+
+# n/a: it cannot do that. Nothing: it was not measured.
+function cell(case_, engine)
+{
+    if (!has("random", case_, engine))
+        return rounds["random", case_, engine] > 0 ? "n/a" : ""
+    if (engine == "kv")
+        return "**" amount(middle("random", case_, engine)) "**"
+    return sprintf("%s (%.2f)", amount(middle("random", case_, engine)),
+        ratio("random", case_, "kv", engine))
+}
+
+function head(first, names, n,    i, line)
+{
+    printf "| %s |", first
+    line = "|---|"
+    for (i = 1; i <= n; i++) {
+        printf " %s |", names[i]
+        line = line "--:|"
+    }
+    printf "\n%s\n", line
+}
+
+function print_speed(    c, e)
+{
+    head("case", engine_name, engines)
+    for (c = 1; c <= cases; c++) {
+        if (!has("random", case_name[c], "kv"))
+            continue
+        printf "| %s, %s |", case_name[c], unit[case_name[c]]
+        for (e = 1; e <= engines; e++)
+            printf " %s |", cell(case_name[c], engine_name[e])
+        printf "\n"
+    }
+}
+
+# kv to LMDB, by kind of key.
+function print_keys(    c, k)
+{
+    head("case", kind_name, kinds)
+    for (c = 1; c <= cases; c++) {
+        if (!has("url", case_name[c], "kv") || !has("url", case_name[c], "lmdb"))
+            continue
+        printf "| %s |", case_name[c]
+        for (k = 1; k <= kinds; k++)
+            if (has(kind_name[k], case_name[c], "lmdb"))
+                printf " %.2f |", ratio(kind_name[k], case_name[c], "kv", "lmdb")
+            else
+                printf " |"
+        printf "\n"
+    }
+}
+
+# Bytes that the device was given for one operation.
+function print_device(    c, e, name, i, list)
+{
+    if (!counted) {
+        print "Not counted in this run: other work wrote to the device (`QUIET=1 make bench-all` counts)."
+        return
+    }
+    head("case", engine_name, engines)
+    for (c = 1; c <= cases; c++) {
+        name = case_name[c]
+        if (name !~ /^(load-|commit|overwrite|delete)/)
+            continue
+        printf "| %s |", name
+        for (e = 1; e <= engines; e++) {
+            for (i = 1; i <= rounds["random", name, engine_name[e]]; i++)
+                list[i] = device["random", name, engine_name[e], i] + 0
+            printf " %s |", i > 1 ? amount(median(list, i - 1)) : ""
+        }
+        printf "\n"
+    }
+}
+
+# For gnuplot: a row for each case, a column for each engine, speeds divided by LMDB's.
+function print_chart(    list, n, c, e)
+{
+    n = split(chosen, list, " ")
+    printf "case"
+    for (e = 1; e <= engines; e++)
+        printf " %s", engine_name[e]
+    printf "\n"
+    for (c = 1; c <= n; c++) {
+        printf "%s", list[c]
+        for (e = 1; e <= engines; e++)
+            if (has("random", list[c], engine_name[e]))
+                printf " %.4f", ratio("random", list[c], engine_name[e], "lmdb")
+            else
+                printf " -"
+        printf "\n"
+    }
+}
+
+
+/"mode":"machine"/ && want == "machine" { machine = machine "    " field("text") "\n" }
+
+/"mode":"growth"/ {
+    growth = growth sprintf("| %s | %s | %.1f | %.1f | %.1f | %.2f | %s |\n", field("engine"),
+        field("readers"), field("raw") / 1e6, field("live") / 1e6, field("peak") / 1e6,
+        field("peak_to_live"), amount(field("overwrites_per_s") + 0))
+}
+
+/"mode":"compare"/ {
+    keys = field("keys")
+    name = field("case")
+    engine = field("engine")
+    round = field("round")
+    if (!(name in unit))
+        case_name[++cases] = name
+    unit[name] = field("unit")
+    less[name] = unit[name] == "us" || unit[name] == "x raw"
+    if (!(engine in seen_engine)) {
+        seen_engine[engine] = 1
+        engine_name[++engines] = engine
+    }
+    if (!(keys in seen_kind)) {
+        seen_kind[keys] = 1
+        kind_name[++kinds] = keys
+    }
+    value[keys, name, engine, round] = field("value")
+    if (field("operations") > 0 && field("device_bytes") != "null") {
+        counted = 1
+        device[keys, name, engine, round] = field("device_bytes") / field("operations")
+    }
+    rounds[keys, name, engine] = round + 0
+}
+
+END {
+    if (want == "machine")
+        printf "%s", machine
+    else if (want == "speed")
+        print_speed()
+    else if (want == "keys")
+        print_keys()
+    else if (want == "device")
+        print_device()
+    else if (want == "growth")
+        printf "%s%s%s", "| engine | readers | raw MB | live MB | peak MB | peak / live |" \
+            " overwrites/s |\n", "|---|---|--:|--:|--:|--:|--:|\n", growth
+    else if (want == "chart")
+        print_chart()
+}
