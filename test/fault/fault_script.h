@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "db.h"
+#include "multi_steps.h"
 #include "driver_group.h"
 #include "fault_os.h"
 #include "flush.h"
@@ -374,7 +375,7 @@ static int op_reader_refresh(void)
 }
 
 /* Reads everything through one transaction, as an ordinary caller would. */
-static int read_tree(kv_tree *tree, model_sum *sum)
+static int read_tree(kv_tree *tree, kvi_slice name, model_sum *sum)
 {
     kv_cursor *cursor;
     kv_slice key, value;
@@ -385,7 +386,9 @@ static int read_tree(kv_tree *tree, model_sum *sum)
         rc = kv_cursor_get(cursor, &key, &value);
         if (rc != KV_OK)
             break;
-        model_sum_add(sum, kvi_slice_of(key.ptr, key.len), kvi_slice_of(value.ptr, value.len));
+        kvi_slice k = kvi_slice_of(key.ptr, key.len), v = kvi_slice_of(value.ptr, value.len);
+        multi_entry(name, &k, &v);
+        model_sum_add(sum, k, v);
     }
     kv_cursor_close(cursor);
     return rc;
@@ -399,7 +402,7 @@ static int read_all(kv_txn *txn, const model_state *state)
         kv_tree *tree = kv_txn_main(txn);
         int rc = name.len ? kv_tree_open(txn, name.ptr, name.len, 0, NULL, &tree) : KV_OK;
         if (rc == KV_OK)
-            rc = read_tree(tree, &sum);
+            rc = read_tree(tree, name, &sum);
         if (rc < 0)
             return rc;
         if (rc != KV_NOTFOUND || !model_sum_equal(sum, state->trees[i].sum))

@@ -207,7 +207,8 @@ static void step_rank(bench *b)
     kv_range range = {.size = sizeof range, .from = room, .from_len = key.len};
     FUZZ_MUST(kv_count(tree, &range, &count) == KV_OK && count == t->sum.entries - rank);
     FUZZ_MUST(kv_count(tree, NULL, &count) == KV_OK && count == t->sum.entries);
-    const char *what = driver_order(tree, t, &key, rank * 0x9e3779b97f4a7c15 + key.len);
+    int rc;
+    const char *what = driver_order(tree, t, &key, rank * 0x9e3779b97f4a7c15 + key.len, &rc);
     if (what)
         fuzz_fail("%s", what);
 }

@@ -148,12 +148,13 @@ static bool same_pair(const kv_pair *pair, const model_tree *t, uint64_t positio
 
 /* The keys that divide entries [lo, lo + n) of the tree. */
 static bool same_split(kv_tree *tree, const model_tree *t, const kv_range *range, uint64_t lo,
-                       uint64_t n, size_t parts)
+                       uint64_t n, size_t parts, int *result)
 {
     static uint8_t room[8 * 16384];
     kv_slice keys[8];
     size_t got, k = 0;
-    if (kv_split(tree, range, parts, keys, room, sizeof room, &got) != KV_OK)
+    *result = kv_split(tree, range, parts, keys, room, sizeof room, &got);
+    if (*result != KV_OK)
         return false;
     for (size_t part = 1; part < parts; part++) {
         uint64_t first = n * part / parts;
@@ -170,7 +171,8 @@ static bool same_split(kv_tree *tree, const model_tree *t, const kv_range *range
     return k == got;
 }
 
-const char *driver_order(kv_tree *tree, const model_tree *t, const kvi_slice *from, uint64_t random)
+const char *driver_order(kv_tree *tree, const model_tree *t, const kvi_slice *from, uint64_t random,
+                         int *result)
 {
     kv_range range = {.size = sizeof range, .flags = random & 1 ? KV_RANGE_REVERSE : 0};
     bool down = random & 1;
@@ -181,12 +183,12 @@ const char *driver_order(kv_tree *tree, const model_tree *t, const kvi_slice *fr
         range.from = from->ptr ? (const void *)from->ptr : "";
         range.from_len = from->len;
     }
-    int rc = kv_nth(tree, &range, number, &pair);
+    int rc = *result = kv_nth(tree, &range, number, &pair);
     if (rc != (number < n ? KV_OK : KV_NOTFOUND))
         return "nth: result";
     if (rc == KV_OK && !same_pair(&pair, t, down ? lo + n - 1 - number : lo + number))
         return "nth: another entry";
-    rc = kv_random(tree, &range, random << 32, &pair);
+    rc = *result = kv_random(tree, &range, random << 32, &pair);
     number = (uint64_t)((unsigned __int128)(random << 32) * n >> 64);
     if (rc != (n ? KV_OK : KV_NOTFOUND))
         return "random: result";
@@ -194,13 +196,14 @@ const char *driver_order(kv_tree *tree, const model_tree *t, const kvi_slice *fr
         return "random: another entry";
     unsigned percent = (unsigned)(random >> 16) % 101;
     number = (percent * n + 99) / 100;
-    rc = kv_percentile(tree, &range, percent, &pair);
+    rc = *result = kv_percentile(tree, &range, percent, &pair);
     if (rc != (n ? KV_OK : KV_NOTFOUND))
         return "percentile: result";
     number -= number > 0;
     if (n && !same_pair(&pair, t, down ? lo + n - 1 - number : lo + number))
         return "percentile: another entry";
-    return same_split(tree, t, &range, lo, n, 1 + (random >> 24) % 8) ? NULL : "split: other keys";
+    return same_split(tree, t, &range, lo, n, 1 + (random >> 24) % 8, result) ? NULL
+                                                                              : "split: other keys";
 }
 
 static bool step_rank(driver *d, kv_tree *tree, kvi_slice name)
@@ -215,8 +218,9 @@ static bool step_rank(driver *d, kv_tree *tree, kvi_slice name)
     const model_tree *t = model_tree_of(d->m->now, name);
     if (rank != model_rank(t, key) || count != t->sum.entries)
         return fail(d, 0, "rank differs");
-    const char *what = driver_order(tree, t, rng_one_in(&d->r, 2) ? &key : NULL, rng_next(&d->r));
-    return what ? fail(d, 0, what) : true;
+    const char *what =
+        driver_order(tree, t, rng_one_in(&d->r, 2) ? &key : NULL, rng_next(&d->r), &rc);
+    return what ? fail(d, rc < 0 ? rc : 0, what) : true;
 }
 
 static bool step_del_range(driver *d, kv_tree *tree, kvi_slice name)

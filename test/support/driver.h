@@ -60,9 +60,9 @@ kvi_slice driver_pick_key(driver *d, uint8_t *room);
 kvi_slice driver_pick_value(driver *d);
 
 /* Compares entries by number, chosen by a random number, of a range and of the tree. NULL, or what
- * differs. from may be NULL. */
-const char *driver_order(kv_tree *tree, const model_tree *t, const kvi_slice *from,
-                         uint64_t random);
+ * differs; *result: of the last call, an error if that was it. from may be NULL. */
+const char *driver_order(kv_tree *tree, const model_tree *t, const kvi_slice *from, uint64_t random,
+                         int *result);
 
 /* Compares every tree, entry by entry, with the state. NULL, or what differs. Trees whose name begins
  * with ~ are the test's own, here and below. */

@@ -62,7 +62,8 @@ static void positions(const model_tree *t, kvi_slice key, uint64_t *lo, uint64_t
     *hi = model_rank(t, kvi_slice_of(after, first.len));
 }
 
-static const char *check_reads(driver *d, kv_tree *tree, kvi_slice key, kvi_slice value)
+static const char *check_reads(driver *d, kv_tree *tree, kvi_slice key, kvi_slice value,
+                               int *result)
 {
     const model_tree *t = model_tree_of(d->m->now, model_text(MULTI_NAME));
     uint64_t lo, hi, count, rank;
@@ -71,19 +72,23 @@ static const char *check_reads(driver *d, kv_tree *tree, kvi_slice key, kvi_slic
     kv_slice k, v;
     kv_cursor *cursor;
     positions(t, key, &lo, &hi);
-    if (kv_multi_has(tree, key.ptr, key.len, value.ptr, value.len) !=
-        (present ? KV_OK : KV_NOTFOUND))
+    *result = kv_multi_has(tree, key.ptr, key.len, value.ptr, value.len);
+    if (*result != (present ? KV_OK : KV_NOTFOUND))
         return "multi_has";
-    if (kv_multi_count(tree, key.ptr, key.len, &count) != KV_OK || count != hi - lo)
+    *result = kv_multi_count(tree, key.ptr, key.len, &count);
+    if (*result != KV_OK || count != hi - lo)
         return "multi_count";
-    if (kv_rank(tree, key.ptr, key.len, &rank) != KV_OK || rank != lo)
+    *result = kv_rank(tree, key.ptr, key.len, &rank);
+    if (*result != KV_OK || rank != lo)
         return "rank of a key with values";
-    if (kv_cursor_open(tree, NULL, &cursor) != KV_OK)
+    *result = kv_cursor_open(tree, NULL, &cursor);
+    if (*result != KV_OK)
         return "cursor_open";
     const char *what = NULL;
     int rc = kv_cursor_seek(cursor, KV_SEEK_GE, key.ptr, key.len);
     if (rc == KV_OK)
         rc = kv_cursor_next_key(cursor);
+    *result = rc;
     uint64_t at = hi;
     if (lo == hi && model_nth(t, lo, &expect, NULL)) { /* the seek went to the key after it */
         kvi_slice form = {expect.ptr, 0};
@@ -98,7 +103,7 @@ static const char *check_reads(driver *d, kv_tree *tree, kvi_slice key, kvi_slic
     if (rc != (more ? KV_OK : KV_NOTFOUND))
         what = "next_key: result";
     else if (more &&
-             (kv_cursor_get(cursor, &k, &v) != KV_OK ||
+             ((*result = kv_cursor_get(cursor, &k, &v)) != KV_OK ||
               kvi_slice_compare(multi_pair(kvi_slice_of(k.ptr, k.len), kvi_slice_of(v.ptr, v.len)),
                                 expect) != 0))
         what = "next_key: another pair";
@@ -151,5 +156,5 @@ const char *multi_step(driver *d, int *rc)
         return NULL;
     }
     *rc = KV_OK;
-    return what < 16 ? del_key(d, tree, key, rc) : check_reads(d, tree, key, value);
+    return what < 16 ? del_key(d, tree, key, rc) : check_reads(d, tree, key, value, rc);
 }
