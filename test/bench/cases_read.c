@@ -160,10 +160,30 @@ struct measure bench_get_many(const struct options *o, const struct engine *e, c
     return second_pass(o, e, path, many, o->n);
 }
 
+/* As the case of overwriting leaves it, also when that case was not asked for. */
+static struct store *open_overwritten(const struct options *o, const struct engine *e,
+                                      const char *path)
+{
+    unsigned char key[KEY_MAX];
+    size_t len = 0;
+    struct store *s = e->open(o, path, 0);
+    bench_key(o, 0, key);
+    e->read_begin(s, 0);
+    const void *value = e->get(s, 0, key, &len);
+    bool done = value && bench_value_ok(o, 0, VERSION_OVERWRITTEN, value, len);
+    e->read_end(s, 0);
+    if (!done) {
+        e->close(s);
+        bench_overwrite(o, e, path);
+        s = e->open(o, path, 0);
+    }
+    return s;
+}
+
 struct measure bench_get_fragmented(const struct options *o, const struct engine *e,
                                     const char *path)
 {
-    struct store *s = e->open(o, path, 0);
+    struct store *s = open_overwritten(o, e, path);
     double took = 0;
     e->read_begin(s, 0);
     for (int i = 0; i < 2; i++)
@@ -284,7 +304,7 @@ struct measure bench_scan_back(const struct options *o, const struct engine *e, 
 struct measure bench_scan_fragmented(const struct options *o, const struct engine *e,
                                      const char *path)
 {
-    struct store *s = e->open(o, path, 0);
+    struct store *s = open_overwritten(o, e, path);
     double took = 0;
     e->read_begin(s, 0);
     for (int i = 0; i < 2; i++)

@@ -78,12 +78,14 @@ static void print_run(const struct one_run *run, int round, const struct measure
                       double device_bytes)
 {
     char text[32], device[32];
-    printf("{\"mode\":\"compare\",\"keys\":\"%s\",\"n\":%llu,\"value_len\":%zu,\"round\":%d,"
+    printf("{\"mode\":\"compare\",\"clock\":\"%s\",\"keys\":\"%s\",\"n\":%llu,\"value_len\":%zu,"
+           "\"round\":%d,"
            "\"case\":\"%s\",\"engine\":\"%s\",\"value\":%s,\"unit\":\"%s\","
            "\"operations\":%llu,\"seconds\":%.6f,\"device_bytes\":%s}\n",
-           bench_key_kind_name(run->o), (unsigned long long)run->o->n, run->o->value_len, round + 1,
-           run->c->name, run->e->name, number(m->value, text), run->c->unit,
-           (unsigned long long)m->operations, m->seconds, number(device_bytes, device));
+           run->o->cpu ? "processor" : "wall", bench_key_kind_name(run->o),
+           (unsigned long long)run->o->n, run->o->value_len, round + 1, run->c->name, run->e->name,
+           number(m->value, text), run->c->unit, (unsigned long long)m->operations, m->seconds,
+           number(device_bytes, device));
     fflush(stdout);
 }
 
