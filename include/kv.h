@@ -297,6 +297,42 @@ KV_API int kv_db_copy_fd(kv_db *db, int fd, uint32_t flags);
 KV_API int kv_txn_copy(kv_txn *txn, const char *path, uint32_t flags);
 KV_API int kv_txn_copy_fd(kv_txn *txn, int fd, uint32_t flags);
 
+typedef struct kv_compact_options {
+    size_t size;         /* sizeof(kv_compact_options) */
+    uint32_t step_pages; /* that one transaction moves, about; 0: 192 */
+    uint32_t reserved;
+    int (*progress)(void *context, const kv_progress *progress); /* may be NULL; not 0 stops */
+    void *context;
+} kv_compact_options;
+
+enum { /* kv_compact_info.held_by: who keeps more than an eighth of the pages */
+       KV_HELD_NOBODY = 0,
+       KV_HELD_READER = 1,  /* a read transaction */
+       KV_HELD_SNAPSHOT = 2 /* a named snapshot */
+};
+
+typedef struct kv_compact_info {
+    size_t size;     /* in: sizeof(kv_compact_info) */
+    uint64_t before; /* bytes of the file */
+    uint64_t after;
+    uint64_t moved_pages;
+    uint64_t steps;      /* transactions */
+    uint64_t longest_us; /* that one of them kept other writers waiting, microseconds */
+    uint64_t holder;     /* commit id that is kept; 0: none */
+    uint32_t held_by;    /* KV_HELD_* */
+    uint32_t reserved;
+} kv_compact_info;
+
+/* Makes the file smaller while readers and writers go on: moves pages from its end into holes further
+ * up, by many small durable transactions, and hands the end back. What readers and named snapshots
+ * need stays where it is; held_by tells if that keeps the file long, and the rest is cut when they
+ * have gone. A large value is moved in one piece, if there is a hole for it. Trees are not rebuilt,
+ * as a compact copy does. options and info may be NULL. Waits for the writer's turn again and again; a
+ * thread that holds a write transaction must not call it. After an error, or KV_ECANCELED, all that
+ * was committed stays. KV_EREADONLY; otherwise as kv_txn_begin and kv_txn_commit. O(pages that are
+ * moved, and all branches). */
+KV_API int kv_db_compact(kv_db *db, const kv_compact_options *options, kv_compact_info *info);
+
 /* The exclusive way through what an ordinary open refuses or leaves alone: adopts the newest
  * whole commit, rebuilds the free-space records from the trees, and writes both metas anew,
  * durably. The file must not be open elsewhere: KV_EBUSY, when it still is after wait_ms

@@ -3,6 +3,7 @@
 #include "copy.h"
 #include "db.h"
 #include "salvage.h"
+#include "shrink.h"
 #include "stat.h"
 
 KV_API int kv_db_stat(kv_db *db, kv_db_info *info)
@@ -50,6 +51,27 @@ KV_API int kv_db_copy_fd(kv_db *db, int fd, uint32_t flags)
     if (!db || fd < 0 || (flags & ~(uint32_t)KV_COPY_COMPACT))
         return KV_EINVAL;
     return kvi_alive(db) ? kvi_copy_fd(db, fd, flags) : KV_EFORKED;
+}
+
+KV_API int kv_db_compact(kv_db *db, const kv_compact_options *options, kv_compact_info *info)
+{
+    kv_compact_options known = {.size = sizeof known};
+    kv_compact_info found = {.size = sizeof found};
+    if (!db || (options && options->size < sizeof options->size) ||
+        (info && info->size < sizeof info->size))
+        return KV_EINVAL;
+    if (options)
+        memcpy(&known, options, KVI_MIN(options->size, sizeof known));
+    if (!kvi_alive(db))
+        return KV_EFORKED;
+    if (db->readonly)
+        return kvi_fail(&db->err, KV_EREADONLY, "%s", kv_strerror(KV_EREADONLY));
+    int rc = kvi_shrink(db, &known, &found);
+    if (info) {
+        found.size = info->size;
+        memcpy(info, &found, KVI_MIN(info->size, sizeof found));
+    }
+    return rc;
 }
 
 KV_API int kv_txn_copy(kv_txn *txn, const char *path, uint32_t flags)

@@ -196,6 +196,8 @@ static int writer_space(kv_txn *txn)
     size_t n;
     int rc = kvi_space_ready(db);
     if (rc == KV_OK)
+        kvi_space_low(db->space, db->compacting > 0);
+    if (rc == KV_OK)
         rc = kvi_live_set(txn, &live, &n);
     if (rc != KV_OK)
         return rc;

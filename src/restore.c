@@ -2,7 +2,7 @@
 #include "restore.h"
 #include "pgset.h"
 #include "seal.h"
-#include "walk.h"
+#include "shift.h"
 
 #define BATCH   256                     /* pages that are written at once */
 #define BUFFERS (2 * KVI_LEVEL_MAX + 2) /* nodes on the way: of the catalog, of a tree it names */
@@ -143,27 +143,6 @@ static int node_place(restore *r, kvi_ptr *ptr, unsigned level, uint8_t *page)
     return rc;
 }
 
-typedef struct value_place {
-    kvi_file *file;
-    uint64_t offset;
-} value_place;
-
-static int value_piece(void *context, uint64_t offset, const uint8_t *bytes, size_t len)
-{
-    const value_place *place = context;
-    return kvi_file_write(place->file, place->offset + offset, bytes, len);
-}
-
-/* What is left of the last page is zero. */
-static int value_pad(restore *r, const kvi_large *large, uint64_t start)
-{
-    uint32_t page_size = page_size_of(r);
-    uint8_t *zeros = r->txn->db->scratch;
-    size_t len = (size_t)(large->pages * page_size - large->stored_len);
-    memset(zeros, 0, len);
-    return len ? kvi_file_write(&r->txn->db->file, start + large->stored_len, zeros, len) : KV_OK;
-}
-
 static int rewrite_value(restore *r, uint8_t *bytes, kvi_stored stored)
 {
     kv_txn *txn = r->txn;
@@ -181,13 +160,7 @@ static int rewrite_value(restore *r, uint8_t *bytes, kvi_stored stored)
     int rc = kvi_space_take_run(txn->db->space, large->pages, &first);
     if (rc != KV_OK)
         return rc;
-    kvi_txn_writes(txn);
-    txn->sealed.walk += large->pages * page_size_of(r);
-    value_place place = {&txn->db->file, first << txn->db->file.page_shift};
-    rc = kvi_walk_large(&txn->db->file, large, value_piece, &place);
-    if (rc == KV_OK)
-        rc = value_pad(r, large, place.offset);
-    large->ptr = (kvi_ptr){first, txn->id};
+    rc = kvi_shift_value(txn, large, first);
     kvi_large_put(bytes + kvi_entry_ref_at(&entry), large);
     return rc;
 }

@@ -209,6 +209,7 @@ static void txn_end(kvi_space *space)
     space->folded = false;
     space->record_len = 0;
     space->rebuilt = false;
+    space->refold = false;
     space->id = 0;
 }
 
@@ -381,6 +382,53 @@ uint64_t kvi_space_held_by(const kvi_space *space, kvi_id snapshot)
     for (size_t i = 0; i < space->n_held; i++)
         sum += held_in(&space->held[i].dead, snapshot);
     return sum;
+}
+
+uint64_t kvi_space_free_below(const kvi_space *space, kvi_pgno limit)
+{
+    uint64_t sum = 0;
+    for (kvi_pgno word = 0; word * 64 < limit; word++) {
+        uint64_t bits = kvi_bitset_word(&space->free, word);
+        if (limit - word * 64 < 64)
+            bits &= ((uint64_t)1 << (limit - word * 64)) - 1;
+        sum += (unsigned)__builtin_popcountll(bits);
+    }
+    return sum;
+}
+
+bool kvi_space_own_behind(const kvi_space *space, kvi_pgno limit)
+{
+    const kvi_space_own *own = &space->own;
+    bool behind = false;
+    for (size_t i = 0; i < own->n_log; i++)
+        behind |= own->log[i].ptr.page >= limit;
+    for (size_t i = 0; i < own->n_chain; i++)
+        behind |= own->chain[i].page >= limit;
+    for (unsigned level = 0; level < own->levels; level++)
+        for (size_t i = 0; i < own->n_level[level]; i++)
+            behind |= own->level[level][i].page >= limit;
+    return behind;
+}
+
+void kvi_space_refold(kvi_space *space)
+{
+    space->refold = true;
+}
+
+kvi_id kvi_space_holder(const kvi_space *space, kvi_id limit, uint64_t *pages)
+{
+    kvi_id holder = 0;
+    *pages = 0;
+    for (size_t i = 0; i < space->n_held && space->held[i].snapshot < limit; i++) {
+        uint64_t sum = 0;
+        for (size_t k = 0; k < space->held[i].dead.n; k++)
+            sum += space->held[i].dead.at[k].pages;
+        if (sum > *pages) {
+            *pages = sum;
+            holder = space->held[i].snapshot;
+        }
+    }
+    return holder;
 }
 
 /* Adds a list to the sums of the snapshots that need its pages alone. */

@@ -91,6 +91,16 @@ int kvi_space_take(kvi_space *space, enum kvi_space_kind kind, size_t n,
 /* Takes a contiguous run for a large value (S5). */
 int kvi_space_take_run(kvi_space *space, uint64_t pages, kvi_pgno *first) KVI_MUST_CHECK;
 
+/* The same, below a page of the file. KV_NOTFOUND: there is none. */
+int kvi_space_take_below(kvi_space *space, uint64_t pages, kvi_pgno limit,
+                         kvi_pgno *first) KVI_MUST_CHECK;
+
+/* low: from now on the lowest free pages are taken, whatever for, so that the file can end sooner. */
+void kvi_space_low(kvi_space *space, bool low);
+
+/* Sealing this transaction writes all records anew. */
+void kvi_space_refold(kvi_space *space);
+
 /* Drops pages of the given birth: reachable from the base, not from this transaction's tree. With
  * birth == id (sealed early in this transaction) the pages become free when the transaction ends.
  * KV_ECORRUPT: they are not in use (S1). */
@@ -137,6 +147,13 @@ kvi_pgno kvi_space_high_water(const kvi_space *space);
 uint64_t kvi_space_free_pages(const kvi_space *space);
 uint64_t kvi_space_dead_pages(const kvi_space *space);
 uint64_t kvi_space_own_pages(const kvi_space *space); /* log, map, directory, blocked */
+
+/* Free pages before limit; is one of the records' own pages at or behind it? */
+uint64_t kvi_space_free_below(const kvi_space *space, kvi_pgno limit);
+bool kvi_space_own_behind(const kvi_space *space, kvi_pgno limit);
+
+/* The snapshot older than limit under which most dead pages are filed, and how many; 0: none. */
+kvi_id kvi_space_holder(const kvi_space *space, kvi_id limit, uint64_t *pages);
 
 /* Dead pages that a snapshot needs: B <= snapshot < F. O(dead runs). */
 uint64_t kvi_space_held_by(const kvi_space *space, kvi_id snapshot);

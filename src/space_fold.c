@@ -153,7 +153,7 @@ static int since_fill(fold *f)
         return KV_ENOMEM;
     f->since = since;
     for (size_t i = 0; i < slots; i++)
-        since[i] = space->rebuilt ? space->id : space->since[i];
+        since[i] = space->rebuilt || space->refold ? space->id : space->since[i];
     for (int k = 0; k < 2; k++)
         for (size_t i = 0; i < lists[k]->n; i++) {
             const kvi_extent *run = &lists[k]->at[i];
@@ -254,7 +254,7 @@ static bool better_anew(const fold *f, size_t logs)
     for (size_t i = 0; i < space->n_held; i++)
         runs += space->held[i].dead.n;
     size_t chain = (runs * 8 + chain_room(space) - 1) / chain_room(space);
-    return space->rebuilt || logs > KVI_SPACE_LOG_KEEP ||
+    return space->rebuilt || space->refold || logs > KVI_SPACE_LOG_KEEP ||
            slots_lacking(f) + chain <= logs + slots_due(f, logs) + 1;
 }
 

@@ -97,6 +97,8 @@ struct kvi_space {
     kvi_pgno first; /* page that is not a meta's */
     bool unknown;   /* the records are damaged: pages come from the high-water mark only */
     bool rebuilt;   /* this transaction forgot the records; sealing writes them all anew */
+    bool refold;    /* sealing writes them all anew, though they are known */
+    bool low;       /* the lowest pages are taken first */
 
     kvi_pgno high_water;
     kvi_bitset free;

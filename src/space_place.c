@@ -128,6 +128,8 @@ static bool run_find(kvi_space *space, uint64_t n, kvi_pgno from, kvi_pgno *page
 {
     if (space->unknown || n >= space->no_run)
         return false;
+    if (space->low)
+        space->run_at = from;
     if (!run_between(space, KVI_MAX(space->run_at, from), n, page) &&
         !run_between(space, from, n, page)) {
         space->no_run = n;
@@ -150,6 +152,16 @@ int kvi_space_take_run(kvi_space *space, uint64_t pages, kvi_pgno *first)
         rc = pages > KVI_PGNO_MAX ? KV_ENOSPC : kvi_space_grow(space, *first + pages);
     }
     return rc == KV_OK ? space_get(space, *first, pages) : rc;
+}
+
+int kvi_space_take_below(kvi_space *space, uint64_t pages, kvi_pgno limit, kvi_pgno *first)
+{
+    kvi_pgno from = (KVI_LARGE_FROM + space->page_size - 1) / space->page_size;
+    limit = KVI_MIN(limit, space->high_water);
+    if (space->unknown || from >= limit ||
+        !kvi_bitset_find(&space->free, from, limit, pages, first))
+        return KV_NOTFOUND;
+    return space_get(space, *first, pages);
 }
 
 /* ---- leaves ---- */
@@ -395,6 +407,32 @@ static int take_branches(kvi_space *space, picks *hand)
     return rc;
 }
 
+/* ---- lowest first ---- */
+
+static void zone_forget(kvi_space *space)
+{
+    kvi_bitset_shrink(&space->zone, 0);
+    space->zone_free = 0;
+}
+
+void kvi_space_low(kvi_space *space, bool low)
+{
+    space->low = low;
+    if (low)
+        zone_forget(space);
+}
+
+static int take_lowest(kvi_space *space, picks *hand)
+{
+    kvi_pgno page = kvi_bitset_next(&space->free, space->first);
+    int rc = KV_OK;
+    while (rc == KV_OK && hand->got < hand->n && page < space->high_water) {
+        rc = pick(space, hand, page, 1);
+        page = kvi_bitset_next(&space->free, page + 1);
+    }
+    return rc == KV_OK && hand->got < hand->n ? leaf_grow(space, hand) : rc;
+}
+
 /* ---- all ---- */
 
 void kvi_space_find_zone(kvi_space *space, uint64_t branch_pages)
@@ -412,12 +450,12 @@ int kvi_space_take(kvi_space *space, enum kvi_space_kind kind, size_t n, kvi_pgn
 {
     picks hand = {out, n, 0};
     bool zoned = space->high_water >= KVI_SPACE_ZONE_FROM;
-    if (!zoned && space->zone.total) {
-        kvi_bitset_shrink(&space->zone, 0);
-        space->zone_free = 0;
-    }
-    int rc = kind == KVI_SPACE_BRANCH && zoned && !space->unknown ? take_branches(space, &hand)
-                                                                  : take_leaves(space, &hand);
+    if (!zoned && space->zone.total)
+        zone_forget(space);
+    bool low = space->low && !space->unknown;
+    int rc = low                                                    ? take_lowest(space, &hand)
+             : kind == KVI_SPACE_BRANCH && zoned && !space->unknown ? take_branches(space, &hand)
+                                                                    : take_leaves(space, &hand);
     if (rc != KV_OK)
         space_unget(space, hand.got);
     return rc;

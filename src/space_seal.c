@@ -99,7 +99,7 @@ static bool seal_inline(kvi_space *space)
 {
     kvi_record_cursor cursor = {0};
     bool map_ends = kvi_space_slots(space, space->sealed_high_water) < space->own.n_level[0];
-    if (space->rebuilt || map_ends || space->delta_len > KVI_SPACE_DELTA_MAX)
+    if (space->rebuilt || space->refold || map_ends || space->delta_len > KVI_SPACE_DELTA_MAX)
         return false;
     space->record_len =
         kvi_record_put(space->delta + space->delta_len, KVI_SPACE_DELTA_MAX - space->delta_len,

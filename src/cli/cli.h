@@ -52,6 +52,7 @@ int cmd_apply(const cli_args *args);
 int cmd_backup(const cli_args *args);
 int cmd_cas(const cli_args *args);
 int cmd_check(const cli_args *args);
+int cmd_compact(const cli_args *args);
 int cmd_copy(const cli_args *args);
 int cmd_count(const cli_args *args);
 int cmd_del(const cli_args *args);

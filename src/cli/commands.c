@@ -213,13 +213,19 @@ const cli_command cli_commands[] = {
      "  kv meta phone.kv\n"
      "  kv meta damaged.kv --choose 1 older.kv\n",
      1, 2, false, O(JSON) | O(CHOOSE), cmd_meta},
-    {"copy", "compact clone cp", "FILE DEST|-", "write a consistent copy",
+    {"copy", "clone cp", "FILE DEST|-", "write a consistent copy",
      "The copy is of one commit, and it is on the disk when the command ends. An existing\n"
      "DEST is never overwritten; - is standard output. Named snapshots are copied too, but\n"
      "for --compact, and for --at, which copies one of them as if it were the newest commit.\n",
      "  kv copy phone.kv backup.kv --compact\n"
      "  kv copy phone.kv - | ssh host 'cat >phone.kv'\n",
      2, 2, false, O(AT) | O(COMPACT) | O(QUIET) | O(WAIT), cmd_copy},
+    {"compact", "shrink vacuum defrag optimize", "FILE", "make a file smaller while it is used",
+     "Moves pages from the end of the file into holes further up, in many small steps between\n"
+     "which others read and write, and hands the end back. What a reader or a named snapshot\n"
+     "needs stays; then a line says so. `kv copy --compact` makes a smaller file yet, by\n"
+     "rebuilding the trees.\n",
+     "  kv compact phone.kv\n", 1, 1, false, O(JSON) | O(QUIET) | O(WAIT), cmd_compact},
     {"snapshot", "checkpoint savepoint tag undo restore", "create|list|drop|restore FILE [NAME]",
      "keep what a file holds now under a name",
      "create: gives the newest commit a name; it stays readable, with --at NAME of the\n"

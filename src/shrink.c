@@ -1,0 +1,192 @@
+/* shrink.c - see shrink.h. */
+#include "shrink.h"
+#include "begin.h"
+#include "commit.h"
+#include "relocate.h"
+
+#define PASSES   12  /* others may write behind the target meanwhile */
+#define SETTLE   4   /* commits after which what was moved away is free */
+#define STEP     192 /* pages: one flush, since their walk is below the cap */
+#define LEAST    16  /* pages of a transaction that is worth it */
+#define SPARE    8   /* one page in so many stays free */
+#define PATIENCE 100 /* the same while a reader is in the way */
+#define WAIT_US  10000
+#define PAUSE_US 200 /* between two transactions: others have their turn */
+
+typedef struct shrink {
+    kv_db *db;
+    const kv_compact_options *options;
+    kv_compact_info *info;
+    kvi_relocate pass;
+    kvi_pgno high_water; /* after the newest transaction */
+    uint64_t total;      /* pages to move, as it seemed at first */
+    bool stuck;          /* too few holes below the target */
+} shrink;
+
+/* ---- one transaction ---- */
+
+/* Where the file could end: all that is in use, and what somebody still needs, with some holes. */
+static kvi_pgno target_of(const kvi_space *space, uint32_t page_size)
+{
+    kvi_pgno first = kvi_first_page(page_size);
+    uint64_t kept = kvi_space_high_water(space) - first - kvi_space_free_pages(space);
+    return first + kept + kept / SPARE + LEAST;
+}
+
+/* Who keeps more than a small part of the file. */
+static void note_holder(const shrink *s)
+{
+    const kv_db *db = s->db;
+    kv_compact_info *info = s->info;
+    const kvi_listed *named = &db->listed[0];
+    uint64_t pages;
+    kvi_id holder = kvi_space_holder(db->space, db->head.durable, &pages);
+    info->held_by = KV_HELD_NOBODY;
+    info->holder = 0;
+    if (pages <= kvi_space_high_water(db->space) / SPARE)
+        return;
+    info->held_by = KV_HELD_READER;
+    info->holder = holder;
+    for (size_t i = 0; i < named->n; i++)
+        if (named->ids[i] == holder)
+            info->held_by = KV_HELD_SNAPSHOT;
+}
+
+static int move_some(shrink *s, kv_txn *txn)
+{
+    kvi_space *space = s->db->space;
+    kvi_relocate *pass = &s->pass;
+    if (pass->target == 0)
+        pass->target = target_of(space, s->db->file.page_size);
+    uint64_t holes = kvi_space_free_below(space, pass->target);
+    pass->budget = KVI_MIN((uint64_t)s->options->step_pages, holes / 2);
+    s->stuck = pass->budget < LEAST / 2;
+    if (kvi_space_own_behind(space, pass->target))
+        kvi_space_refold(space);
+    return s->stuck ? KV_OK : kvi_relocate_step(pass, txn);
+}
+
+/* move: else the transaction is there to let pages fall free and the file end sooner. */
+static int shrink_txn(shrink *s, bool move)
+{
+    kv_db *db = s->db;
+    kv_txn *txn;
+    int rc = kvi_begin_write(db, KVI_WAIT_FOREVER, KV_DURABLE, &txn);
+    if (rc != KV_OK)
+        return rc;
+    uint64_t began = db->os->mono_ns(db->os);
+    if (kvi_space_unknown(db->space))
+        rc = kvi_fail(&db->err, KV_ECORRUPT, "the records of free pages are damaged");
+    note_holder(s);
+    if (rc == KV_OK && move)
+        rc = move_some(s, txn);
+    txn->main.changed = true; /* there is something to commit */
+    if (rc != KV_OK) {
+        kvi_end(txn);
+        return rc;
+    }
+    rc = kvi_commit(txn);
+    s->info->longest_us = KVI_MAX(s->info->longest_us, (db->os->mono_ns(db->os) - began) / 1000);
+    s->info->steps++;
+    s->high_water = db->head.meta.high_water;
+    db->os->sleep_us(db->os, PAUSE_US);
+    return rc;
+}
+
+static int shrink_tell(shrink *s)
+{
+    const kv_compact_options *options = s->options;
+    kv_progress progress = {KVI_MIN(s->info->moved_pages + s->pass.moved, s->total), s->total};
+    if (!options->progress || options->progress(options->context, &progress) == 0)
+        return KV_OK;
+    return kvi_fail(&s->db->err, KV_ECANCELED, "a callback asked to stop");
+}
+
+/* ---- passes ---- */
+
+static bool file_cut(const shrink *s)
+{
+    uint64_t size = atomic_load_explicit(&s->db->file.size, memory_order_relaxed);
+    return size <= s->high_water << s->db->file.page_shift;
+}
+
+/* Does the end of the file wait for a reader? Others come and go, and that is soon. */
+static bool is_waiting(const shrink *s)
+{
+    return s->pass.target != 0 && (s->info->held_by == KV_HELD_READER || !file_cut(s));
+}
+
+/* Lets what was moved away fall free. */
+static int settle(shrink *s)
+{
+    int rc = KV_OK;
+    for (unsigned i = 0; rc == KV_OK && (i < SETTLE || (i < PATIENCE && is_waiting(s))); i++) {
+        if (i >= SETTLE)
+            s->db->os->sleep_us(s->db->os, WAIT_US);
+        rc = shrink_txn(s, false);
+        if (i > 0 && s->high_water <= s->pass.target && file_cut(s))
+            break;
+    }
+    return rc;
+}
+
+static int pass_run(shrink *s)
+{
+    kv_db *db = s->db;
+    s->pass = (kvi_relocate){0};
+    int rc = kvi_relocate_begin(&s->pass, db->os, db->file.page_size);
+    while (rc == KV_OK && !s->pass.done && !s->stuck) {
+        rc = shrink_txn(s, true);
+        if (s->total == 0)
+            s->total = s->high_water > s->pass.target ? s->high_water - s->pass.target : 1;
+        if (rc == KV_OK)
+            rc = shrink_tell(s);
+    }
+    kvi_relocate_end(&s->pass, db->os);
+    s->info->moved_pages += s->pass.moved;
+    return rc;
+}
+
+static int shrink_run(shrink *s)
+{
+    int rc = settle(s);
+    for (unsigned i = 0; rc == KV_OK && i < PASSES; i++) {
+        kvi_pgno before = s->high_water;
+        s->stuck = false;
+        rc = pass_run(s);
+        if (rc == KV_OK)
+            rc = settle(s);
+        if (s->high_water <= s->pass.target || s->high_water >= before)
+            break;
+    }
+    return rc;
+}
+
+/* Pages of this handle are placed low from its next transaction on, or no longer. */
+static int set_low(kv_db *db, int change)
+{
+    int rc = kvi_turn_take(db, KVI_WAIT_FOREVER);
+    if (rc != KV_OK)
+        return rc;
+    db->compacting += change;
+    kvi_turn_give(db);
+    return KV_OK;
+}
+
+int kvi_shrink(kv_db *db, const kv_compact_options *options, kv_compact_info *info)
+{
+    kv_compact_options chosen = *options;
+    shrink s = {.db = db, .options = &chosen, .info = info};
+    if (chosen.step_pages == 0)
+        chosen.step_pages = STEP;
+    int rc = set_low(db, 1);
+    if (rc == KV_OK)
+        rc = kvi_file_look(&db->file, &info->before);
+    if (rc == KV_OK)
+        rc = shrink_run(&s);
+    int rest = set_low(db, -1);
+    int known = kvi_file_look(&db->file, &info->after);
+    if (rc == KV_OK && !file_cut(&s) && !info->held_by)
+        info->held_by = KV_HELD_READER; /* the file is cut when it has left */
+    return rc != KV_OK ? rc : rest != KV_OK ? rest : known;
+}

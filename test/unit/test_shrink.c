@@ -1,0 +1,351 @@
+/* Compaction of a file in use: smaller, the same content, under a reader and a writer; what keeps it
+ * long. SHRINK_MIB sets the size of the file that is made small under load. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "db.h"
+#include "rng.h"
+#include "scratch.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define VALUE 120 /* bytes */
+
+static scratch dir;
+static char path[SCRATCH_MAX];
+static kv_db *db;
+
+static int setup(void **state)
+{
+    scratch_make(&dir);
+    scratch_path_to(&dir, "a.kv", path);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    scratch_remove(&dir);
+    return 0;
+}
+
+static int begin_test(void **state)
+{
+    unlink(path);
+    return kv_db_open(path, NULL, &db);
+}
+
+static int end_test(void **state)
+{
+    return kv_db_close(db);
+}
+
+/* ---- data: the value of a key says which key it is, and how often it was written ---- */
+
+static size_t key_of(uint64_t number, char key[24])
+{
+    return (size_t)snprintf(key, 24, "%016llx", (unsigned long long)(number * 0x9e3779b97f4a7c15u));
+}
+
+static void value_of(uint64_t number, uint64_t version, uint8_t value[VALUE])
+{
+    memset(value, (int)(number + version), VALUE);
+    memcpy(value, &number, 8);
+    memcpy(value + 8, &version, 8);
+}
+
+/* Is the value one that value_of made for this key? *version: which. */
+static bool value_right(uint64_t number, kv_slice value, uint64_t *version)
+{
+    uint8_t expect[VALUE];
+    if (value.len != VALUE)
+        return false;
+    memcpy(version, (const uint8_t *)value.ptr + 8, 8);
+    value_of(number, *version, expect);
+    return memcmp(expect, value.ptr, VALUE) == 0;
+}
+
+static void put(kv_tree *tree, uint64_t number, uint64_t version)
+{
+    char key[24];
+    uint8_t value[VALUE];
+    size_t len = key_of(number, key);
+    value_of(number, version, value);
+    assert_int_equal(kv_put(tree, key, len, value, VALUE, 0), KV_OK);
+}
+
+static bool is_kept(uint64_t number)
+{
+    uint64_t spread = number;
+    return rng_splitmix(&spread) % 10 == 0;
+}
+
+/* n entries, of which nine in ten are deleted. */
+static void fill(uint64_t n)
+{
+    const uint64_t batch = 100000;
+    kv_txn *txn;
+    for (uint64_t from = 0; from < n; from += batch) {
+        assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE | KV_TXN_LAZY, &txn), KV_OK);
+        for (uint64_t i = from; i < n && i < from + batch; i++)
+            put(kv_txn_main(txn), i, 0);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+    for (uint64_t from = 0; from < n; from += batch) {
+        assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE | KV_TXN_LAZY, &txn), KV_OK);
+        for (uint64_t i = from; i < n && i < from + batch; i++) {
+            char key[24];
+            size_t len = key_of(i, key);
+            if (!is_kept(i))
+                assert_int_equal(kv_del(kv_txn_main(txn), key, len), KV_OK);
+        }
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+    assert_int_equal(kv_db_sync(db), KV_OK);
+}
+
+static void all_there(uint64_t n)
+{
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+    for (uint64_t i = 0; i < n; i++) {
+        char key[24];
+        kv_slice value;
+        uint64_t version;
+        size_t len = key_of(i, key);
+        int rc = kv_get(kv_txn_main(txn), key, len, &value);
+        assert_int_equal(rc, is_kept(i) ? KV_OK : KV_NOTFOUND);
+        if (rc == KV_OK)
+            assert_true(value_right(i, value, &version));
+    }
+    kv_txn_abort(txn);
+}
+
+static uint64_t live_bytes(void)
+{
+    kv_db_info info = {.size = sizeof info};
+    assert_int_equal(kv_db_stat(db, &info), KV_OK);
+    return (info.leaf_pages + info.branch_pages + info.large_pages + info.space_pages + 2) *
+           info.page_size;
+}
+
+static kv_compact_info compact(void)
+{
+    kv_compact_info info = {.size = sizeof info};
+    assert_int_equal(kv_db_compact(db, NULL, &info), KV_OK);
+    return info;
+}
+
+/* ---- alone ---- */
+
+static void test_smaller(void **state)
+{
+    fill(40000);
+    kv_compact_info info = compact();
+    assert_true(info.after <= live_bytes() * 13 / 10 + 100000);
+    assert_true(info.after < info.before / 3);
+    assert_int_equal(info.held_by, KV_HELD_NOBODY);
+    all_there(40000);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+    info = compact(); /* once more: nothing to do */
+    assert_true(info.moved_pages < 100);
+}
+
+static void test_trees_and_values(void **state)
+{
+    static uint8_t big[100000];
+    kv_tree *tree;
+    kv_txn *txn;
+    for (unsigned round = 0; round < 12; round++) {
+        char name[8];
+        int len = snprintf(name, sizeof name, "t%u", round);
+        assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+        assert_int_equal(kv_tree_open(txn, name, (size_t)len, KV_TREE_CREATE, NULL, &tree), KV_OK);
+        memset(big, (int)round, sizeof big);
+        for (unsigned i = 0; i < 40; i++)
+            put(tree, i, round);
+        assert_int_equal(kv_put(tree, "big", 3, big, sizeof big - round, 0), KV_OK);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+    assert_int_equal(kv_snapshot_create(db, "s", 1, 0), KV_OK); /* its tree is moved too */
+    assert_int_equal(kv_snapshot_drop(db, "s", 1, 0), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    for (unsigned round = 0; round < 9; round++) {
+        char name[8];
+        int len = snprintf(name, sizeof name, "t%u", round);
+        assert_int_equal(kv_tree_open(txn, name, (size_t)len, 0, NULL, &tree), KV_OK);
+        assert_int_equal(kv_tree_drop(tree), KV_OK);
+    }
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    kv_compact_info info = compact();
+    assert_true(info.after <= live_bytes() * 13 / 10 + 150000);
+    assert_true(info.after < info.before / 2);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+    for (unsigned round = 9; round < 12; round++) {
+        char name[8];
+        kv_slice value;
+        int len = snprintf(name, sizeof name, "t%u", round);
+        assert_int_equal(kv_tree_open(txn, name, (size_t)len, 0, NULL, &tree), KV_OK);
+        assert_int_equal(kv_get(tree, "big", 3, &value), KV_OK);
+        memset(big, (int)round, sizeof big);
+        assert_int_equal(value.len, sizeof big - round);
+        assert_memory_equal(value.ptr, big, value.len);
+    }
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+/* ---- what keeps it long ---- */
+
+static void test_held(void **state)
+{
+    kv_txn *txn;
+    assert_int_equal(kv_snapshot_create(db, "empty", 5, 0), KV_OK);
+    fill(20000);
+    kv_compact_info info = compact();
+    assert_int_equal(info.held_by, KV_HELD_NOBODY); /* by a snapshot of nothing */
+    fill(20000);
+    assert_int_equal(kv_snapshot_create(db, "s", 1, 0), KV_OK);
+    kv_txn *reader;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &reader), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    assert_int_equal(kv_tree_clear(kv_txn_main(txn)), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    info = compact();
+    assert_true(info.held_by != KV_HELD_NOBODY && info.holder == kv_txn_id(reader) - 1);
+    kv_txn_abort(reader);
+    info = compact();
+    assert_int_equal(info.held_by, KV_HELD_SNAPSHOT);
+    assert_int_equal(kv_snapshot_drop(db, "s", 1, 0), KV_OK);
+    assert_int_equal(kv_snapshot_drop(db, "empty", 5, 0), KV_OK);
+    info = compact();
+    assert_int_equal(info.held_by, KV_HELD_NOBODY);
+    assert_true(info.after < 300000);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+static int stop(void *context, const kv_progress *progress)
+{
+    return ++*(int *)context == 3;
+}
+
+static void test_wrong_and_stopped(void **state)
+{
+    int calls = 0;
+    kv_compact_options options = {
+        .size = sizeof options, .step_pages = 32, .progress = stop, .context = &calls};
+    kv_compact_info info = {.size = 0};
+    assert_int_equal(kv_db_compact(NULL, NULL, NULL), KV_EINVAL);
+    assert_int_equal(kv_db_compact(db, NULL, &info), KV_EINVAL);
+    fill(20000);
+    assert_int_equal(kv_db_compact(db, &options, NULL), KV_ECANCELED);
+    assert_int_equal(calls, 3);
+    all_there(20000);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+/* ---- under a reader and a writer ---- */
+
+static struct {
+    uint64_t n;
+    _Atomic bool over;
+    uint64_t reads, wrong, writes, longest_us;
+} load;
+
+static uint64_t now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* Begins again and again; each snapshot must have every key with a right value. */
+static void *read_on(void *context)
+{
+    rng r;
+    rng_seed(&r, 5);
+    while (!load.over) {
+        kv_txn *txn;
+        assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+        for (unsigned i = 0; i < 500; i++) {
+            char key[24];
+            kv_slice value;
+            uint64_t version, number = rng_below(&r, load.n);
+            size_t len = key_of(number, key);
+            int rc = kv_get(kv_txn_main(txn), key, len, &value);
+            bool right = is_kept(number) ? rc == KV_OK && value_right(number, value, &version)
+                                         : rc == KV_NOTFOUND;
+            load.wrong += !right;
+            load.reads++;
+        }
+        kv_txn_abort(txn);
+    }
+    return NULL;
+}
+
+static void *write_on(void *context)
+{
+    rng r;
+    rng_seed(&r, 6);
+    for (uint64_t version = 1; !load.over; version++) {
+        kv_txn *txn;
+        uint64_t number, began = now_us();
+        while (!is_kept(number = rng_below(&r, load.n)))
+            ;
+        assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+        put(kv_txn_main(txn), number, version);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        uint64_t took = now_us() - began;
+        load.longest_us = took > load.longest_us ? took : load.longest_us;
+        load.writes++;
+        usleep(1000);
+    }
+    return NULL;
+}
+
+static void test_under_load(void **state)
+{
+    const char *mib = getenv("SHRINK_MIB");
+    pthread_t reader, writer;
+    load.n = (mib ? strtoull(mib, NULL, 0) : 12) * 1048576 / 145;
+    fill(load.n);
+    assert_int_equal(pthread_create(&reader, NULL, read_on, NULL), 0);
+    assert_int_equal(pthread_create(&writer, NULL, write_on, NULL), 0);
+    uint64_t began = now_us();
+    kv_compact_info info = compact();
+    double seconds = (double)(now_us() - began) / 1e6;
+    load.over = true;
+    pthread_join(reader, NULL);
+    pthread_join(writer, NULL);
+    kv_compact_info rest = compact(); /* what the last reader kept */
+    uint64_t live = live_bytes();
+    print_message("%.1f MiB, then %.1f MiB (%.2f times the %.1f MiB in use) in %.1f s, %llu steps; "
+                  "%llu reads, %llu wrong; %llu writes, the longest took %.1f ms; longest step "
+                  "%.1f ms; without load %.1f MiB\n",
+                  (double)info.before / 1048576, (double)info.after / 1048576,
+                  (double)info.after / (double)live, (double)live / 1048576, seconds,
+                  (unsigned long long)info.steps, (unsigned long long)load.reads,
+                  (unsigned long long)load.wrong, (unsigned long long)load.writes,
+                  (double)load.longest_us / 1000, (double)info.longest_us / 1000,
+                  (double)rest.after / 1048576);
+    assert_int_equal(load.wrong, 0);
+    assert_true(load.reads > 0 && load.writes > 0);
+    assert_true(info.after <= live * 13 / 10 + 300000);
+    all_there(load.n);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
+    const struct CMUnitTest tests[] = {
+        TEST(test_smaller),           TEST(test_trees_and_values), TEST(test_held),
+        TEST(test_wrong_and_stopped), TEST(test_under_load),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
