@@ -81,6 +81,7 @@ int kvi_file_init(kvi_file *file, const kvi_os *os, kvi_err *err, int fd, uint32
         return kvi_fail_os(err, rc, "asking for the size of the database");
     atomic_init(&file->size, stat.size);
     atomic_init(&file->seen, 0);
+    file->memory = os->memory(os);
     pthread_mutex_init(&file->map_mutex, NULL);
     return KV_OK;
 }
@@ -191,6 +192,23 @@ int kvi_file_verify(const kvi_view *view, kvi_ptr ptr, unsigned level, const uin
     kvi_file_trust(view, ptr, false);
     *page = p;
     return KV_OK;
+}
+
+/* A page that was verified is most likely still in memory, unless there is more of them than that. */
+void kvi_file_expect(const kvi_view *view, const kvi_ptr *ptrs, unsigned n)
+{
+    const kvi_file *file = view->file;
+    bool roomy = view->limit << file->page_shift <= file->memory;
+    for (unsigned i = 0; i < n; i++) {
+        kvi_ptr ptr = ptrs[i];
+        if (ptr.birth == 0 || ptr.page >= view->limit)
+            continue;
+        uint32_t seen = atomic_load_explicit(&view->verified[ptr.page], memory_order_relaxed);
+        if (roomy && seen && seen == kvi_seen(ptr.birth, false))
+            continue;
+        file->os->advise(file->os, view->map + (ptr.page << file->page_shift), file->page_size,
+                         KVI_OS_WILLNEED);
+    }
 }
 
 void kvi_file_trust(const kvi_view *view, kvi_ptr ptr, bool large)

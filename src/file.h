@@ -34,6 +34,7 @@ typedef struct kvi_file {
     _Atomic(kvi_map *) map; /* newest; set under map_mutex */
     pthread_mutex_t map_mutex;
     _Atomic uint64_t size; /* bytes; the writer's: raised before publication, cut by it alone */
+    uint64_t memory;       /* bytes that the machine has */
     _Atomic uint64_t seen; /* bytes; what readers found it grown to by another process */
 } kvi_file;
 
@@ -92,6 +93,10 @@ static inline int kvi_file_node(const kvi_view *view, kvi_ptr ptr, unsigned leve
     }
     return kvi_file_verify(view, ptr, level, page);
 }
+
+/* Nodes that are to be met soon: asks the kernel for those that it may have to read, all of them
+ * before one is waited for. */
+void kvi_file_expect(const kvi_view *view, const kvi_ptr *ptrs, unsigned n);
 
 /* The bytes of a large value in the map, verified by checksum when first met. */
 int kvi_file_large(const kvi_view *view, kvi_ptr ptr, uint64_t len, uint64_t checksum,

@@ -55,26 +55,55 @@ KVI_INLINE void kvi_quick_prefetch(const uint8_t *first)
     __builtin_prefetch(first + 128);
 }
 
-KVI_INLINE unsigned kvi_quick_branch(const uint8_t *page, uint32_t page_size, kvi_slice key,
-                                     kvi_ptr *child)
-{
+/* ---- a step in two halves ----
+ *
+ * A lookup waits for memory between them. Whoever makes many lookups at once does the first half of
+ * all of them, and then the second of all (tree_group.c). */
+
+typedef struct kvi_aim {
+    bool quick;                   /* else the general search must do it */
+    bool head_only;               /* branch */
+    uint32_t from;                /* branch: what the heads from here on tell; leaf: the slot */
+    uint32_t at;                  /* branch: where the children begin; leaf: the slot's bytes ... */
+    uint32_t tail_len, value_len; /* ... which are these */
     kvi_quick q;
+} kvi_aim;
+
+/* The block of heads that has the place, and what belongs to it, comes next. */
+KVI_INLINE kvi_aim kvi_aim_branch(const uint8_t *page, uint32_t page_size, kvi_slice key)
+{
+    kvi_aim aim;
     uint32_t stride = kvi_field16(page, KVI_P_hint_stride);
-    if (!kvi_quick_begin(page, page_size, key, stride, &q))
+    aim.quick = kvi_quick_begin(page, page_size, key, stride, &aim.q);
+    if (!aim.quick)
+        return aim;
+    aim.head_only = kvi_field16(page, KVI_P_fixed_key) - 1 < 5;
+    aim.at = aim.q.heads + (aim.head_only ? 4 : 6) * aim.q.slots;
+    aim.from = kvi_quick_from(page, &aim.q, stride);
+    kvi_quick_prefetch(page + aim.at + KVI_PTR_SIZE * aim.from);
+    return aim;
+}
+
+KVI_INLINE unsigned kvi_aim_child(const kvi_aim *aim, const uint8_t *page, uint32_t page_size,
+                                  kvi_slice key, kvi_ptr *child)
+{
+    if (!aim->quick)
         return kvi_branch_find_any(page, page_size, key, child);
-    uint32_t fixed_key = kvi_field16(page, KVI_P_fixed_key);
-    bool head_only = fixed_key - 1 < 5;
-    uint32_t children = q.heads + (head_only ? 4 : 6) * q.slots;
-    uint32_t from = kvi_quick_from(page, &q, stride);
-    kvi_quick_prefetch(page + children + KVI_PTR_SIZE * from);
-    uint32_t i = kvi_quick_lower(page, &q, from);
-    if (i < q.slots && kvi_get32(page + q.heads + 4 * i) == q.head) {
-        if (!head_only)
+    uint32_t i = kvi_quick_lower(page, &aim->q, aim->from);
+    if (i < aim->q.slots && kvi_get32(page + aim->q.heads + 4 * i) == aim->q.head) {
+        if (!aim->head_only)
             return kvi_branch_find_any(page, page_size, key, child);
         i++; /* a separator that is no longer than its head is not greater than the key */
     }
-    *child = kvi_ptr_get(page + KVI_MIN(children + KVI_PTR_SIZE * i, page_size - KVI_PTR_SIZE));
+    *child = kvi_ptr_get(page + KVI_MIN(aim->at + KVI_PTR_SIZE * i, page_size - KVI_PTR_SIZE));
     return i;
+}
+
+KVI_INLINE unsigned kvi_quick_branch(const uint8_t *page, uint32_t page_size, kvi_slice key,
+                                     kvi_ptr *child)
+{
+    kvi_aim aim = kvi_aim_branch(page, page_size, key);
+    return kvi_aim_child(&aim, page, page_size, key, child);
 }
 
 KVI_INLINE bool kvi_bytes_equal(const uint8_t *a, const uint8_t *b, size_t len)
@@ -88,28 +117,49 @@ KVI_INLINE bool kvi_bytes_equal(const uint8_t *a, const uint8_t *b, size_t len)
     return len == 0 || kvi_top_bytes(a, len) == kvi_top_bytes(b, len);
 }
 
-KVI_INLINE bool kvi_quick_leaf(const uint8_t *page, uint32_t page_size, kvi_slice key,
-                               kvi_slice *value, bool *special)
+/* The record comes next. */
+KVI_INLINE kvi_aim kvi_aim_leaf(const uint8_t *page, uint32_t page_size, kvi_slice key)
 {
-    kvi_quick q;
+    kvi_aim aim;
     uint32_t stride = kvi_field16(page, KVI_P_hint_stride);
     uint32_t fixed_key = kvi_field16(page, KVI_P_fixed_key);
     uint32_t fixed_value = kvi_field16(page, KVI_P_fixed_value);
-    if (fixed_key < 5 || fixed_value < 2 || !kvi_quick_begin(page, page_size, key, stride, &q))
+    aim.quick =
+        fixed_key >= 5 && fixed_value >= 2 && kvi_quick_begin(page, page_size, key, stride, &aim.q);
+    if (!aim.quick)
+        return aim;
+    aim.tail_len = fixed_key - 5;
+    aim.value_len = fixed_value - 1;
+    aim.at = page_size; /* nowhere */
+    bool few = !stride && aim.q.slots <= 2 * KVI_LANES;
+    aim.from = few ? kvi_quick_lower_few(page, &aim.q)
+                   : kvi_quick_lower(page, &aim.q, kvi_quick_from(page, &aim.q, stride));
+    if (aim.from < aim.q.slots)
+        aim.at = kvi_field16(page, aim.q.heads + 4 * aim.q.slots + 2 * aim.from);
+    return aim;
+}
+
+KVI_INLINE bool kvi_aim_value(const kvi_aim *aim, const uint8_t *page, uint32_t page_size,
+                              kvi_slice key, kvi_slice *value, bool *special)
+{
+    if (!aim->quick)
         return kvi_leaf_find_any(page, page_size, key, value, special);
-    bool few = !stride && q.slots <= 2 * KVI_LANES;
-    uint32_t i = few ? kvi_quick_lower_few(page, &q)
-                     : kvi_quick_lower(page, &q, kvi_quick_from(page, &q, stride));
-    if (i >= q.slots || kvi_get32(page + q.heads + 4 * i) != q.head)
+    if (aim->from >= aim->q.slots || kvi_get32(page + aim->q.heads + 4 * aim->from) != aim->q.head)
         return false;
-    uint32_t tail_len = fixed_key - 5, value_len = fixed_value - 1;
-    uint32_t at = kvi_field16(page, q.heads + 4 * q.slots + 2 * i);
-    if (key.len - q.skip != tail_len || at + tail_len + value_len > page_size ||
-        !kvi_bytes_equal(page + at, key.ptr + q.skip, tail_len))
+    if (key.len - aim->q.skip != aim->tail_len ||
+        aim->at + aim->tail_len + aim->value_len > page_size ||
+        !kvi_bytes_equal(page + aim->at, key.ptr + aim->q.skip, aim->tail_len))
         return kvi_leaf_find_any(page, page_size, key, value, special);
-    *value = kvi_slice_of(page + at + tail_len, value_len);
+    *value = kvi_slice_of(page + aim->at + aim->tail_len, aim->value_len);
     *special = false;
     return true;
+}
+
+KVI_INLINE bool kvi_quick_leaf(const uint8_t *page, uint32_t page_size, kvi_slice key,
+                               kvi_slice *value, bool *special)
+{
+    kvi_aim aim = kvi_aim_leaf(page, page_size, key);
+    return kvi_aim_value(&aim, page, page_size, key, value, special);
 }
 
 #endif

@@ -62,6 +62,12 @@ static int value_fits(const kv_tree *tree, uint64_t len)
     return KV_OK;
 }
 
+int kvi_put_check(kv_tree *tree, kvi_slice key, uint64_t value_len)
+{
+    int rc = change_begin(tree, key);
+    return rc == KV_OK ? value_fits(tree, value_len) : rc;
+}
+
 static int condition(bool found, uint32_t flags)
 {
     if (found && (flags & KV_PUT_ABSENT))

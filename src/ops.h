@@ -11,6 +11,9 @@ int kvi_tree_usable(const kv_tree *tree, bool change) KVI_MUST_CHECK;
 
 int kvi_get(kv_tree *tree, kvi_slice key, kv_slice *value) KVI_MUST_CHECK; /* value may be NULL */
 
+/* Would kvi_put refuse these lengths? */
+int kvi_put_check(kv_tree *tree, kvi_slice key, uint64_t value_len) KVI_MUST_CHECK;
+
 /* value.ptr NULL with a length: reserve, and *place says where the bytes go. place may be NULL
  * otherwise. flags: KV_PUT_*. */
 int kvi_put(kv_tree *tree, kvi_slice key, kvi_slice value, uint32_t flags,

@@ -87,6 +87,7 @@ struct kvi_os {
     int (*map)(const kvi_os *os, int fd, size_t len, const uint8_t **ptr);
     int (*map_shared)(const kvi_os *os, int fd, size_t len, void **ptr); /* the same, writable */
     void (*unmap)(const kvi_os *os, const uint8_t *ptr, size_t len);
+    uint64_t (*memory)(const kvi_os *os); /* bytes of the machine; UINT64_MAX: not known */
     void (*advise)(const kvi_os *os, const uint8_t *ptr, size_t len, int advice);
     void *(*alloc)(const kvi_os *os, size_t size); /* as malloc; NULL when out of memory */
     void *(*realloc)(const kvi_os *os, void *ptr, size_t size);

@@ -347,6 +347,12 @@ static void sys_advise(const kvi_os *os UNUSED, const uint8_t *ptr, size_t len, 
     madvise(address_of(ptr - skew), len + skew, kernel[advice]);
 }
 
+static uint64_t sys_memory(const kvi_os *os UNUSED)
+{
+    long pages = sysconf(_SC_PHYS_PAGES);
+    return pages > 0 ? (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) : UINT64_MAX;
+}
+
 static void *sys_alloc(const kvi_os *os UNUSED, size_t size)
 {
     return malloc(size);
@@ -512,6 +518,7 @@ const kvi_os kvi_os_posix = {
     .map = sys_map,
     .map_shared = sys_map_shared,
     .unmap = sys_unmap,
+    .memory = sys_memory,
     .advise = sys_advise,
     .alloc = sys_alloc,
     .realloc = sys_realloc,

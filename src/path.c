@@ -1,11 +1,6 @@
 /* path.c - moving along a path; see path.h. */
 #include "path.h"
 
-#define LINE 64 /* bytes of a cache line */
-#define AHEAD_WHOLE                                                                                \
-    16384u /* pages up to so many bytes are fetched ahead whole, of larger ones ... */
-#define AHEAD_FRONT 1024u /* ... the beginning: the rest would be gone again before its turn */
-
 static uint32_t page_size_of(const kv_tree *tree)
 {
     return tree->txn->db->file.page_size;
@@ -76,15 +71,8 @@ static void leaf_ahead(kv_tree *tree, const kvi_path *path, bool up)
     const kvi_step *parent = &path->steps[path->depth - 2];
     if (up ? parent->slot >= kvi_node_count(parent->page) : parent->slot == 0)
         return;
-    uint32_t size = page_size_of(tree);
-    const kvi_view *view = &tree->txn->view;
-    kvi_ptr ptr = kvi_branch_child(parent->page, size, up ? parent->slot + 1 : parent->slot - 1);
-    if (ptr.birth == 0 || ptr.page >= view->limit)
-        return;
-    const uint8_t *page = view->map + (ptr.page << view->file->page_shift);
-    uint32_t len = size <= AHEAD_WHOLE ? size : AHEAD_FRONT;
-    for (uint32_t at = 0; at < len; at += LINE)
-        __builtin_prefetch(page + at);
+    unsigned slot = up ? parent->slot + 1 : parent->slot - 1;
+    kvi_txn_prefetch_whole(tree->txn, kvi_branch_child(parent->page, page_size_of(tree), slot));
 }
 
 /* To the nearest entry of the neighbouring leaf. */

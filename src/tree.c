@@ -25,14 +25,44 @@ int kvi_tree_find(kv_tree *tree, kvi_slice key, kvi_stored *value)
                                                                                 : KV_NOTFOUND;
 }
 
+/* Is a key that is not less than those of path's leaf below the separator behind that leaf? */
+static bool leaf_bounds(const kv_tree *tree, kvi_path *path, kvi_slice key)
+{
+    uint32_t page_size = tree->txn->db->file.page_size;
+    uint8_t *bound = kvi_scratch_key(tree->txn->db, 0, 0);
+    if (!kvi_leaf_follows(kvi_path_leaf(path)->page, page_size, key))
+        return true;
+    for (unsigned i = path->depth - 1; i-- > 0;) {
+        const kvi_step *step = &path->steps[i];
+        if (step->slot >= kvi_node_count(step->page))
+            continue;
+        size_t len = kvi_node_key(step->page, page_size, step->slot, bound);
+        return kvi_slice_compare(key, kvi_slice_of(bound, len)) < 0;
+    }
+    return true;
+}
+
+/* Many puts, in ascending order of their keys: the way to the newest one often is that to the next. */
+static bool seek_near(const kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)
+{
+    if (path != &tree->put_path || tree->put_changes != tree->txn->changes ||
+        path->depth != tree->desc.level + 1u || !leaf_bounds(tree, path, key))
+        return false;
+    kvi_step *leaf = kvi_path_leaf(path);
+    leaf->slot = kvi_leaf_search(leaf->page, tree->txn->db->file.page_size, key, found);
+    return true;
+}
+
 int kvi_tree_seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)
 {
     kv_txn *txn = tree->txn;
     uint32_t page_size = txn->db->file.page_size;
     kvi_ptr ptr = tree->desc.root;
+    *found = false;
+    if (KVI_UNLIKELY(tree->ascending) && seek_near(tree, key, path, found))
+        return KV_OK;
     path->owned = 0;
     path->depth = 0;
-    *found = false;
     if (ptr.page == 0)
         return KV_OK;
     for (unsigned level = tree->desc.level;; level--) {

@@ -186,6 +186,7 @@ struct kv_tree {
     bool gone;            /* dropped, or created behind a savepoint that was rolled back */
     kvi_path put_path;    /* of the newest put */
     uint64_t put_changes; /* txn->changes behind it: the path is good while nothing else changes */
+    bool ascending;       /* kvi_put_many is at work: each key is not less than the one before */
     kvi_handle run_leaf;  /* leaf of the newest insert, 0: none; to recognise ascending keys */
     unsigned run_next;    /* position behind that insert */
     kv_tree *next;
@@ -274,18 +275,36 @@ static inline int kvi_txn_node(kv_txn *txn, kvi_ptr ptr, unsigned level, const u
     return kvi_file_node(&txn->view, ptr, level, page);
 }
 
+/* Where the node is to be expected. It is not verified yet: its number may lead anywhere, and
+ * asking for memory there does no harm. 0: nowhere. */
+static inline uintptr_t kvi_txn_whereabouts(const kv_txn *txn, kvi_ptr ptr)
+{
+    if (ptr.birth != 0)
+        return (uintptr_t)txn->view.map + (ptr.page << txn->view.file->page_shift);
+    if (!kvi_dirty_knows(&txn->db->dirty, ptr.page))
+        return 0;
+    return (uintptr_t)kvi_dirty_at(&txn->db->dirty, ptr.page)->bytes;
+}
+
 /* Asks for the lines of a node that a search begins with, so that they arrive together. */
 static inline void kvi_txn_prefetch(const kv_txn *txn, kvi_ptr ptr)
 {
-    /* The page is not verified yet: its number may lead anywhere, and asking does no harm. */
-    uintptr_t page = (uintptr_t)txn->view.map + (ptr.page << txn->view.file->page_shift);
-    if (ptr.birth == 0) {
-        if (!kvi_dirty_knows(&txn->db->dirty, ptr.page))
-            return;
-        page = (uintptr_t)kvi_dirty_at(&txn->db->dirty, ptr.page)->bytes;
-    }
-    for (unsigned line = 0; line < 4; line++)
+    uintptr_t page = kvi_txn_whereabouts(txn, ptr);
+    for (unsigned line = 0; page && line < 4; line++)
         __builtin_prefetch((const void *)(page + 64 * line));
+}
+
+#define KVI_AHEAD_WHOLE 16384u /* of larger pages ... */
+#define KVI_AHEAD_FRONT 1024u  /* ... the beginning: the rest would be gone before its turn */
+
+/* Asks for all of a node. */
+static inline void kvi_txn_prefetch_whole(const kv_txn *txn, kvi_ptr ptr)
+{
+    uintptr_t page = kvi_txn_whereabouts(txn, ptr);
+    uint32_t size = txn->db->file.page_size;
+    uint32_t len = page == 0 ? 0 : size <= KVI_AHEAD_WHOLE ? size : KVI_AHEAD_FRONT;
+    for (uint32_t at = 0; at < len; at += 64)
+        __builtin_prefetch((const void *)(page + at));
 }
 
 /* Makes the node at *ptr changeable: itself, or a private copy, whose handle goes to *ptr and

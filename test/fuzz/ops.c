@@ -192,6 +192,75 @@ static void step_get(bench *b)
                            (value.len == 0 || memcmp(value.ptr, expected.ptr, value.len) == 0)));
 }
 
+enum { MANY = 5 };
+
+static uint8_t many_keys[MANY][KVI_PAGE_MAX];
+
+static void step_get_many(bench *b)
+{
+    const model_state *state;
+    kvi_slice name = take_name(b), expected;
+    kv_slice keys[MANY] = {{0}}, values[MANY];
+    int results[MANY];
+    size_t n = fuzz_below(b->in, MANY + 1);
+    for (size_t i = 0; i < n; i++) {
+        kvi_slice key = take_key(b, many_keys[i]);
+        keys[i] = (kv_slice){key.ptr, key.len};
+    }
+    kv_txn *txn = take_txn(b, &state);
+    kv_tree *tree = txn ? open_tree(txn, state, name) : NULL;
+    if (!tree)
+        return;
+    FUZZ_MUST(kv_get_many(tree, n, keys, values, results) == KV_OK);
+    for (size_t i = 0; i < n; i++) {
+        bool present =
+            model_get(tree_in(state, name), kvi_slice_of(keys[i].ptr, keys[i].len), &expected);
+        FUZZ_MUST(results[i] == (present ? KV_OK : KV_NOTFOUND));
+        FUZZ_MUST(present == (values[i].ptr != NULL));
+        FUZZ_MUST(!present ||
+                  (values[i].len == expected.len &&
+                   (values[i].len == 0 || !memcmp(values[i].ptr, expected.ptr, expected.len))));
+    }
+}
+
+/* What the puts of a call must answer; the model does them, unless one key is too long. */
+static int model_put_many(bench *b, kvi_slice name, const kv_pair *pairs, size_t n, uint32_t flags)
+{
+    int answer = KV_OK;
+    for (size_t i = 0; i < n; i++)
+        if (too_long(kvi_slice_of(pairs[i].key.ptr, pairs[i].key.len)))
+            return KV_ETOOBIG;
+    for (size_t i = 0; i < n; i++) {
+        kvi_slice key = kvi_slice_of(pairs[i].key.ptr, pairs[i].key.len);
+        bool present = model_get(tree_in(b->m->now, name), key, NULL);
+        if (flags == KV_PUT_ABSENT && present)
+            answer = KV_EXISTS;
+        else if (flags == KV_PUT_PRESENT && !present)
+            answer = KV_NOTFOUND;
+        else
+            model_put(b->m, name, key, kvi_slice_of(pairs[i].value.ptr, pairs[i].value.len));
+    }
+    return answer;
+}
+
+static void step_put_many(bench *b)
+{
+    static uint8_t values[MANY][128];
+    kv_pair pairs[MANY] = {{{0}, {0}}};
+    kvi_slice name;
+    size_t n = fuzz_below(b->in, MANY + 1);
+    uint32_t flags = (uint32_t)fuzz_below(b->in, 3);
+    for (size_t i = 0; i < n; i++) {
+        kvi_slice key = take_key(b, many_keys[i]), value = take_value(b);
+        size_t len = KVI_MIN(value.len, sizeof values[i]);
+        memcpy(values[i], value.ptr, len);
+        pairs[i] = (kv_pair){{key.ptr, key.len}, {values[i], len}};
+    }
+    kv_tree *tree = take_writable(b, &name);
+    if (tree)
+        FUZZ_MUST(kv_put_many(tree, n, pairs, flags) == model_put_many(b, name, pairs, n, flags));
+}
+
 static void step_rank(bench *b)
 {
     uint8_t room[KVI_PAGE_MAX];
@@ -810,12 +879,12 @@ static void bench_again(bench *b)
 int fuzz_ops(const uint8_t *data, size_t len)
 {
     static void (*const steps[])(bench *) = {
-        step_put,     step_put,     step_put,    step_put,    step_put,       step_del,
-        step_get,     step_begin,   step_begin,  step_end,    step_batch,     step_reader,
-        step_compare, step_rank,    step_create, step_drop,   step_rename,    step_clear,
-        step_seek,    step_move,    step_edit,   step_cursor, step_savepoint, step_back,
-        step_release, step_refresh, step_handle, step_whole,  step_wrong,     step_del_range,
-        step_look,    step_look,    step_look,
+        step_put,     step_put,     step_put,    step_put,      step_put,       step_del,
+        step_get,     step_begin,   step_begin,  step_end,      step_batch,     step_reader,
+        step_compare, step_rank,    step_create, step_drop,     step_rename,    step_clear,
+        step_seek,    step_move,    step_edit,   step_cursor,   step_savepoint, step_back,
+        step_release, step_refresh, step_handle, step_whole,    step_wrong,     step_del_range,
+        step_look,    step_look,    step_look,   step_get_many, step_put_many,
     };
     static sim_disk *disk;
     fuzz_in in = {data, data + len};

@@ -206,6 +206,74 @@ const char *driver_order(kv_tree *tree, const model_tree *t, const kvi_slice *fr
                                                                               : "split: other keys";
 }
 
+/* ---- many keys in one call ---- */
+
+enum { MANY = 40, MANY_VALUE = 64 };
+
+static uint8_t many_keys[MANY][KEY_ROOM], many_values[MANY][MANY_VALUE];
+
+/* Short values, but for the last one. */
+static kvi_slice pick_many_value(driver *d, size_t i, bool last)
+{
+    if (last)
+        return driver_pick_value(d);
+    size_t len = rng_below(&d->r, KVI_MIN(d->shape.value_max, MANY_VALUE) + 1);
+    rng_fill(&d->r, many_values[i], len);
+    return (kvi_slice){many_values[i], len};
+}
+
+static bool step_put_many(driver *d, kv_tree *tree, kvi_slice name)
+{
+    kv_pair pairs[MANY] = {{{0}, {0}}};
+    size_t n = rng_below(&d->r, MANY + 1);
+    uint32_t flags = rng_one_in(&d->r, 3) ? (uint32_t)rng_between(&d->r, 1, 2) : 0;
+    for (size_t i = 0; i < n; i++) {
+        kvi_slice key = driver_pick_key(d, many_keys[i]);
+        kvi_slice value = pick_many_value(d, i, i + 1 == n);
+        pairs[i] = (kv_pair){{key.ptr, key.len}, {value.ptr, value.len}};
+    }
+    int rc = kv_put_many(tree, n, pairs, flags), expect = KV_OK;
+    if (rc < 0)
+        return fail(d, rc, "put_many");
+    for (size_t i = 0; i < n; i++) {
+        kvi_slice key = kvi_slice_of(pairs[i].key.ptr, pairs[i].key.len);
+        bool present = model_get(model_tree_of(d->m->now, name), key, NULL);
+        if (flags == KV_PUT_ABSENT && present)
+            expect = KV_EXISTS;
+        else if (flags == KV_PUT_PRESENT && !present)
+            expect = KV_NOTFOUND;
+        else
+            model_put(d->m, name, key, kvi_slice_of(pairs[i].value.ptr, pairs[i].value.len));
+    }
+    return rc == expect ? true : fail(d, rc, "put_many: answer");
+}
+
+static bool step_get_many(driver *d, kv_tree *tree, kvi_slice name)
+{
+    kv_slice keys[MANY] = {{0}}, values[MANY];
+    int results[MANY];
+    size_t n = rng_below(&d->r, MANY + 1);
+    for (size_t i = 0; i < n; i++) {
+        kvi_slice key = driver_pick_key(d, many_keys[i]);
+        keys[i] = (kv_slice){key.ptr, key.len};
+    }
+    int rc = kv_get_many(tree, n, keys, values, results);
+    if (rc != KV_OK)
+        return fail(d, rc, "get_many");
+    for (size_t i = 0; i < n; i++) {
+        kvi_slice expect;
+        kv_slice value = values[i];
+        bool present = model_get(model_tree_of(d->m->now, name),
+                                 kvi_slice_of(keys[i].ptr, keys[i].len), &expect);
+        if (results[i] != (present ? KV_OK : KV_NOTFOUND) || present != (value.ptr != NULL))
+            return fail(d, results[i], "get_many: answer");
+        if (present && (value.len != expect.len ||
+                        (value.len && memcmp(value.ptr, expect.ptr, value.len) != 0)))
+            return fail(d, 0, "get_many: another value");
+    }
+    return true;
+}
+
 static bool step_rank(driver *d, kv_tree *tree, kvi_slice name)
 {
     kvi_slice key = driver_pick_key(d, key_room);
@@ -337,12 +405,16 @@ static bool step(driver *d)
         return true;
     if (rc != KV_OK)
         return fail(d, rc, "tree_open");
-    if (what < 48)
+    if (what < 46)
         return step_put(d, tree, name);
+    if (what < 48)
+        return step_put_many(d, tree, name);
     if (what < 60)
         return driver_op_step(d, tree, name);
     if (what < 80)
         return step_del(d, tree, name);
+    if (what < 83)
+        return step_get_many(d, tree, name);
     if (what < 92)
         return step_get(d, tree, name);
     if (what < 96 || !d->shape.ranges)

@@ -296,6 +296,12 @@ static void call_unmap(const kvi_os *os, const uint8_t *ptr, size_t len)
     fault->inner->unmap(fault->inner, ptr, len);
 }
 
+static uint64_t call_memory(const kvi_os *os)
+{
+    const kvi_os *inner = fault_of(os)->inner;
+    return inner->memory(inner);
+}
+
 static void call_advise(const kvi_os *os, const uint8_t *ptr, size_t len, int advice)
 {
     const kvi_os *inner = fault_of(os)->inner;
@@ -420,6 +426,7 @@ static const kvi_os fault_table = {
     .map = call_map,
     .map_shared = call_map_shared,
     .unmap = call_unmap,
+    .memory = call_memory,
     .advise = call_advise,
     .alloc = call_alloc,
     .realloc = call_realloc,

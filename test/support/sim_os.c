@@ -436,6 +436,12 @@ static void call_unmap(const kvi_os *os, const uint8_t *ptr, size_t len)
     (void)len;
 }
 
+static uint64_t call_memory(const kvi_os *os)
+{
+    (void)os;
+    return (uint64_t)1 << 40;
+}
+
 static void call_advise(const kvi_os *os, const uint8_t *ptr, size_t len, int advice)
 {
     (void)os;
@@ -606,6 +612,7 @@ void sim_setup_table(sim_disk *disk)
         .map = call_map,
         .map_shared = call_map_shared,
         .unmap = call_unmap,
+        .memory = call_memory,
         .advise = call_advise,
         .alloc = call_alloc,
         .realloc = call_realloc,
