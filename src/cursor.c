@@ -25,6 +25,7 @@ int kvi_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor)
     c->key = (uint8_t *)(c + 1);
     c->keys = NULL;
     c->keys_size = 0;
+    c->plain.page = NULL;
     c->prev = NULL;
     c->next = txn->cursors;
     if (c->next)
@@ -56,8 +57,10 @@ void kvi_cursor_close_all(kv_txn *txn)
 
 void kvi_cursor_reset_all(kv_txn *txn)
 {
-    for (kv_cursor *c = txn->cursors; c; c = c->next)
+    for (kv_cursor *c = txn->cursors; c; c = c->next) {
         c->state = KVI_CURSOR_NOWHERE;
+        c->plain.page = NULL;
+    }
 }
 
 /* ---- the part of a leaf that lies inside the range ---- */
@@ -330,6 +333,28 @@ int kvi_cursor_load_value(kv_cursor *c, kv_slice *value)
     return KV_OK;
 }
 
+/* The entry under a reader's cursor, in a plain leaf. False: the general way must do it. */
+static bool plain_get(kv_cursor *c, kv_slice *key, kv_slice *value)
+{
+    const kvi_step *leaf = kvi_path_leaf(&c->path);
+    if (KVI_UNLIKELY(leaf->page != c->plain.page))
+        kvi_plain_look(&c->plain, leaf->page, page_size_of(c));
+    uint32_t at = kvi_plain_at(&c->plain, leaf->slot);
+    if (KVI_UNLIKELY(at == 0))
+        return false;
+    if (value)
+        *value = kvi_plain_value(&c->plain, at);
+    if (!key)
+        return true;
+    if (!c->key_ready) {
+        kvi_plain_key(&c->plain, leaf->slot, at, c->key);
+        c->key_len = kvi_plain_key_len(&c->plain);
+        c->key_ready = true;
+    }
+    *key = (kv_slice){c->key, c->key_len};
+    return true;
+}
+
 int kvi_cursor_get(kv_cursor *c, kv_slice *key, kv_slice *value)
 {
     int rc = up_to_date(c);
@@ -337,6 +362,8 @@ int kvi_cursor_get(kv_cursor *c, kv_slice *key, kv_slice *value)
         return rc;
     if (c->state != KVI_CURSOR_ON)
         return KV_NOTFOUND;
+    if (KVI_LIKELY(!c->txn->write) && plain_get(c, key, value))
+        return KV_OK;
     if (value)
         rc = kvi_cursor_load_value(c, value);
     if (key && rc == KV_OK) {

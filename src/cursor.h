@@ -18,6 +18,7 @@
 #ifndef KVI_CURSOR_H
 #define KVI_CURSOR_H
 
+#include "node_scan.h"
 #include "range.h"
 
 enum kvi_cursor_state {
@@ -43,6 +44,7 @@ struct kv_cursor {
     size_t key_len;
     uint8_t *keys; /* of the newest kvi_cursor_read */
     size_t keys_size;
+    kvi_plain plain; /* of the leaf at plain.page; not in a write transaction */
     kvi_range range;
     kv_cursor *next; /* in txn->cursors */
     kv_cursor *prev;

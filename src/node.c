@@ -174,6 +174,16 @@ static inline uint64_t tally_get(const uint8_t *page, const kvi_shape *s, unsign
     return kvi_get64(page + kvi_array_at(s, s->tallies, i, 8));
 }
 
+unsigned kvi_branch_private(const uint8_t *page, uint32_t page_size, unsigned i)
+{
+    kvi_shape s = kvi_branch_shape(page, page_size);
+    /* The birth is the last six bytes of a pointer. */
+    const uint8_t *tail = page + s.children + KVI_PTR_SIZE - 8;
+    while (i <= s.slots && kvi_get64(tail + KVI_PTR_SIZE * i) >> 16 != 0)
+        i++;
+    return i;
+}
+
 uint64_t kvi_branch_tally(const uint8_t *page, uint32_t page_size, unsigned i)
 {
     kvi_shape s = kvi_branch_shape(page, page_size);

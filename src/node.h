@@ -94,6 +94,8 @@ size_t kvi_node_key(const uint8_t *page, uint32_t page_size, unsigned i, uint8_t
 kvi_slice kvi_leaf_value(const uint8_t *page, uint32_t page_size, unsigned i, bool *special);
 
 kvi_ptr kvi_branch_child(const uint8_t *page, uint32_t page_size, unsigned i);
+/* Number of the first child from i on whose birth is 0; count + 1: none. */
+unsigned kvi_branch_private(const uint8_t *page, uint32_t page_size, unsigned i);
 uint64_t kvi_branch_tally(const uint8_t *page, uint32_t page_size, unsigned i);  /* entries below */
 uint64_t kvi_branch_expiry(const uint8_t *page, uint32_t page_size, unsigned i); /* 0 = none */
 

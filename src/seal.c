@@ -52,7 +52,8 @@ static int count_node(kvi_batch *batch, kv_tree *tree, kvi_ptr ptr, unsigned lev
     if (level == 0)
         return tree->desc.large_pages ? seal_large_values(batch, page) : KV_OK;
     int rc = KV_OK;
-    for (unsigned i = 0; rc == KV_OK && i <= kvi_node_count(page); i++)
+    unsigned i = kvi_branch_private(page, page_size, 0), count = kvi_node_count(page);
+    for (; rc == KV_OK && i <= count; i = kvi_branch_private(page, page_size, i + 1))
         rc = count_node(batch, tree, kvi_branch_child(page, page_size, i), level - 1);
     return rc;
 }
@@ -115,10 +116,11 @@ static kvi_ptr seal_node(kvi_batch *batch, kvi_ptr ptr, unsigned level)
     if (item->sealed.page)
         return item->sealed;
     uint8_t *page = item->bytes;
-    for (unsigned i = 0; level > 0 && i <= kvi_node_count(page); i++) {
+    unsigned count = kvi_node_count(page);
+    unsigned i = level > 0 ? kvi_branch_private(page, page_size, 0) : count + 1;
+    for (; i <= count; i = kvi_branch_private(page, page_size, i + 1)) {
         kvi_ptr child = kvi_branch_child(page, page_size, i);
-        if (child.birth == 0)
-            kvi_branch_set_child(page, page_size, i, seal_node(batch, child, level - 1));
+        kvi_branch_set_child(page, page_size, i, seal_node(batch, child, level - 1));
     }
     kvi_node_pack(page, page_size, db->scratch);
     enum kvi_space_kind kind = kind_of(level);

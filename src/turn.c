@@ -53,20 +53,20 @@ static void space_forget(kv_db *db)
     db->space = NULL;
 }
 
-/* The file may have grown, shrunk, or lost its name, which no lock prevents. */
+/* The file may have grown, shrunk, or lost its name, which no lock prevents. What it is does not
+ * change while it is open, so one question tells all three. */
 static int file_look(kv_db *db)
 {
-    kvi_os_stat open = {0}, named = {0};
-    int rc = db->os->stat(db->os, db->lock.fd, &open);
-    if (rc < 0)
-        return kvi_fail_os(&db->err, rc, "asking what %s is", db->path);
-    rc = db->os->stat_path(db->os, db->path, &named);
+    kvi_os_stat named = {0};
+    int rc = db->opened.links ? 0 : db->os->stat(db->os, db->lock.fd, &db->opened);
+    if (rc >= 0)
+        rc = db->os->stat_path(db->os, db->path, &named);
     if (rc < 0 && rc != -ENOENT)
         return kvi_fail_os(&db->err, rc, "asking what %s is", db->path);
-    if (rc < 0 || open.links == 0 || !kvi_os_same_file(&open, &named))
+    if (rc < 0 || !kvi_os_same_file(&db->opened, &named))
         return kvi_fail(&db->err, KV_ENOENT, "%s was removed or replaced while it was open",
                         db->path);
-    atomic_store_explicit(&db->file.size, open.size, memory_order_release);
+    atomic_store_explicit(&db->file.size, named.size, memory_order_release);
     return KV_OK;
 }
 

@@ -119,11 +119,12 @@ struct kv_db {
     kvi_head head;           /* guarded by the turn */
     uint64_t head_published; /* guarded by the turn: the board's publications as of head */
     uint64_t reaped;         /* guarded by the turn: mono_ns when the dead were last looked for */
-    int compacting;          /* guarded by the turn: calls of kv_db_compact under way */
-    kvi_listed listed[2];    /* guarded by the turn: by the newest commit, by the durable one */
-    kvi_space *space;        /* guarded by the turn; NULL until first needed */
-    kvi_dirty dirty;         /* guarded by the turn */
-    kv_txn *spare;           /* guarded by the turn: the write transaction's memory, for reuse */
+    kvi_os_stat opened;   /* guarded by the turn: the file that is locked; links 0: not asked yet */
+    int compacting;       /* guarded by the turn: calls of kv_db_compact under way */
+    kvi_listed listed[2]; /* guarded by the turn: by the newest commit, by the durable one */
+    kvi_space *space;     /* guarded by the turn; NULL until first needed */
+    kvi_dirty dirty;      /* guarded by the turn */
+    kv_txn *spare;        /* guarded by the turn: the write transaction's memory, for reuse */
     uint8_t *scratch; /* guarded by the turn: KVI_SCRATCH_PAGES pages for splits and rebuilds, then
                           three keys for each level of a tree */
     uint8_t *scratch_value; /* guarded by the turn: one page, the value that is being put */

@@ -180,6 +180,13 @@ static void private_children_are_kept(void **state)
     assert_true(child.page == KVI_PGNO_MAX && child.birth == 0);
     assert_true(kvi_branch_tally(page, 512, 1) == 1ull << 40);
     assert_int_equal(kvi_node_validate(page, 512, 3, HIGH_WATER, NEWEST), 7);
+    assert_int_equal(kvi_branch_private(page, 512, 0), 0);
+    assert_int_equal(kvi_branch_private(page, 512, 1), 1);
+    assert_int_equal(kvi_branch_private(page, 512, 2), 2);
+    kvi_branch_set_child(page, 512, 0, (kvi_ptr){1, 1});
+    assert_int_equal(kvi_branch_private(page, 512, 0), 1);
+    kvi_branch_set_child(page, 512, 1, (kvi_ptr){0, (uint64_t)1 << 47}); /* one bit of a birth */
+    assert_int_equal(kvi_branch_private(page, 512, 0), 2);
     free(page);
     free(scratch);
 }

@@ -1,5 +1,6 @@
 /* Leaves against a sorted array: random inserts, replacements, removals, packing. */
 #include "node_model.h"
+#include "node_scan.h"
 
 typedef struct leaf_test {
     uint8_t *page, *scratch, *before;
@@ -106,6 +107,44 @@ static void step(leaf_test *t, unsigned removals)
         step_pack(t);
 }
 
+/* The short way to the entries of a plain leaf, and a scan of it, give what the general one does. */
+static unsigned plain_same(const leaf_test *t)
+{
+    static uint8_t keys[(1 << 20) + KVI_PAGE_MAX];
+    static kv_pair pairs[KVI_PAGE_MAX];
+    uint8_t *room = exact(kvi_key_max(t->m.page_size)), *other = exact(kvi_key_max(t->m.page_size));
+    kvi_plain plain;
+    kvi_plain_look(&plain, t->page, t->m.page_size);
+    for (unsigned i = 0; i < plain.slots; i++) {
+        bool special;
+        uint32_t at = kvi_plain_at(&plain, i);
+        kvi_slice value = kvi_leaf_value(t->page, t->m.page_size, i, &special);
+        assert_true(at > 0 && !special);
+        assert_true(kvi_plain_value(&plain, at).ptr == value.ptr);
+        assert_int_equal(kvi_plain_value(&plain, at).len, value.len);
+        kvi_plain_key(&plain, i, at, room);
+        assert_int_equal(kvi_node_key(t->page, t->m.page_size, i, other),
+                         kvi_plain_key_len(&plain));
+        assert_memory_equal(room, other, kvi_plain_key_len(&plain));
+    }
+    kvi_scan scan = {.n = kvi_node_count(t->page), .up = true, .pairs = pairs, .keys = keys};
+    scan.room = sizeof keys;
+    unsigned n = kvi_leaf_scan(t->page, t->m.page_size, &scan);
+    assert_true(n == scan.n || t->m.at[n].special ||
+                scan.room - scan.used < kvi_key_max(t->m.page_size) + KVI_SCAN_SLACK);
+    for (unsigned i = 0; i < n; i++) {
+        assert_int_equal(pairs[i].key.len, t->m.at[i].key.len);
+        assert_memory_equal(pairs[i].key.ptr, t->m.at[i].key.ptr, pairs[i].key.len);
+        assert_int_equal(pairs[i].value.len, t->m.at[i].value.len);
+        assert_memory_equal(pairs[i].value.ptr, t->m.at[i].value.ptr, pairs[i].value.len);
+    }
+    free(room);
+    free(other);
+    return plain.slots;
+}
+
+static uint64_t plain_slots; /* seen in plain leaves */
+
 static void leaf_random(uint32_t page_size, enum key_kind keys, enum value_kind values)
 {
     leaf_test t = leaf_test_new(page_size, keys, values);
@@ -117,6 +156,8 @@ static void leaf_random(uint32_t page_size, enum key_kind keys, enum value_kind 
             leaf_same(t.page, &t.m);
         if (i % 32 == 0 && page_size <= 1024)
             search_all(t.page, &t.m);
+        if (i % 32 == 0)
+            plain_slots += plain_same(&t);
     }
     leaf_same(t.page, &t.m);
     search_all(t.page, &t.m);
@@ -157,6 +198,7 @@ static unsigned append_all(uint32_t page_size, size_t len, unsigned *count)
     free(page);
     free(scratch);
     return rebuilds;
+    assert_true(plain_slots > 0);
 }
 
 static void ascending_keys_do_not_rebuild(void **state)

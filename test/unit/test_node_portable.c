@@ -7,6 +7,7 @@
 #define kvi_key_copy         portable_key_copy
 #define kvi_leaf_value       portable_leaf_value
 #define kvi_branch_child     portable_branch_child
+#define kvi_branch_private   portable_branch_private
 #define kvi_branch_tally     portable_branch_tally
 #define kvi_branch_expiry    portable_branch_expiry
 #define kvi_branch_rank      portable_branch_rank
