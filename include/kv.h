@@ -156,6 +156,10 @@ typedef struct kv_options {
     uint64_t lazy_sync_bytes; /* lazy bytes after which a commit flushes; default 64 MiB;
                                  UINT64_MAX: never, and a power cut loses all since the last
                                  sync */
+    uint32_t sweep_per_write; /* expired entries that each commit may remove besides, in the main
+                                 tree and the named trees that its transaction opened; default 0.
+                                 See kv_sweep */
+    uint32_t reserved;        /* 0 */
 } kv_options;
 
 /* Opens the database file at path. options == NULL: defaults with KV_OPEN_CREATE. Opening after a
@@ -223,17 +227,25 @@ typedef struct kv_db_info {
     uint64_t commits;     /* of this handle, since it was opened */
     uint8_t file_id[16];  /* random, given at creation */
     uint32_t guest;       /* 1: reads beside the others, whose readers it cannot see */
-    uint32_t reserved;
+    uint32_t clock_wrong; /* 1: the file's clock is more than 24 hours ahead of the system's */
     uint64_t batches; /* of this handle: those that kv_db_write committed; commits counts groups */
-    uint64_t snapshots; /* named ones; what only they need counts in blocked_pages */
-    uint8_t origin[16]; /* of a copy: file_id of its original, else zeros; kv_backup_apply */
-    uint64_t origin_id; /* which of the original's commits it repeats; 0: none */
+    uint64_t snapshots;      /* named ones; what only they need counts in blocked_pages */
+    uint8_t origin[16];      /* of a copy: file_id of its original, else zeros; kv_backup_apply */
+    uint64_t origin_id;      /* which of the original's commits it repeats; 0: none */
+    uint64_t clock_ms;       /* the file's clock: greatest time that a commit has seen */
+    uint64_t clock_ahead_ms; /* how far it is ahead of the system's clock; 0: it is not */
 } kv_db_info;
 
 /* Statistics. O(trees). free_pages, blocked_pages and space_pages need the space records, which
  * are loaded at the first write or by this call; while somebody writes they are those of the newest
  * commit. */
 KV_API int kv_db_stat(kv_db *db, kv_db_info *info);
+
+/* Sets the file's clock back to the system's, if it is ahead: a wrong system clock was here, and what
+ * expires would expire too early until the right time has caught up. Entries that have expired by the
+ * wrong time and were not swept are there again. A commit of its own. As from kv_txn_begin and
+ * kv_txn_commit. */
+KV_API int kv_db_reset_clock(kv_db *db);
 
 typedef struct kv_reader_info {
     uint64_t snapshot;   /* commit id that is pinned */
@@ -589,8 +601,8 @@ KV_API int kv_txn_refresh(kv_txn *txn);
  * have. */
 KV_API uint64_t kv_txn_id(const kv_txn *txn);
 
-/* The transaction's one clock reading, milliseconds since the epoch; never smaller than in an
- * earlier commit. */
+/* The transaction's one clock reading, milliseconds since the epoch: the system's, but not smaller
+ * than in the commit that the transaction sees (kv_db_reset_clock). */
 KV_API uint64_t kv_txn_now(const kv_txn *txn);
 
 /* Savepoints of a write transaction, nested like brackets. rollback_to undoes everything since
@@ -711,14 +723,17 @@ KV_API int kv_get(kv_tree *tree, const void *key, size_t key_len, kv_slice *valu
 /* KV_OK or KV_NOTFOUND; touches no large value. */
 KV_API int kv_exists(kv_tree *tree, const void *key, size_t key_len);
 
-enum {                     /* kv_put, kv_reserve, kv_put_options.flags: one of them or none */
+enum {                     /* kv_put, kv_reserve, kv_put_options.flags: one of them or none ... */
        KV_PUT_ABSENT = 1,  /* only if the key is absent: KV_EXISTS */
        KV_PUT_PRESENT = 2, /* only if it is present: KV_NOTFOUND */
-       KV_PUT_EQUALS = 4 /* kv_put_with: only if it has this very value: KV_NOTFOUND, KV_MISMATCH */
+       KV_PUT_EQUALS =
+           4, /* kv_put_with: only if it has this very value: KV_NOTFOUND, KV_MISMATCH */
+       /* ... and this: */
+       KV_PUT_KEEP_EXPIRY = 8 /* not kv_reserve: an entry that is there keeps its expiry */
 };
 
-/* Stores value under key, replacing what was there. The bytes are copied. KV_ETOOBIG,
- * KV_EREADONLY. */
+/* Stores value under key, replacing what was there, its expiry included. The bytes are copied.
+ * KV_ETOOBIG, KV_EREADONLY. */
 KV_API int kv_put(kv_tree *tree, const void *key, size_t key_len, const void *value,
                   size_t value_len, uint32_t flags);
 
@@ -743,10 +758,13 @@ typedef struct kv_put_options {
     uint32_t reserved;
     kv_slice equals; /* KV_PUT_EQUALS: the value that the key must have */
     kv_slice *old;   /* receives the value that the key had; NULL: not wanted */
+    uint64_t ttl_ms; /* milliseconds from kv_txn_now until the entry expires; 0: see expires_at */
+    uint64_t expires_at; /* when it does, milliseconds since the epoch; 0: never. See below */
 } kv_put_options;
 
 /* As kv_put, with more conditions and the old value. KV_EXISTS, KV_NOTFOUND, KV_MISMATCH: the
- * condition does not hold, nothing was changed. options == NULL: none. */
+ * condition does not hold, nothing was changed. options == NULL: none. KV_EINVAL: both ttl_ms and
+ * expires_at are set. */
 KV_API int kv_put_with(kv_tree *tree, const void *key, size_t key_len, const void *value,
                        size_t value_len, const kv_put_options *options);
 
@@ -835,6 +853,85 @@ KV_API int kv_get_many(kv_tree *tree, size_t n, const kv_slice *keys, kv_slice *
  * nothing was changed. After other errors the transaction can only be aborted. O(n (log n + h)),
  * and 32 bytes of memory a pair. */
 KV_API int kv_put_many(kv_tree *tree, size_t n, const kv_pair *pairs, uint32_t flags);
+
+/* ---- expiry ----
+ *
+ * An entry may have an expiry, a time in milliseconds since the epoch. From that moment on no call
+ * finds it: it is neither read nor listed, counted, ranked, exported or copied by KV_COPY_COMPACT;
+ * a put takes its key for absent. What the time is, each transaction asks once, when it begins
+ * (kv_txn_now), so nothing expires in the middle of one, and nothing comes back. A savepoint, a
+ * snapshot and a batch judge by the time of their transaction.
+ *
+ * A value that is given whole (kv_put, kv_put_with, kv_reserve, kv_cas, kv_swap) has the expiry that
+ * kv_put_with is told, or none; with KV_PUT_KEEP_EXPIRY only a new entry gets it. What changes a value
+ * (kv_update, numbers, kv_append, kv_bits) leaves the expiry as it is. An expiry that has passed makes
+ * the entry expire at once.
+ *
+ * An expired entry keeps its place in the file until kv_sweep, or a put of its key, removes it, and
+ * until then is part of the statistics (kv_tree_stat, kv_db_stat). While a range has such entries,
+ * counts, ranks and kv_cursor_nth in it also visit the leaves that hold them, and cursors step over
+ * them. Trees without expiring entries pay nothing. */
+
+#define KV_TTL_NEVER UINT64_MAX /* milliseconds that an entry without expiry has left */
+
+/* What there is to know of an entry. */
+typedef struct kv_entry_info {
+    size_t size;         /* in: sizeof(kv_entry_info) */
+    kv_slice value;      /* a view, as from kv_get */
+    uint64_t stored_len; /* bytes that the value takes, compressed ones as they are stored */
+    uint64_t expires_at; /* milliseconds since the epoch; 0: never */
+    uint64_t ttl_ms;     /* milliseconds left, at least 1; KV_TTL_NEVER */
+} kv_entry_info;
+
+/* The value of a key with details. KV_NOTFOUND. */
+KV_API int kv_get_info(kv_tree *tree, const void *key, size_t key_len, kv_entry_info *info);
+
+/* Milliseconds that the entry has left, at least 1; KV_TTL_NEVER: it does not expire. KV_NOTFOUND.
+ * Touches no large value. */
+KV_API int kv_ttl(kv_tree *tree, const void *key, size_t key_len, uint64_t *ttl_ms);
+
+/* Gives an entry another expiry, whatever it had: ttl_ms milliseconds from kv_txn_now, or a time
+ * since the epoch. One that is not in the future makes the entry expire at once. The value stays, a
+ * large one where it is. Nothing is written when the entry has that expiry already. KV_NOTFOUND,
+ * KV_ETOOBIG, KV_EREADONLY. */
+KV_API int kv_expire(kv_tree *tree, const void *key, size_t key_len, uint64_t ttl_ms);
+KV_API int kv_expire_at(kv_tree *tree, const void *key, size_t key_len, uint64_t expires_at);
+
+/* Takes the expiry away. Nothing is written when there is none. KV_NOTFOUND, KV_ETOOBIG,
+ * KV_EREADONLY. */
+KV_API int kv_persist(kv_tree *tree, const void *key, size_t key_len);
+
+/* Puts the expiry off to ttl_ms milliseconds from kv_txn_now, but only if the entry gains
+ * min_gain_ms by it: a session that is read often then dirties a page now and then, not each time.
+ * It never shortens, and leaves an entry without expiry as it is. KV_OK whether or not something
+ * was written. KV_NOTFOUND, KV_ETOOBIG, KV_EREADONLY. */
+KV_API int kv_touch(kv_tree *tree, const void *key, size_t key_len, uint64_t ttl_ms,
+                    uint64_t min_gain_ms);
+
+/* How much a sweep may do. Zero it, set size, then what you need; 0: no limit. */
+typedef struct kv_sweep_options {
+    size_t size;          /* sizeof(kv_sweep_options) */
+    uint64_t max_entries; /* to remove */
+    uint64_t max_pages;   /* to visit; the ones begun are finished */
+} kv_sweep_options;
+
+typedef struct kv_sweep_result {
+    size_t size;          /* in: sizeof(kv_sweep_result) */
+    uint64_t removed;     /* entries */
+    uint64_t pages;       /* visited: leaves with expired entries, and the branches above them */
+    uint64_t next_expiry; /* when the next entry expires, milliseconds since the epoch, perhaps an
+                             entry that the same transaction has removed; 0: none does */
+    uint32_t done;        /* 1: nothing that has expired is left */
+    uint32_t reserved;
+} kv_sweep_result;
+
+/* Removes what has expired, in the order of the keys, from one tree or from all of them. Reads only
+ * what it must: each branch knows the least expiry below its children. A sweep that stops at a
+ * limit is gone on with by the next one, at no cost for what the earlier ones have done. options
+ * and result may be NULL. KV_EREADONLY. O(h + leaves with expired entries). Commits can also sweep
+ * a little, see kv_options.sweep_per_write; nothing is ever swept by itself. */
+KV_API int kv_sweep(kv_tree *tree, const kv_sweep_options *options, kv_sweep_result *result);
+KV_API int kv_sweep_all(kv_txn *txn, const kv_sweep_options *options, kv_sweep_result *result);
 
 /* ---- ranges ---- */
 
@@ -953,7 +1050,8 @@ typedef struct kv_diff_info {
  * either of which may be the older. Calls options->change for each difference: the main tree first,
  * then the others by name; in each tree by key. Slices are valid during the call, in which neither
  * transaction may be used. A tree with another name is another tree: renaming is dropping and
- * creating. Options of trees, and how a value is stored, make no difference.
+ * creating. Options of trees, expiries, and how a value is stored, make no difference; of both
+ * snapshots it is as if all were gone that has expired by the later kv_txn_now of the two.
  *
  * What the snapshots share is not read: a subtree under the same page with the same birth is the same
  * one. So the cost is proportional to the pages that changed in between, whatever the size of the
@@ -1210,14 +1308,18 @@ enum {                          /* kv_op.kind; what ends the batch when a condit
        KV_OP_UPDATE = 16,    /* kv_update by update with context */
        KV_OP_POP_FIRST = 17, /* removes the first of the keys >= key and < end: KV_NOTFOUND */
        KV_OP_POP_LAST = 18,
-       KV_OP_MULTI_PUT = 40,    /* multi-value trees: adds value to key's, if it is not there */
-       KV_OP_MULTI_DEL = 41,    /* removes value from key's, if it is there */
+       KV_OP_EXPIRE = 19,    /* kv_expire by ttl_ms, or kv_expire_at by expires_at: KV_NOTFOUND */
+       KV_OP_PERSIST = 20,   /* kv_persist: KV_NOTFOUND */
+       KV_OP_TOUCH = 21,     /* kv_touch by ttl_ms, if it gains min_gain_ms: KV_NOTFOUND */
+       KV_OP_MULTI_PUT = 40, /* multi-value trees: adds value to key's, if it is not there */
+       KV_OP_MULTI_DEL = 41, /* removes value from key's, if it is there */
        KV_OP_MULTI_DEL_KEY = 42 /* removes all values of key */
 };
 
 enum { /* kv_op.flags; also KV_PUT_ABSENT (PUT, MULTI_PUT), KV_PUT_PRESENT (PUT, DEL, INCR to MAX,
           MULTI_DEL), KV_PUT_EQUALS
-          (PUT: it must have the value end; DEL: the value value), KV_NUMBER_TEXT (INCR to MAX) */
+          (PUT: it must have the value end; DEL: the value value), KV_NUMBER_TEXT (INCR to MAX),
+          KV_PUT_KEEP_EXPIRY (PUT) */
        KV_OP_CREATE_TREE =
            256,           /* PUT, INCR to UPDATE, MULTI_PUT: creates the tree when it is missing */
        KV_OP_PREFIX = 512 /* POP_FIRST, POP_LAST: of the keys that begin with key */
@@ -1251,6 +1353,7 @@ typedef struct kv_op {
         int64_t number;
         double real;
         uint64_t limit;
+        uint64_t min_gain_ms;
         int (*update)(void *context, const kv_slice *old, kv_slice *value);
     };
     union {
@@ -1259,8 +1362,10 @@ typedef struct kv_op {
         void *context;
     };
     kv_op_result
-        *result; /* PUT, DEL, INCR to MAX, APPEND, POP_*: receives the answer; may be NULL */
-    uint64_t reserved[3]; /* 0 */
+        *result;     /* PUT, DEL, INCR to MAX, APPEND, POP_*: receives the answer; may be NULL */
+    uint64_t ttl_ms; /* PUT, EXPIRE, TOUCH: milliseconds until it expires, or ... */
+    uint64_t expires_at;  /* PUT, EXPIRE: ... the time when it does; PUT: both 0: never */
+    uint64_t reserved[1]; /* 0 */
 } kv_op;
 
 typedef struct kv_write_result {
@@ -1340,12 +1445,15 @@ KV_API int kv_cursor_nth(kv_cursor *cursor, uint64_t n);
 /* The entry under the cursor. KV_NOTFOUND: it is not on one. Either output may be NULL. */
 KV_API int kv_cursor_get(kv_cursor *cursor, kv_slice *key, kv_slice *value);
 
+/* The same with details. KV_NOTFOUND. */
+KV_API int kv_cursor_info(kv_cursor *cursor, kv_entry_info *info);
+
 /* The next n entries at once, as n calls of next + get would give them; *got tells how many (0
  * at the end: KV_NOTFOUND). The cursor is on the last one. Keys stay valid until the cursor
  * moves again. */
 KV_API int kv_cursor_read(kv_cursor *cursor, kv_pair *pairs, size_t n, size_t *got);
 
-/* Replaces the value under the cursor. */
+/* Replaces the value under the cursor; its expiry, if any, goes. */
 KV_API int kv_cursor_put(kv_cursor *cursor, const void *value, size_t value_len);
 
 /* Removes the entry under the cursor; the next step (next) goes to its successor, prev to its

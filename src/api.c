@@ -65,6 +65,17 @@ int kv_db_sync(kv_db *db)
     return rc;
 }
 
+int kv_db_reset_clock(kv_db *db)
+{
+    if (!db)
+        return KV_EINVAL;
+    if (!kvi_alive(db))
+        return KV_EFORKED;
+    if (db->readonly)
+        return kvi_fail(&db->err, KV_EREADONLY, "%s", kv_strerror(KV_EREADONLY));
+    return kvi_clock_reset(db);
+}
+
 uint64_t kv_db_durable_id(kv_db *db)
 {
     return db && kvi_alive(db) ? kvi_durable(db) : 0;
@@ -316,13 +327,14 @@ int kv_exists(kv_tree *tree, const void *key, size_t key_len)
 
 static bool put_flags_ok(uint32_t flags)
 {
-    return flags == 0 || flags == KV_PUT_ABSENT || flags == KV_PUT_PRESENT;
+    return kvi_put_flags_valid(flags) && !(flags & KV_PUT_KEEP_EXPIRY);
 }
 
 int kv_put(kv_tree *tree, const void *key, size_t key_len, const void *value, size_t value_len,
            uint32_t flags)
 {
-    if (!tree || !bytes_ok(key, key_len) || !bytes_ok(value, value_len) || !put_flags_ok(flags))
+    if (!tree || !bytes_ok(key, key_len) || !bytes_ok(value, value_len) ||
+        !kvi_put_flags_valid(flags))
         return KV_EINVAL;
     return kvi_put(tree, kvi_slice_of(key, key_len), kvi_slice_of(value, value_len), flags, NULL);
 }

@@ -13,6 +13,13 @@ static inline bool kvi_durability_valid(uint32_t flags)
     return !(chosen & (chosen - 1));
 }
 
+/* Of a put: one condition or none; it may keep the expiry. */
+static inline bool kvi_put_flags_valid(uint32_t flags)
+{
+    flags &= ~(uint32_t)KV_PUT_KEEP_EXPIRY;
+    return flags == 0 || flags == KV_PUT_ABSENT || flags == KV_PUT_PRESENT;
+}
+
 /* What the flags choose; without one, what the database has. */
 static inline int kvi_durability_of(const kv_db *db, uint32_t flags)
 {

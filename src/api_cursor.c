@@ -57,7 +57,6 @@ KV_API int kv_count(kv_tree *tree, const kv_range *range, uint64_t *count)
 
 KV_API int kv_rank(kv_tree *tree, const void *key, size_t key_len, uint64_t *rank)
 {
-    bool found;
     uint64_t number;
     int rc = tree_check(tree, false);
     if (rc != KV_OK)
@@ -68,7 +67,8 @@ KV_API int kv_rank(kv_tree *tree, const void *key, size_t key_len, uint64_t *ran
         const kv_range before = {.size = sizeof before, .to = key ? key : "", .to_len = key_len};
         return with_range(tree, &before, rank, kvi_range_count);
     }
-    rc = kvi_tree_rank(tree, kvi_range_key(tree, key, key_len), &number, &found);
+    kvi_place place = {kvi_range_key(tree, key, key_len), true, false};
+    rc = kvi_range_rank(tree, &place, &number);
     if (rc == KV_OK)
         *rank = number;
     return rc;
@@ -139,6 +139,20 @@ KV_API int kv_cursor_get(kv_cursor *cursor, kv_slice *key, kv_slice *value)
     if (rc == KV_OK && KVI_UNLIKELY(kvi_tree_multi(cursor->tree)))
         return kvi_multi_get(cursor, key, value);
     return rc == KV_OK ? kvi_cursor_get(cursor, key, value) : rc;
+}
+
+KV_API int kv_cursor_info(kv_cursor *cursor, kv_entry_info *info)
+{
+    kvi_stored stored;
+    if (!info || info->size < sizeof *info)
+        return KV_EINVAL;
+    int rc = cursor_check(cursor);
+    if (rc == KV_OK)
+        rc = kvi_cursor_stored(cursor, &stored);
+    if (rc == KV_OK)
+        rc = kvi_stored_info(cursor->txn, stored, info);
+    return rc == KV_OK && kvi_tree_multi(cursor->tree) ? kvi_cursor_get(cursor, NULL, &info->value)
+                                                       : rc;
 }
 
 KV_API int kv_cursor_read(kv_cursor *cursor, kv_pair *pairs, size_t n, size_t *got)

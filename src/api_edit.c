@@ -23,9 +23,10 @@ static inline bool slice_sound(const kv_slice *slice)
 
 static bool put_options_sound(const kv_put_options *options)
 {
-    uint32_t flags = options->flags;
+    uint32_t flags = options->flags & ~(uint32_t)KV_PUT_KEEP_EXPIRY;
     return options->size == sizeof *options && options->reserved == 0 && flags <= KV_PUT_EQUALS &&
            (flags & (flags - 1)) == 0 && slice_sound(&options->equals) &&
+           !(options->ttl_ms && options->expires_at) &&
            (flags == KV_PUT_EQUALS || (!options->equals.ptr && !options->equals.len));
 }
 

@@ -57,9 +57,11 @@ static int apply_put(kv_tree *tree, const kv_op *op, uint64_t *deleted)
 {
     kv_slice old = {NULL, 0};
     kv_put_options options = {.size = sizeof options,
-                              .flags = put_flags(op),
+                              .flags = op->flags & ~(uint32_t)KV_OP_CREATE_TREE,
                               .equals = op->end,
-                              .old = op->result ? &old : NULL};
+                              .old = op->result ? &old : NULL,
+                              .ttl_ms = op->ttl_ms,
+                              .expires_at = op->expires_at};
     (void)deleted;
     int rc = kvi_put_with(tree, slice_in(op->key), slice_in(op->value), &options);
     return rc == KV_OK ? answer(tree->txn, op, none, old) : rc;
@@ -225,6 +227,15 @@ static int apply_multi_del_key(kv_tree *tree, const kv_op *op, uint64_t *deleted
     return rc;
 }
 
+static int apply_expiry(kv_tree *tree, const kv_op *op, uint64_t *deleted)
+{
+    kvi_slice key = slice_in(op->key);
+    uint64_t expiry = op->ttl_ms ? kvi_expiry_in(tree->txn, op->ttl_ms) : op->expires_at;
+    (void)deleted;
+    return op->kind == KV_OP_TOUCH ? kvi_touch(tree, key, expiry, op->min_gain_ms)
+                                   : kvi_expire(tree, key, expiry);
+}
+
 #define NUMBER_FLAGS (KV_PUT_PRESENT | KV_NUMBER_TEXT | KV_OP_CREATE_TREE)
 
 static const struct apply_kind {
@@ -233,9 +244,12 @@ static const struct apply_kind {
     bool needs_none;  /* is content when the key or tree is missing, without a condition on it */
     bool answers;     /* may have a result */
     uint8_t operands; /* how many of number and initial, or what shares their place */
+    uint8_t times;    /* how many of ttl_ms and expires_at, of which one is given; 3: may be */
 } kinds[] = {
-    [KV_OP_PUT] = {apply_put, KV_PUT_ABSENT | KV_PUT_PRESENT | KV_PUT_EQUALS | KV_OP_CREATE_TREE,
-                   false, true, 0},
+    [KV_OP_PUT] = {apply_put,
+                   KV_PUT_ABSENT | KV_PUT_PRESENT | KV_PUT_EQUALS | KV_PUT_KEEP_EXPIRY |
+                       KV_OP_CREATE_TREE,
+                   false, true, 0, 3},
     [KV_OP_DEL] = {apply_del, KV_PUT_PRESENT | KV_PUT_EQUALS, true, true, 0},
     [KV_OP_DEL_RANGE] = {apply_del_range, 0, true, false, 0},
     [KV_OP_DEL_PREFIX] = {apply_del_prefix, 0, true, false, 0},
@@ -256,6 +270,9 @@ static const struct apply_kind {
     [KV_OP_MULTI_PUT] = {apply_multi_put, KV_PUT_ABSENT | KV_OP_CREATE_TREE, false, false, 0},
     [KV_OP_MULTI_DEL] = {apply_multi_del, KV_PUT_PRESENT, true, false, 0},
     [KV_OP_MULTI_DEL_KEY] = {apply_multi_del_key, 0, true, false, 0},
+    [KV_OP_EXPIRE] = {apply_expiry, 0, false, false, 0, 2},
+    [KV_OP_PERSIST] = {apply_expiry, 0, false, false, 0, 0},
+    [KV_OP_TOUCH] = {apply_expiry, 0, false, false, 1, 1},
 };
 
 /* ---- any kind ---- */
@@ -272,16 +289,21 @@ static bool operands_valid(const kv_op *op)
            (kind->answers || !op->result) && (op->kind != KV_OP_UPDATE || op->update);
 }
 
+static bool times_valid(const kv_op *op)
+{
+    uint8_t times = kinds[op->kind].times;
+    if (times == 0 || times == 1)
+        return op->expires_at == 0 && (op->ttl_ms != 0) == (times == 1);
+    return !(op->ttl_ms && op->expires_at) && (times == 3 || op->ttl_ms || op->expires_at);
+}
+
 bool kvi_apply_valid(const kv_op *op)
 {
     uint32_t condition = put_flags(op);
     if (op->kind >= KVI_COUNT(kinds) || !kinds[op->kind].run ||
         (op->flags & ~kinds[op->kind].flags) || (condition & (condition - 1)) ||
-        !operands_valid(op))
+        !operands_valid(op) || !times_valid(op) || op->reserved[0] != 0)
         return false;
-    for (size_t i = 0; i < KVI_COUNT(op->reserved); i++)
-        if (op->reserved[i] != 0)
-            return false;
     return slice_valid(op->tree) && slice_valid(op->key) && slice_valid(op->value) &&
            slice_valid(op->end);
 }

@@ -125,9 +125,19 @@ static int entry_say(const backup_walk *walk, kvi_slice key, kvi_stored stored)
 {
     backup *b = walk->b;
     kvi_entry entry = {0};
+    uint64_t expiry = kvi_stored_expiry(stored);
+    int rc = KV_OK;
+    if (kvi_expired(expiry, b->txn->now))
+        return KV_OK;
+    if (expiry)
+        rc = put_byte(b, KVI_SAYS_UNTIL);
+    if (expiry && rc == KV_OK)
+        rc = kvi_stream_put_number(&b->stream, expiry);
+    if (rc != KV_OK)
+        return rc;
     b->info->entries++;
     if (value_kept(walk, &stored, &entry)) {
-        int rc = put_byte(b, KVI_SAYS_KEPT);
+        rc = put_byte(b, KVI_SAYS_KEPT);
         return rc == KV_OK ? put_bytes(b, key) : rc;
     }
     b->info->large_pages += entry.large.pages;
@@ -147,7 +157,7 @@ static int tree_say(backup *b, kvi_slice name, const kvi_tree_desc *desc, kvi_id
     if (rc == KV_OK)
         rc = put_bytes(b, name);
     if (rc == KV_OK)
-        rc = kvi_stream_put_number(&b->stream, desc->flags);
+        rc = kvi_stream_put_number(&b->stream, desc->flags & KVI_TREE_MULTI);
     if (rc == KV_OK)
         rc = kvi_stream_put_number(&b->stream, desc->codec);
     if (rc == KV_OK)

@@ -31,6 +31,7 @@ enum { /* bound: 0, or 1 + length as a number, then the bytes; 0: open */
        KVI_SAYS_TO = 5,         /* bound: up to here */
        KVI_SAYS_NAMES_FROM = 6, /* bound: from here on there are only the trees that are said */
        KVI_SAYS_NAMES_TO = 7,   /* bound: up to here */
+       KVI_SAYS_UNTIL = 8,      /* number: when the entry that is said next expires */
 };
 
 /* As kv_backup says. info is complete and zero. */

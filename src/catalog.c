@@ -97,16 +97,21 @@ static int found_fits(kv_txn *txn, const kvi_tree_desc *desc, uint32_t flags)
     return KV_OK;
 }
 
+kv_tree *kvi_catalog_opened(kv_txn *txn, kvi_slice name)
+{
+    kv_tree *tree = txn->trees;
+    while (tree && !name_is(tree, name))
+        tree = tree->next;
+    return tree;
+}
+
 int kvi_catalog_open(kv_txn *txn, kvi_slice name, uint32_t flags, const kv_tree_options *options,
                      kv_tree **out)
 {
     kvi_tree_desc desc;
-    for (kv_tree *tree = txn->trees; tree; tree = tree->next) {
-        if (name_is(tree, name)) {
-            *out = tree;
-            return found_fits(txn, &tree->desc, flags);
-        }
-    }
+    *out = kvi_catalog_opened(txn, name);
+    if (*out)
+        return found_fits(txn, &(*out)->desc, flags);
     int rc = kvi_catalog_find(txn, name, &desc);
     if (rc == KV_OK) {
         rc = found_fits(txn, &desc, flags);

@@ -6,6 +6,10 @@
 
 int kvi_catalog_open(kv_txn *txn, kvi_slice name, uint32_t flags, const kv_tree_options *options,
                      kv_tree **tree) KVI_MUST_CHECK;
+
+/* The handle of a named tree that the transaction has opened; NULL: it has not. */
+kv_tree *kvi_catalog_opened(kv_txn *txn, kvi_slice name);
+
 int kvi_catalog_list(kv_txn *txn, int (*fn)(void *context, kv_slice name),
                      void *context) KVI_MUST_CHECK;
 int kvi_catalog_rename(kv_tree *tree, kvi_slice name) KVI_MUST_CHECK;

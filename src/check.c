@@ -229,7 +229,16 @@ static int check_page(kvi_walk *walk, kvi_ptr ptr, const uint8_t *bytes)
     return rc == KV_OK ? check_bounds(c, tree, bytes[KVI_P_level]) : rc;
 }
 
-/* T2 */
+/* T8 */
+static int check_expiry(check *c, kvi_pgno page, const char *what, uint64_t says, uint64_t found)
+{
+    if (says == found)
+        return KV_OK;
+    return check_report(c, page, "T8", "the least expiry %s is %llu, not %llu", what,
+                        (unsigned long long)found, (unsigned long long)says);
+}
+
+/* T2, T8 */
 static int check_leave(kvi_walk *walk, unsigned level)
 {
     check *c = walk->context;
@@ -239,6 +248,10 @@ static int check_leave(kvi_walk *walk, unsigned level)
         return KV_OK;
     check_at(c, level + 1);
     c->slot = parent->child;
+    uint64_t expiry = kvi_branch_expiry(parent->bytes, c->meta->page_size, parent->child);
+    int rc = check_expiry(c, parent->ptr.page, "below a child", expiry, step->expiry);
+    if (rc != KV_OK)
+        return rc;
     uint64_t tally = kvi_branch_tally(parent->bytes, c->meta->page_size, parent->child);
     uint64_t found = tree->entries - step->entries;
     if (tally == found)
@@ -347,7 +360,7 @@ static int check_number(check *c, const kvi_walked *tree, const char *what, uint
                         (unsigned long long)found, what, (unsigned long long)says);
 }
 
-/* T5 */
+/* T5, T8 */
 static int check_done(kvi_walk *walk)
 {
     check *c = walk->context;
@@ -363,6 +376,9 @@ static int check_done(kvi_walk *walk)
         rc = check_number(c, tree, "branch pages", desc->branch_pages, tree->branch_pages);
     if (rc == KV_OK)
         rc = check_number(c, tree, "pages of large values", desc->large_pages, tree->large_pages);
+    if (rc == KV_OK)
+        rc = check_expiry(c, desc->root.page, "of the tree", desc->min_expiry,
+                          desc->root.page ? tree->steps[desc->level].expiry : 0);
     return rc;
 }
 

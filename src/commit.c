@@ -5,6 +5,7 @@
 #include "mutant.h"
 #include "recover.h"
 #include "seal.h"
+#include "sweep.h"
 
 /* ---- 1. seal: every private page gets its place and checksum ---- */
 
@@ -90,7 +91,7 @@ static void meta_compose(kv_txn *txn, const kvi_batch *batch, kvi_meta *meta)
     meta->durable = head->durable;
     meta->seal = head->tail_seal + txn->sealed.seal + batch->sums.seal - txn->dropped.seal;
     meta->walk = head->tail_walk + txn->sealed.walk + batch->sums.walk - txn->dropped.walk;
-    meta->clock = KVI_MAX(meta->clock, txn->now);
+    meta->clock = txn->sets_clock ? txn->now : KVI_MAX(meta->clock, txn->now);
     memcpy(meta->boot_id, txn->db->boot_id, sizeof meta->boot_id);
     meta->main = txn->main.desc;
     meta->catalog = txn->catalog.desc;
@@ -149,7 +150,8 @@ static void head_advance(kv_db *db, const kvi_meta *meta, unsigned slot, uint64_
 
 bool kvi_nothing_changed(const kv_txn *txn)
 {
-    return !txn->wrote && !content_changed(txn) && !txn->snapshots.changed && txn->origin_id == 0;
+    return !txn->wrote && !txn->sets_clock && !content_changed(txn) && !txn->snapshots.changed &&
+           txn->origin_id == 0;
 }
 
 /* Somebody else's part of what is not yet durable: its write-back may have failed under a
@@ -226,17 +228,37 @@ static int commit_story(kv_txn *txn, kvi_batch *batch)
     return KV_OK;
 }
 
+/* A little of what has expired goes with every commit, if the database is opened so. */
+static int commit_sweep(kv_txn *txn)
+{
+    kvi_sweep sweep = {.max_entries = txn->db->sweep_per_write, .max_pages = UINT64_MAX};
+    return kvi_sweep_opened(txn, &sweep);
+}
+
 int kvi_commit(kv_txn *txn)
 {
     kvi_batch batch;
     int rc = KV_OK;
     if (!kvi_nothing_changed(txn)) {
+        rc = commit_sweep(txn);
         kvi_batch_init(&batch, txn);
-        rc = commit_story(txn, &batch);
+        if (rc == KV_OK)
+            rc = commit_story(txn, &batch);
         kvi_batch_close(&batch);
     }
     kvi_end(txn);
     return rc;
+}
+
+int kvi_clock_reset(kv_db *db)
+{
+    kv_txn *txn;
+    int rc = kvi_begin_write(db, KVI_WAIT_FOREVER, db->durability, &txn);
+    if (rc != KV_OK)
+        return rc;
+    txn->now = db->os->clock_ms(db->os);
+    txn->sets_clock = txn->now < txn->base.clock;
+    return kvi_commit(txn);
 }
 
 /* ---- what happens between commits ---- */

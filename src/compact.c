@@ -38,10 +38,13 @@ static int compact_entry(const compact *c, const kvi_step *leaf, kv_tree *to, kv
                         (unsigned long long)leaf->ptr.page);
     *last = key;
     stored.bytes = kvi_leaf_value(leaf->page, page_size, leaf->slot, &stored.special);
+    if (kvi_stored_expired(stored, c->from->now))
+        return KV_OK;
     int rc = kvi_value_load(c->from, stored, &value);
     if (rc != KV_OK)
         return rc;
-    rc = kvi_put(to, key, kvi_slice_of(value.ptr, value.len), 0, NULL);
+    rc = kvi_put_until(to, key, kvi_slice_of(value.ptr, value.len), 0, kvi_stored_expiry(stored),
+                       NULL);
     kvi_txn_unlend(c->from, kept);
     return rc == KV_OK ? KV_OK : compact_fail(c->from->db, c->to->db, rc);
 }

@@ -1,6 +1,7 @@
 /* cursor.c - movement; see cursor.h. Up and down are directions in the order of keys; forward and
  * backward are those of the range, which may be reversed. */
 #include "cursor.h"
+#include "expired.h"
 
 /* ---- life ---- */
 
@@ -100,8 +101,29 @@ static int arrived(kv_cursor *c)
     return KV_OK;
 }
 
+static kvi_stored stored_here(const kv_cursor *c)
+{
+    return kvi_path_stored(c->tree, &c->path);
+}
+
+/* Has the entry under the path expired? */
+static bool expired_here(const kv_cursor *c)
+{
+    return KVI_UNLIKELY(kvi_tree_expires(c->tree)) &&
+           kvi_stored_expired(stored_here(c), c->txn->now);
+}
+
+/* From an entry to the nearest one that has not expired: itself, or one further in the direction. */
+static int pass_expired(kv_cursor *c, bool up)
+{
+    int rc = KV_OK;
+    while (rc == KV_OK && expired_here(c))
+        rc = kvi_cursor_step_any(c, up);
+    return rc;
+}
+
 /* After the path was set to an entry, or failed to find one, without regard to the range. */
-static int landed(kv_cursor *c, int rc)
+static int landed(kv_cursor *c, int rc, bool up)
 {
     c->state = KVI_CURSOR_NOWHERE;
     if (rc != KV_OK)
@@ -110,17 +132,20 @@ static int landed(kv_cursor *c, int rc)
     find_low(c);
     find_high(c);
     unsigned slot = kvi_path_leaf(&c->path)->slot;
-    return slot >= c->low && slot < c->high ? arrived(c) : KV_NOTFOUND;
+    if (slot < c->low || slot >= c->high)
+        return KV_NOTFOUND;
+    rc = pass_expired(c, up);
+    return rc == KV_OK ? arrived(c) : rc;
 }
 
 static int land_up(kv_cursor *c, const kvi_place *place)
 {
-    return landed(c, kvi_place_up(c->tree, place, &c->path));
+    return landed(c, kvi_place_up(c->tree, place, &c->path), true);
 }
 
 static int land_down(kv_cursor *c, const kvi_place *place)
 {
-    return landed(c, kvi_place_down(c->tree, place, &c->path));
+    return landed(c, kvi_place_down(c->tree, place, &c->path), false);
 }
 
 /* Into the range from its low end going up, or from its high end. */
@@ -138,7 +163,7 @@ static int find_again(kv_cursor *c)
         int rc = kvi_tree_seek(c->tree, kvi_slice_of(c->key, c->key_len), &c->path, &found);
         if (rc != KV_OK)
             return rc;
-        if (!found)
+        if (!found || expired_here(c))
             c->state = KVI_CURSOR_GAP;
         else if (c->state == KVI_CURSOR_GAP)
             c->state = KVI_CURSOR_BESIDE;
@@ -192,7 +217,29 @@ static int step_gap(kv_cursor *c, bool up)
     kvi_step *leaf = kvi_path_leaf(&c->path);
     if (up && leaf->slot < kvi_node_count(leaf->page))
         return leaf->slot < c->high ? KV_OK : KV_NOTFOUND;
-    return up ? kvi_cursor_cross(c, true) : kvi_cursor_step(c, false);
+    return up ? kvi_cursor_cross(c, true) : kvi_cursor_step_any(c, false);
+}
+
+/* To the neighbouring entry, from an entry or a gap; it may have expired. */
+static int step_any(kv_cursor *c, bool up)
+{
+    return c->state == KVI_CURSOR_GAP ? step_gap(c, up) : kvi_cursor_step_any(c, up);
+}
+
+int kvi_cursor_step_past(kv_cursor *c, bool up)
+{
+    unsigned low = c->low, high = c->high;
+    kvi_path before = {.depth = c->path.depth};
+    memcpy(before.steps, c->path.steps, before.depth * sizeof before.steps[0]);
+    int rc = step_any(c, up);
+    if (rc == KV_OK)
+        rc = pass_expired(c, up);
+    if (rc == KV_OK)
+        return KV_OK;
+    memcpy(c->path.steps, before.steps, before.depth * sizeof before.steps[0]);
+    c->low = low;
+    c->high = high;
+    return rc;
 }
 
 /* One entry up or down from wherever the cursor is, except NOWHERE. */
@@ -202,7 +249,7 @@ static int step(kv_cursor *c, bool up)
     if (c->state == KVI_CURSOR_ON || c->state == KVI_CURSOR_BESIDE)
         rc = kvi_cursor_step(c, up);
     else if (c->state == KVI_CURSOR_GAP)
-        rc = step_gap(c, up);
+        rc = kvi_tree_expires(c->tree) ? kvi_cursor_step_past(c, up) : step_gap(c, up);
     else if (c->state == KVI_CURSOR_STOPPED)
         rc = KV_OK; /* back onto the entry that it stopped behind */
     else if (c->state == (up ? KVI_CURSOR_LOW : KVI_CURSOR_HIGH))
@@ -268,7 +315,9 @@ static int seek_equal(kv_cursor *c, kvi_slice key)
 {
     bool found;
     int rc = kvi_tree_seek(c->tree, key, &c->path, &found);
-    return landed(c, rc == KV_OK && !found ? KV_NOTFOUND : rc);
+    if (rc == KV_OK && (!found || expired_here(c)))
+        rc = KV_NOTFOUND;
+    return landed(c, rc, true);
 }
 
 static int seek_up(kv_cursor *c, kvi_place place)
@@ -305,8 +354,8 @@ int kvi_cursor_nth(kv_cursor *c, uint64_t n)
     if (rc == KV_OK && n >= hi - lo)
         rc = KV_NOTFOUND;
     if (rc == KV_OK)
-        rc = kvi_path_nth(c->tree, &c->path, c->range.reverse ? hi - 1 - n : lo + n);
-    return outside(c, landed(c, rc), !c->range.reverse);
+        rc = kvi_expired_nth(c->tree, &c->path, c->range.reverse ? hi - 1 - n : lo + n);
+    return outside(c, landed(c, rc, true), !c->range.reverse);
 }
 
 /* ---- the entry ---- */
@@ -324,9 +373,7 @@ int kvi_cursor_key(kv_cursor *c, kvi_slice *key)
 
 int kvi_cursor_load_value(kv_cursor *c, kv_slice *value)
 {
-    const kvi_step *leaf = kvi_path_leaf(&c->path);
-    kvi_stored stored;
-    stored.bytes = kvi_leaf_value(leaf->page, page_size_of(c), leaf->slot, &stored.special);
+    kvi_stored stored = stored_here(c);
     if (stored.special)
         return kvi_value_load(c->txn, stored, value);
     *value = (kv_slice){stored.bytes.ptr, stored.bytes.len};
@@ -353,6 +400,17 @@ static bool plain_get(kv_cursor *c, kv_slice *key, kv_slice *value)
     }
     *key = (kv_slice){c->key, c->key_len};
     return true;
+}
+
+int kvi_cursor_stored(kv_cursor *c, kvi_stored *stored)
+{
+    int rc = up_to_date(c);
+    if (rc != KV_OK)
+        return rc;
+    if (c->state != KVI_CURSOR_ON)
+        return KV_NOTFOUND;
+    *stored = stored_here(c);
+    return KV_OK;
 }
 
 int kvi_cursor_get(kv_cursor *c, kv_slice *key, kv_slice *value)

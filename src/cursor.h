@@ -14,6 +14,7 @@
  *   Z2 the leaf's slots in [low, high) lie inside the range; except in a GAP the path's slot is one
  *   Z3 GAP: the path's slot is that of the first entry behind the gap, or the leaf's count
  *   Z4 a step that finds no entry, or fails, leaves the path where it was
+ *   Z5 ON: the entry has not expired
  */
 #ifndef KVI_CURSOR_H
 #define KVI_CURSOR_H
@@ -65,6 +66,7 @@ int kvi_cursor_next(kv_cursor *cursor) KVI_MUST_CHECK;
 int kvi_cursor_prev(kv_cursor *cursor) KVI_MUST_CHECK;
 int kvi_cursor_seek(kv_cursor *cursor, enum kv_seek how, kvi_slice key) KVI_MUST_CHECK;
 int kvi_cursor_nth(kv_cursor *cursor, uint64_t n) KVI_MUST_CHECK;
+int kvi_cursor_stored(kv_cursor *cursor, kvi_stored *stored) KVI_MUST_CHECK;
 int kvi_cursor_get(kv_cursor *cursor, kv_slice *key, kv_slice *value) KVI_MUST_CHECK;
 int kvi_cursor_read(kv_cursor *cursor, kv_pair *pairs, size_t n, size_t *got) KVI_MUST_CHECK;
 
@@ -86,8 +88,8 @@ static inline bool kvi_cursor_has_key(const kv_cursor *cursor)
 /* From an entry at the edge of its leaf's [low, high) to the neighbouring leaf. */
 int kvi_cursor_cross(kv_cursor *cursor, bool up) KVI_MUST_CHECK;
 
-/* ON: to the neighbouring entry. */
-static inline int kvi_cursor_step(kv_cursor *cursor, bool up)
+/* ON: to the neighbouring entry, which may have expired. */
+static inline int kvi_cursor_step_any(kv_cursor *cursor, bool up)
 {
     kvi_step *leaf = kvi_path_leaf(&cursor->path);
     if (KVI_LIKELY(up ? leaf->slot + 1 < cursor->high : leaf->slot > cursor->low)) {
@@ -95,6 +97,17 @@ static inline int kvi_cursor_step(kv_cursor *cursor, bool up)
         return KV_OK;
     }
     return kvi_cursor_cross(cursor, up);
+}
+
+/* The same in a tree of entries that expire, and on past those that have. */
+int kvi_cursor_step_past(kv_cursor *cursor, bool up) KVI_MUST_CHECK;
+
+/* ON: to the neighbouring entry. */
+static inline int kvi_cursor_step(kv_cursor *cursor, bool up)
+{
+    if (KVI_UNLIKELY(kvi_tree_expires(cursor->tree)))
+        return kvi_cursor_step_past(cursor, up);
+    return kvi_cursor_step_any(cursor, up);
 }
 
 /* ON: the entry's key into cursor->key; its value. */

@@ -22,7 +22,7 @@ static bool options_ok(const kv_options *o)
     return !(o->flags & ~(uint32_t)OPEN_FLAGS) && !((o->flags & KV_OPEN_IMMUTABLE) && !readonly) &&
            !((o->flags & (KV_OPEN_EXCLUSIVE | KV_OPEN_CREATE)) && readonly) &&
            (o->page_size == 0 || kvi_page_size_ok(o->page_size)) && o->durability >= KV_DEFAULT &&
-           o->durability <= KV_LAZY;
+           o->durability <= KV_LAZY && o->reserved == 0;
 }
 
 static int options_read(const kv_options *given, kvi_err *err, kv_options *options)
@@ -57,6 +57,7 @@ static void db_options(kv_db *db, const kv_options *options)
     db->durability = options->durability;
     db->memory_budget = options->memory_budget;
     db->lazy_sync_bytes = options->lazy_sync_bytes;
+    db->sweep_per_write = options->sweep_per_write;
 }
 
 static void turn_init(kvi_turn *turn)

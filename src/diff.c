@@ -12,6 +12,7 @@ typedef struct diff {
     bool multi;           /* the tree that is compared has pairs */
     kv_diff_info *info;
     kv_slice tree; /* whose entries are compared */
+    uint64_t now;  /* the time for both: what they share is then the same */
 } diff;
 
 /* What is done with the entries under one key; at least one of the two is there. */
@@ -164,9 +165,18 @@ static int entry_report(diff *d, kvi_slice key, const kvi_stored *old, const kvi
     return rc;
 }
 
+static const kvi_stored *unexpired(const diff *d, const kvi_stored *value)
+{
+    return value && kvi_stored_expired(*value, d->now) ? NULL : value;
+}
+
 static int entry_pair(diff *d, kvi_slice key, const kvi_stored *old, const kvi_stored *new)
 {
     bool same = false;
+    old = unexpired(d, old);
+    new = unexpired(d, new);
+    if (!old && !new)
+        return KV_OK;
     int rc = old && new ? kvi_value_same(d->from, *old, d->to, *new, &same) : KV_OK;
     return rc != KV_OK || same ? rc : entry_report(d, key, old, new);
 }
@@ -246,7 +256,11 @@ static int diff_ranges(diff *d, const kv_range *range)
 
 int kvi_diff(kv_txn *from, kv_txn *to, const kv_diff_options *options, kv_diff_info *info)
 {
-    diff d = {.from = from, .to = to, .options = *options, .info = info};
+    diff d = {.from = from,
+              .to = to,
+              .options = *options,
+              .info = info,
+              .now = KVI_MAX(from->now, to->now)};
     int rc = diff_ranges(&d, options->range);
     if (rc == KV_OK)
         rc = options->tree ? diff_one(&d, kvi_slice_of(options->tree, options->tree_len))

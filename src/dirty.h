@@ -28,6 +28,7 @@ typedef struct kvi_private {
     kvi_ptr sealed;      /* where it went; {0,0}: nowhere yet */
     uint64_t len;        /* bytes of a large value; 0: a node, page_size bytes */
     uint64_t checksum;   /* of a sealed node */
+    uint64_t expiry;     /* of a sealed node: the least below it; 0: none */
     uint32_t generation; /* 0: unused handle */
     uint8_t level;       /* of a node */
 } kvi_private;

@@ -22,6 +22,36 @@ void kvi_large_put(uint8_t *bytes, const kvi_large *large)
     kvi_put64(bytes + KVI_L_checksum, large->checksum);
 }
 
+/* A leaf of keys of one length has no special entry. */
+static bool leaf_plain(const uint8_t *page)
+{
+    return kvi_get16(page + KVI_P_fixed_key) != 0;
+}
+
+static kvi_stored leaf_stored(const uint8_t *page, uint32_t page_size, unsigned i)
+{
+    kvi_stored stored;
+    stored.bytes = kvi_leaf_value(page, page_size, i, &stored.special);
+    return stored;
+}
+
+uint64_t kvi_leaf_least_expiry(const uint8_t *page, uint32_t page_size)
+{
+    uint64_t least = 0;
+    for (unsigned i = 0; !leaf_plain(page) && i < kvi_node_count(page); i++)
+        least = kvi_expiry_min(least, kvi_stored_expiry(leaf_stored(page, page_size, i)));
+    return least;
+}
+
+unsigned kvi_leaf_expired(const uint8_t *page, uint32_t page_size, unsigned from, unsigned to,
+                          uint64_t now)
+{
+    unsigned n = 0;
+    for (unsigned i = from; !leaf_plain(page) && i < to; i++)
+        n += kvi_stored_expired(leaf_stored(page, page_size, i), now);
+    return n;
+}
+
 size_t kvi_entry_ref_at(const kvi_entry *entry)
 {
     return 1u + (entry->flags & KVI_ENTRY_COMPRESSED ? 1 : 0) +
@@ -45,6 +75,8 @@ static bool entry_parse_special(kvi_slice bytes, kvi_entry *entry)
     if (entry->flags & KVI_ENTRY_EXPIRY) {
         entry->expiry = kvi_get64(at);
         at += 8;
+        if (entry->expiry == 0)
+            return false;
     }
     if (large) {
         kvi_large_get(at, &entry->large);
@@ -85,11 +117,8 @@ static bool large_valid(const kvi_large *large, uint32_t page_size, kvi_pgno hig
 bool kvi_entries_valid(const uint8_t *page, uint32_t page_size, kvi_pgno high_water, kvi_id newest)
 {
     kvi_entry entry;
-    if (kvi_get16(page + KVI_P_fixed_key) != 0)
-        return true; /* no special entry among them */
-    for (unsigned i = 0; i < kvi_node_count(page); i++) {
-        kvi_stored stored;
-        stored.bytes = kvi_leaf_value(page, page_size, i, &stored.special);
+    for (unsigned i = 0; !leaf_plain(page) && i < kvi_node_count(page); i++) {
+        kvi_stored stored = leaf_stored(page, page_size, i);
         if (!stored.special)
             continue;
         if (!kvi_entry_parse(stored, &entry))

@@ -40,6 +40,25 @@ typedef struct kvi_entry {
     kvi_large large;   /* LARGE */
 } kvi_entry;
 
+/* When the entry expires; 0: never. Whatever the bytes are, none outside them is read. */
+static inline uint64_t kvi_stored_expiry(kvi_stored stored)
+{
+    if (!stored.special || stored.bytes.len < 9 || !(stored.bytes.ptr[0] & KVI_ENTRY_EXPIRY))
+        return 0;
+    size_t at = stored.bytes.ptr[0] & KVI_ENTRY_COMPRESSED ? 2 : 1;
+    return stored.bytes.len >= at + 8 ? kvi_get64(stored.bytes.ptr + at) : 0;
+}
+
+static inline bool kvi_stored_expired(kvi_stored stored, uint64_t now)
+{
+    return KVI_UNLIKELY(stored.special) && kvi_expired(kvi_stored_expiry(stored), now);
+}
+
+/* Of a leaf's entries: the least expiry, 0: none; how many of [from, to) have expired. */
+uint64_t kvi_leaf_least_expiry(const uint8_t *page, uint32_t page_size);
+unsigned kvi_leaf_expired(const uint8_t *page, uint32_t page_size, unsigned from, unsigned to,
+                          uint64_t now);
+
 /* Takes apart; false when the bytes are no entry that kv writes. */
 bool kvi_entry_parse(kvi_stored stored, kvi_entry *entry) KVI_MUST_CHECK;
 

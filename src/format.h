@@ -229,8 +229,20 @@ static inline uint32_t kvi_map_fanout(uint32_t page_size)
 #endif
 }
 
+/* Expiries are milliseconds since the epoch; 0 = none, later than any. */
+static inline uint64_t kvi_expiry_min(uint64_t a, uint64_t b)
+{
+    return a - 1 < b - 1 ? a : b;
+}
+
+static inline bool kvi_expired(uint64_t expiry, uint64_t now)
+{
+    return expiry - 1 < now;
+}
+
 /* tree.flags */
-#define KVI_TREE_MULTI 2 /* several values for each key: see pairs.h */
+#define KVI_TREE_EXPIRY 1 /* an entry of it has, or had, an expiry */
+#define KVI_TREE_MULTI  2 /* several values for each key: see pairs.h */
 
 /* page.flags of nodes */
 #define KVI_NODE_EXPIRY 1 /* branch: a minimum expiry (8 bytes) per child follows the counts */
@@ -277,13 +289,13 @@ typedef struct kvi_tree_desc {
     kvi_ptr root;      /* {0,0}: empty tree */
     uint8_t level;     /* of the root */
     uint8_t codec;     /* for values of at least compress_from bytes */
-    uint16_t flags;    /* KVI_TREE_MULTI */
+    uint16_t flags;    /* KVI_TREE_* */
     uint32_t reserved; /* 0 */
     uint64_t entries;
     uint64_t leaf_pages;
     uint64_t branch_pages;
     uint64_t large_pages;
-    uint64_t min_expiry;    /* reserved for expiry: 0 */
+    uint64_t min_expiry;    /* least expiry of its entries, 0: none; while private a lower bound */
     uint64_t sequence;      /* a counter for the tree's user */
     uint64_t compress_from; /* bytes; 0 = never */
     kvi_id placed;          /* newest commit that put a tree under this name; 0: never noted */

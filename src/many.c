@@ -18,6 +18,8 @@ static int group_answer(kv_txn *txn, const kvi_lookup *lookups, unsigned n, kv_s
     for (unsigned i = 0; i < n; i++) {
         kv_slice value = {0};
         int rc = lookups[i].rc;
+        if (rc == KV_OK && kvi_stored_expired(lookups[i].value, txn->now))
+            rc = KV_NOTFOUND;
         if (rc == KV_OK && values)
             rc = kvi_value_load(txn, lookups[i].value, &value);
         if (values)

@@ -45,7 +45,9 @@ bool kvi_tree_desc_decode(const uint8_t bytes[KVI_TREE_SIZE], uint32_t page_size
     desc->compress_from = kvi_get64(bytes + KVI_T_compress_from);
     desc->placed = kvi_get64(bytes + KVI_T_placed);
     desc->reserved = 0;
-    return !(desc->flags & ~KVI_TREE_MULTI) && desc->placed <= newest &&
+    bool expires = desc->flags & KVI_TREE_EXPIRY;
+    return !(desc->flags & ~(KVI_TREE_EXPIRY | KVI_TREE_MULTI)) &&
+           (expires || desc->min_expiry == 0) && desc->placed <= newest &&
            tree_root_ok(desc, page_size, high_water, newest);
 }
 

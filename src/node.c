@@ -198,6 +198,15 @@ uint64_t kvi_branch_expiry(const uint8_t *page, uint32_t page_size, unsigned i)
     return kvi_get64(page + kvi_array_at(&s, s.expiries, i, 8));
 }
 
+uint64_t kvi_branch_least_expiry(const uint8_t *page, uint32_t page_size)
+{
+    kvi_shape s = kvi_branch_shape(page, page_size);
+    uint64_t least = 0;
+    for (unsigned i = 0; i <= s.slots && (s.flags & KVI_NODE_EXPIRY); i++)
+        least = kvi_expiry_min(least, kvi_get64(page + kvi_array_at(&s, s.expiries, i, 8)));
+    return least;
+}
+
 uint64_t kvi_branch_rank(const uint8_t *page, uint32_t page_size, unsigned i)
 {
     kvi_shape s = kvi_branch_shape(page, page_size);

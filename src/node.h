@@ -99,6 +99,15 @@ unsigned kvi_branch_private(const uint8_t *page, uint32_t page_size, unsigned i)
 uint64_t kvi_branch_tally(const uint8_t *page, uint32_t page_size, unsigned i);  /* entries below */
 uint64_t kvi_branch_expiry(const uint8_t *page, uint32_t page_size, unsigned i); /* 0 = none */
 
+/* The least expiry below a branch; 0: none, or the branch keeps no expiries. */
+uint64_t kvi_branch_least_expiry(const uint8_t *page, uint32_t page_size);
+
+/* KVI_NODE_EXPIRY, if the node keeps expiries. */
+static inline uint16_t kvi_node_flags(const uint8_t *page)
+{
+    return kvi_get16(page + KVI_P_flags) & KVI_NODE_EXPIRY;
+}
+
 /* Sum of the tallies of children [0, i). */
 uint64_t kvi_branch_rank(const uint8_t *page, uint32_t page_size, unsigned i);
 
@@ -126,7 +135,7 @@ typedef struct kvi_item {
     bool special;    /* leaf */
     kvi_ptr child;   /* branch */
     uint64_t tally;  /* branch */
-    uint64_t expiry; /* branch; 0 = none */
+    uint64_t expiry; /* leaf: of the entry, as its value says; branch: below; 0 = none */
 } kvi_item;
 
 /* Inserts before entry pos (from kvi_leaf_search). In place when it fits as it is; else rebuilds
@@ -157,6 +166,13 @@ void kvi_branch_set_child(uint8_t *page, uint32_t page_size, unsigned i, kvi_ptr
 void kvi_branch_add_tally(uint8_t *page, uint32_t page_size, unsigned i, int64_t delta);
 void kvi_branch_set_tally(uint8_t *page, uint32_t page_size, unsigned i, uint64_t tally);
 
+/* Only in a branch that keeps expiries. */
+void kvi_branch_set_expiry(uint8_t *page, uint32_t page_size, unsigned i, uint64_t expiry);
+
+/* Makes a branch keep expiries: none so far. False: no room, the page is unchanged; it then has four
+ * children at least. */
+bool kvi_branch_widen(uint8_t *page, uint32_t page_size, uint8_t *scratch) KVI_MUST_CHECK;
+
 /* Bytes in use by header, arrays and live heap entries; page_size - this is the free space. */
 uint32_t kvi_node_used(const uint8_t *page, uint32_t page_size);
 
@@ -180,7 +196,7 @@ typedef struct kvi_seq {
     unsigned n_parts;
     unsigned level; /* 0: leaves */
     uint32_t page_size;
-    uint16_t flags; /* KVI_NODE_EXPIRY */
+    uint16_t flags; /* branches: KVI_NODE_EXPIRY, if a part keeps expiries */
 } kvi_seq;
 
 unsigned kvi_seq_count(const kvi_seq *seq);

@@ -398,6 +398,21 @@ void kvi_branch_add_tally(uint8_t *page, uint32_t page_size, unsigned i, int64_t
         kvi_put64(at, kvi_get64(at) + (uint64_t)delta);
 }
 
+void kvi_branch_set_expiry(uint8_t *page, uint32_t page_size, unsigned i, uint64_t expiry)
+{
+    kvi_shape s = kvi_branch_shape(page, page_size);
+    if (s.flags & KVI_NODE_EXPIRY)
+        kvi_put64(page + kvi_array_at(&s, s.expiries, i, 8), expiry);
+}
+
+bool kvi_branch_widen(uint8_t *page, uint32_t page_size, uint8_t *scratch)
+{
+    kvi_shape s = kvi_branch_shape(page, page_size);
+    kvi_part whole = {.page = page, .to = s.slots + 1};
+    s.flags |= KVI_NODE_EXPIRY;
+    return node_rebuild(page, scratch, &s, &whole, 1);
+}
+
 /* ---- packing ---- */
 
 /* Moves the live bytes of the heap to its end, in the order of the slots. */

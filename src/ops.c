@@ -26,16 +26,45 @@ int kvi_tree_usable(const kv_tree *tree, bool change)
     return rc;
 }
 
-int kvi_get(kv_tree *tree, kvi_slice key, kv_slice *value)
+static inline int find(kv_tree *tree, kvi_slice key, kvi_stored *stored)
 {
-    kvi_stored stored;
     if (KVI_UNLIKELY(tree->txn->failed || tree->gone || kvi_tree_multi(tree) ||
                      !kvi_alive(tree->txn->db))) {
         int rc = kvi_tree_usable(tree, false);
         return rc == KV_OK ? KV_EINVAL : rc;
     }
-    int rc = kvi_tree_find(tree, key, &stored);
+    int rc = kvi_tree_find(tree, key, stored);
+    if (rc == KV_OK && kvi_stored_expired(*stored, tree->txn->now))
+        rc = KV_NOTFOUND;
+    return rc;
+}
+
+int kvi_find(kv_tree *tree, kvi_slice key, kvi_stored *stored)
+{
+    return find(tree, key, stored);
+}
+
+int kvi_get(kv_tree *tree, kvi_slice key, kv_slice *value)
+{
+    kvi_stored stored;
+    int rc = find(tree, key, &stored);
     return rc == KV_OK && value ? kvi_value_load(tree->txn, stored, value) : rc;
+}
+
+int kvi_stored_info(kv_txn *txn, kvi_stored stored, kv_entry_info *info)
+{
+    kv_entry_info found = {.size = info->size, .stored_len = stored.bytes.len};
+    kvi_entry entry;
+    int rc = kvi_value_load(txn, stored, &found.value);
+    if (rc != KV_OK)
+        return rc;
+    found.expires_at = kvi_stored_expiry(stored);
+    found.ttl_ms = found.expires_at ? found.expires_at - txn->now : KV_TTL_NEVER;
+    if (kvi_entry_parse(stored, &entry))
+        found.stored_len =
+            entry.flags & KVI_ENTRY_LARGE ? entry.large.stored_len : entry.payload.len;
+    *info = found;
+    return KV_OK;
 }
 
 /* ---- before anything changes ---- */
@@ -79,13 +108,22 @@ static int condition(bool found, uint32_t flags)
 
 /* ---- changing the entry under a path ---- */
 
-static kvi_stored stored_at(const kv_tree *tree, kvi_path *path)
-{
-    const kvi_step *leaf = kvi_path_leaf(path);
+/* What stands under a key. */
+typedef struct entry_there {
+    bool found; /* something does, perhaps an entry that has expired */
+    bool shown; /* one that has not */
     kvi_stored stored;
-    stored.bytes =
-        kvi_leaf_value(leaf->page, tree->txn->db->file.page_size, leaf->slot, &stored.special);
-    return stored;
+} entry_there;
+
+static int key_seek(kv_tree *tree, kvi_slice key, kvi_path *path, entry_there *there)
+{
+    *there = (entry_there){.found = false};
+    int rc = kvi_tree_seek(tree, key, path, &there->found);
+    if (rc == KV_OK && there->found) {
+        there->stored = kvi_path_stored(tree, path);
+        there->shown = !kvi_stored_expired(there->stored, tree->txn->now);
+    }
+    return rc;
 }
 
 /* Puts the prepared entry under path into the tree; what it replaces goes away. */
@@ -94,7 +132,7 @@ static int entry_place(kv_tree *tree, kvi_path *path, bool found, kvi_prepared *
     int rc = KV_OK;
     if (!found)
         return kvi_tree_insert(tree, path, &prepared->item);
-    rc = kvi_value_drop(tree, stored_at(tree, path));
+    rc = kvi_value_drop(tree, kvi_path_stored(tree, path));
     if (rc == KV_OK)
         rc = kvi_tree_replace(tree, path, &prepared->item);
     return kvi_txn_spoil(tree->txn, rc);
@@ -105,21 +143,29 @@ static void *place_of(const kv_tree *tree, kvi_path *path, const kvi_prepared *p
     if (prepared->place)
         return prepared->place;
     const kvi_step *leaf = kvi_path_leaf(path);
-    kvi_slice value = stored_at(tree, path).bytes;
+    kvi_slice value = kvi_path_stored(tree, path).bytes;
     return kvi_step_bytes(tree, leaf) + (value.ptr - leaf->page);
 }
 
+/* What becomes of the expiry when a value is stored. */
+typedef struct entry_life {
+    bool keep;       /* an entry that is there keeps its own */
+    uint64_t expiry; /* 0: none */
+} entry_life;
+
 /* Stores a value under the key that put_path stands at. */
-static int entry_store(kv_tree *tree, bool found, kvi_slice key, kvi_slice value, void **place)
+static int entry_store(kv_tree *tree, const entry_there *there, kvi_slice key, kvi_slice value,
+                       entry_life life, void **place)
 {
     kv_txn *txn = tree->txn;
     kvi_path *path = &tree->put_path;
     kvi_prepared prepared;
-    int rc = kvi_value_prepare(tree, key, value, &prepared);
+    uint64_t expiry = there->shown && life.keep ? kvi_stored_expiry(there->stored) : life.expiry;
+    int rc = kvi_value_prepare(tree, key, value, expiry, &prepared);
     if (rc != KV_OK)
         return rc;
     txn->changes++;
-    rc = entry_place(tree, path, found, &prepared);
+    rc = entry_place(tree, path, there->found, &prepared);
     if (rc != KV_OK) {
         kvi_value_discard(txn, &prepared);
         return rc;
@@ -136,7 +182,7 @@ int kvi_remove_at(kv_tree *tree, kvi_path *path)
 {
     kv_txn *txn = tree->txn;
     txn->changes++;
-    int rc = kvi_value_drop(tree, stored_at(tree, path));
+    int rc = kvi_value_drop(tree, kvi_path_stored(tree, path));
     if (rc == KV_OK)
         rc = kvi_tree_remove(tree, path);
     if (rc == KV_OK)
@@ -146,73 +192,123 @@ int kvi_remove_at(kv_tree *tree, kvi_path *path)
 
 int kvi_load_at(kv_tree *tree, kvi_path *path, kv_slice *value)
 {
-    return kvi_value_load(tree->txn, stored_at(tree, path), value);
+    return kvi_value_load(tree->txn, kvi_path_stored(tree, path), value);
 }
 
 /* ---- operations ---- */
 
-int kvi_put(kv_tree *tree, kvi_slice key, kvi_slice value, uint32_t flags, void **place)
+int kvi_put_until(kv_tree *tree, kvi_slice key, kvi_slice value, uint32_t flags, uint64_t expiry,
+                  void **place)
 {
-    kvi_path *path = &tree->put_path;
-    bool found = false;
+    entry_there there = {.found = false};
     int rc = change_begin(tree, key);
     if (rc == KV_OK)
         rc = value_fits(tree, value.len);
-    if (rc == KV_OK && !kvi_tree_append(tree, key, path))
-        rc = kvi_tree_seek(tree, key, path, &found);
+    if (rc == KV_OK && !kvi_tree_append(tree, key, &tree->put_path))
+        rc = key_seek(tree, key, &tree->put_path, &there);
     if (rc == KV_OK)
-        rc = condition(found, flags);
-    return rc == KV_OK ? entry_store(tree, found, key, value, place) : rc;
+        rc = condition(there.shown, flags);
+    entry_life life = {flags & KV_PUT_KEEP_EXPIRY, expiry};
+    return rc == KV_OK ? entry_store(tree, &there, key, value, life, place) : rc;
 }
 
 int kvi_del(kv_tree *tree, kvi_slice key)
 {
     kvi_path path;
-    bool found;
+    entry_there there;
     int rc = change_begin(tree, key);
     if (rc == KV_OK)
-        rc = kvi_tree_seek(tree, key, &path, &found);
-    if (rc == KV_OK && !found)
+        rc = key_seek(tree, key, &path, &there);
+    if (rc == KV_OK && !there.shown)
         rc = KV_NOTFOUND;
     return rc == KV_OK ? kvi_remove_at(tree, &path) : rc;
 }
 
 /* Does with the entry under put_path what was decided. */
-static int update_carry_out(kv_tree *tree, bool found, int verdict, kvi_slice key, kv_slice value)
+static int update_carry_out(kv_tree *tree, const entry_there *there, int verdict, kvi_slice key,
+                            kv_slice value, entry_life life)
 {
     kvi_err *err = &tree->txn->db->err;
     if (verdict == KV_UPDATE_REMOVE)
-        return found ? kvi_remove_at(tree, &tree->put_path) : KV_OK;
+        return there->shown ? kvi_remove_at(tree, &tree->put_path) : KV_OK;
     if (verdict != KV_UPDATE_STORE || (!value.ptr && value.len))
         return kvi_fail(err, KV_EINVAL, "an update that makes no sense");
     int rc = value_fits(tree, value.len);
-    return rc == KV_OK ? entry_store(tree, found, key, kvi_slice_of(value.ptr, value.len), NULL)
-                       : rc;
+    return rc == KV_OK
+               ? entry_store(tree, there, key, kvi_slice_of(value.ptr, value.len), life, NULL)
+               : rc;
 }
 
-int kvi_update(kv_tree *tree, kvi_slice key, kvi_decide *decide, void *context, kv_slice *old)
+int kvi_update_until(kv_tree *tree, kvi_slice key, kvi_decide *decide, void *context,
+                     uint32_t flags, uint64_t expiry, kv_slice *old)
 {
     kv_txn *txn = tree->txn;
     kv_slice present = {NULL, 0}, value = {NULL, 0};
-    bool found = false;
+    entry_there there;
     int rc = change_begin(tree, key);
     if (rc == KV_OK)
-        rc = kvi_tree_seek(tree, key, &tree->put_path, &found);
-    if (rc == KV_OK && found)
+        rc = key_seek(tree, key, &tree->put_path, &there);
+    if (rc == KV_OK && there.shown)
         rc = kvi_load_at(tree, &tree->put_path, &present);
     if (rc != KV_OK)
         return rc;
     uint64_t changes = txn->changes;
-    int verdict = decide(context, found ? &present : NULL, &value);
+    int verdict = decide(context, there.shown ? &present : NULL, &value);
     if (txn->changes != changes)
         return kvi_fail(&txn->db->err, KV_EINVAL, "a callback changed the transaction");
     if (verdict < 0)
         return verdict;
-    if (verdict != KV_UPDATE_KEEP && found && old)
+    if (verdict != KV_UPDATE_KEEP && there.shown && old)
         rc = kvi_value_keep(txn, &present);
+    entry_life life = {flags & KV_PUT_KEEP_EXPIRY, expiry};
     if (verdict != KV_UPDATE_KEEP && rc == KV_OK)
-        rc = update_carry_out(tree, found, verdict, key, value);
+        rc = update_carry_out(tree, &there, verdict, key, value, life);
     if (rc == KV_OK && old)
         *old = present;
     return rc;
+}
+
+/* ---- expiry ---- */
+
+static int expiry_store(kv_tree *tree, kvi_path *path, kvi_slice key, kvi_stored stored,
+                        uint64_t expiry)
+{
+    kv_txn *txn = tree->txn;
+    kvi_prepared prepared;
+    int rc = kvi_value_prepare_expiry(tree, key, stored, expiry, &prepared);
+    if (rc != KV_OK)
+        return rc;
+    txn->changes++;
+    rc = kvi_tree_replace(tree, path, &prepared.item);
+    if (rc == KV_OK)
+        rc = kvi_seal_early(txn);
+    return kvi_txn_spoil(txn, rc);
+}
+
+/* gain: the least by which the entry's time is to grow; NULL: any change will do. */
+static int expiry_change(kv_tree *tree, kvi_slice key, uint64_t expiry, const uint64_t *gain)
+{
+    kvi_path path;
+    entry_there there;
+    int rc = change_begin(tree, key);
+    if (rc == KV_OK)
+        rc = key_seek(tree, key, &path, &there);
+    if (rc == KV_OK && !there.shown)
+        rc = KV_NOTFOUND;
+    if (rc != KV_OK)
+        return rc;
+    uint64_t old = kvi_stored_expiry(there.stored);
+    if (old == expiry || (gain && (old == 0 || expiry < old || expiry - old < *gain)))
+        return KV_OK;
+    return expiry_store(tree, &path, key, there.stored, expiry);
+}
+
+int kvi_expire(kv_tree *tree, kvi_slice key, uint64_t expiry)
+{
+    return expiry_change(tree, key, expiry, NULL);
+}
+
+int kvi_touch(kv_tree *tree, kvi_slice key, uint64_t expiry, uint64_t gain)
+{
+    return expiry_change(tree, key, expiry, &gain);
 }

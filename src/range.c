@@ -1,5 +1,6 @@
 /* range.c - bounds, counting and deleting of ranges; see range.h. */
 #include "range.h"
+#include "expired.h"
 #include "pairs.h"
 #include "seal.h"
 
@@ -140,12 +141,14 @@ int kvi_range_end(kv_tree *tree, const kvi_range *range, bool highest, kvi_path 
 {
     int rc =
         highest ? kvi_place_down(tree, &range->hi, path) : kvi_place_up(tree, &range->lo, path);
+    while (rc == KV_OK && kvi_stored_expired(kvi_path_stored(tree, path), tree->txn->now))
+        rc = highest ? kvi_path_prev(tree, path) : kvi_path_next(tree, path);
     return rc == KV_OK && !range_holds(tree, range, path) ? KV_NOTFOUND : rc;
 }
 
 /* ---- counting ---- */
 
-/* The number of entries before a place. */
+/* The number of entries before a place, expired ones included. */
 static int place_rank(kv_tree *tree, const kvi_place *place, uint64_t *rank)
 {
     bool found;
@@ -155,26 +158,63 @@ static int place_rank(kv_tree *tree, const kvi_place *place, uint64_t *rank)
     return rc;
 }
 
+int kvi_range_rank(kv_tree *tree, const kvi_place *place, uint64_t *rank)
+{
+    static const kvi_place start;
+    uint64_t expired = 0;
+    int rc = place_rank(tree, place, rank);
+    if (rc == KV_OK)
+        rc = kvi_expired_between(tree, &start, place, &expired);
+    *rank -= KVI_MIN(*rank, expired);
+    return rc;
+}
+
+/* The entries of the range: how many, and the number of the first; expired ones included. */
+static int range_extent(kv_tree *tree, const kvi_range *range, uint64_t *first, uint64_t *n)
+{
+    uint64_t end = tree->desc.entries;
+    int rc = KV_OK;
+    *first = 0;
+    if (range->lo.set)
+        rc = place_rank(tree, &range->lo, first);
+    if (range->hi.set && rc == KV_OK)
+        rc = place_rank(tree, &range->hi, &end);
+    *n = end > *first ? end - *first : 0;
+    return rc;
+}
+
+/* The expired entries of the range, of which there are n with them. */
+static int range_expired(kv_tree *tree, const kvi_range *range, uint64_t n, uint64_t *expired)
+{
+    *expired = 0;
+    if (n == 0)
+        return KV_OK;
+    int rc = kvi_expired_between(tree, &range->lo, &range->hi, expired);
+    *expired = KVI_MIN(*expired, n);
+    return rc;
+}
+
 int kvi_range_ranks(kv_tree *tree, const kvi_range *range, uint64_t *lo, uint64_t *hi)
 {
-    int rc = KV_OK;
-    *lo = 0;
-    *hi = tree->desc.entries;
-    if (range->lo.set)
-        rc = place_rank(tree, &range->lo, lo);
-    if (range->hi.set && rc == KV_OK)
-        rc = place_rank(tree, &range->hi, hi);
-    if (*hi < *lo)
-        *hi = *lo;
+    uint64_t n, expired;
+    int rc = range_extent(tree, range, lo, &n);
+    if (rc == KV_OK)
+        rc = range_expired(tree, range, n, &expired);
+    if (rc == KV_OK && range->lo.set)
+        rc = kvi_range_rank(tree, &range->lo, lo);
+    if (rc == KV_OK)
+        *hi = *lo + n - expired;
     return rc;
 }
 
 int kvi_range_count(kv_tree *tree, const kvi_range *range, uint64_t *count)
 {
-    uint64_t lo, hi;
-    int rc = kvi_range_ranks(tree, range, &lo, &hi);
+    uint64_t first, n, expired;
+    int rc = range_extent(tree, range, &first, &n);
     if (rc == KV_OK)
-        *count = KVI_MIN(hi - lo, range->limit);
+        rc = range_expired(tree, range, n, &expired);
+    if (rc == KV_OK)
+        *count = KVI_MIN(n - expired, range->limit);
     return rc;
 }
 
@@ -199,7 +239,7 @@ static const kvi_slice *place_key(const kvi_place *place, uint8_t *buf, kvi_slic
 static int range_clip(kv_tree *tree, kvi_range *range, uint64_t n, uint8_t *buf)
 {
     kvi_path path;
-    int rc = kvi_path_nth(tree, &path, n);
+    int rc = kvi_expired_nth(tree, &path, n);
     if (rc != KV_OK)
         return rc;
     const kvi_step *leaf = kvi_path_leaf(&path);
@@ -230,11 +270,15 @@ int kvi_range_del(kv_tree *tree, const kvi_range *range, uint64_t *deleted)
         return KV_ENOMEM;
     kvi_range part = *range;
     kvi_slice lo, hi;
+    uint64_t expired = 0;
     int rc = range_limit(tree, &part, buf);
+    if (rc == KV_OK && kvi_tree_stale(tree))
+        rc = range_expired(tree, &part, tree->desc.entries, &expired);
     if (rc == KV_OK) {
         tree->txn->changes++;
         rc = kvi_tree_cut(tree, place_key(&part.lo, buf + room, &lo),
                           place_key(&part.hi, buf + 2 * room, &hi), deleted);
+        *deleted -= KVI_MIN(*deleted, expired);
     }
     os->free(os, buf);
     return rc == KV_OK ? kvi_seal_early(tree->txn) : rc; /* last: the bounds may be views */

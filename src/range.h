@@ -45,13 +45,18 @@ int kvi_place_down(kv_tree *tree, const kvi_place *place, kvi_path *path) KVI_MU
 /* The number of entries in a leaf before a place. */
 unsigned kvi_place_slot(const kv_tree *tree, const uint8_t *leaf, const kvi_place *place);
 
-/* Positions path on the lowest or the highest entry of the range. KV_NOTFOUND: it has none. */
+/* Positions path on the lowest or the highest entry of the range that has not expired. KV_NOTFOUND:
+ * it has none. */
 int kvi_range_end(kv_tree *tree, const kvi_range *range, bool highest,
                   kvi_path *path) KVI_MUST_CHECK;
 
-/* The entries of the range, its limit left aside, have the numbers [*lo, *hi) in the tree. */
+/* The entries of the range, its limit left aside, have the numbers [*lo, *hi) in the tree. Here and
+ * below, expired entries do not count. */
 int kvi_range_ranks(kv_tree *tree, const kvi_range *range, uint64_t *lo,
                     uint64_t *hi) KVI_MUST_CHECK;
+
+/* The number of entries before a place. */
+int kvi_range_rank(kv_tree *tree, const kvi_place *place, uint64_t *rank) KVI_MUST_CHECK;
 
 int kvi_range_count(kv_tree *tree, const kvi_range *range, uint64_t *count) KVI_MUST_CHECK;
 

@@ -28,7 +28,8 @@ typedef struct replay {
     kvi_stream stream;
     kv_backup_info *info;
     replay_map names, entries;
-    uint8_t *name; /* room for one */
+    uint8_t *name;  /* room for one */
+    uint64_t until; /* when the next entry expires; 0: never */
 } replay;
 
 static int damaged(const replay *r, const char *what)
@@ -200,7 +201,7 @@ static int entry_same(replay *r, kvi_slice value, bool *same)
     int rc = kvi_tree_find(r->entries.tree, r->entries.last, &stored);
     if (rc == KV_OK)
         rc = kvi_value_load(r->txn, stored, &old);
-    *same = rc == KV_OK && old.len == value.len &&
+    *same = rc == KV_OK && old.len == value.len && kvi_stored_expiry(stored) == r->until &&
             (value.len == 0 || memcmp(old.ptr, value.ptr, value.len) == 0);
     kvi_txn_unlend(r->txn, kept);
     return rc;
@@ -227,7 +228,8 @@ static int entry_put(replay *r)
     if (rc == KV_OK && had)
         rc = entry_same(r, value, &same);
     if (rc == KV_OK && !same)
-        rc = kvi_put(map->tree, map->last, value, 0, NULL);
+        rc = kvi_put_until(map->tree, map->last, value, 0, r->until, NULL);
+    r->until = 0;
     r->info->entries++;
     return rc == KV_OK && had ? map_step(map) : rc;
 }
@@ -242,6 +244,9 @@ static int entry_kept(replay *r)
         rc = map_key(r, map, key, &had);
     if (rc == KV_OK && !had)
         rc = damaged(r, "it keeps a value that the database does not have");
+    if (rc == KV_OK && (r->until || kvi_tree_expires(map->tree)))
+        rc = kvi_expire(map->tree, map->last, r->until);
+    r->until = 0;
     r->info->entries++;
     return rc == KV_OK ? map_step(map) : rc;
 }
@@ -290,7 +295,7 @@ static int tree_named(replay *r, kvi_slice name, uint16_t flags, kv_tree **tree)
     int rc = map_key(r, &r->names, name, &had);
     if (rc == KV_OK && had)
         rc = kvi_catalog_open(r->txn, r->names.last, 0, NULL, tree);
-    if (rc == KV_OK && had && (*tree)->desc.flags != flags) {
+    if (rc == KV_OK && had && ((*tree)->desc.flags & KVI_TREE_MULTI) != flags) {
         rc = kvi_catalog_drop(*tree);
         had = false;
         if (rc == KV_OK)
@@ -343,9 +348,19 @@ static int range_record(replay *r, replay_map *map, bool from)
     return from ? map_from(r, map, bound) : map_to(r, map, bound);
 }
 
+static int entry_until(replay *r)
+{
+    int rc = kvi_stream_number(&r->stream, &r->until);
+    return rc == KV_OK && r->until == 0 ? damaged(r, "an impossible expiry") : rc;
+}
+
 static int replay_record(replay *r, uint8_t record)
 {
+    if (r->until && record != KVI_SAYS_PUT && record != KVI_SAYS_KEPT)
+        return damaged(r, "an expiry without an entry");
     switch (record) {
+    case KVI_SAYS_UNTIL:
+        return entry_until(r);
     case KVI_SAYS_TREE:
         return tree_begin(r);
     case KVI_SAYS_FROM:
@@ -405,7 +420,8 @@ static int replay_fits(replay *r, const kvi_stream_header *header)
 
 static int replay_transaction(replay *r, const kvi_stream_header *header)
 {
-    r->txn->now = KVI_MAX(r->txn->now, header->clock); /* the clock never runs backwards */
+    uint64_t now = KVI_MAX(r->txn->now, header->clock); /* the clock never runs backwards */
+    r->txn->now = 0; /* nothing has expired: what the original has is said in full */
     r->names.tree = &r->txn->catalog;
     int rc = replay_fits(r, header);
     if (rc == KV_OK)
@@ -414,6 +430,7 @@ static int replay_transaction(replay *r, const kvi_stream_header *header)
         kvi_end(r->txn);
         return rc;
     }
+    r->txn->now = now;
     memcpy(r->txn->origin, header->file_id, sizeof header->file_id);
     r->txn->origin_id = header->to;
     return kvi_commit(r->txn);

@@ -135,9 +135,9 @@ static int salvage_target(kvi_rescue *s, const kvi_walked *walked)
     return rc;
 }
 
-static int salvage_put(kvi_rescue *s, kvi_slice key, kvi_slice value)
+static int salvage_put(kvi_rescue *s, kvi_slice key, kvi_slice value, uint64_t expiry)
 {
-    int rc = kvi_put(s->trees[s->current].tree, key, value, KV_PUT_ABSENT, NULL);
+    int rc = kvi_put_until(s->trees[s->current].tree, key, value, KV_PUT_ABSENT, expiry, NULL);
     return rc == KV_OK || rc == KV_EXISTS ? KV_OK : salvage_fail(s, rc);
 }
 
@@ -170,7 +170,7 @@ static int value_expand(kvi_rescue *s, kvi_pgno page, const kvi_entry *entry, kv
     if (!raw)
         return kvi_fail(&s->carve.err, KV_ENOMEM, "no memory to decompress a value");
     int rc = kvi_codec_decompress(entry->codec, stored, raw, len)
-                 ? salvage_put(s, s->key, kvi_slice_of(raw, len))
+                 ? salvage_put(s, s->key, kvi_slice_of(raw, len), entry->expiry)
                  : value_lost(s, page, "it does not decompress");
     s->os->free(s->os, raw);
     return rc;
@@ -188,7 +188,7 @@ static int salvage_entry(kvi_walk *walk, kvi_slice key, kvi_stored stored)
         return rc; /* what has no form is reported by the walk; large values follow */
     if (entry.flags & KVI_ENTRY_COMPRESSED)
         return value_expand(s, walk->tree->steps[0].ptr.page, &entry, entry.payload);
-    return salvage_put(s, key, entry.payload);
+    return salvage_put(s, key, entry.payload, entry.expiry);
 }
 
 typedef struct large_bytes {
@@ -232,7 +232,7 @@ static int salvage_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *
     kvi_slice stored = kvi_slice_of(got.bytes, (size_t)got.len);
     if (rc == KV_OK)
         rc = entry.flags & KVI_ENTRY_COMPRESSED ? value_expand(s, leaf->page, &entry, stored)
-                                                : salvage_put(s, s->key, stored);
+                                                : salvage_put(s, s->key, stored, entry.expiry);
     else if (rc == KV_ECORRUPT || rc == KV_EIO) {
         kvi_err_text(&s->carve.err, reason, sizeof reason);
         rc = value_lost(s, large->ptr.page, reason);
@@ -511,8 +511,10 @@ static int salvage_into(kvi_rescue *s)
     int rc = kvi_begin_write(s->db, KVI_WAIT_FOREVER, KV_STRICT, &s->txn);
     if (rc != KV_OK)
         return salvage_fail(s, rc);
-    s->txn->now = KVI_MAX(s->txn->now, s->carve.meta.clock);
+    uint64_t now = KVI_MAX(s->txn->now, s->carve.meta.clock);
+    s->txn->now = 0; /* nothing has expired: no older version takes the place of what has */
     rc = salvage_read(s);
+    s->txn->now = now;
     if (rc == KV_OK)
         rc = salvage_conclude(s);
     if (rc != KV_OK) {

@@ -105,23 +105,35 @@ static void batch_append(kvi_batch *batch, kvi_pgno page, const uint8_t *bytes, 
     batch->handles[batch->n_writes++] = handle;
 }
 
-/* Returns the place in the file of a private node, children first. */
-static kvi_ptr seal_node(kvi_batch *batch, kvi_ptr ptr, unsigned level)
+static const kvi_private *seal_node(kvi_batch *batch, const kv_tree *tree, kvi_ptr ptr,
+                                    unsigned level);
+
+/* Completes a branch's private children, and then knows the least expiry below each. */
+static void seal_children(kvi_batch *batch, const kv_tree *tree, uint8_t *page, unsigned level)
+{
+    uint32_t page_size = batch->txn->db->file.page_size;
+    unsigned count = kvi_node_count(page), i = kvi_branch_private(page, page_size, 0);
+    for (; i <= count; i = kvi_branch_private(page, page_size, i + 1)) {
+        kvi_ptr child = kvi_branch_child(page, page_size, i);
+        const kvi_private *item = seal_node(batch, tree, child, level - 1);
+        kvi_branch_set_child(page, page_size, i, item->sealed);
+        if (kvi_tree_expires(tree))
+            kvi_branch_set_expiry(page, page_size, i, item->expiry);
+    }
+}
+
+/* Gives a private node its place in the file, children first. */
+static const kvi_private *seal_node(kvi_batch *batch, const kv_tree *tree, kvi_ptr ptr,
+                                    unsigned level)
 {
     kv_db *db = batch->txn->db;
     uint32_t page_size = db->file.page_size;
-    if (ptr.birth != 0)
-        return ptr;
     kvi_private *item = kvi_dirty_at(&db->dirty, ptr.page);
     if (item->sealed.page)
-        return item->sealed;
+        return item;
     uint8_t *page = item->bytes;
-    unsigned count = kvi_node_count(page);
-    unsigned i = level > 0 ? kvi_branch_private(page, page_size, 0) : count + 1;
-    for (; i <= count; i = kvi_branch_private(page, page_size, i + 1)) {
-        kvi_ptr child = kvi_branch_child(page, page_size, i);
-        kvi_branch_set_child(page, page_size, i, seal_node(batch, child, level - 1));
-    }
+    if (level > 0)
+        seal_children(batch, tree, page, level);
     kvi_node_pack(page, page_size, db->scratch);
     enum kvi_space_kind kind = kind_of(level);
     kvi_ptr place = {batch->numbers[kind][batch->used[kind]++], batch->txn->id};
@@ -131,13 +143,18 @@ static kvi_ptr seal_node(kvi_batch *batch, kvi_ptr ptr, unsigned level)
     batch_append(batch, place.page, page, ptr.page);
     item->sealed = place;
     item->checksum = checksum;
-    return place;
+    item->expiry = kvi_tree_expires(tree) ? kvi_node_least_expiry(page, page_size) : 0;
+    return item;
 }
 
 int kvi_batch_seal(kvi_batch *batch, kv_tree *tree)
 {
-    if (tree->desc.root.page)
-        tree->desc.root = seal_node(batch, tree->desc.root, tree->desc.level);
+    kvi_tree_desc *desc = &tree->desc;
+    if (desc->root.page && desc->root.birth == 0) {
+        const kvi_private *root = seal_node(batch, tree, desc->root, desc->level);
+        desc->root = root->sealed;
+        desc->min_expiry = root->expiry;
+    }
     return KV_OK;
 }
 

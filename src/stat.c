@@ -6,7 +6,8 @@
 #include "inspect.h"
 #include <stdlib.h>
 
-#define PATIENCE_MS 10 /* for a writer to finish, before its records are read from the disk */
+#define CLOCK_AHEAD_MS 86400000 /* a file's clock that is further ahead was set by a wrong one */
+#define PATIENCE_MS    10 /* for a writer to finish, before its records are read from the disk */
 
 /* ---- statistics ---- */
 
@@ -39,6 +40,10 @@ static int stat_named(void *context, kv_slice name)
 static int stat_snapshot(kv_txn *txn, kv_db_info *info)
 {
     stat_names names = {txn, info, KV_OK};
+    uint64_t clock = txn->db->os->clock_ms(txn->db->os);
+    info->clock_ms = txn->base.clock;
+    info->clock_ahead_ms = info->clock_ms > clock ? info->clock_ms - clock : 0;
+    info->clock_wrong = info->clock_ahead_ms > CLOCK_AHEAD_MS;
     info->pages = txn->base.high_water;
     info->commit_id = txn->base.id;
     info->entries = txn->main.desc.entries;

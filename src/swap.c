@@ -32,9 +32,9 @@ static int decide(void *context, const kv_slice *old, kv_slice *value)
     return KV_UPDATE_STORE;
 }
 
-static int run(kv_tree *tree, kvi_slice key, swap *s, kv_slice *old)
+static int run(kv_tree *tree, kvi_slice key, swap *s, uint64_t expiry, kv_slice *old)
 {
-    int rc = kvi_update(tree, key, decide, s, old);
+    int rc = kvi_update_until(tree, key, decide, s, s->flags, expiry, old);
     return rc == KV_OK ? s->outcome : rc;
 }
 
@@ -42,9 +42,12 @@ int kvi_put_with(kv_tree *tree, kvi_slice key, kvi_slice value, const kv_put_opt
 {
     kv_slice desired = {value.ptr, value.len};
     swap s = {.flags = options->flags, .equals = &options->equals, .desired = &desired};
+    uint64_t expiry = options->expires_at;
+    if (options->ttl_ms)
+        expiry = kvi_expiry_in(tree->txn, options->ttl_ms);
     if (!options->old && !(options->flags & KV_PUT_EQUALS))
-        return kvi_put(tree, key, value, options->flags, NULL);
-    return run(tree, key, &s, options->old);
+        return kvi_put_until(tree, key, value, options->flags, expiry, NULL);
+    return run(tree, key, &s, expiry, options->old);
 }
 
 int kvi_cas(kv_tree *tree, kvi_slice key, const kv_slice *expected, const kv_slice *desired,
@@ -52,17 +55,17 @@ int kvi_cas(kv_tree *tree, kvi_slice key, const kv_slice *expected, const kv_sli
 {
     swap s = {
         .flags = expected ? KV_PUT_EQUALS : KV_PUT_ABSENT, .equals = expected, .desired = desired};
-    return run(tree, key, &s, old);
+    return run(tree, key, &s, 0, old);
 }
 
 int kvi_swap(kv_tree *tree, kvi_slice key, const kv_slice *desired, kv_slice *old)
 {
     swap s = {.desired = desired};
-    return run(tree, key, &s, old);
+    return run(tree, key, &s, 0, old);
 }
 
 int kvi_take(kv_tree *tree, kvi_slice key, kv_slice *old)
 {
     swap s = {.flags = KV_PUT_PRESENT};
-    return run(tree, key, &s, old);
+    return run(tree, key, &s, 0, old);
 }

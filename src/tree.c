@@ -101,6 +101,20 @@ uint64_t kvi_node_total(const uint8_t *page, uint32_t page_size)
     return kvi_node_level(page) == 0 ? count : kvi_branch_rank(page, page_size, count + 1);
 }
 
+uint64_t kvi_node_least_expiry(const uint8_t *page, uint32_t page_size)
+{
+    return kvi_node_level(page) == 0 ? kvi_leaf_least_expiry(page, page_size)
+                                     : kvi_branch_least_expiry(page, page_size);
+}
+
+void kvi_tree_recount(const kv_tree *tree, uint8_t *parent, unsigned i, const uint8_t *child)
+{
+    uint32_t page_size = tree->txn->db->file.page_size;
+    kvi_branch_set_tally(parent, page_size, i, kvi_node_total(child, page_size));
+    if (kvi_tree_expires(tree))
+        kvi_branch_set_expiry(parent, page_size, i, kvi_node_least_expiry(child, page_size));
+}
+
 int kvi_tree_own(kv_tree *tree, kvi_path *path, size_t extra)
 {
     kv_txn *txn = tree->txn;

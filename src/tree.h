@@ -10,6 +10,9 @@
  *      the leaf that its range falls to is written anew. So what an old node's range holds has not
  *      changed since its birth (backup.h)
  *   T7 the entries of a multi-value tree are pairs, with empty values
+ *   T8 an expiry in a branch or descriptor is the least one below it, 0 when there is none; below a
+ *      branch without expiries, and in a tree without KVI_TREE_EXPIRY, nothing expires. In private
+ *      pages and while they change, it may be less than that
  */
 #ifndef KVI_TREE_H
 #define KVI_TREE_H
@@ -25,8 +28,31 @@ static inline bool kvi_tree_multi(const kv_tree *tree)
     return tree->desc.flags & KVI_TREE_MULTI;
 }
 
-/* Looks key up. KV_OK: *value is the entry's stored form. KV_NOTFOUND. */
+/* Has the tree ever had an entry with an expiry? */
+static inline bool kvi_tree_expires(const kv_tree *tree)
+{
+    return tree->desc.flags & KVI_TREE_EXPIRY;
+}
+
+/* May it have entries that have expired, and that nobody shall see? */
+static inline bool kvi_tree_stale(const kv_tree *tree)
+{
+    return KVI_UNLIKELY(kvi_expired(tree->desc.min_expiry, tree->txn->now));
+}
+
+/* Looks key up. KV_OK: *value is the entry's stored form. KV_NOTFOUND. Here and below, expired
+ * entries are entries like others. */
 int kvi_tree_find(kv_tree *tree, kvi_slice key, kvi_stored *value) KVI_MUST_CHECK;
+
+/* The entry under a path. */
+static inline kvi_stored kvi_path_stored(const kv_tree *tree, const kvi_path *path)
+{
+    const kvi_step *leaf = &path->steps[path->depth - 1];
+    kvi_stored stored;
+    stored.bytes =
+        kvi_leaf_value(leaf->page, tree->txn->db->file.page_size, leaf->slot, &stored.special);
+    return stored;
+}
 
 /* Positions path on the first entry >= key (possibly behind the last of its leaf); *found: on key
  * itself. An empty tree gives path->depth 0. */
@@ -38,7 +64,7 @@ bool kvi_tree_append(kv_tree *tree, kvi_slice key, kvi_path *path);
 
 /* Inserts item at path (from kvi_tree_seek: not found), or replaces the value there (found). The
  * tree changes in memory only. On return path is positioned on the entry. Values are complete
- * stored forms (value.h). */
+ * stored forms (value.h); item->expiry repeats what they say. */
 int kvi_tree_insert(kv_tree *tree, kvi_path *path, const kvi_item *item) KVI_MUST_CHECK;
 int kvi_tree_replace(kv_tree *tree, kvi_path *path, const kvi_item *item) KVI_MUST_CHECK;
 
@@ -69,12 +95,23 @@ static inline uint8_t *kvi_step_bytes(const kv_tree *tree, const kvi_step *step)
 /* Adds delta to the tallies above the leaf of path, and to the tree's entries. */
 void kvi_tree_adjust(kv_tree *tree, const kvi_path *path, int64_t delta);
 
-/* Entries below a node. */
+/* Entries below a node; the least expiry among them, 0: none. */
 uint64_t kvi_node_total(const uint8_t *page, uint32_t page_size);
+uint64_t kvi_node_least_expiry(const uint8_t *page, uint32_t page_size);
+
+/* Brings what a parent in a private page knows of its child number i up to date. */
+void kvi_tree_recount(const kv_tree *tree, uint8_t *parent, unsigned i, const uint8_t *child);
 
 /* Merges underfull nodes of an owned path with neighbours, from the leaf up; removes empty ones;
  * lowers the root. */
 int kvi_tree_rebalance(kv_tree *tree, kvi_path *path) KVI_MUST_CHECK;
+
+/* The same for one step, after its node has changed: step[-1].slot then leads to what became of it.
+ * *childless: in, its children are gone; out, its parent's are. *read grows by the neighbours read.
+ * root: the end, at the root. */
+int kvi_tree_settle(kv_tree *tree, kvi_step *step, unsigned level, bool *childless,
+                    uint64_t *read) KVI_MUST_CHECK;
+int kvi_tree_settle_root(kv_tree *tree, const kvi_step *root, bool childless) KVI_MUST_CHECK;
 
 /* Raises or lowers the count of pages on a level. */
 static inline void kvi_tree_count_pages(kv_tree *tree, unsigned level, int delta)

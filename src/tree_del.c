@@ -25,14 +25,16 @@ static bool merge_build(kv_tree *tree, const kvi_step *step, const uint8_t *othe
         {.page = left, .to = kvi_node_count(left) + extra},
         {.page = right, .to = kvi_node_count(right) + extra, .first_key = sep},
     };
-    kvi_seq seq = {parts, 2, level, page_size, 0};
+    uint16_t flags = kvi_node_flags(left) | kvi_node_flags(right);
+    kvi_seq seq = {parts, 2, level, page_size, flags};
     size_t used = kvi_node_used(left, page_size) + kvi_node_used(right, page_size);
     return used <= (size_t)page_size * MERGE_FILL_PERCENT / 100 + KVI_HEADER_SIZE &&
            kvi_node_build(&seq, 0, kvi_seq_count(&seq), db->scratch + page_size);
 }
 
 /* Takes the elements of a neighbour into step's node. *merged: it worked. */
-static int merge_with(kv_tree *tree, kvi_step *step, unsigned level, bool left, bool *merged)
+static int merge_with(kv_tree *tree, kvi_step *step, unsigned level, bool left, bool *merged,
+                      uint64_t *read)
 {
     kv_txn *txn = tree->txn;
     uint32_t page_size = txn->db->file.page_size;
@@ -43,6 +45,7 @@ static int merge_with(kv_tree *tree, kvi_step *step, unsigned level, bool left, 
     unsigned slot = left ? parent->slot - 1 : parent->slot + 1;
     kvi_ptr ptr = kvi_branch_child(parent->page, page_size, slot);
     int rc = kvi_txn_node(txn, ptr, level, &other);
+    ++*read;
     if (rc != KV_OK || !merge_build(tree, step, other, left, level))
         return rc;
     rc = kvi_txn_drop_node(txn, ptr, other);
@@ -53,7 +56,7 @@ static int merge_with(kv_tree *tree, kvi_step *step, unsigned level, bool left, 
     if (left)
         parent->slot--;
     kvi_branch_set_child(above, page_size, parent->slot, step->ptr);
-    kvi_branch_set_tally(above, page_size, parent->slot, kvi_node_total(page, page_size));
+    kvi_tree_recount(tree, above, parent->slot, page);
     kvi_branch_remove(above, page_size, parent->slot + 1);
     kvi_tree_count_pages(tree, level, -1);
     *merged = true;
@@ -68,15 +71,15 @@ static bool is_private(const kv_tree *tree, const kvi_step *parent, int64_t slot
 }
 
 /* Tries both neighbours, first one that is changed anyway. */
-static int node_merge(kv_tree *tree, kvi_step *step, unsigned level)
+static int node_merge(kv_tree *tree, kvi_step *step, unsigned level, uint64_t *read)
 {
     const kvi_step *parent = step - 1;
     bool right_first = is_private(tree, parent, (int64_t)parent->slot + 1) &&
                        !is_private(tree, parent, (int64_t)parent->slot - 1);
     bool merged = false;
-    int rc = merge_with(tree, step, level, !right_first, &merged);
+    int rc = merge_with(tree, step, level, !right_first, &merged, read);
     if (rc == KV_OK && !merged)
-        rc = merge_with(tree, step, level, right_first, &merged);
+        rc = merge_with(tree, step, level, right_first, &merged, read);
     return rc;
 }
 
@@ -147,6 +150,7 @@ static int root_remove(kv_tree *tree, const kvi_step *root)
     kvi_tree_count_pages(tree, tree->desc.level, -1);
     tree->desc.root = (kvi_ptr){0, 0};
     tree->desc.level = 0;
+    tree->desc.min_expiry = 0;
     return KV_OK;
 }
 
@@ -162,35 +166,41 @@ static int root_lower(kv_tree *tree)
         if (kvi_node_count(page) > 0)
             return KV_OK;
         kvi_ptr child = kvi_branch_child(page, txn->db->file.page_size, 0);
+        uint64_t least = kvi_branch_expiry(page, txn->db->file.page_size, 0);
         rc = kvi_txn_drop_node(txn, tree->desc.root, page);
         if (rc != KV_OK)
             return rc;
         tree->desc.root = child;
+        tree->desc.min_expiry = least;
         tree->desc.level--;
         tree->desc.branch_pages--;
     }
     return KV_OK;
 }
 
-int kvi_tree_rebalance(kv_tree *tree, kvi_path *path)
+int kvi_tree_settle(kv_tree *tree, kvi_step *step, unsigned level, bool *childless, uint64_t *read)
 {
     uint32_t page_size = tree->txn->db->file.page_size;
+    if (*childless || node_empty(step->page))
+        return node_unlink(tree, step, level, childless);
+    if (kvi_node_used(step->page, page_size) < page_size * MERGE_BELOW_PERCENT / 100)
+        return node_merge(tree, step, level, read);
+    return KV_OK;
+}
+
+int kvi_tree_settle_root(kv_tree *tree, const kvi_step *root, bool childless)
+{
+    return childless || node_empty(root->page) ? root_remove(tree, root) : root_lower(tree);
+}
+
+int kvi_tree_rebalance(kv_tree *tree, kvi_path *path)
+{
     bool childless = false;
+    uint64_t read = 0;
     int rc = KV_OK;
-    for (unsigned i = path->depth - 1; rc == KV_OK && i > 0; i--) {
-        kvi_step *step = &path->steps[i];
-        unsigned level = path->depth - 1 - i;
-        if (childless || node_empty(step->page)) {
-            rc = node_unlink(tree, step, level, &childless);
-        } else if (kvi_node_used(step->page, page_size) < page_size * MERGE_BELOW_PERCENT / 100) {
-            rc = node_merge(tree, step, level);
-        }
-    }
-    if (rc != KV_OK)
-        return rc;
-    if (childless || node_empty(path->steps[0].page))
-        return root_remove(tree, &path->steps[0]);
-    return root_lower(tree);
+    for (unsigned i = path->depth - 1; rc == KV_OK && i > 0; i--)
+        rc = kvi_tree_settle(tree, &path->steps[i], path->depth - 1 - i, &childless, &read);
+    return rc == KV_OK ? kvi_tree_settle_root(tree, &path->steps[0], childless) : rc;
 }
 
 int kvi_tree_remove(kv_tree *tree, kvi_path *path)
@@ -260,6 +270,7 @@ int kvi_tree_clear(kv_tree *tree)
     tree->desc.root = (kvi_ptr){0, 0};
     tree->desc.level = 0;
     tree->desc.entries = 0;
+    tree->desc.min_expiry = 0;
     return KV_OK;
 }
 
@@ -412,6 +423,7 @@ int kvi_tree_cut(kv_tree *tree, const kvi_slice *from, const kvi_slice *to, uint
         if (result.empty) {
             tree->desc.root = (kvi_ptr){0, 0};
             tree->desc.level = 0;
+            tree->desc.min_expiry = 0;
         }
         rc = cut_tidy(tree, from);
         if (rc == KV_OK && to)

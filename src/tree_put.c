@@ -10,9 +10,9 @@
 
 /* An element on its way into a node. */
 typedef struct arrival {
-    unsigned level;   /* of the node that receives it */
-    unsigned element; /* leaf: entry number; branch: child number */
-    const kvi_item *item;
+    unsigned level;       /* of the node that receives it */
+    unsigned element;     /* leaf: entry number; branch: child number */
+    const kvi_item *item; /* NULL: nobody comes, the node is just to be divided */
 } arrival;
 
 static uint8_t *scratch_page(const kv_tree *tree, unsigned i)
@@ -34,11 +34,13 @@ static bool node_insert(kv_tree *tree, const kvi_step *step, const arrival *in)
     return kvi_branch_insert(page, page_size, scratch, in->element - 1, in->item);
 }
 
-/* The node's elements with the new one among them. */
+/* The node's elements with the new one, if any, among them. */
 static unsigned arrival_parts(const uint8_t *page, const arrival *in, kvi_slice first_key,
                               kvi_part *parts)
 {
     parts[0] = (kvi_part){.page = page, .to = in->element, .first_key = first_key};
+    if (!in->item)
+        return 1;
     parts[1] = (kvi_part){.item = in->item};
     parts[2] = (kvi_part){.page = page, .from = in->element, .to = element_count(page)};
     return 3;
@@ -107,7 +109,8 @@ static bool node_share(kv_tree *tree, kvi_step *step, const arrival *in, neighbo
     if (!other->left)
         parts[n++] = (kvi_part){
             .page = other->step.page, .to = element_count(other->step.page), .first_key = sep};
-    kvi_seq seq = {parts, n, in->level, page_size, 0};
+    uint16_t flags = kvi_node_flags(step->page) | kvi_node_flags(other->step.page);
+    kvi_seq seq = {parts, n, in->level, page_size, flags};
     unsigned at = kvi_seq_split_point(&seq, KVI_SPLIT_EVEN);
     if (at == 0 || !kvi_node_build(&seq, 0, at, scratch_page(tree, 1)) ||
         !kvi_node_build(&seq, at, kvi_seq_count(&seq), scratch_page(tree, 2)))
@@ -122,10 +125,8 @@ static bool node_share(kv_tree *tree, kvi_step *step, const arrival *in, neighbo
     kvi_step *left = other->left ? &other->step : step, *right = other->left ? step : &other->step;
     memcpy(kvi_step_bytes(tree, left), scratch_page(tree, 1), page_size);
     memcpy(kvi_step_bytes(tree, right), scratch_page(tree, 2), page_size);
-    kvi_branch_set_tally(parent_page, page_size, other->separator,
-                         kvi_node_total(left->page, page_size));
-    kvi_branch_set_tally(parent_page, page_size, other->separator + 1,
-                         kvi_node_total(right->page, page_size));
+    kvi_tree_recount(tree, parent_page, other->separator, left->page);
+    kvi_tree_recount(tree, parent_page, other->separator + 1, right->page);
     return true;
 }
 
@@ -163,15 +164,18 @@ static void root_raise(kv_tree *tree, unsigned level)
     uint32_t page_size = txn->db->file.page_size;
     kvi_handle handle = kvi_dirty_page(&txn->db->dirty, level + 1);
     const uint8_t *old = kvi_dirty_at(&txn->db->dirty, tree->desc.root.page)->bytes;
-    kvi_branch_init(kvi_dirty_at(&txn->db->dirty, handle)->bytes, page_size, level + 1,
-                    tree->desc.root, kvi_node_total(old, page_size));
+    uint8_t *page = kvi_dirty_at(&txn->db->dirty, handle)->bytes;
+    kvi_branch_init(page, page_size, level + 1, tree->desc.root, 0);
+    bool fits = !kvi_tree_expires(tree) || kvi_branch_widen(page, page_size, scratch_page(tree, 0));
+    (void)fits; /* one child has room for all that is kept of it */
+    kvi_tree_recount(tree, page, 0, old);
     tree->desc.root = (kvi_ptr){handle, 0};
     tree->desc.level = (uint8_t)(level + 1);
     tree->desc.branch_pages++;
 }
 
 static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival *in,
-                       enum kvi_split how)
+                       enum kvi_split how, uint16_t flags)
 {
     kvi_dirty *dirty = &tree->txn->db->dirty;
     uint32_t page_size = tree->txn->db->file.page_size;
@@ -180,7 +184,7 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
     kvi_part parts[3];
     unsigned at[4];
     kvi_seq seq = {parts, arrival_parts(step->page, in, (kvi_slice){0}, parts), in->level,
-                   page_size, 0};
+                   page_size, flags};
     /* An ascending load opens a new leaf for each newcomer that finds its leaf full. */
     bool untouched =
         how == KVI_SPLIT_APPEND && in->level == 0 && in->element == element_count(step->page);
@@ -202,6 +206,8 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
         size_t len = kvi_seq_separator(&seq, at[p], same_len, key);
         adds[p - 1] = (kvi_item){
             .key = {key, len}, .child = {handle, 0}, .tally = kvi_node_total(page, page_size)};
+        if (kvi_tree_expires(tree))
+            adds[p - 1].expiry = kvi_node_least_expiry(page, page_size);
         kvi_tree_count_pages(tree, in->level, 1);
     }
     if (!untouched && kvi_node_build(&seq, 0, at[1], scratch_page(tree, 1)))
@@ -209,8 +215,7 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
     if (i == 0)
         root_raise(tree, in->level);
     else
-        kvi_branch_set_tally(kvi_step_bytes(tree, step - 1), page_size, step[-1].slot,
-                             kvi_node_total(step->page, page_size));
+        kvi_tree_recount(tree, kvi_step_bytes(tree, step - 1), step[-1].slot, step->page);
     for (unsigned p = 1; p < pieces; p++)
         child_add(tree, in->level + 1, &adds[p - 1]);
 }
@@ -241,7 +246,7 @@ static void node_overflow(kv_tree *tree, kvi_path *path, unsigned i, const arriv
     if (how == KVI_SPLIT_EVEN && i > 0 && neighbour_with_room(tree, step, in, &other) &&
         node_share(tree, step, in, &other))
         return;
-    node_split(tree, path, i, in, how);
+    node_split(tree, path, i, in, how, kvi_node_flags(step->page));
 }
 
 /* Goes down by key to the node of the given level. All nodes on the way are private, unless keys of
@@ -340,11 +345,66 @@ static int insert_own(kv_tree *tree, kvi_path *path)
     return kvi_tree_own(tree, path, overflow_pages(path));
 }
 
+/* ---- expiries ---- */
+
+/* Makes the first branch of an owned path that keeps no expiries do so; one without room for them
+ * is divided, and the path is lost. *kept: all keep them. */
+static bool path_widen_one(kv_tree *tree, kvi_path *path, bool *kept)
+{
+    uint32_t page_size = tree->txn->db->file.page_size;
+    unsigned i = 0;
+    while (i + 1 < path->depth && kvi_node_flags(path->steps[i].page))
+        i++;
+    kvi_step *step = &path->steps[i];
+    *kept = i + 1 >= path->depth;
+    if (*kept || kvi_branch_widen(kvi_step_bytes(tree, step), page_size, scratch_page(tree, 0)))
+        return true;
+    arrival none = {path->depth - 1 - i, element_count(step->page), NULL};
+    node_split(tree, path, i, &none, KVI_SPLIT_EVEN, KVI_NODE_EXPIRY);
+    return false;
+}
+
+/* Before an entry that expires comes to the owned path: notes that in every branch above it (T8). */
+static int path_expire(kv_tree *tree, kvi_path *path, const kvi_item *item)
+{
+    uint32_t page_size = tree->txn->db->file.page_size;
+    bool kept = false, found;
+    tree->desc.flags |= KVI_TREE_EXPIRY;
+    tree->desc.min_expiry = kvi_expiry_min(tree->desc.min_expiry, item->expiry);
+    while (!kept) {
+        if (path_widen_one(tree, path, &kept))
+            continue;
+        if (tree->txn->failed)
+            return insert_lost(tree);
+        int rc = kvi_tree_seek(tree, item->key, path, &found);
+        if (rc == KV_OK)
+            rc = insert_own(tree, path);
+        if (rc != KV_OK)
+            return kvi_txn_spoil(tree->txn, rc);
+    }
+    for (unsigned i = 0; i + 1 < path->depth; i++) {
+        const kvi_step *step = &path->steps[i];
+        uint64_t least = kvi_branch_expiry(step->page, page_size, step->slot);
+        kvi_branch_set_expiry(kvi_step_bytes(tree, step), page_size, step->slot,
+                              kvi_expiry_min(least, item->expiry));
+    }
+    return KV_OK;
+}
+
+/* ---- putting ---- */
+
+/* Makes the path ready to receive the item. */
+static int insert_ready(kv_tree *tree, kvi_path *path, const kvi_item *item)
+{
+    int rc = insert_own(tree, path);
+    return rc == KV_OK && item->expiry ? path_expire(tree, path, item) : rc;
+}
+
 int kvi_tree_insert(kv_tree *tree, kvi_path *path, const kvi_item *item)
 {
     int rc = path->depth ? KV_OK : leaf_first(tree, path);
     if (rc == KV_OK)
-        rc = insert_own(tree, path);
+        rc = insert_ready(tree, path, item);
     if (rc != KV_OK)
         return rc;
     kvi_step *leaf = kvi_path_leaf(path);
@@ -369,7 +429,7 @@ int kvi_tree_insert(kv_tree *tree, kvi_path *path, const kvi_item *item)
 int kvi_tree_replace(kv_tree *tree, kvi_path *path, const kvi_item *item)
 {
     uint32_t page_size = tree->txn->db->file.page_size;
-    int rc = insert_own(tree, path);
+    int rc = insert_ready(tree, path, item);
     if (rc != KV_OK)
         return rc;
     kvi_step *leaf = kvi_path_leaf(path);

@@ -301,7 +301,7 @@ KV_API int kv_tuple_begin(kv_tuple_reader *reader, const void *key, size_t key_l
 /* Copies the plain bytes of an escaped form into the reader's room. */
 static int reader_copy(kv_tuple_reader *reader, kvi_slice raw, uint8_t flip, kv_slice *bytes)
 {
-    uint8_t *room = reader->room, byte;
+    uint8_t *room = reader->room, byte = 0;
     size_t used = reader->used;
     const uint8_t *end = raw.ptr + raw.len;
     for (const uint8_t *at = raw.ptr; at < end; used++) {

@@ -65,7 +65,7 @@ static void print_escaped(printer *to, uint8_t byte)
 static void print_bytes(printer *to, bool text, kvi_slice raw, uint8_t flip)
 {
     const uint8_t *end = raw.ptr + raw.len;
-    uint8_t byte;
+    uint8_t byte = 0;
     print_text(to, text ? "\"" : "x\"");
     for (const uint8_t *at = raw.ptr; at < end;) {
         at += kvi_escaped_read(at, end, flip, &byte);

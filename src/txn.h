@@ -135,6 +135,7 @@ struct kv_db {
     int durability; /* KV_DURABLE ... of commits that do not choose */
     uint64_t memory_budget;
     uint64_t lazy_sync_bytes;
+    uint32_t sweep_per_write; /* entries */
     _Atomic bool poisoned;
     _Atomic uint32_t n_writers; /* open write transactions: 0 or 1 */
     _Atomic uint32_t n_waiting; /* threads that wait for a commit */
@@ -246,6 +247,7 @@ struct kv_txn {
     kvi_id id;
     int durability;
     bool wrote;         /* pages went to the file: the id is burnt */
+    bool sets_clock;    /* this commit sets the file's clock back to now */
     uint8_t origin[16]; /* of the database whose commit this one will repeat ... */
     kvi_id origin_id;   /* ... and which; 0: none */
     size_t appended;    /* leaves filled by ascending keys since the last early write */

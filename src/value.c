@@ -138,13 +138,20 @@ int kvi_value_keep(kv_txn *txn, kv_slice *value)
 
 /* ---- making stored forms ---- */
 
+static uint8_t *expiry_put(uint8_t *at, uint64_t expiry)
+{
+    if (expiry)
+        kvi_put64(at, expiry);
+    return at + (expiry ? 8 : 0);
+}
+
 static uint8_t *head_begin(kvi_prepared *prepared, uint8_t flags)
 {
     uint8_t *at = prepared->head;
-    *at++ = flags;
+    *at++ = (uint8_t)(flags | (prepared->item.expiry ? KVI_ENTRY_EXPIRY : 0));
     if (flags & KVI_ENTRY_COMPRESSED)
         *at++ = KVI_CODEC_LZ4;
-    return at;
+    return expiry_put(at, prepared->item.expiry);
 }
 
 /* Writes a large value straight to the file, since it would not fit the memory budget. */
@@ -255,18 +262,31 @@ static int prepare_compressed(kv_tree *tree, kvi_slice value, size_t inline_room
     return prepare_packed(tree, kvi_slice_of(out, len), value.len, inline_room, prepared);
 }
 
-int kvi_value_prepare(kv_tree *tree, kvi_slice key, kvi_slice value, kvi_prepared *prepared)
+/* A copy, since the caller may pass a view of the very page that is about to change. */
+static void prepare_plain(kvi_slice value, uint8_t *room, kvi_prepared *prepared)
+{
+    uint8_t *at = room;
+    prepared->item.special = prepared->item.expiry != 0;
+    if (prepared->item.special) {
+        *at++ = KVI_ENTRY_EXPIRY;
+        at = expiry_put(at, prepared->item.expiry);
+    }
+    if (value.ptr && value.len)
+        memcpy(at, value.ptr, value.len);
+    prepared->item.value =
+        kvi_slice_of(value.ptr || !value.len ? room : NULL, (size_t)(at - room) + value.len);
+}
+
+int kvi_value_prepare(kv_tree *tree, kvi_slice key, kvi_slice value, uint64_t expiry,
+                      kvi_prepared *prepared)
 {
     kv_db *db = tree->txn->db;
     size_t inline_room = kvi_inline_max(db->file.page_size) - key.len;
     memset(prepared, 0, sizeof *prepared);
     prepared->item.key = key;
+    prepared->item.expiry = expiry;
     if (value.len <= inline_room) {
-        /* A copy, since the caller may pass a view of the very page that is about to change. */
-        if (value.ptr && value.len)
-            memcpy(db->scratch_value, value.ptr, value.len);
-        prepared->item.value =
-            kvi_slice_of(value.ptr || !value.len ? db->scratch_value : NULL, value.len);
+        prepare_plain(value, db->scratch_value, prepared);
         return KV_OK;
     }
     int rc = prepare_compressed(tree, value, inline_room, prepared);
@@ -275,6 +295,31 @@ int kvi_value_prepare(kv_tree *tree, kvi_slice key, kvi_slice value, kvi_prepare
     if (rc != KV_OK)
         kvi_value_done(tree->txn, prepared);
     return rc;
+}
+
+int kvi_value_prepare_expiry(kv_tree *tree, kvi_slice key, kvi_stored stored, uint64_t expiry,
+                             kvi_prepared *prepared)
+{
+    kvi_entry entry;
+    memset(prepared, 0, sizeof *prepared);
+    prepared->item.key = key;
+    prepared->item.expiry = expiry;
+    if (!kvi_entry_parse(stored, &entry) ||
+        key.len + stored.bytes.len + 9 > kvi_leaf_max(tree->txn->db->file.page_size))
+        return value_broken(tree->txn, "its entry makes no sense");
+    uint8_t *room = tree->txn->db->scratch_value, *at = room;
+    uint8_t flags = (uint8_t)(entry.flags & ~KVI_ENTRY_EXPIRY);
+    size_t skip = stored.special ? kvi_entry_ref_at(&entry) : 0; /* behind flags, codec, expiry */
+    prepared->item.special = flags || expiry;
+    if (prepared->item.special)
+        *at++ = (uint8_t)(flags | (expiry ? KVI_ENTRY_EXPIRY : 0));
+    if (flags & KVI_ENTRY_COMPRESSED)
+        *at++ = entry.codec;
+    at = expiry_put(at, expiry);
+    if (stored.bytes.len > skip)
+        memcpy(at, stored.bytes.ptr + skip, stored.bytes.len - skip);
+    prepared->item.value = kvi_slice_of(room, (size_t)(at - room) + stored.bytes.len - skip);
+    return KV_OK;
 }
 
 void kvi_value_done(kv_txn *txn, kvi_prepared *prepared)

@@ -29,8 +29,8 @@ int kvi_value_keep(kv_txn *txn, kv_slice *value) KVI_MUST_CHECK;
 
 /* The stored form of a value, ready for a tree: plain, compressed, or large (then a private buffer
  * exists, or the bytes are already in the file). value.ptr NULL with a length: reserve; place then
- * says where the bytes of a large one go, those of others go into the leaf. Uses db->scratch_value:
- * one value at a time. */
+ * says where the bytes of a large one go, those of others go into the leaf, and there is no expiry.
+ * Uses db->scratch_value: one value at a time. */
 typedef struct kvi_prepared {
     kvi_item item;     /* key and stored value, ready for the tree */
     uint8_t *place;    /* reserve: the large buffer, or NULL */
@@ -39,8 +39,12 @@ typedef struct kvi_prepared {
     uint8_t head[KVI_STORED_HEADER_MAX + KVI_LARGE_REF_SIZE];
     uint8_t *owned; /* memory behind item.value, freed by kvi_value_done */
 } kvi_prepared;
-int kvi_value_prepare(kv_tree *tree, kvi_slice key, kvi_slice value,
+int kvi_value_prepare(kv_tree *tree, kvi_slice key, kvi_slice value, uint64_t expiry,
                       kvi_prepared *prepared) KVI_MUST_CHECK;
+
+/* The same value with another expiry (0: none); nothing but a private copy of the form is made. */
+int kvi_value_prepare_expiry(kv_tree *tree, kvi_slice key, kvi_stored stored, uint64_t expiry,
+                             kvi_prepared *prepared) KVI_MUST_CHECK;
 void kvi_value_done(kv_txn *txn, kvi_prepared *prepared);
 
 /* Instead of done: the value did not go into the tree. */

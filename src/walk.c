@@ -108,6 +108,7 @@ static int walk_load(kvi_walk *walk, kvi_ptr ptr, unsigned level)
     step->child = 0;
     step->entries = walk->tree->entries;
     step->gaps = walk->tree->gaps;
+    step->expiry = 0;
     rc = walk_read(walk, ptr, step->bytes);
     return rc == KV_OK ? walk_validate(walk, ptr, level, step->bytes) : rc;
 }
@@ -282,6 +283,7 @@ static int walk_entry(kvi_walk *walk, unsigned i)
     if (!kvi_entry_parse(value, &entry))
         return walk_broken(walk, leaf->ptr, 0,
                            kvi_walk_fail(walk, leaf->ptr, "V1", "an entry has no known form"));
+    tree->steps[0].expiry = kvi_expiry_min(leaf->expiry, entry.expiry);
     return entry.flags & KVI_ENTRY_LARGE ? walk_large(walk, &entry.large, leaf->ptr) : KV_OK;
 }
 
@@ -328,6 +330,9 @@ static int walk_node(kvi_walk *walk, kvi_ptr ptr, unsigned level)
     }
     if (rc == KV_OK)
         rc = level ? walk_branch(walk, level) : walk_leaf(walk);
+    kvi_walk_step *step = &walk->tree->steps[level];
+    if (level < walk->tree->desc->level)
+        step[1].expiry = kvi_expiry_min(step[1].expiry, step->expiry);
     return rc == KV_OK && walk->leave ? walk->leave(walk, level) : rc;
 }
 

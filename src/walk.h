@@ -26,6 +26,7 @@ typedef struct kvi_walk_step {
     unsigned child;   /* branch: the child that is being visited */
     uint64_t entries; /* kvi_walked.entries, before this node */
     uint64_t gaps;    /* kvi_walked.gaps, before this node */
+    uint64_t expiry;  /* the least met in this node and below, 0: none */
 } kvi_walk_step;
 
 enum kvi_walk_kind {

@@ -41,6 +41,17 @@ static run_case cases[] = {
      {.keys = 3000, .key_max = 64, .value_max = 60, .sorted = true, .ranges = true},
      40,
      400},
+    {"expiring",
+     {.keys = 300,
+      .key_max = 64,
+      .value_max = 60,
+      .large_max = 9000,
+      .large_one_in = 20,
+      .trees = 2,
+      .ranges = true,
+      .expiry = true},
+     80,
+     60},
     {"savepoints",
      {.keys = 3000, .key_max = 64, .value_max = 90, .trees = 2, .ranges = true, .savepoints = true},
      60,
@@ -144,6 +155,7 @@ static void run_one(const run_case *c, uint32_t page_size)
     sim_reset(disk);
     disk->recording = SIM_RECORD_NOTHING;
     driver_init(&r.d, open_db("db", page_size), m, seed, &c->shape);
+    r.d.clock = &disk->clock_ms;
     for (unsigned i = 0; i < COPIES; i++)
         copy_anew(&r, i);
     for (unsigned i = 0; i < c->commits; i++) {

@@ -61,6 +61,30 @@ static run_case cases[] = {
      0,
      60,
      150},
+    {"expiring",
+     {.keys = 500,
+      .key_max = 64,
+      .value_max = 60,
+      .large_max = 5000,
+      .large_one_in = 40,
+      .trees = 2,
+      .ranges = true,
+      .savepoints = true,
+      .expiry = true,
+      .compress_from = 300},
+     0,
+     80,
+     100},
+    {"expiring wide",
+     {.keys = 6000,
+      .key_max = 64,
+      .value_max = 90,
+      .ranges = true,
+      .savepoints = true,
+      .expiry = true},
+     32768,
+     40,
+     500},
     {"tight",
      {.keys = 3000,
       .key_max = 64,
@@ -225,6 +249,7 @@ static void run_one(const run_case *c, uint32_t page_size)
     sim_reset(disk);
     disk->recording = SIM_RECORD_NOTHING;
     driver_init(&d, open_db(c, page_size), m, seed, &c->shape);
+    d.clock = &disk->clock_ms;
     for (unsigned i = 0; i < c->commits; i++) {
         one_transaction(&d, c->steps);
         if (page_size >= SNAPSHOTS_FROM && rng_one_in(&d.r, 3))

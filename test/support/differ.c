@@ -112,16 +112,21 @@ const char *differ_check(kv_txn *from, model_state *old, kv_txn *to, const model
     differ d = {.m = model_new(), .room = malloc(2 * ROOM)};
     kv_diff_options options = {.size = sizeof options, .change = one_change, .context = &d};
     kv_diff_info found = {.size = sizeof found};
+    uint64_t time = KVI_MAX(kv_txn_now(from), kv_txn_now(to));
+    model_state *shown = model_shown(now, time);
     model_restore(d.m, old);
+    model_expire(d.m, time);
     int rc = kv_diff(from, to, &options, &found);
     if (!d.what && rc != KV_OK)
         d.what = "kv_diff failed";
-    if (!d.what && !model_state_equal(d.m->now, now))
+    if (!d.what && !model_state_equal(d.m->now, shown ? shown : now))
         d.what = "the changes do not give the new state";
     if (!d.what && !counted(&d.seen, &found))
         d.what = "kv_diff_info counts other changes";
     if (info)
         *info = found;
+    if (shown)
+        model_release(shown);
     model_free(d.m);
     free(d.room);
     return d.what;

@@ -2,6 +2,7 @@
 #include "driver_op.h"
 #include "multi_steps.h"
 #include <stdio.h>
+#include <stdlib.h>
 
 #define KEY_ROOM   16384
 #define VALUE_ROOM (1 << 20)
@@ -89,8 +90,137 @@ static int open_tree(driver *d, kvi_slice name, bool create, kv_tree **tree, boo
     return rc;
 }
 
+/* A time to live that ends soon, or late, or right now. */
+static uint64_t pick_ttl(driver *d)
+{
+    return rng_one_in(&d->r, 8) ? rng_below(&d->r, 3) : rng_between(&d->r, 1, 4000);
+}
+
+/* What the model has under a key, with another value or expiry. */
+static void model_store(driver *d, kvi_slice name, kvi_slice key, kvi_slice value, uint64_t expiry)
+{
+    model_put_until(d->m, name, key, value, expiry);
+    model_expire(d->m, kv_txn_now(d->txn));
+}
+
+static bool step_put_until(driver *d, kv_tree *tree, kvi_slice name)
+{
+    kvi_slice key = driver_pick_key(d, key_room), value = driver_pick_value(d);
+    uint64_t now = kv_txn_now(d->txn), ttl = pick_ttl(d);
+    uint64_t old = model_expiry(model_tree_of(d->m->now, name), key);
+    bool present = model_get(model_tree_of(d->m->now, name), key, NULL);
+    kv_put_options options = {.size = sizeof options};
+    if (rng_one_in(&d->r, 3))
+        options.expires_at = now + ttl - rng_below(&d->r, 3);
+    else if (ttl)
+        options.ttl_ms = ttl;
+    uint64_t expiry = options.ttl_ms ? now + ttl : options.expires_at;
+    if (rng_one_in(&d->r, 4)) {
+        options.flags = KV_PUT_KEEP_EXPIRY;
+        expiry = present ? old : expiry;
+    }
+    int rc = kv_put_with(tree, key.ptr, key.len, value.ptr, value.len, &options);
+    if (rc != KV_OK)
+        return fail(d, rc, "put_with");
+    model_store(d, name, key, value, expiry);
+    return true;
+}
+
+static bool info_differs(const driver *d, const kv_entry_info *info, kvi_slice value,
+                         uint64_t expiry)
+{
+    uint64_t ttl = expiry ? expiry - kv_txn_now(d->txn) : KV_TTL_NEVER;
+    return info->expires_at != expiry || info->ttl_ms != ttl || info->value.len != value.len ||
+           (value.len && memcmp(info->value.ptr, value.ptr, value.len) != 0);
+}
+
+static bool step_info(driver *d, kv_tree *tree, kvi_slice key, const kvi_slice *value,
+                      uint64_t expiry)
+{
+    kv_entry_info info = {.size = sizeof info};
+    uint64_t ttl = 0;
+    int expect = value ? KV_OK : KV_NOTFOUND;
+    int rc = kv_get_info(tree, key.ptr, key.len, &info),
+        also = kv_ttl(tree, key.ptr, key.len, &ttl);
+    if (rc != expect || also != expect)
+        return fail(d, rc, "get_info");
+    if (value && (info_differs(d, &info, *value, expiry) || ttl != info.ttl_ms))
+        return fail(d, 0, "get_info differs");
+    return true;
+}
+
+/* expire, expire_at, persist, touch */
+static bool step_expire(driver *d, kv_tree *tree, kvi_slice name, kvi_slice key, kvi_slice value)
+{
+    uint64_t now = kv_txn_now(d->txn), ttl = pick_ttl(d), gain = rng_below(&d->r, 1000);
+    bool present = value.ptr;
+    uint64_t old = model_expiry(model_tree_of(d->m->now, name), key), expiry = now + ttl;
+    int rc;
+    switch (rng_below(&d->r, 4)) {
+    case 0:
+        rc = kv_expire(tree, key.ptr, key.len, ttl);
+        break;
+    case 1:
+        rc = kv_expire_at(tree, key.ptr, key.len, --expiry);
+        break;
+    case 2:
+        rc = kv_persist(tree, key.ptr, key.len);
+        expiry = 0;
+        break;
+    default:
+        rc = kv_touch(tree, key.ptr, key.len, ttl, gain);
+        expiry = old && now + ttl >= old + gain ? expiry : old;
+    }
+    if (rc != (present ? KV_OK : KV_NOTFOUND))
+        return fail(d, rc, "expire");
+    if (present)
+        model_store(d, name, key, value, expiry);
+    return true;
+}
+
+/* Nobody notices, but for the number of entries. */
+static bool step_sweep(driver *d, kv_tree *tree)
+{
+    kv_sweep_options options = {.size = sizeof options};
+    kv_sweep_result result = {.size = sizeof result};
+    kv_tree_info before = {.size = sizeof before}, after = {.size = sizeof after};
+    uint64_t count = 0;
+    bool whole = rng_one_in(&d->r, 2);
+    if (!whole)
+        options.max_entries = rng_between(&d->r, 1, 20);
+    kv_tree_stat(tree, &before);
+    int rc = kv_sweep(tree, &options, &result);
+    if (rc != KV_OK)
+        return fail(d, rc, "sweep");
+    kv_tree_stat(tree, &after);
+    bool fine = before.entries - after.entries == result.removed && (result.done || !whole);
+    if (fine && result.done)
+        fine = kv_count(tree, NULL, &count) == KV_OK && count == after.entries;
+    return fine ? true : fail(d, 0, "sweep: what it left differs");
+}
+
+static bool step_expiry(driver *d, kv_tree *tree, kvi_slice name)
+{
+    kvi_slice key = driver_pick_key(d, key_room), value = {NULL, 0};
+    const model_tree *t = model_tree_of(d->m->now, name);
+    uint64_t expiry = model_expiry(t, key);
+    bool present = model_get(t, key, &value);
+    if (rng_one_in(&d->r, 6))
+        return step_sweep(d, tree);
+    if (rng_one_in(&d->r, 3))
+        return step_info(d, tree, key, present ? &value : NULL, expiry);
+    uint8_t *copy = present ? malloc(value.len + 1) : NULL;
+    if (copy && value.len)
+        memcpy(copy, value.ptr, value.len);
+    bool fine = step_expire(d, tree, name, key, (kvi_slice){copy, value.len});
+    free(copy);
+    return fine;
+}
+
 static bool step_put(driver *d, kv_tree *tree, kvi_slice name)
 {
+    if (d->shape.expiry && rng_one_in(&d->r, 2))
+        return step_put_until(d, tree, name);
     kvi_slice key = driver_pick_key(d, key_room), value = driver_pick_value(d), old;
     bool present = model_get(model_tree_of(d->m->now, name), key, &old);
     uint32_t flags = rng_one_in(&d->r, 5) ? (uint32_t)rng_between(&d->r, 1, 2) : 0;
@@ -291,6 +421,36 @@ static bool step_rank(driver *d, kv_tree *tree, kvi_slice name)
     return what ? fail(d, rc < 0 ? rc : 0, what) : true;
 }
 
+/* The entry of a number, in a part of the tree, from either end. */
+static bool step_nth(driver *d, kv_tree *tree, kvi_slice name)
+{
+    kvi_slice from = driver_pick_key(d, key_room), expect;
+    const model_tree *t = model_tree_of(d->m->now, name);
+    uint64_t rank = model_rank(t, from), entries = t->sum.entries - rank, count;
+    uint64_t n = rng_below(&d->r, entries + 1);
+    bool reverse = rng_one_in(&d->r, 2);
+    kv_range range = {.size = sizeof range,
+                      .from = from.ptr ? from.ptr : key_room,
+                      .from_len = from.len,
+                      .flags = reverse ? KV_RANGE_REVERSE : 0};
+    bool there = n < entries && model_nth(t, rank + (reverse ? entries - 1 - n : n), &expect, NULL);
+    kv_cursor *cursor;
+    kv_slice key;
+    int rc = kv_count(tree, &range, &count);
+    if (rc != KV_OK || count != entries)
+        return fail(d, rc, "count of a range differs");
+    rc = kv_cursor_open(tree, &range, &cursor);
+    if (rc != KV_OK)
+        return fail(d, rc, "cursor_open");
+    rc = kv_cursor_nth(cursor, n);
+    bool fine = rc == (there ? KV_OK : KV_NOTFOUND);
+    if (fine && there)
+        fine = kv_cursor_get(cursor, &key, NULL) == KV_OK && key.len == expect.len &&
+               memcmp(key.ptr, expect.ptr, key.len) == 0;
+    kv_cursor_close(cursor);
+    return fine ? true : fail(d, rc < 0 ? rc : 0, "nth differs");
+}
+
 static bool step_del_range(driver *d, kv_tree *tree, kvi_slice name)
 {
     kvi_slice a = driver_pick_key(d, key_room), b = driver_pick_key(d, other_room);
@@ -405,6 +565,8 @@ static bool step(driver *d)
         return true;
     if (rc != KV_OK)
         return fail(d, rc, "tree_open");
+    if (d->shape.expiry && rng_one_in(&d->r, 6))
+        return step_expiry(d, tree, name);
     if (what < 46)
         return step_put(d, tree, name);
     if (what < 48)
@@ -417,15 +579,28 @@ static bool step(driver *d)
         return step_get_many(d, tree, name);
     if (what < 92)
         return step_get(d, tree, name);
+    if (d->shape.expiry && what < 94)
+        return step_nth(d, tree, name);
     if (what < 96 || !d->shape.ranges)
         return step_rank(d, tree, name);
     return what < 99 ? step_del_range(d, tree, name) : step_tree(d, tree, name);
+}
+
+void driver_pass_time(driver *d)
+{
+    if (!d->clock || !d->shape.expiry)
+        return;
+    if (rng_one_in(&d->r, 8))
+        *d->clock -= rng_below(&d->r, 3000); /* somebody sets it back */
+    else
+        *d->clock += rng_below(&d->r, rng_one_in(&d->r, 10) ? 8000 : 400);
 }
 
 bool driver_begin(driver *d, uint32_t flags)
 {
     kv_txn *txn;
     d->what = NULL;
+    driver_pass_time(d);
     int rc = kv_txn_begin(d->db, KV_TXN_WRITE | flags, &txn);
     if (rc != KV_OK)
         return fail(d, rc, "begin");
@@ -438,6 +613,8 @@ void driver_enter(driver *d, kv_txn *txn)
     d->what = NULL;
     d->txn = txn;
     d->base = model_keep(d->m);
+    if (d->shape.expiry)
+        model_expire(d->m, kv_txn_now(txn));
 }
 
 bool driver_steps(driver *d, unsigned n)
@@ -473,9 +650,11 @@ int driver_commit(driver *d)
 {
     uint64_t id = kv_txn_id(d->txn);
     int rc = kv_txn_commit(d->txn);
-    if (rc == KV_OK && newest_commit(d->db) == id) /* a commit without changes has no id */
+    uint64_t newest = rc == KV_OK ? newest_commit(d->db) : 0;
+    bool unchanged = newest && newest != id; /* then there is no commit that keeps the time */
+    if (newest == id)
         model_commit_as(d->m, id);
-    driver_leave(d, rc == KV_OK);
+    driver_leave(d, rc == KV_OK && !unchanged);
     return rc;
 }
 
@@ -531,6 +710,7 @@ static const char *compare_tree(kv_tree *tree, const model_tree *t)
 {
     kvi_slice name = model_tree_name(t);
     kv_cursor *cursor;
+    kv_entry_info info = {.size = sizeof info};
     const char *what = NULL;
     uint64_t n = 0;
     int rc = kv_cursor_open(tree, NULL, &cursor);
@@ -546,6 +726,9 @@ static const char *compare_tree(kv_tree *tree, const model_tree *t)
         else
             what = compare_entry(name, kvi_slice_of(key.ptr, key.len),
                                  kvi_slice_of(value.ptr, value.len), k, v);
+        if (!what &&
+            (kv_cursor_info(cursor, &info) != KV_OK || info.expires_at != model_expiry(t, k)))
+            what = "another expiry";
     }
     kv_cursor_close(cursor);
     if (!what && rc != KV_NOTFOUND)
@@ -553,7 +736,7 @@ static const char *compare_tree(kv_tree *tree, const model_tree *t)
     return what ? what : n == t->sum.entries ? NULL : "an entry too few";
 }
 
-const char *driver_compare(kv_txn *txn, const model_state *state)
+static const char *compare(kv_txn *txn, const model_state *state)
 {
     if (!same_trees(txn, state))
         return "another list of trees";
@@ -566,6 +749,15 @@ const char *driver_compare(kv_txn *txn, const model_state *state)
             return what;
     }
     return NULL;
+}
+
+const char *driver_compare(kv_txn *txn, const model_state *state)
+{
+    model_state *shown = model_shown(state, kv_txn_now(txn));
+    const char *what = compare(txn, shown ? shown : state);
+    if (shown)
+        model_release(shown);
+    return what;
 }
 
 static bool same_sum(kv_tree *tree, const model_tree *t)
@@ -588,7 +780,7 @@ static bool same_sum(kv_tree *tree, const model_tree *t)
     return rc == KV_NOTFOUND && model_sum_equal(sum, t->sum);
 }
 
-bool driver_same(kv_txn *txn, const model_state *state)
+static bool same(kv_txn *txn, const model_state *state)
 {
     if (!same_trees(txn, state))
         return false;
@@ -598,4 +790,13 @@ bool driver_same(kv_txn *txn, const model_state *state)
             return false;
     }
     return true;
+}
+
+bool driver_same(kv_txn *txn, const model_state *state)
+{
+    model_state *shown = model_shown(state, kv_txn_now(txn));
+    bool equal = same(txn, shown ? shown : state);
+    if (shown)
+        model_release(shown);
+    return equal;
 }

@@ -18,6 +18,7 @@ typedef struct driver_shape {
     bool sorted;    /* ascending keys */
     bool savepoints;
     bool ranges; /* del_range, clear, drop, rename */
+    bool expiry; /* entries that expire; needs the clock */
     uint64_t compress_from;
 } driver_shape;
 
@@ -31,11 +32,15 @@ typedef struct driver {
     uint32_t n_savepoints;
     model_state *savepoints[8];
     uint64_t counter; /* for ascending keys */
+    uint64_t *clock;  /* of the machine, in milliseconds; NULL: stays as it is */
     int failure;      /* first error that an operation returned; the driver does nothing more */
     const char *what; /* the operation that returned it, or a difference found */
 } driver;
 
 void driver_init(driver *d, kv_db *db, model *m, uint64_t seed, const driver_shape *shape);
+
+/* Moves the clock, mostly ahead; driver_begin does it too. */
+void driver_pass_time(driver *d);
 
 /* Begins a write transaction with kv_txn_begin's flags. False: it failed (d->failure). */
 bool driver_begin(driver *d, uint32_t flags);

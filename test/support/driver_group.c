@@ -224,6 +224,17 @@ static bool judge_all(batch_group *g)
     return d->failure == 0;
 }
 
+/* The time by which the database will judge. */
+static uint64_t time_of(kv_db *db)
+{
+    kv_txn *txn;
+    if (kv_txn_begin(db, KV_TXN_READ, &txn) != KV_OK)
+        return 0;
+    uint64_t now = kv_txn_now(txn);
+    kv_txn_abort(txn);
+    return now;
+}
+
 bool driver_group(driver *d, uint32_t flags, model_state **unknown)
 {
     static batch_group g;
@@ -231,6 +242,10 @@ bool driver_group(driver *d, uint32_t flags, model_state **unknown)
     *unknown = NULL;
     d->failure = 0;
     d->what = NULL;
+    driver_pass_time(d);
+    size_t commits = d->m->n_commits;
+    if (d->shape.expiry)
+        model_expire(d->m, time_of(d->db));
     group_build(&g, d, flags);
     if (g.n == 1)
         run_alone(d, &g.members[0], flags);
@@ -241,6 +256,8 @@ bool driver_group(driver *d, uint32_t flags, model_state **unknown)
         *unknown = model_keep(d->m);
         model_restore(d->m, base);
     }
+    if (fine && d->m->n_commits == commits)
+        model_restore(d->m, base); /* no commit keeps the time */
     if (!fine && !d->what)
         d->what = "a batch";
     model_release(base);

@@ -16,7 +16,9 @@ typedef struct model_bytes {
 typedef struct model_node {
     size_t refs;
     uint64_t priority;
-    uint64_t count; /* of entries, this one included */
+    uint64_t count;  /* of entries, this one included */
+    uint64_t expiry; /* 0: none */
+    uint64_t least;  /* expiry of all these entries; UINT64_MAX: none */
     model_bytes *key;
     model_bytes *value;
     struct model_node *left, *right;
@@ -113,19 +115,28 @@ static uint64_t node_count(const model_node *node)
     return node ? node->count : 0;
 }
 
-static void node_recount(model_node *node)
+static uint64_t node_least(const model_node *node)
 {
-    node->count = node_count(node->left) + 1 + node_count(node->right);
+    return node ? node->least : UINT64_MAX;
 }
 
-static model_node *node_new(kvi_slice key, kvi_slice value)
+static void node_recount(model_node *node)
+{
+    uint64_t own = node->expiry ? node->expiry : UINT64_MAX;
+    uint64_t below = KVI_MIN(node_least(node->left), node_least(node->right));
+    node->count = node_count(node->left) + 1 + node_count(node->right);
+    node->least = KVI_MIN(own, below);
+}
+
+static model_node *node_new(kvi_slice key, kvi_slice value, uint64_t expiry)
 {
     model_node *node = model_alloc(NULL, sizeof *node);
     *node = (model_node){.refs = 1,
                          .priority = XXH3_64bits(key.ptr, key.len),
-                         .count = 1,
+                         .expiry = expiry,
                          .key = bytes_new(key),
                          .value = bytes_new(value)};
+    node_recount(node);
     return node;
 }
 
@@ -167,24 +178,26 @@ static model_node *rotate_left(model_node *node)
     return top;
 }
 
-static model_node *node_put(model_node *node, kvi_slice key, kvi_slice value)
+static model_node *node_put(model_node *node, kvi_slice key, kvi_slice value, uint64_t expiry)
 {
     if (!node)
-        return node_new(key, value);
+        return node_new(key, value, expiry);
     node = node_own(node);
     int order = kvi_slice_compare(key, bytes_slice(node->key));
     if (order == 0) {
         model_bytes *old = node->value;
         node->value = bytes_new(value);
+        node->expiry = expiry;
         bytes_drop(old);
+        node_recount(node);
         return node;
     }
     if (order < 0) {
-        node->left = node_put(node->left, key, value);
+        node->left = node_put(node->left, key, value, expiry);
         if (node->left->priority > node->priority)
             return rotate_right(node);
     } else {
-        node->right = node_put(node->right, key, value);
+        node->right = node_put(node->right, key, value, expiry);
         if (node->right->priority > node->priority)
             return rotate_left(node);
     }
@@ -225,6 +238,23 @@ static model_node *node_del(model_node *node, kvi_slice key)
         node->right = node_del(node->right, key);
     node_recount(node);
     return node;
+}
+
+/* Takes out what has expired, also of the sum. */
+static model_node *node_expire(model_node *node, uint64_t now, model_sum *sum)
+{
+    if (!node || node->least > now)
+        return node;
+    node = node_own(node);
+    node->left = node_expire(node->left, now, sum);
+    node->right = node_expire(node->right, now, sum);
+    node_recount(node);
+    if (!node->expiry || node->expiry > now)
+        return node;
+    model_sum_remove(sum, bytes_slice(node->key), bytes_slice(node->value));
+    model_node *rest = node_join(node_share(node->left), node_share(node->right));
+    node_drop(node);
+    return rest;
 }
 
 static const model_node *node_find(const model_node *node, kvi_slice key)
@@ -601,7 +631,18 @@ bool model_get(const model_tree *tree, kvi_slice key, kvi_slice *value)
     return node != NULL;
 }
 
+uint64_t model_expiry(const model_tree *tree, kvi_slice key)
+{
+    const model_node *node = node_find(tree->root, key);
+    return node ? node->expiry : 0;
+}
+
 bool model_put(model *m, kvi_slice name, kvi_slice key, kvi_slice value)
+{
+    return model_put_until(m, name, key, value, 0);
+}
+
+bool model_put_until(model *m, kvi_slice name, kvi_slice key, kvi_slice value, uint64_t expiry)
 {
     model_tree *tree = tree_own(m, name);
     kvi_slice old;
@@ -609,7 +650,7 @@ bool model_put(model *m, kvi_slice name, kvi_slice key, kvi_slice value)
     if (existed)
         model_sum_remove(&tree->sum, key, old);
     model_sum_add(&tree->sum, key, value);
-    tree->root = node_put(tree->root, key, value);
+    tree->root = node_put(tree->root, key, value, expiry);
     return existed;
 }
 
@@ -635,6 +676,32 @@ uint64_t model_del_range(model *m, kvi_slice name, kvi_slice from, const kvi_sli
     for (uint64_t i = 0; i < n && model_nth(tree, first, &key, NULL); i++)
         model_del(m, name, key);
     return n;
+}
+
+static bool state_expired(const model_state *state, uint64_t now)
+{
+    for (size_t i = 0; i < state->n; i++)
+        if (state->trees[i].root && state->trees[i].root->least <= now)
+            return true;
+    return false;
+}
+
+void model_expire(model *m, uint64_t now)
+{
+    if (!state_expired(m->now, now))
+        return;
+    model_state *state = state_own(m);
+    for (size_t i = 0; i < state->n; i++)
+        state->trees[i].root = node_expire(state->trees[i].root, now, &state->trees[i].sum);
+}
+
+model_state *model_shown(const model_state *state, uint64_t now)
+{
+    if (!state_expired(state, now))
+        return NULL;
+    model copy = {.now = state_with(state, state->snapshots)};
+    model_expire(&copy, now);
+    return copy.now;
 }
 
 static uint64_t rank_where(const model_tree *tree, kvi_slice key, bool after)

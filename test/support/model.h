@@ -11,6 +11,9 @@
  *     first key >= k   model_rank(tree, k)            last key < k    model_rank(tree, k) - 1
  *     first key > k    model_rank_after(tree, k)      last key <= k   model_rank_after(tree, k) - 1
  *
+ * An entry may have an expiry; it is there until model_expire, or model_shown, is told that the time
+ * has come.
+ *
  * One thread changes a model. Others may read a state that they were given, as long as it is kept.
  */
 #ifndef MODEL_H
@@ -85,10 +88,14 @@ void model_tree_clear(model *m, kvi_slice name);
 
 /* Entries of a tree that exists. put and del tell whether the key was there. */
 bool model_put(model *m, kvi_slice tree, kvi_slice key, kvi_slice value);
+bool model_put_until(model *m, kvi_slice tree, kvi_slice key, kvi_slice value, uint64_t expiry);
 bool model_del(model *m, kvi_slice tree, kvi_slice key);
 
 /* Removes from <= key < to (to NULL: no end); returns how many. */
 uint64_t model_del_range(model *m, kvi_slice tree, kvi_slice from, const kvi_slice *to);
+
+/* Removes what has expired at a time. */
+void model_expire(model *m, uint64_t now);
 
 /* ---- named snapshots ---- */
 
@@ -121,6 +128,9 @@ void model_forget_after(model *m, uint64_t id);
 /* By sums, at once; named snapshots are not looked at. */
 bool model_state_equal(const model_state *a, const model_state *b);
 
+/* The state without what has expired at a time, to be released; NULL: nothing has. */
+model_state *model_shown(const model_state *state, uint64_t now);
+
 /* A number for the whole state, names of trees included. */
 uint64_t model_state_hash(const model_state *state);
 
@@ -132,6 +142,7 @@ const model_tree *model_tree_of(const model_state *state, kvi_slice name);
 kvi_slice model_tree_name(const model_tree *tree);
 
 bool model_get(const model_tree *tree, kvi_slice key, kvi_slice *value);
+uint64_t model_expiry(const model_tree *tree, kvi_slice key); /* 0: none, or no such key */
 uint64_t model_rank(const model_tree *tree, kvi_slice key);
 uint64_t model_rank_after(const model_tree *tree, kvi_slice key);
 

@@ -119,6 +119,13 @@ static kvi_slice write_double(double number, bool as_text, char room[64])
     return kvi_slice_of(room, (size_t)len);
 }
 
+/* A value that was changed, and not given whole, keeps the expiry. */
+static void model_edit(model *m, const kv_op *op, kvi_slice value)
+{
+    kvi_slice name = slice_in(op->tree), key = slice_in(op->key);
+    model_put_until(m, name, key, value, model_expiry(model_tree_of(m->now, name), key));
+}
+
 static int int_op(model *m, const kv_op *op, const kvi_slice *old, int64_t *result)
 {
     bool as_text = op->flags & KV_NUMBER_TEXT;
@@ -132,7 +139,7 @@ static int int_op(model *m, const kv_op *op, const kvi_slice *old, int64_t *resu
     *result = op->kind == KV_OP_INCR  ? (int64_t)sum
               : op->kind == KV_OP_MIN ? KVI_MIN(now, op->number)
                                       : KVI_MAX(now, op->number);
-    model_put(m, slice_in(op->tree), slice_in(op->key), write_int(*result, as_text, room));
+    model_edit(m, op, write_int(*result, as_text, room));
     return KV_OK;
 }
 
@@ -147,7 +154,7 @@ static int double_op(model *m, const kv_op *op, const kvi_slice *old, double *re
     if (!isfinite(*result))
         return KV_EOVERFLOW;
     if (!old || *result != now) /* 1.0 stays as it was written when nothing is added */
-        model_put(m, slice_in(op->tree), slice_in(op->key), write_double(*result, as_text, room));
+        model_edit(m, op, write_double(*result, as_text, room));
     return KV_OK;
 }
 
@@ -163,7 +170,7 @@ static int append_op(model *m, const kv_op *op, const kvi_slice *old, uint64_t *
         memcpy(value, old->ptr, had);
     if (op->value.len)
         memcpy(value + had, op->value.ptr, op->value.len);
-    model_put(m, slice_in(op->tree), slice_in(op->key), kvi_slice_of(value, len));
+    model_edit(m, op, kvi_slice_of(value, len));
     free(value);
     *length = len;
     return KV_OK;
@@ -183,7 +190,7 @@ static int bits_op(model *m, const kv_op *op, const kvi_slice *old)
         uint8_t x = byte_at(a, i), y = byte_at(b, i);
         value[i] = op->kind == KV_OP_AND ? x & y : op->kind == KV_OP_OR ? x | y : x ^ y;
     }
-    model_put(m, slice_in(op->tree), slice_in(op->key), kvi_slice_of(value, len));
+    model_edit(m, op, kvi_slice_of(value, len));
     free(value);
     return KV_OK;
 }
@@ -194,7 +201,7 @@ static int update_op(model *m, const kv_op *op, const kvi_slice *old)
     int verdict = op->update(op->context, old ? &present : NULL, &value);
     if (verdict == KV_UPDATE_STORE) {
         kv_slice copy = copy_of(slice_in(value)); /* it may be a part of the old one */
-        model_put(m, slice_in(op->tree), slice_in(op->key), slice_in(copy));
+        model_edit(m, op, slice_in(copy));
         free((void *)(uintptr_t)copy.ptr);
     } else if (verdict == KV_UPDATE_REMOVE && old) {
         model_del(m, slice_in(op->tree), slice_in(op->key));

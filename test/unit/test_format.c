@@ -162,6 +162,7 @@ static const constant constants[] = {
     {SAME(KVI_MAP)},
     {SAME(KVI_MAP_DIR)},
     {SAME(KVI_BLOCKED)},
+    {SAME(KVI_TREE_EXPIRY)},
     {SAME(KVI_NODE_EXPIRY)},
     {SAME(KVI_TREE_MULTI)},
     {SAME(KVI_ENTRY_LARGE)},

@@ -371,15 +371,15 @@ static void test_arguments(void **state)
     kv_op_result answer;
     kv_op bad[] = {
         {.kind = 0, .key = text("a")},
-        {.kind = KV_OP_POP_LAST + 1, .key = text("a")},
+        {.kind = KV_OP_TOUCH + 1, .key = text("a")},
         put_if("a", "", KV_PUT_ABSENT | KV_PUT_PRESENT),
-        put_if("a", "", 8),
+        put_if("a", "", 64),
         op_of(KV_OP_DEL, "a", NULL),
         {.kind = KV_OP_PUT, .key = {NULL, 1}},
         {.kind = KV_OP_PUT, .key = text("a"), .value = {NULL, 1}},
         {.kind = KV_OP_PUT, .key = text("a"), .tree = {NULL, 1}},
         {.kind = KV_OP_DEL_RANGE, .key = text("a"), .end = {NULL, 1}},
-        {.kind = KV_OP_PUT, .key = text("a"), .reserved = {0, 0, 1}},
+        {.kind = KV_OP_PUT, .key = text("a"), .reserved = {1}},
         {.kind = KV_OP_PUT, .key = text("a"), .number = 1},
         {.kind = KV_OP_MIN, .key = text("a"), .initial = 1},
         {.kind = KV_OP_OR, .key = text("a"), .result = &answer},

@@ -1,18 +1,19 @@
 /* The search without vector instructions finds what the one with them finds, and the quick steps
  * of a lookup what the general search finds. */
 #define KVI_PORTABLE
-#define kvi_leaf_search      portable_leaf_search
-#define kvi_branch_search    portable_branch_search
-#define kvi_node_key         portable_node_key
-#define kvi_key_copy         portable_key_copy
-#define kvi_leaf_value       portable_leaf_value
-#define kvi_branch_child     portable_branch_child
-#define kvi_branch_private   portable_branch_private
-#define kvi_branch_tally     portable_branch_tally
-#define kvi_branch_expiry    portable_branch_expiry
-#define kvi_branch_rank      portable_branch_rank
-#define kvi_branch_nth       portable_branch_nth
-#define kvi_prefix_order_any portable_prefix_order_any
+#define kvi_leaf_search         portable_leaf_search
+#define kvi_branch_search       portable_branch_search
+#define kvi_node_key            portable_node_key
+#define kvi_key_copy            portable_key_copy
+#define kvi_leaf_value          portable_leaf_value
+#define kvi_branch_child        portable_branch_child
+#define kvi_branch_tally        portable_branch_tally
+#define kvi_branch_expiry       portable_branch_expiry
+#define kvi_branch_least_expiry portable_branch_least_expiry
+#define kvi_branch_rank         portable_branch_rank
+#define kvi_branch_nth          portable_branch_nth
+#define kvi_prefix_order_any    portable_prefix_order_any
+#define kvi_branch_private      portable_branch_private
 #include "../../src/node.c"
 #undef kvi_leaf_search
 #undef kvi_branch_search

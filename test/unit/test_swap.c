@@ -136,7 +136,7 @@ static void test_arguments(void **state)
     assert_int_equal(kv_put_with(NULL, "k", 1, "v", 1, NULL), KV_EINVAL);
     assert_int_equal(kv_put_with(tree, NULL, 1, "v", 1, NULL), KV_EINVAL);
     assert_int_equal(kv_put_with(tree, "k", 1, NULL, 1, NULL), KV_EINVAL);
-    options.flags = 8;
+    options.flags = 64;
     assert_int_equal(kv_put_with(tree, "k", 1, "v", 1, &options), KV_EINVAL);
     options.flags = KV_PUT_ABSENT | KV_PUT_EQUALS;
     assert_int_equal(kv_put_with(tree, "k", 1, "v", 1, &options), KV_EINVAL);
