@@ -122,7 +122,7 @@ static const void *get(struct store *s, int reader, const void *key, size_t *val
 static void get_many(struct store *s, size_t n, const unsigned char *keys, const void **values,
                      size_t *value_lens)
 {
-    kv_slice key[64], value[64];
+    kv_slice key[64] = {{NULL, 0}}, value[64];
     for (size_t i = 0; i < n; i++)
         key[i] = (kv_slice){keys + i * s->key_len, s->key_len};
     check(s, kv_get_many(s->read[0], n, key, value, NULL), "get many");
