@@ -285,6 +285,8 @@ bench_libraries = -lm -llmdb $(call library_here,rocksdb/c.h,-lrocksdb) \
     $(call library_here,wiredtiger.h,-lwiredtiger)
 $(B)/bench: $(BENCH_O) $(STATIC)
 	$(call link,,$(bench_libraries))
+$(B)/count: $(B)/obj/test/instructions/count.o $(STATIC)
+	$(call link)
 $(B)/demo: $(DEMO_O) $(STATIC)
 	$(call link)
 # Without LMDB the torture driver has one engine less.
@@ -318,7 +320,7 @@ WITH_STRESS := $(if $(VARIANT)$(if $(TEST_C),,none),,stress)
 
 .PHONY: deps demo demo-program test test-programs stress-programs torture-program
 .PHONY: hostile fuzz fuzz-run fuzz-skip fuzz-seeds afl afl-skip afl-programs
-.PHONY: bench bench-all device models crash fault-sites simulate mutants mutants-run asan tsan stress coverage coverage-run lint format
+.PHONY: bench bench-all device instructions models crash fault-sites simulate mutants mutants-run asan tsan stress coverage coverage-run lint format
 deps: ## install what building, testing and the demo need
 	@$(in_build) .ci/deps build test demo
 
@@ -443,6 +445,11 @@ bench-all: ## kv beside all engines that are here, for docs/performance.md (N=10
 	@$(in_build) .ci/deps build bench
 	$(build) $(B)/bench $(B)/kv
 	@$(in_build) test/bench/suite $(SUITE)
+
+instructions: ## instructions of the main operations, beside those kept (INSTRUCTIONS_ARGS=--write)
+	@$(in_build) .ci/deps build instructions
+	$(build) $(B)/count
+	@$(in_build) test/instructions/run $(B)/count $(INSTRUCTIONS_ARGS)
 
 models: ## check the models of sharing with Spin (MODEL_ARGS=--ci for smaller bounds)
 	@$(in_build) .ci/deps models

@@ -150,6 +150,24 @@ static uint64_t sum_all(struct store *s, int (*step)(kv_cursor *), uint64_t *rec
     return sum;
 }
 
+enum { GROUP = 64 };
+
+static void get_many(struct store *s, size_t n, const unsigned char *keys, const void **values,
+                     size_t *value_lens)
+{
+    kv_slice in[GROUP] = {{0}}, out[GROUP];
+    for (size_t at = 0; at < n; at += GROUP) {
+        size_t some = n - at < GROUP ? n - at : GROUP;
+        for (size_t i = 0; i < some; i++)
+            in[i] = (kv_slice){keys + (at + i) * s->key_len, s->key_len};
+        check(s, kv_get_many(s->read[0], some, in, out, NULL), "get many");
+        for (size_t i = 0; i < some; i++) {
+            values[at + i] = out[i].ptr;
+            value_lens[at + i] = out[i].len;
+        }
+    }
+}
+
 static uint64_t scan(struct store *s, uint64_t *records)
 {
     return sum_all(s, kv_cursor_next, records);

@@ -1,0 +1,149 @@
+/* count.c - the main operations, each in a function of its own, for callgrind to count. Keys are
+ * the same in each run; what the kernel does is not counted. */
+#include <kv.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N = 20000, KEY = 16, VALUE = 100, MANY = 64, COMMITS = 500 };
+
+/* Not to be merged or left out, since it is known by its name. */
+#define COUNTED __attribute__((noinline, noclone, used))
+
+static unsigned char keys[N][KEY], value[VALUE];
+static kv_db *db;
+static kv_txn *txn;
+static kv_tree *tree;
+
+static void must(int rc)
+{
+    if (rc != KV_OK) {
+        fprintf(stderr, "count: %s\n", kv_strerror(rc));
+        exit(1);
+    }
+}
+
+static uint64_t spread(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15ull;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+    return x ^ x >> 31;
+}
+
+static void begin(uint32_t flags)
+{
+    must(kv_txn_begin(db, flags, &txn));
+    tree = kv_txn_main(txn);
+}
+
+/* ---- counted, each N operations unless it says otherwise ---- */
+
+COUNTED static void count_load(void)
+{
+    for (size_t i = 0; i < N; i++)
+        must(kv_put(tree, keys[i], KEY, value, VALUE, 0));
+}
+
+COUNTED static void count_get(void)
+{
+    kv_slice found;
+    for (size_t i = 0; i < N; i++)
+        must(kv_get(tree, keys[i], KEY, &found));
+}
+
+COUNTED static void count_get_many(void)
+{
+    kv_slice in[MANY], found[MANY];
+    for (size_t i = 0; i + MANY <= N; i += MANY) {
+        for (size_t k = 0; k < MANY; k++)
+            in[k] = (kv_slice){keys[i + k], KEY};
+        must(kv_get_many(tree, MANY, in, found, NULL));
+    }
+}
+
+COUNTED static void count_begin_end(void)
+{
+    kv_txn *reader;
+    for (size_t i = 0; i < N; i++) {
+        must(kv_txn_begin(db, KV_TXN_READ, &reader));
+        kv_txn_abort(reader);
+    }
+}
+
+COUNTED static void count_scan(void)
+{
+    kv_cursor *cursor;
+    kv_slice k, v;
+    must(kv_cursor_open(tree, NULL, &cursor));
+    while (kv_cursor_next(cursor) == KV_OK)
+        must(kv_cursor_get(cursor, &k, &v));
+    kv_cursor_close(cursor);
+}
+
+COUNTED static void count_read(void)
+{
+    kv_cursor *cursor;
+    kv_pair pairs[MANY];
+    size_t got;
+    must(kv_cursor_open(tree, NULL, &cursor));
+    while (kv_cursor_read(cursor, pairs, MANY, &got) == KV_OK)
+        continue;
+    kv_cursor_close(cursor);
+}
+
+/* COMMITS operations */
+COUNTED static void count_commit_lazy(void)
+{
+    for (size_t i = 0; i < COMMITS; i++) {
+        begin(KV_TXN_WRITE | KV_TXN_LAZY);
+        must(kv_put(tree, keys[i * 37 % N], KEY, value, VALUE, 0));
+        must(kv_txn_commit(txn));
+    }
+}
+
+COUNTED static void count_put_many(void)
+{
+    static kv_pair pairs[N];
+    for (size_t i = 0; i < N; i++)
+        pairs[i] = (kv_pair){{keys[i], KEY}, {value, VALUE}};
+    must(kv_put_many(tree, N, pairs, 0));
+}
+
+COUNTED static void count_delete(void)
+{
+    for (size_t i = 0; i < N; i++)
+        must(kv_del(tree, keys[i], KEY));
+}
+
+int main(int argc, char **argv)
+{
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
+    if (argc != 2)
+        return 2;
+    for (uint64_t i = 0; i < N; i++) {
+        uint64_t words[2] = {spread(i), spread(spread(i))};
+        memcpy(keys[i], words, KEY);
+    }
+    memset(value, 7, sizeof value);
+    must(kv_db_open(argv[1], &options, &db));
+    begin(KV_TXN_WRITE);
+    count_load();
+    must(kv_txn_commit(txn));
+    begin(KV_TXN_READ);
+    count_get();
+    count_get_many();
+    count_scan();
+    count_read();
+    kv_txn_abort(txn);
+    count_begin_end();
+    count_commit_lazy();
+    begin(KV_TXN_WRITE);
+    count_put_many();
+    kv_txn_abort(txn);
+    begin(KV_TXN_WRITE);
+    count_delete();
+    must(kv_txn_commit(txn));
+    must(kv_db_close(db));
+    return 0;
+}
