@@ -17,6 +17,7 @@ typedef enum args_id {
     ARG_DEPTH,
     ARG_DURABILITY,
     ARG_ESCAPED,
+    ARG_EXPIRY,
     ARG_FLOAT,
     ARG_FOLLOW,
     ARG_FORMAT,
@@ -29,11 +30,13 @@ typedef enum args_id {
     ARG_IF_PRESENT,
     ARG_INITIAL,
     ARG_JSON,
+    ARG_KEEP_TTL,
     ARG_KEYS_ONLY,
     ARG_LAST,
     ARG_LIMIT,
     ARG_MAX_SIZE,
     ARG_MEMORY,
+    ARG_MIN_GAIN,
     ARG_ONCE,
     ARG_MULTI,
     ARG_PAGE_SIZE,
@@ -42,12 +45,14 @@ typedef enum args_id {
     ARG_QUIET,
     ARG_RAW,
     ARG_REDACT,
+    ARG_RESET,
     ARG_REVERSE,
     ARG_SINCE,
     ARG_TIMEOUT,
     ARG_TO,
     ARG_TO_ABSENT,
     ARG_TREE,
+    ARG_TTL,
     ARG_TUPLE,
     ARG_VALUE,
     ARG_VALUES_ONLY,
@@ -63,7 +68,7 @@ typedef enum args_kind {
     ARGS_BYTES,    /* literal bytes; --escaped decodes them */
     ARGS_NUMBER,   /* decimal */
     ARGS_SIZE,     /* bytes, with an optional k, M, G */
-    ARGS_DURATION, /* milliseconds, with an optional ms, s, m */
+    ARGS_DURATION, /* milliseconds, with an optional ms, s, m, h, d */
     ARGS_CHOICE    /* one of the words in value; number is its index */
 } args_kind;
 

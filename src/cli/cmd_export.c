@@ -14,6 +14,7 @@ typedef struct cli_export {
     dump_style style;
     bool dump;
     uint64_t unfit; /* keys, or several values of a key, that LMDB cannot take */
+    uint64_t timed; /* entries whose expiry is not told */
     char **names;   /* of the named trees, for --all */
     size_t *name_lens;
     size_t name_count;
@@ -21,13 +22,19 @@ typedef struct cli_export {
 
 static void export_text(void *context, kv_slice key, kv_slice value)
 {
-    (void)context;
+    cli_export *export = context;
+    if (args_given(export->session.args, ARG_EXPIRY)) {
+        text_write_until(key, export->session.expires_at, value);
+        return;
+    }
+    export->timed += export->session.expires_at != 0;
     text_write(key, value);
 }
 
 static void export_dump(void *context, kv_slice key, kv_slice value)
 {
     cli_export *export = context;
+    export->timed += export->session.expires_at != 0;
     dump_write_entry(&export->style, key, value);
     if (!export->style.berkeley && (key.len == 0 || key.len > LMDB_KEY_MAX ||
                                     (export->style.multi && value.len > LMDB_KEY_MAX)))
@@ -108,6 +115,10 @@ static int export_run(cli_export *export)
                 "warning: %llu %s empty or longer than %d bytes: mdb_load will refuse them",
                 (unsigned long long)export->unfit, export->unfit == 1 ? "key is" : "keys are",
                 LMDB_KEY_MAX);
+    if (export->timed > 0)
+        cli_say(session->file, "warning: %llu %s; %s", (unsigned long long)export->timed,
+                export->timed == 1 ? "entry expires" : "entries expire",
+                export->dump ? "a dump cannot say so" : "--expiry exports when");
     return code;
 }
 
@@ -120,6 +131,8 @@ int cmd_export(const cli_args *args)
     export.style.berkeley = format == 2;
     if (!export.dump && (args->given & (ARG_BIT(ARG_ALL) | ARG_BIT(ARG_PRINT))))
         return args_wrong(args, "--all and --print need --format mdb_dump or db_dump");
+    if (export.dump && args_given(args, ARG_EXPIRY))
+        return args_wrong(args, "--expiry is for the text form; a dump has no place for it");
     if (args_given(args, ARG_ALL) && args_given(args, ARG_TREE))
         return args_wrong(args, "--all and --tree exclude each other");
     int code = session_open(&export.session, args, SESSION_READ);

@@ -25,13 +25,14 @@ static int import_next_batch(cli_import *import)
     return session_begin(&import->session);
 }
 
-static int import_store(cli_import *import, const kv_pair *pair)
+static int import_store(cli_import *import, const kv_pair *pair, uint64_t expires_at)
 {
     cli_session *session = &import->session;
+    kv_put_options options = {.size = sizeof options, .expires_at = expires_at};
     kv_slice key = pair->key, value = pair->value;
     int result = session->multi
                      ? kv_multi_put(session->tree, key.ptr, key.len, value.ptr, value.len)
-                     : kv_put(session->tree, key.ptr, key.len, value.ptr, value.len, 0);
+                     : kv_put_with(session->tree, key.ptr, key.len, value.ptr, value.len, &options);
     if (result < 0)
         return session_fail(session, result, "%s, line %llu: key %s", import->lines.name,
                             (unsigned long long)import->lines.number, cli_quote(pair->key));
@@ -45,9 +46,12 @@ static int import_store(cli_import *import, const kv_pair *pair)
 static int import_text(cli_import *import)
 {
     kv_pair pair;
+    uint64_t expires_at = 0;
+    bool timed = args_given(import->session.args, ARG_EXPIRY);
     int got = 0, code = session_configure(&import->session);
-    while (code == 0 && (got = text_read(&import->lines, &pair)) > 0)
-        code = import_store(import, &pair);
+    while (code == 0 && (got = timed ? text_read_until(&import->lines, &pair, &expires_at)
+                                     : text_read(&import->lines, &pair)) > 0)
+        code = import_store(import, &pair, expires_at);
     return code ? code : got < 0 ? CLI_TROUBLE : CLI_DONE;
 }
 
@@ -82,7 +86,7 @@ static int import_sections(cli_import *import, dump_reader *reader)
     for (int section = 0; code == 0 && (got = dump_read_section(reader)) > 0; section++) {
         code = import_select(import, reader, section);
         while (code == 0 && (got = dump_read_entry(reader, &pair)) > 0)
-            code = import_store(import, &pair);
+            code = import_store(import, &pair, 0);
         if (got < 0)
             break;
     }

@@ -19,6 +19,9 @@ static kv_put_options put_options(const cli_args *args)
                                                        : 0;
     if (options.flags == KV_PUT_EQUALS)
         options.equals = args->bytes[ARG_IF_EQUALS];
+    if (args_given(args, ARG_KEEP_TTL))
+        options.flags |= KV_PUT_KEEP_EXPIRY;
+    options.ttl_ms = args->number[ARG_TTL];
     return options;
 }
 
@@ -26,6 +29,8 @@ static kv_put_options put_options(const cli_args *args)
 static int put_add(cli_session *session, kv_slice key, kv_slice value)
 {
     const cli_args *args = session->args;
+    if (args_given(args, ARG_TTL) || args_given(args, ARG_KEEP_TTL))
+        return args_wrong(args, "values in trees of several values for each key do not expire");
     if (args_given(args, ARG_IF_PRESENT) || args_given(args, ARG_IF_EQUALS))
         return args_wrong(args, "--if-present and --if-equals are not for trees of several values "
                                 "for each key");
@@ -83,6 +88,8 @@ int cmd_put(const cli_args *args)
                      args_given(args, ARG_IF_EQUALS);
     if (conditions > 1)
         return args_wrong(args, "--if-absent, --if-present and --if-equals exclude each other");
+    if (args_given(args, ARG_TTL) && args->number[ARG_TTL] == 0)
+        return args_wrong(args, "--ttl is at least 1ms");
     return put_run(args, put_store);
 }
 

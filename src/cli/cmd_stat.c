@@ -59,6 +59,8 @@ static const stat_field stat_fields[] = {
     FIELD(durable_id, "newest durable commit", STAT_ID),
     FIELD(poisoned, "writing refused", STAT_FLAG),
     FIELD(guest, "reading as a guest", STAT_FLAG),
+    FIELD(clock_wrong, "clock a day ahead", STAT_FLAG),
+    FIELD(clock_ahead_ms, "  milliseconds ahead", STAT_COUNT),
     READERS("readers", "readers", all, STAT_COUNT),
     READERS("oldest_snapshot", "  oldest snapshot read", oldest, STAT_ID),
     READERS("oldest_readers", "  its readers", oldest_count, STAT_COUNT),

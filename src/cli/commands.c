@@ -28,8 +28,11 @@ const cli_command cli_commands[] = {
      "  kv put photos.kv cat.jpg - <cat.jpg\n"
      "  kv put -e things.kv 'two\\nlines' '\\x00\\x01'\n"
      "  kv put things.kv --tree tags --multi article-7 databases\n"
+     "  kv put sessions.kv 3f2a alice --ttl 2h\n"
      "  kv put --tuple shop.kv '(\"order\", \"2024-01-15\", 1001)' '2 lamps'\n",
-     3, 3, true, TREE | STORE | O(IF_ABSENT) | O(IF_PRESENT) | O(IF_EQUALS) | O(QUIET), cmd_put},
+     3, 3, true,
+     TREE | STORE | O(IF_ABSENT) | O(IF_PRESENT) | O(IF_EQUALS) | O(TTL) | O(KEEP_TTL) | O(QUIET),
+     cmd_put},
     {"cas", "compare swap-if", "FILE KEY OLD NEW", "change a value if it is still the expected one",
      "With --from-absent (KEY NEW) the key must not be there yet; with --to-absent (KEY OLD)\n"
      "it is removed. Of several who try at once exactly one succeeds.\n"
@@ -123,6 +126,36 @@ const cli_command cli_commands[] = {
      "One key less than there are parts, fewer if there are fewer entries; each is the first\n"
      "of its part. So N commands share a scan: --to the first key, --from it, and so on.\n" RANGES,
      "  kv split words.kv 4\n", 2, 2, false, TREE | RANGE | O(AT) | O(JSON) | O(WAIT), cmd_split},
+    {"expire", "ttl-set", "FILE KEY DURATION", "let a key expire after a time",
+     "From then on the key is not there for anybody: 500ms, 10s, 5m, 2h, 3d from now. 0\n"
+     "makes it expire at once.\n"
+     "Exit status 1: there is no such key.\n",
+     "  kv expire sessions.kv 3f2a 30m\n", 3, 3, true, TREE | O(DURABILITY) | O(QUIET) | O(WAIT),
+     cmd_expire},
+    {"persist", "keep forever", "FILE KEY", "let a key never expire",
+     "Exit status 1: there is no such key.\n", "  kv persist sessions.kv 3f2a\n", 2, 2, true,
+     TREE | O(DURABILITY) | O(QUIET) | O(WAIT), cmd_persist},
+    {"touch", "renew refresh extend", "FILE KEY DURATION", "put the expiry of a key off",
+     "To the given time from now, if that is later than it was, by --min-gain at least; a\n"
+     "key that does not expire stays so.\n"
+     "Exit status 1: there is no such key.\n",
+     "  kv touch sessions.kv 3f2a 30m --min-gain 1m\n", 3, 3, true,
+     TREE | O(MIN_GAIN) | O(DURABILITY) | O(QUIET) | O(WAIT), cmd_touch},
+    {"ttl", "expiry remaining pttl", "FILE KEY", "print how many milliseconds a key has left",
+     "-1: it does not expire.\n"
+     "Exit status 1: there is no such key.\n",
+     "  kv ttl sessions.kv 3f2a\n", 2, 2, true, TREE | O(AT) | O(QUIET) | O(WAIT), cmd_ttl},
+    {"sweep", "vacuum gc reap", "FILE", "remove what has expired",
+     "Nobody sees expired entries, but they take room until they are swept, or their keys are\n"
+     "put again. Of all trees, or of --tree; --limit removes no more than so many.\n",
+     "  kv sweep sessions.kv\n", 1, 1, false,
+     O(TREE) | O(LIMIT) | O(JSON) | O(DURABILITY) | O(QUIET) | O(WAIT), cmd_sweep},
+    {"clock", "time", "FILE", "compare the file's clock with the system's",
+     "Expiry is judged by the greater of the two. A file's clock that is more than a day\n"
+     "ahead was set by a wrong system clock; --reset sets it back, and what has expired by\n"
+     "the wrong time and was not swept is there again.\n"
+     "Exit status 1: it is more than a day ahead.\n",
+     "  kv clock sessions.kv --reset\n", 1, 1, false, O(RESET) | O(WAIT), cmd_clock},
     {"import", "load", "FILE [SOURCE|-]", "store many entries from a file or standard input",
      "Reads lines of key, tab, value with the escapes \\t \\n \\r \\\\ \\xNN, or a dump by\n"
      "mdb_dump or db_dump, which is recognised by itself. A database in a dump that has\n"
@@ -131,13 +164,16 @@ const cli_command cli_commands[] = {
      "one transaction: after an error nothing was imported, unless --batch is given.\n",
      "  kv import words.kv words.tsv\n"
      "  mdb_dump -a ~/old-lmdb | kv import new.kv\n",
-     1, 2, true, PLAIN | STORE | O(FORMAT) | O(BATCH) | O(MEMORY) | O(QUIET), cmd_import},
+     1, 2, true, PLAIN | STORE | O(FORMAT) | O(EXPIRY) | O(BATCH) | O(MEMORY) | O(QUIET),
+     cmd_import},
     {"export", "dump unload", "FILE", "write entries in a form that import reads",
-     "text: one line per entry, so that `kv export | kv import` is exact.\n"
+     "text: one line per entry, so that `kv export | kv import` is exact; of entries that\n"
+     "expire with --expiry on both sides, else a warning tells how many there are.\n"
      "mdb_dump: for LMDB's mdb_load. db_dump: for Berkeley DB's db_load.\n" RANGES,
      "  kv export phone.kv | sort -k 2\n"
      "  kv export phone.kv --format mdb_dump --all | mdb_load ~/new-lmdb\n",
-     1, 1, true, PLAIN | RANGE | O(AT) | O(FORMAT) | O(ALL) | O(PRINT) | O(QUIET) | O(WAIT),
+     1, 1, true,
+     PLAIN | RANGE | O(AT) | O(FORMAT) | O(EXPIRY) | O(ALL) | O(PRINT) | O(QUIET) | O(WAIT),
      cmd_export},
     {"watch", "follow subscribe listen tail", "FILE [KEY]", "wait for changes and print them",
      "Sleeps until some program changes KEY, a key of the range, or the tree; then prints a line\n"

@@ -18,9 +18,10 @@ typedef struct cli_session {
     kv_db *db;
     kv_txn *txn;
     kv_tree *tree;
-    kv_slice tree_name; /* ptr NULL: the main tree */
-    bool multi;         /* the tree has several values for each key */
-    bool new_multi;     /* a tree that is created shall have */
+    kv_slice tree_name;  /* ptr NULL: the main tree */
+    uint64_t expires_at; /* of the entry that a walk visits with its value; 0: never */
+    bool multi;          /* the tree has several values for each key */
+    bool new_multi;      /* a tree that is created shall have */
 } cli_session;
 
 /* Opens the file that args name, begins a transaction (to read: that of --at) and opens the tree of

@@ -106,5 +106,7 @@ bool units_read_duration(const char *text, uint64_t *ms)
         return true;
     if (strcmp(rest, "s") == 0)
         return units_scale(ms, 1000);
+    if (strcmp(rest, "h") == 0 || strcmp(rest, "d") == 0)
+        return units_scale(ms, *rest == 'h' ? 3600000 : 86400000);
     return (strcmp(rest, "m") == 0 || strcmp(rest, "min") == 0) && units_scale(ms, 60000);
 }

@@ -13,7 +13,7 @@ const char *units_rate(char buf[UNITS_MAX], double per_second);  /* 410,000/s */
 
 /* "12", "4k", "64KiB", "1G" */
 bool units_read_size(const char *text, uint64_t *bytes);
-/* Milliseconds: "1500", "1500ms", "10s", "2m". */
+/* Milliseconds: "1500", "1500ms", "10s", "2m", "3h", "4d". */
 bool units_read_duration(const char *text, uint64_t *ms);
 /* Decimal digits alone. */
 bool units_read_number(const char *text, uint64_t *n);

@@ -16,15 +16,19 @@ static uint64_t walk_total(cli_session *session, const kv_range *range)
 static int walk_entries(cli_session *session, kv_cursor *cursor, bool values,
                         cli_progress *progress, walk_each *each, void *context)
 {
-    kv_slice key, value = {NULL, 0};
+    kv_slice key;
+    kv_entry_info info = {.size = sizeof info};
     uint64_t done = 0;
     int result;
     while (!out_failed() && (result = kv_cursor_next(cursor)) != KV_NOTFOUND) {
         if (result == KV_OK)
-            result = kv_cursor_get(cursor, &key, values ? &value : NULL);
+            result = kv_cursor_get(cursor, &key, NULL);
+        if (result == KV_OK && values)
+            result = kv_cursor_info(cursor, &info);
         if (result != KV_OK)
             return session_fail(session, result, "after %llu entries", (unsigned long long)done);
-        each(context, key, value);
+        session->expires_at = info.expires_at;
+        each(context, key, info.value);
         done++;
         progress_update(progress, done, done);
     }

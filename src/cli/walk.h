@@ -7,7 +7,8 @@
 typedef void walk_each(void *context, kv_slice key, kv_slice value);
 
 /* Calls each for every entry of the range that the options describe, until output fails. Without
- * values, value is empty and none is read. Gives an exit code. */
+ * values, value is empty and none is read; with them session->expires_at is that of the entry. Gives
+ * an exit code. */
 int walk_range(cli_session *session, bool values, walk_each *each, void *context);
 
 #endif

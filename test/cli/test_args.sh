@@ -8,7 +8,7 @@ run kv gte a.kv k; code 2; err 'did you mean get?'
 run kv delete a.kv k; code 2; err 'did you mean del?'
 run kv list a.kv; code 2; err 'did you mean scan?'
 run kv clone a.kv b.kv; code 2; err 'did you mean copy?'
-run kv exp a.kv; code 2; err 'did you mean export?'
+run kv expor a.kv; code 2; err 'did you mean export?'
 run kv xyzzyx a.kv; code 2; err 'no command xyzzyx'
 run kv a.kv get k; code 2; err 'the command comes first: kv get a.kv'
 run kv $'bad\033[31m' a.kv; code 2; err 'bad\x1b[31m'
@@ -29,7 +29,7 @@ done
 for bad in 1q k 4kk 20000000000g; do
     run kv put a.kv k v --compress "$bad"; code 2; err 'should be a size'
 done
-for bad in soon 1h '' -5; do
+for bad in soon 1y '' -5; do
     run kv put a.kv k v --wait "$bad"; code 2; err 'should be a time'
 done
 for bad in 0 1000 5000 128k; do
