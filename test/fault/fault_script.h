@@ -41,6 +41,7 @@ static const driver_shape shape = {
     .trees = 3,
     .savepoints = true,
     .ranges = true,
+    .expiry = true,
     .compress_from = 1000,
 };
 

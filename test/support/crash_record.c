@@ -443,6 +443,7 @@ static void recorder_init(recorder *x, const crash_workload *w, uint64_t seed, u
     x->fault.sync_failed = sim_lose_sync;
     x->m = model_new();
     driver_init(&x->d, NULL, x->m, seed, &w->shape);
+    x->d.clock = &x->disk->clock_ms;
     record_promise(x, 0, 0, 1);
     if (w->empty_file) {
         sim_put_file(x->disk, CRASH_FILE, "", 0);

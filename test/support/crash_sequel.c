@@ -54,7 +54,8 @@ static void maker_add(maker *k, unsigned commit, const model_tree *tree, kvi_sli
     kvi_slice name = model_tree_name(tree);
     if (multi_is(name))
         return; /* its keys are no keys */
-    del = del && model_get(model_tree_of(k->m->now, name), key, NULL);
+    const model_tree *now = model_tree_of(k->m->now, name);
+    del = del && model_get(now, key, NULL) && model_expiry(now, key) == 0; /* it may be gone */
     sequel_op op = {maker_bytes(k, name.ptr, name.len), maker_bytes(k, key.ptr, key.len), {0}};
     if (!del)
         op.value = maker_value(k);
