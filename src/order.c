@@ -53,7 +53,11 @@ int kvi_order_nth(kv_tree *tree, const kv_range *range, uint64_t n, kv_pair *pai
  * an interval", 2019, without its rejection step). */
 uint64_t kvi_order_random(uint64_t n, uint64_t random)
 {
-    return (uint64_t)((unsigned __int128)random * n >> 64);
+    const uint64_t mask = 0xffffffff;
+    uint64_t low = (random & mask) * (n & mask);
+    uint64_t left = (random >> 32) * (n & mask) + (low >> 32);
+    uint64_t right = (random & mask) * (n >> 32) + (left & mask);
+    return (random >> 32) * (n >> 32) + (left >> 32) + (right >> 32);
 }
 
 /* Nearest rank: the smallest entry that percent of all are not greater than. */

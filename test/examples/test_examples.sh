@@ -8,6 +8,7 @@ for source in "$SRC"/examples/*.c; do
         echo "without example $name: cJSON or msgpack-c is missing"
         continue
     fi
+    [ "$name" != undo ] || continue # wants arguments: test_undo.sh
     mkdir "$TMPDIR/$name"
     cd "$TMPDIR/$name"
     echo "example $name"

@@ -142,6 +142,7 @@ compile() # compiler source name standard
 
 for source in "$SRC"/examples/*.c; do
     name=$(basename "$source" .c)
+    case $name in profiles | undo) continue ;; esac # other libraries; arguments
     compile "$CC -D_GNU_SOURCE" "$source" "$name" c11
     try "$work/$name-shared"
     try "$work/$name-static"

@@ -11,7 +11,7 @@ bool multi_is(kvi_slice tree)
 /* Bytes 00 to 01 as two of them, the second one greater by one; 00 ends the key. */
 kvi_slice multi_pair(kvi_slice key, kvi_slice value)
 {
-    static uint8_t room[ROOM];
+    static _Thread_local uint8_t room[ROOM];
     uint8_t *to = room;
     for (size_t i = 0; i < key.len; i++) {
         if (key.ptr[i] < 2)

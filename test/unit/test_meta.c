@@ -117,9 +117,9 @@ static void test_tree_roots(void **state)
     WRONG(meta.main.root.birth = 0);
     WRONG(meta.main.root.birth = NEWEST + 1);
     WRONG(meta.main.level = KVI_LEVEL_MAX + 1);
-    WRONG(meta.main.flags = 1);
+    WRONG(meta.main.flags = 4);
     WRONG(meta.catalog.root.page = PAGES);
-    WRONG(meta.snapshots.flags = 1);
+    WRONG(meta.snapshots.flags = 4);
 }
 
 static void test_empty_trees_are_empty(void **state)
