@@ -136,7 +136,7 @@ static bool content_same(kv_db *db, const model_state *state)
 
 /* A lazy commit that is too large to prove on another boot is overwritten: the database then goes
  * on from a durable one before it, under a new id (R7). */
-const model_commit *crash_under(kv_db *db, const crash_expect *e, uint64_t id)
+static const model_commit *buried_under(kv_db *db, const crash_expect *e, uint64_t id)
 {
     const model_commit *known = e->known;
     bool buried = false;
@@ -162,7 +162,7 @@ const model_commit *crash_found(crash_sweep *s, kv_db *db, const crash_expect *e
 {
     uint64_t id = crash_newest(db);
     if (!id_allowed(e, id)) {
-        const model_commit *under = e->exact ? NULL : crash_under(db, e, id);
+        const model_commit *under = e->exact ? NULL : buried_under(db, e, id);
         if (!under)
             crash_wrong(s, "recovered commit %llu, expected %llu %s %llu", (unsigned long long)id,
                         (unsigned long long)e->low, e->exact ? "or" : "to",

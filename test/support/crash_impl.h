@@ -206,9 +206,6 @@ bool crash_check(crash_sweep *s, unsigned depth, sim_disk *disk, const crash_exp
 /* The same behind a flush that was a lie: crash_lie.c. */
 bool crash_check_lie(crash_sweep *s, sim_disk *disk, const crash_expect *expect, uint64_t pick);
 
-/* The commit whose content the database may have under an id that is none of theirs; NULL: none. */
-const model_commit *crash_under(kv_db *db, const crash_expect *expect, uint64_t id);
-
 /* Leaves a side file behind as an earlier boot may have: missing, empty, or full of news. */
 void crash_haunt(sim_disk *disk, uint64_t pick);
 

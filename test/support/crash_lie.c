@@ -12,14 +12,6 @@ static bool refused(crash_sweep *s, int rc)
     return noticed;
 }
 
-static const model_commit *commit_of(kv_db *db, const crash_expect *e, uint64_t id)
-{
-    for (size_t i = e->n_known; i-- > 0;)
-        if (e->known[i].id == id)
-            return &e->known[i];
-    return crash_under(db, e, id);
-}
-
 typedef struct names {
     const model_state *state;
     bool known;
@@ -80,6 +72,29 @@ static int trees_read(kv_txn *txn, const model_state *state, bool *misread)
     return first;
 }
 
+/* A commit that buried another has the content of an older one, as far as that can still be read. */
+static const model_commit *commit_under(kv_txn *txn, const crash_expect *e, uint64_t id)
+{
+    bool buried = false;
+    for (size_t i = e->n_known; i-- > 0;) {
+        bool misread = !buried;
+        if (buried)
+            (void)trees_read(txn, e->known[i].state, &misread);
+        if (!misread)
+            return &e->known[i];
+        buried = buried || (e->known[i].id <= e->high && id == e->known[i].id + KVI_ID_SKIP);
+    }
+    return NULL;
+}
+
+static const model_commit *commit_of(kv_txn *txn, const crash_expect *e, uint64_t id)
+{
+    for (size_t i = e->n_known; i-- > 0;)
+        if (e->known[i].id == id)
+            return &e->known[i];
+    return commit_under(txn, e, id);
+}
+
 static bool look(crash_sweep *s, kv_db *db, const crash_expect *expect)
 {
     kv_txn *txn;
@@ -88,7 +103,7 @@ static bool look(crash_sweep *s, kv_db *db, const crash_expect *expect)
     if (rc != KV_OK)
         return refused(s, rc) || crash_wrong(s, "lost flush: begin: %d", rc);
     uint64_t id = kv_txn_id(txn);
-    const model_commit *commit = commit_of(db, expect, id);
+    const model_commit *commit = commit_of(txn, expect, id);
     if (commit)
         rc = trees_read(txn, commit->state, &misread);
     kv_txn_abort(txn);
