@@ -572,6 +572,7 @@ static void test_sweep_budget(void **state)
     put_plain(5000);
     expire_some(0, 5000, 2, 500);
     disk->clock_ms += 500;
+    uint64_t leaves = main_info().leaf_pages;
     kv_sweep_result result = sweep_up_to(700, 0);
     assert_int_equal(result.removed, 700);
     assert_int_equal(result.done, 0);
@@ -584,6 +585,8 @@ static void test_sweep_budget(void **state)
         assert_true(++steps < 2500);
     }
     assert_int_equal(removed, 2500);
+    /* Each leaf once, and again where a step ended, with the branches above. */
+    assert_in_range(pages, leaves, leaves + (steps + 1) * 5);
     kv_txn *txn = begin(KV_TXN_READ);
     check_shown(kv_txn_main(txn), 5000, 2);
     kv_txn_abort(txn);
