@@ -151,8 +151,9 @@ KV_API int kv_cursor_info(kv_cursor *cursor, kv_entry_info *info)
         rc = kvi_cursor_stored(cursor, &stored);
     if (rc == KV_OK)
         rc = kvi_stored_info(cursor->txn, stored, info);
-    return rc == KV_OK && kvi_tree_multi(cursor->tree) ? kvi_cursor_get(cursor, NULL, &info->value)
-                                                       : rc;
+    if (rc == KV_OK && KVI_UNLIKELY(kvi_tree_multi(cursor->tree)))
+        rc = kvi_multi_get(cursor, NULL, &info->value);
+    return rc;
 }
 
 KV_API int kv_cursor_read(kv_cursor *cursor, kv_pair *pairs, size_t n, size_t *got)

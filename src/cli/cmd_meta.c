@@ -8,7 +8,6 @@
 #include "units.h"
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define CELL_MAX 120
 
@@ -88,10 +87,7 @@ static const char *meta_cell_pages(char cell[CELL_MAX], const kv_meta_info *meta
 
 static const char *meta_cell_clock(char cell[CELL_MAX], const kv_meta_info *meta)
 {
-    time_t seconds = (time_t)(meta->clock / 1000);
-    struct tm tm;
-    if (!gmtime_r(&seconds, &tm) || strftime(cell, CELL_MAX, "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
-        cell_number(cell, meta->clock);
+    units_time(cell, meta->clock);
     return cell;
 }
 

@@ -40,19 +40,15 @@ static void snapshots_print_json(const cli_snapshots *snapshots, const kv_snapsh
 static void snapshots_add_row(cli_snapshots *snapshots, const kv_snapshot_info *info)
 {
     static const char *const titles[] = {"snapshot", "made", "commit", "entries", "held alone"};
-    char buf[UNITS_MAX] = "-";
+    char buf[UNITS_MAX];
     cli_table *table = &snapshots->table;
-    struct tm tm;
-    time_t seconds = (time_t)(info->time_ms / 1000);
     if (snapshots->count++ == 0) {
         table_begin(table, "llrrr");
         for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++)
             table_cell(table, titles[i]);
     }
     table_cell_bytes(table, info->name);
-    if (localtime_r(&seconds, &tm))
-        strftime(buf, sizeof buf, "%Y-%m-%d %H:%M:%S", &tm);
-    table_cell(table, buf);
+    table_cell(table, units_time(buf, info->time_ms));
     table_cell(table, units_count(buf, info->commit_id));
     table_cell(table, units_count(buf, info->entries));
     table_cell(table, units_size(buf, info->held_pages * snapshots->page_size));

@@ -21,7 +21,14 @@ typedef struct stat_all {
     stat_readers readers;
 } stat_all;
 
-enum stat_unit { STAT_COUNT, STAT_BYTES, STAT_PAGES, STAT_ID, STAT_FLAG };
+enum stat_unit {
+    STAT_COUNT,
+    STAT_BYTES,
+    STAT_PAGES,
+    STAT_ID,
+    STAT_FLAG,
+    STAT_TIME /* a line of its own */
+};
 
 /* One line of the output. */
 typedef struct stat_field {
@@ -59,6 +66,7 @@ static const stat_field stat_fields[] = {
     FIELD(durable_id, "newest durable commit", STAT_ID),
     FIELD(poisoned, "writing refused", STAT_FLAG),
     FIELD(guest, "reading as a guest", STAT_FLAG),
+    FIELD(clock_ms, "clock", STAT_TIME),
     FIELD(clock_wrong, "clock a day ahead", STAT_FLAG),
     FIELD(clock_ahead_ms, "  milliseconds ahead", STAT_COUNT),
     READERS("readers", "readers", all, STAT_COUNT),
@@ -146,15 +154,18 @@ static void stat_add_row(cli_table *table, const stat_all *all, const stat_field
 static void stat_print_table(const stat_all *all)
 {
     cli_table table;
+    char time[UNITS_MAX];
     table_begin(&table, "lrr");
     for (size_t i = 0; i < STAT_FIELDS; i++)
-        if (!stat_fields[i].readers || (!all->info.guest && all->readers.all > 0))
+        if (stat_fields[i].unit != STAT_TIME &&
+            (!stat_fields[i].readers || (!all->info.guest && all->readers.all > 0)))
             stat_add_row(&table, all, &stat_fields[i]);
     table_end(&table, 0);
     if (all->info.guest)
         out_text("readers  unknown: only who may write the file can see them\n");
     else if (all->readers.all == 0)
         out_text("readers  none\n");
+    out_format("clock    %s\n", units_time(time, all->info.clock_ms));
     out_text("file id  ");
     out_hex((kv_slice){all->info.file_id, sizeof all->info.file_id});
     out_char('\n');

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 const char *units_count(char buf[UNITS_MAX], uint64_t n)
 {
@@ -48,6 +49,15 @@ const char *units_duration(char buf[UNITS_MAX], double seconds)
 }
 
 /* Two digits are all that a rate means. */
+const char *units_time(char buf[UNITS_MAX], uint64_t ms)
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm;
+    if (!gmtime_r(&seconds, &tm) || strftime(buf, UNITS_MAX, "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
+        units_count(buf, ms);
+    return buf;
+}
+
 const char *units_rate(char buf[UNITS_MAX], double per_second)
 {
     uint64_t rate = (uint64_t)per_second, unit = 1;

@@ -119,19 +119,6 @@ static const void *get(struct store *s, int reader, const void *key, size_t *val
     return value.ptr;
 }
 
-static void get_many(struct store *s, size_t n, const unsigned char *keys, const void **values,
-                     size_t *value_lens)
-{
-    kv_slice key[64] = {{NULL, 0}}, value[64];
-    for (size_t i = 0; i < n; i++)
-        key[i] = (kv_slice){keys + i * s->key_len, s->key_len};
-    check(s, kv_get_many(s->read[0], n, key, value, NULL), "get many");
-    for (size_t i = 0; i < n; i++) {
-        values[i] = value[i].ptr;
-        value_lens[i] = value[i].len;
-    }
-}
-
 static uint64_t sum_all(struct store *s, int (*step)(kv_cursor *), uint64_t *records)
 {
     kv_cursor *cursor;

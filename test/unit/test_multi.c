@@ -140,8 +140,12 @@ static void assert_pair(kv_slice key, kv_slice value, const pair *p)
 static void assert_at(kv_cursor *cursor, const pair *p)
 {
     kv_slice key, value;
+    kv_entry_info info = {.size = sizeof info};
     assert_int_equal(kv_cursor_get(cursor, &key, &value), KV_OK);
     assert_pair(key, value, p);
+    assert_int_equal(kv_cursor_info(cursor, &info), KV_OK);
+    assert_pair(key, info.value, p);
+    assert_int_equal(info.expires_at, 0);
 }
 
 /* Pairs [from, to) of the model, by steps and at once. */
