@@ -1,8 +1,9 @@
 /* Every byte of a small, cleanly closed file flipped, and the file cut short at every 512 bytes:
  * the right answer or an error, no crash, no hang.
  *
- * KV_FLIP=full tries each byte with all masks and through all calls; the ordinary run tries each
- * byte with one mask, and the first 64 bytes of each page and the metas with all. */
+ * Each byte is tried with one mask, the first 64 bytes of each page and the metas with all; without
+ * AddressSanitizer one byte in three will do. KV_FLIP=full tries each byte with all masks and through
+ * all calls. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,8 +17,10 @@
 
 #ifdef KVI_STRESS /* the same pages: a sample will do */
 #define STEP 7
-#else
+#elif defined __SANITIZE_ADDRESS__
 #define STEP 1
+#else
+#define STEP 3
 #endif
 
 static const uint8_t masks[] = {0xff, 0x01, 0x80};
@@ -71,12 +74,14 @@ static void flip(size_t at, uint8_t mask, bool write)
 
 static void flip_page(size_t page, bool full)
 {
-    for (size_t i = 0; i < 4096; i += STEP) {
+    for (size_t i = 0; i < 4096; i++) {
         size_t at = page * 4096 + i;
         bool all = full || page < 2 || i < KVI_HEADER_SIZE;
+        if (!all && at % STEP != 0)
+            continue;
         for (size_t m = 0; m < KVI_COUNT(masks); m++)
-            if (all || m == at % KVI_COUNT(masks))
-                flip(at, masks[m], full || at % 16 == 0 || (page < 2 && i < 512));
+            if (all || m == at / STEP % KVI_COUNT(masks))
+                flip(at, masks[m], full || i % 16 == 0 || (page < 2 && i < 512));
     }
 }
 
