@@ -2,6 +2,7 @@
 #include "backup.h"
 #include "catalog.h"
 #include "commit.h"
+#include "mutant.h"
 #include "stat.h"
 #include "tour.h"
 
@@ -85,7 +86,8 @@ static int walk_all(backup_walk *walk, const kvi_tree_desc *desc)
 {
     kvi_tour tour;
     int rc = kvi_tour_begin(&tour, walk->b->txn, desc, NULL);
-    if (rc == KV_OK && tour.ended) /* an empty tree may have lost all it had */
+    if (rc == KV_OK && tour.ended &&
+        !KVI_MUTANT(EMPTIED_UNSAID)) /* an empty tree may have lost all it had */
         rc = range_open(walk, NULL);
     while (rc == KV_OK && !tour.ended)
         rc = walk_step(walk, &tour);

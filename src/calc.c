@@ -1,5 +1,6 @@
 /* calc.c - see calc.h. */
 #include "calc.h"
+#include "mutant.h"
 #include "number.h"
 
 typedef struct calc {
@@ -18,7 +19,7 @@ typedef struct double_calc {
 
 static bool combine_add(int64_t present, int64_t operand, int64_t *result)
 {
-    return !__builtin_add_overflow(present, operand, result);
+    return !__builtin_add_overflow(present, operand, result) || KVI_MUTANT(SUM_WRAPS);
 }
 
 static bool combine_min(int64_t present, int64_t operand, int64_t *result)

@@ -1,5 +1,6 @@
 /* diff.c - see diff.h. */
 #include "diff.h"
+#include "mutant.h"
 #include "pairs.h"
 #include "tour.h"
 
@@ -71,7 +72,8 @@ static int diff_step(diff *d, kvi_tour *old, kvi_tour *new, diff_pair *pair)
         return entry_before(old, new) ? pair_entries(d, old, new, -1, pair) : kvi_tour_open(new);
     if (new->on_entry)
         return entry_before(new, old) ? pair_entries(d, old, new, 1, pair) : kvi_tour_open(old);
-    if (old->level != new->level || old->ptr.page != new->ptr.page ||
+    if (old->level != new->level ||
+        (old->ptr.page != new->ptr.page && !KVI_MUTANT(SHARED_BY_BIRTH)) ||
         old->ptr.birth != new->ptr.birth)
         return open_subtrees(old, new);
     int rc = kvi_tour_pass(old);

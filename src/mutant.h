@@ -60,7 +60,19 @@
     X(FORK_UNSEEN)       /* the child uses the handle */                                           \
     /* batches */                                                                                  \
     X(MEMBER_KEPT)    /* the changes of one whose operation failed */                              \
-    X(MEMBER_MISTOLD) /* one that failed is told of a commit */
+    X(MEMBER_MISTOLD) /* one that failed is told of a commit */                                    \
+    /* operations */                                                                               \
+    X(EXPIRED_FOUND)      /* by get */                                                             \
+    X(EXPIRED_COUNTED)    /* as if they were there */                                              \
+    X(EXPIRY_UNTOLD)      /* to the nodes above: nobody finds the entry to sweep it */             \
+    X(SWAP_BY_LENGTH)     /* the value that is expected is not compared */                         \
+    X(SUM_WRAPS)          /* beyond 64 bits */                                                     \
+    X(NTH_SHORT)          /* the last entry of a leaf is the one before it */                      \
+    X(KEYS_COUNTED)       /* in place of their values */                                           \
+    X(SHARED_BY_BIRTH)    /* two nodes of one commit are the same to a comparison */               \
+    X(EMPTIED_UNSAID)     /* that a tree lost all it had, to a backup */                           \
+    X(NAMES_NOT_RESTORED) /* named trees stay as they are */                                       \
+    X(MOVED_UNNEEDED)     /* what a moved value leaves is free, whoever needs it */
 
 enum kvi_mutant {
     KVI_MUTANT_NONE,

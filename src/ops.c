@@ -1,5 +1,6 @@
 /* ops.c - see ops.h. */
 #include "ops.h"
+#include "mutant.h"
 #include "seal.h"
 
 int kvi_tree_alive(const kv_tree *tree, bool change)
@@ -34,7 +35,7 @@ static inline int find(kv_tree *tree, kvi_slice key, kvi_stored *stored)
         return rc == KV_OK ? KV_EINVAL : rc;
     }
     int rc = kvi_tree_find(tree, key, stored);
-    if (rc == KV_OK && kvi_stored_expired(*stored, tree->txn->now))
+    if (rc == KV_OK && kvi_stored_expired(*stored, tree->txn->now) && !KVI_MUTANT(EXPIRED_FOUND))
         rc = KV_NOTFOUND;
     return rc;
 }

@@ -1,5 +1,6 @@
 /* path.c - moving along a path; see path.h. */
 #include "path.h"
+#include "mutant.h"
 
 static uint32_t page_size_of(const kv_tree *tree)
 {
@@ -133,6 +134,8 @@ int kvi_path_nth(kv_tree *tree, kvi_path *path, uint64_t n)
     kvi_step *leaf = kvi_path_leaf(path);
     if (n >= kvi_node_count(leaf->page))
         return path_corrupt(tree, leaf, "T2");
+    if (KVI_MUTANT(NTH_SHORT) && n > 0 && n + 1 == kvi_node_count(leaf->page))
+        n--;
     leaf->slot = (unsigned)n;
     return KV_OK;
 }

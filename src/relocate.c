@@ -1,6 +1,7 @@
 /* relocate.c - see relocate.h. */
 #include "relocate.h"
 #include "catalog.h"
+#include "mutant.h"
 #include "named.h"
 #include "shift.h"
 
@@ -59,6 +60,8 @@ static int move_value(kvi_relocate *pass, kv_txn *txn, uint8_t *bytes, kvi_entry
     if (rc != KV_OK)
         return rc == KV_NOTFOUND ? KV_OK : rc;
     rc = kvi_shift_value(txn, &entry->large, first);
+    if (KVI_MUTANT(MOVED_UNNEEDED))
+        old.birth = txn->id;
     if (rc == KV_OK)
         rc = kvi_txn_drop_run(txn, old, entry->large.pages);
     kvi_large_put(bytes + kvi_entry_ref_at(entry), &entry->large);

@@ -1,5 +1,6 @@
 /* restore.c - see restore.h. */
 #include "restore.h"
+#include "mutant.h"
 #include "pgset.h"
 #include "seal.h"
 #include "shift.h"
@@ -270,7 +271,8 @@ static int restore_run(restore *r)
     if (rc == KV_OK)
         rc = batch_flush(r);
     txn->main.desc = main;
-    txn->catalog.desc = catalog;
+    if (!KVI_MUTANT(NAMES_NOT_RESTORED))
+        txn->catalog.desc = catalog;
     txn->main.changed = true;
     txn->catalog.changed = true;
     txn->changes++;

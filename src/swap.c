@@ -1,5 +1,6 @@
 /* swap.c - see swap.h. */
 #include "swap.h"
+#include "mutant.h"
 
 typedef struct swap {
     uint32_t flags;          /* KV_PUT_*: the condition */
@@ -14,8 +15,9 @@ static int condition(const swap *s, const kv_slice *old)
         return old ? KV_EXISTS : KV_OK;
     if (s->flags & (KV_PUT_PRESENT | KV_PUT_EQUALS) && !old)
         return KV_NOTFOUND;
-    if (s->flags & KV_PUT_EQUALS && (old->len != s->equals->len ||
-                                     (old->len && memcmp(old->ptr, s->equals->ptr, old->len) != 0)))
+    if (s->flags & KV_PUT_EQUALS &&
+        (old->len != s->equals->len || (old->len && !KVI_MUTANT(SWAP_BY_LENGTH) &&
+                                        memcmp(old->ptr, s->equals->ptr, old->len) != 0)))
         return KV_MISMATCH;
     return KV_OK;
 }

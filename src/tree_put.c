@@ -4,6 +4,7 @@
  * then on nothing can fail, so no error leaves the tree half changed.
  */
 #include "tree.h"
+#include "mutant.h"
 
 /* A neighbour takes part of an overfull node's elements when both then stay below this. */
 #define SHARE_FILL_PERCENT 92
@@ -382,7 +383,7 @@ static int path_expire(kv_tree *tree, kvi_path *path, const kvi_item *item)
         if (rc != KV_OK)
             return kvi_txn_spoil(tree->txn, rc);
     }
-    for (unsigned i = 0; i + 1 < path->depth; i++) {
+    for (unsigned i = KVI_MUTANT(EXPIRY_UNTOLD) ? path->depth : 0; i + 1 < path->depth; i++) {
         const kvi_step *step = &path->steps[i];
         uint64_t least = kvi_branch_expiry(step->page, page_size, step->slot);
         kvi_branch_set_expiry(kvi_step_bytes(tree, step), page_size, step->slot,

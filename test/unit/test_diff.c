@@ -136,6 +136,23 @@ static void test_report(void **state)
     assert_int_equal(info.dropped, 2);
 }
 
+/* A tree takes the place of another one of the same commit. */
+static void test_exchanged(void **state)
+{
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    put(txn, "a", "k", "1");
+    put(txn, "b", "k", "2");
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    before = begin(KV_TXN_READ);
+    txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_tree_drop(named(txn, "a")), KV_OK);
+    assert_int_equal(kv_tree_rename(named(txn, "b"), "a", 1), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    after = begin(KV_TXN_READ);
+    diff_with((kv_diff_options){0});
+    assert_string_equal(log_text, "~a/k 1 2\n-b/k 2\ndb/\n");
+}
+
 static void test_choices(void **state)
 {
     two_states();
@@ -363,8 +380,8 @@ static void test_compressed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(report),  TEST(choices), TEST(arguments), TEST(nothing),    TEST(scattered),
-        TEST(regions), TEST(heights), TEST(large),     TEST(compressed),
+        TEST(report),  TEST(choices),   TEST(arguments), TEST(nothing), TEST(scattered),
+        TEST(regions), TEST(exchanged), TEST(heights),   TEST(large),   TEST(compressed),
     };
     return cmocka_run_group_tests_name("diff", tests, NULL, NULL);
 }
