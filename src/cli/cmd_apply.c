@@ -142,8 +142,9 @@ static int apply_source(const cli_session *session, cli_source *source)
     }
 }
 
-/* A database that is missing is made, with pages as the original has them, by a backup of all. */
-static int apply_open(cli_session *session, const cli_args *args, const cli_source *source)
+/* A database that is missing is made, with pages as the original has them, by a backup of all; the
+ * arguments then say so. */
+static int apply_open(cli_session *session, cli_args *args, const cli_source *source)
 {
     if (access(args->file, F_OK) == 0 || errno != ENOENT)
         return session_open_file(session, args, SESSION_WRITE);
@@ -151,21 +152,20 @@ static int apply_open(cli_session *session, const cli_args *args, const cli_sour
         cli_say(args->file, "no such file; a backup since 0, or kv copy, makes one");
         return CLI_TROUBLE;
     }
-    cli_args *own = cli_realloc(NULL, sizeof *own);
-    *own = *args;
     if (!args_given(args, ARG_PAGE_SIZE)) {
-        own->given |= ARG_BIT(ARG_PAGE_SIZE);
-        own->number[ARG_PAGE_SIZE] = source_number(source, PAGE_SIZE, 4);
+        args->given |= ARG_BIT(ARG_PAGE_SIZE);
+        args->number[ARG_PAGE_SIZE] = source_number(source, PAGE_SIZE, 4);
     }
-    return session_open_file(session, own, SESSION_CREATE);
+    return session_open_file(session, args, SESSION_CREATE);
 }
 
 static int apply_first(const cli_args *args, cli_source *source)
 {
     cli_session session;
+    cli_args own = *args;
     int code = source_open(source, args->count > 0 ? args->operands[0].text : NULL);
     if (code == 0)
-        code = apply_open(&session, args, source);
+        code = apply_open(&session, &own, source);
     if (code)
         return code;
     code = apply_source(&session, source);

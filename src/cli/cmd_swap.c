@@ -4,6 +4,7 @@
 #include "keys.h"
 #include "out.h"
 #include "session.h"
+#include <stdlib.h>
 #include <string.h>
 
 /* Views end with the commit, and nothing is printed before it. */
@@ -12,6 +13,11 @@ static kv_slice copy_of(kv_slice view)
     if (view.ptr)
         view.ptr = memcpy(cli_realloc(NULL, view.len), view.ptr, view.len);
     return view;
+}
+
+static void copy_free(kv_slice copy)
+{
+    free((void *)(uintptr_t)copy.ptr);
 }
 
 /* ---- compare and swap ---- */
@@ -65,11 +71,11 @@ int cmd_swap(const cli_args *args)
         return code;
     int result = desired ? kv_swap(session.tree, key.ptr, key.len, desired, &old)
                          : kv_take(session.tree, key.ptr, key.len, &old);
-    if (result == KV_OK)
-        old = copy_of(old);
+    old = result == KV_OK ? copy_of(old) : (kv_slice){0};
     code = session_end_change(&session, result, key);
     if (code == 0)
         swap_print(args, old);
+    copy_free(old);
     return session_close(&session, code);
 }
 
@@ -111,6 +117,8 @@ int cmd_pop(const cli_args *args)
         code = session_commit(&session);
         if (code == 0)
             pop_print(args, &entry);
+        copy_free(entry.key);
+        copy_free(entry.value);
     } else if (result < 0) {
         code = session_fail(&session, result, "pop");
     } else {

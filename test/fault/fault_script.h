@@ -25,7 +25,7 @@
 #define PAGE_SIZE 4096
 #endif
 #define METAS_END   (2 * kvi_meta_stride(PAGE_SIZE))
-#define RUNS        400 /* of each plan, unless FAULT_RUNS says otherwise */
+#define RUNS        150 /* of each plan, unless FAULT_RUNS says otherwise */
 #define SCRIPT_SEED 7
 #define BIG         (6 * PAGE_SIZE + 100)
 #define SIDE        "db-lock"

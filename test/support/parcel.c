@@ -15,7 +15,8 @@ int parcel_write(void *context, const void *bytes, size_t len)
         p->cap = (p->len + len) * 2;
         p->bytes = realloc(p->bytes, p->cap);
     }
-    memcpy(p->bytes + p->len, bytes, len);
+    if (len > 0)
+        memcpy(p->bytes + p->len, bytes, len);
     p->len += len;
     return 0;
 }

@@ -50,6 +50,8 @@ finds() # fault what
     echo "$output"
 }
 
+# Chance is against a sanitized build, which is slow.
+[ -z "${VARIANT:-}" ] || exit $failed
 finds drop 'lost|ghost'
 finds undead ghost
 finds torn torn

@@ -83,6 +83,7 @@ static void failed(struct worker *w, const char *what)
 
 static void open_handle(struct worker *w)
 {
+    bool made = !torture_guest || access(board->path, F_OK) == 0; /* guests do not make the file */
     struct wait wait = wait_begin(w, PHASE_OPEN);
     enum result result =
         w->engine->open(board->path, torture_guest, rng_next(&w->dice), &w->store[w->handles]);
@@ -92,7 +93,7 @@ static void open_handle(struct worker *w)
     if (result == DONE) {
         w->handles++;
         torture_add(COUNT_OPENS);
-    } else if (!torture_guest || access(board->path, F_OK) == 0) { /* guests do not make the file */
+    } else if (made) {
         failed(w, "open");
     } else {
         torture_nap(MS);
