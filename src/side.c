@@ -136,12 +136,24 @@ static int side_fill(kvi_side *side, uint64_t from, uint64_t to)
     return KV_OK;
 }
 
+/* A file that was cut is one that the kernel writes to the disk when it is closed (ext4), which its
+ * removal then waits for; so a new one is not cut. */
+static int side_empty(kvi_side *side)
+{
+    const kvi_os *os = side->os;
+    kvi_os_stat stat = {0};
+    int rc = os->stat(os, side->fd, &stat);
+    if (rc >= 0 && stat.size > 0)
+        rc = os->truncate(os, side->fd, 0);
+    return rc < 0 ? kvi_fail_os(side->err, rc, "emptying %s", side->path) : KV_OK;
+}
+
 int kvi_side_create(kvi_side *side, const kvi_os_stat *like)
 {
     const kvi_os *os = side->os;
     int rc = side_open(side, KVI_OS_CREATE, like->mode & 0666);
-    if (rc == KV_OK && (rc = os->truncate(os, side->fd, 0)) < 0)
-        rc = kvi_fail_os(side->err, rc, "emptying %s", side->path);
+    if (rc == KV_OK)
+        rc = side_empty(side);
     if (rc == KV_OK)
         rc = side_fill(side, 0, side_size(KVI_SLOTS_FIRST));
     if (rc == KV_OK)
