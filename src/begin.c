@@ -192,12 +192,13 @@ static int writer_attach(kv_txn *txn, int durability)
 static int writer_space(kv_txn *txn)
 {
     kv_db *db = txn->db;
-    kvi_id *live;
-    size_t n;
+    kvi_id *live = NULL;
+    size_t n = 0;
     int rc = kvi_space_ready(db);
-    if (rc == KV_OK)
-        kvi_space_low(db->space, db->compacting > 0);
-    if (rc == KV_OK)
+    if (rc != KV_OK)
+        return rc;
+    kvi_space_low(db->space, db->compacting > 0);
+    if (kvi_live_due(db))
         rc = kvi_live_set(txn, &live, &n);
     if (rc != KV_OK)
         return rc;

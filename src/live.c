@@ -4,6 +4,7 @@
 #include "named.h"
 #include <stdlib.h>
 
+#define COMMITS 2         /* that are live though nobody reads them */
 #define REAP_NS 100000000 /* between two looks for the dead, while somebody is in the way */
 
 typedef struct id_list {
@@ -147,12 +148,20 @@ static int merge_all(const kv_db *db, id_list *list)
     return KV_OK;
 }
 
+bool kvi_live_due(const kv_db *db)
+{
+    return db->told_durable != db->head.durable || db->told_pins || db->compacting > 0 ||
+           kvi_space_due(db->space);
+}
+
 int kvi_live_set(kv_txn *txn, kvi_id **ids, size_t *n)
 {
     kv_db *db = txn->db;
     id_list list = {.os = db->os};
     reap_sometimes(db);
     int rc = commits_and_pins(db, &list);
+    db->told_durable = rc == KV_OK ? db->head.durable : 0;
+    db->told_pins = list.n > COMMITS;
     if (rc == KV_OK && !KVI_MUTANT(NAMED_IGNORED))
         rc = listed_read_both(txn);
     if (rc == KV_ECORRUPT) {

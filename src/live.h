@@ -15,6 +15,10 @@
  * is reused until a repair. */
 int kvi_live_set(kv_txn *txn, kvi_id **ids, size_t *n) KVI_MUST_CHECK;
 
+/* Is it worth asking? While nobody reads and no commit becomes durable, what is live is the newest
+ * commit and the durable one, and few pages have fallen free since it was asked. */
+bool kvi_live_due(const kv_db *db);
+
 void kvi_live_close(kv_db *db);
 
 #endif

@@ -2,6 +2,10 @@
 #include "mutant.h"
 #include "space_impl.h"
 
+/* Runs of dropped pages that may wait until somebody asks who needs them. */
+#define UNFILED_SHARE 256 /* as a part of the file */
+#define UNFILED_MOST  16
+
 /* ---- dead pages ---- */
 
 /* Does this run's way from dead to free need a record? Yes when the disk calls it dead in a place
@@ -68,17 +72,25 @@ static int file_all(kvi_space *space)
     return rc;
 }
 
-static int unfile(kvi_space *space, kvi_extents *list)
+int kvi_space_unfile_room(kvi_space *space, const kvi_extents *list)
+{
+    return space->unfiled.n ? kvi_extents_reserve(&space->unfiled, space->os, list->n) : KV_OK;
+}
+
+/* There is room. */
+static void unfile(kvi_space *space, kvi_extents *list)
 {
     kvi_extents *unfiled = &space->unfiled;
-    int rc = kvi_extents_reserve(unfiled, space->os, list->n);
-    if (rc != KV_OK)
-        return rc;
+    if (unfiled->n == 0) {
+        kvi_extents swap = *unfiled;
+        *unfiled = *list;
+        *list = swap;
+        return;
+    }
     if (list->n)
         memcpy(unfiled->at + unfiled->n, list->at, list->n * sizeof *list->at);
     unfiled->n += list->n;
     list->n = 0;
-    return KV_OK;
 }
 
 /* The lists of snapshots that are no longer live lose their pages. */
@@ -89,8 +101,11 @@ static int held_leave(kvi_space *space, const kvi_id *live, size_t n_live)
         kvi_held *held = &space->held[i];
         while (k < n_live && live[k] < held->snapshot)
             k++;
-        if (k == n_live || live[k] != held->snapshot)
-            rc = unfile(space, &held->dead);
+        if ((k < n_live && live[k] == held->snapshot) || held->dead.n == 0)
+            continue;
+        rc = kvi_space_unfile_room(space, &held->dead);
+        if (rc == KV_OK)
+            unfile(space, &held->dead);
     }
     return rc;
 }
@@ -134,13 +149,23 @@ static void held_forget(kvi_space *space)
 
 /* ---- transactions ---- */
 
-int kvi_space_begin(kvi_space *space, kvi_id id, const kvi_id *live, size_t n_live)
+static int held_look(kvi_space *space, const kvi_id *live, size_t n_live)
 {
     int rc = held_leave(space, live, n_live);
     if (rc == KV_OK)
         rc = held_renew(space, live, n_live);
-    if (rc == KV_OK)
-        rc = file_all(space);
+    return rc == KV_OK ? file_all(space) : rc;
+}
+
+/* A file of a few pages is not to grow for this. */
+bool kvi_space_due(const kvi_space *space)
+{
+    return space->unfiled.n > KVI_MIN(space->high_water / UNFILED_SHARE, UNFILED_MOST);
+}
+
+int kvi_space_begin(kvi_space *space, kvi_id id, const kvi_id *live, size_t n_live)
+{
+    int rc = live ? held_look(space, live, n_live) : KV_OK;
     if (rc != KV_OK)
         return rc;
     space->id = id;
@@ -275,9 +300,7 @@ static void drops_advance(kvi_space *space)
             kvi_space_put(space, dead.page, dead.pages);
     }
     drops->n = kept;
-    kvi_extents swap = space->unfiled; /* empty since the transaction began */
-    space->unfiled = *drops;
-    *drops = swap;
+    unfile(space, drops);
 }
 
 void kvi_space_commit(kvi_space *space)

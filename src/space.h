@@ -79,8 +79,12 @@ void kvi_space_lose(kvi_space *space);
 
 /* Begins transaction id on top of the newest commit. live: ascending ids of all live snapshots
  * (readers, published, durable, unresolved, named). Dead pages that none of them needs become
- * free. */
+ * free. NULL: nothing becomes free this time. */
 int kvi_space_begin(kvi_space *space, kvi_id id, const kvi_id *live, size_t n_live) KVI_MUST_CHECK;
+
+/* Were so many pages dropped since live snapshots were named last that it makes sense to name them
+ * again? */
+bool kvi_space_due(const kvi_space *space);
 
 /* Takes n single pages; writes their numbers, ascending where possible, to out. Raises the
  * high-water mark when holes are scarce (fewer than 1/16 of the pages). KV_ENOMEM leaves nothing

@@ -181,6 +181,8 @@ static int gather_dead(fold *f)
 {
     const kvi_space *space = f->space;
     int rc = gather(f, &space->drops);
+    if (rc == KV_OK)
+        rc = gather(f, &space->unfiled);
     for (size_t i = 0; rc == KV_OK && i < space->n_held; i++)
         rc = gather(f, &space->held[i].dead);
     return rc == KV_OK ? kvi_extents_sort(&f->dead, space->os) : rc;
@@ -250,7 +252,7 @@ static size_t slots_due(const fold *f, size_t logs)
 static bool better_anew(const fold *f, size_t logs)
 {
     const kvi_space *space = f->space;
-    size_t runs = space->drops.n;
+    size_t runs = space->drops.n + space->unfiled.n;
     for (size_t i = 0; i < space->n_held; i++)
         runs += space->held[i].dead.n;
     size_t chain = (runs * 8 + chain_room(space) - 1) / chain_room(space);

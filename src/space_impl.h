@@ -109,7 +109,7 @@ struct kvi_space {
     size_t n_held, cap_held;
     kvi_held *held_spare;
     size_t cap_spare;
-    kvi_extents unfiled; /* dropped since the last begin */
+    kvi_extents unfiled; /* dropped since live snapshots were named */
 
     /* Pages that fell free without a record, although the records on disk call them dead in a
      * place that may be rewritten: the next record says that they are free. */
@@ -152,6 +152,9 @@ struct kvi_space {
 
 /* Makes record and sealed_high_water from what the transaction took and dropped so far. */
 int kvi_space_record(kvi_space *space) KVI_MUST_CHECK;
+
+/* Room for a list behind the unfiled pages, so that joining it to them cannot fail. */
+int kvi_space_unfile_room(kvi_space *space, const kvi_extents *list) KVI_MUST_CHECK;
 
 /* Room in the table of bitmap pages for a file of this size. */
 int kvi_space_reserve_since(kvi_space *space, kvi_pgno high_water) KVI_MUST_CHECK;

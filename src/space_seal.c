@@ -134,6 +134,8 @@ int kvi_space_seal(kvi_space *space, kvi_meta *meta, const kvi_space_sink *sink)
     else if (!seal_inline(space))
         rc = kvi_space_fold(space, sink);
     if (rc == KV_OK)
+        rc = kvi_space_unfile_room(space, &space->drops);
+    if (rc == KV_OK)
         seal_meta(space, meta);
     return rc;
 }

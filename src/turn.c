@@ -51,6 +51,7 @@ static void space_forget(kv_db *db)
     if (db->space)
         kvi_space_close(db->space);
     db->space = NULL;
+    db->told_durable = 0;
 }
 
 /* The file may have grown, shrunk, or lost its name, which no lock prevents. What it is does not
