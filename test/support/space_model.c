@@ -112,10 +112,12 @@ int model_begin(space_model *m)
 {
     live_set(m);
     kvi_id id = m->meta.id + 1 + rng_below(&m->random, 3);
-    int rc = kvi_space_begin(m->space, id, m->live, m->n_live);
+    bool told = !m->reticent || kvi_space_due(m->space);
+    int rc = kvi_space_begin(m->space, id, told ? m->live : NULL, m->n_live);
     if (rc != KV_OK)
         return rc;
-    for (kvi_pgno page = m->first; page < m->meta.high_water; page++)
+    m->untold += !told;
+    for (kvi_pgno page = m->first; told && page < m->meta.high_water; page++)
         if (m->pages[page].state == KVI_PAGE_DEAD && !needed(m, &m->pages[page]))
             m->pages[page] = (model_page){.state = KVI_PAGE_FREE};
     memcpy(m->before, m->pages, m->cap * sizeof *m->pages);
@@ -359,12 +361,15 @@ void model_reload(space_model *m, bool keep)
     }
     assert_false(kvi_space_unknown(space));
     /* Pages that fell free silently do so again when the readers are known. */
+    bool reticent = m->reticent;
+    m->reticent = false;
     assert_int_equal(model_begin(m), KV_OK);
     kvi_space_abort(old);
     m->space = space;
     assert_int_equal(model_begin(m), KV_OK);
     kvi_space_abort(space);
     m->id = 0;
+    m->reticent = reticent;
     compare(m, old);
     compare(m, space);
     m->space = keep ? space : old;

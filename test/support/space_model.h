@@ -35,12 +35,14 @@ typedef struct space_model {
     kvi_id readers[MODEL_READERS]; /* 0: none */
     kvi_id live[MODEL_READERS + 2];
     size_t n_live;
+    bool reticent;  /* live snapshots are named only when many pages wait for that */
     kvi_id durable; /* older than the newest commit after a lazy one */
 
     kvi_id id; /* of the transaction; 0: none */
     kvi_pgno before_high_water;
     size_t emitted;  /* pages that sealing wrote */
     bool fail_emit;  /* the next emit fails */
+    uint64_t untold; /* transactions that were told nothing of live snapshots */
     uint64_t folds;  /* commits that wrote a bitmap page */
     uint64_t logs;   /* log pages written */
     uint64_t chains; /* pages of blocked chains written */

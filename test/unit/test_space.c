@@ -80,13 +80,19 @@ static void step(space_model *m, const workload *w)
     model_walk(m);
 }
 
-static void run(const workload *w, space_model *m)
+static void run_with(const workload *w, space_model *m, bool reticent)
 {
     model_open(m, w->page_size, w->cap, seed + w->cap);
+    m->reticent = reticent;
     for (unsigned i = 0; i < w->steps; i++)
         step(m, w);
     model_check(m);
     model_reload(m, true);
+}
+
+static void run(const workload *w, space_model *m)
+{
+    run_with(w, m, false);
 }
 
 /* ---- random transactions ---- */
@@ -97,6 +103,16 @@ static void test_small_transactions(void **state)
     space_model m;
     run(&w, &m);
     assert_true(m.folds > 5);
+    model_close(&m);
+}
+
+/* Many folds while dropped pages wait to be filed: the records must tell of these, too. */
+static void test_seldom_told(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 6000, 3000, 6, 6, 2, 0, 20, 20, 4};
+    space_model m;
+    run_with(&w, &m, true);
+    assert_true(m.folds > 5 && m.untold > w.steps / 4);
     model_close(&m);
 }
 
@@ -384,6 +400,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small_transactions),
+        cmocka_unit_test(test_seldom_told),
         cmocka_unit_test(test_growing_and_shrinking),
         cmocka_unit_test(test_readers_that_stay),
         cmocka_unit_test(test_large_pages),
