@@ -3,6 +3,7 @@
 #include "api.h"
 #include "driver_op.h"
 #include "group.h"
+#include "multi_steps.h"
 #include <stdlib.h>
 
 #define BATCHES     4
@@ -70,6 +71,8 @@ static void op_build(driver *d, kv_op *op)
                   .value = driver_copy_of(driver_pick_value(d)),
                   .end = pick_key(d)};
     fit_check(d, op);
+    if (op->kind == KV_OP_PUT && d->shape.expiry && rng_one_in(&d->r, 3))
+        driver_op_expiry(d, op);
     if (op->kind == KV_OP_PUT && rng_one_in(&d->r, 60)) {
         static const uint8_t zeros[KEY_LONG];
         free((void *)(uintptr_t)op->key.ptr);
@@ -82,15 +85,20 @@ static void op_pick(driver *d, kv_op *op, kv_op_result *result)
 {
     static uint8_t room[BATCHES * OPS][ANSWER_ROOM];
     static unsigned turn;
+    if (d->shape.trees && rng_one_in(&d->r, 8)) {
+        multi_op_build(d, op);
+        return;
+    }
     if (rng_one_in(&d->r, 2)) {
         op_build(d, op);
         return;
     }
     driver_op_build(d, driver_pick_tree(d), op);
+    bool pops = op->kind == KV_OP_POP_FIRST || op->kind == KV_OP_POP_LAST;
     if (op->kind != KV_OP_PUT && op->kind != KV_OP_DEL && op->kind < KV_OP_POP_FIRST &&
         !rng_one_in(&d->r, 4))
         op->flags |= KV_OP_CREATE_TREE;
-    bool answers = op->kind < KV_OP_AND || op->kind == KV_OP_APPEND || op->kind >= KV_OP_POP_FIRST;
+    bool answers = op->kind < KV_OP_AND || op->kind == KV_OP_APPEND || pops;
     if (!answers || rng_one_in(&d->r, 3))
         return;
     *result = (kv_op_result){.room = room[turn++ % (BATCHES * OPS)], .room_size = ANSWER_ROOM};

@@ -28,10 +28,21 @@ static bool is_number(uint32_t kind)
     return kind >= KV_OP_INCR && kind <= KV_OP_MAX;
 }
 
-/* Counters of each form, and now and then a key of another kind. */
+static bool is_expiry(uint32_t kind)
+{
+    return kind >= KV_OP_EXPIRE && kind <= KV_OP_TOUCH;
+}
+
+/* Counters of each form, and now and then a key of another kind; of what is to expire, one that is
+ * there, mostly. */
 static kv_slice pick_key(driver *d, const kv_op *op)
 {
     static uint8_t room[KEY_LONG];
+    const model_tree *tree = model_tree_of(d->m->now, kvi_slice_of(op->tree.ptr, op->tree.len));
+    kvi_slice there;
+    if (is_expiry(op->kind) && tree && tree->sum.entries && !rng_one_in(&d->r, 8) &&
+        model_nth(tree, rng_below(&d->r, tree->sum.entries), &there, NULL))
+        return driver_copy_of(there);
     if (!is_number(op->kind) || rng_one_in(&d->r, 12))
         return driver_copy_of(driver_pick_key(d, room));
     int len =
@@ -124,12 +135,44 @@ static void pick_range(driver *d, kv_op *op)
     }
 }
 
+void driver_op_expiry(driver *d, kv_op *op)
+{
+    op->ttl_ms = rng_between(&d->r, 1, rng_one_in(&d->r, 8) ? 2 : 4000);
+    if (op->kind == KV_OP_PUT && rng_one_in(&d->r, 4))
+        op->flags |= KV_PUT_KEEP_EXPIRY;
+    if (op->kind == KV_OP_TOUCH || !rng_one_in(&d->r, 3))
+        return;
+    op->expires_at = d->m->clock + op->ttl_ms - rng_below(&d->r, 3);
+    op->ttl_ms = 0;
+}
+
+static uint32_t pick_kind(driver *d)
+{
+    if (d->shape.expiry && rng_one_in(&d->r, 5))
+        return (uint32_t)rng_between(&d->r, KV_OP_EXPIRE, KV_OP_TOUCH);
+    return kinds[rng_below(&d->r, KVI_COUNT(kinds))];
+}
+
+static void pick_expiry(driver *d, kv_op *op)
+{
+    if (op->kind == KV_OP_EXPIRE || op->kind == KV_OP_TOUCH ||
+        (op->kind == KV_OP_PUT && d->shape.expiry && rng_one_in(&d->r, 2)))
+        driver_op_expiry(d, op);
+    if (op->kind != KV_OP_TOUCH)
+        return;
+    const model_tree *tree = model_tree_of(d->m->now, kvi_slice_of(op->tree.ptr, op->tree.len));
+    uint64_t had = tree ? model_expiry(tree, kvi_slice_of(op->key.ptr, op->key.len)) : 0;
+    uint64_t gain = d->m->clock + op->ttl_ms - had; /* or none */
+    op->min_gain_ms = rng_one_in(&d->r, 2) ? gain + rng_below(&d->r, 2) : rng_below(&d->r, 1000);
+}
+
 void driver_op_build(driver *d, kvi_slice tree, kv_op *op)
 {
-    uint32_t kind = kinds[rng_below(&d->r, KVI_COUNT(kinds))];
+    uint32_t kind = pick_kind(d);
     *op = (kv_op){.kind = kind, .flags = pick_flags(d, kind), .tree = driver_copy_of(tree)};
     op->key = pick_key(d, op);
     pick_operands(d, op);
+    pick_expiry(d, op);
     op->value = op->kind == KV_OP_DEL ? pick_expected(d, op) : driver_copy_of(driver_pick_value(d));
     if (op->kind == KV_OP_PUT && op->flags & KV_PUT_EQUALS)
         op->end = pick_expected(d, op);
@@ -150,10 +193,15 @@ void driver_op_free(kv_op *op)
 /* One of the ways to say it; the same condition may be an option, or what to compare with. */
 static int call_put(kv_tree *tree, const kv_op *op, bool other_way, kv_slice *old)
 {
-    kv_put_options options = {.size = sizeof options, .flags = op->flags, .old = old};
+    kv_put_options options = {.size = sizeof options,
+                              .flags = op->flags,
+                              .old = old,
+                              .ttl_ms = op->ttl_ms,
+                              .expires_at = op->expires_at};
+    bool lasting = !op->ttl_ms && !op->expires_at && !(op->flags & KV_PUT_KEEP_EXPIRY);
     if (op->flags & KV_PUT_EQUALS)
         options.equals = op->end;
-    if (!other_way || !(op->flags & (KV_PUT_ABSENT | KV_PUT_EQUALS)))
+    if (!other_way || !lasting || !(op->flags & (KV_PUT_ABSENT | KV_PUT_EQUALS)))
         return kv_put_with(tree, op->key.ptr, op->key.len, op->value.ptr, op->value.len, &options);
     return kv_cas(tree, op->key.ptr, op->key.len, op->flags & KV_PUT_EQUALS ? &op->end : NULL,
                   &op->value, old);
@@ -201,6 +249,13 @@ int driver_op_call(kv_tree *tree, const kv_op *op, bool other_way, kv_op_result 
     case KV_OP_POP_FIRST:
     case KV_OP_POP_LAST:
         return call_pop(tree, op, result);
+    case KV_OP_EXPIRE:
+        return op->ttl_ms ? kv_expire(tree, key, len, op->ttl_ms)
+                          : kv_expire_at(tree, key, len, op->expires_at);
+    case KV_OP_PERSIST:
+        return kv_persist(tree, key, len);
+    case KV_OP_TOUCH:
+        return kv_touch(tree, key, len, op->ttl_ms, op->min_gain_ms);
     default:
         return kv_bits(tree, key, len, (enum kv_bits)(op->kind - KV_OP_AND + KV_BITS_AND),
                        op->value.ptr, op->value.len);

@@ -14,6 +14,9 @@ kv_slice driver_copy_of(kvi_slice slice);
 void driver_op_build(driver *d, kvi_slice tree, kv_op *op);
 void driver_op_free(kv_op *op);
 
+/* When a put or kv_expire makes it expire: soon, late, or right now, or, of a put, as before. */
+void driver_op_expiry(driver *d, kv_op *op);
+
 /* Does an operation by the single call that is meant for it; a conditional put by the one or the other.
  * What it answers are views. A DEL needs KV_PUT_PRESENT or KV_PUT_EQUALS. */
 int driver_op_call(kv_tree *tree, const kv_op *op, bool other_way, kv_op_result *result);

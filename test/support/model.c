@@ -688,6 +688,7 @@ static bool state_expired(const model_state *state, uint64_t now)
 
 void model_expire(model *m, uint64_t now)
 {
+    m->clock = now;
     if (!state_expired(m->now, now))
         return;
     model_state *state = state_own(m);

@@ -72,6 +72,7 @@ typedef struct model {
     model_commit *commits; /* by id */
     size_t n_commits;
     size_t cap_commits;
+    uint64_t clock; /* what model_expire was told last */
 } model;
 
 model *model_new(void);
@@ -94,7 +95,7 @@ bool model_del(model *m, kvi_slice tree, kvi_slice key);
 /* Removes from <= key < to (to NULL: no end); returns how many. */
 uint64_t model_del_range(model *m, kvi_slice tree, kvi_slice from, const kvi_slice *to);
 
-/* Removes what has expired at a time. */
+/* Removes what has expired at a time, which is that of the operations from now on. */
 void model_expire(model *m, uint64_t now);
 
 /* ---- named snapshots ---- */

@@ -1,5 +1,6 @@
 /* model_op.c - see model_op.h. Numbers are read by regular expressions and the C library. */
 #include "model_op.h"
+#include "multi_steps.h"
 #include <float.h>
 #include <math.h>
 #include <regex.h>
@@ -209,6 +210,65 @@ static int update_op(model *m, const kv_op *op, const kvi_slice *old)
     return verdict < 0 ? verdict : KV_OK;
 }
 
+/* ---- expiry ---- */
+
+/* When it is to expire; 0: never. */
+static uint64_t expiry_of(const model *m, const kv_op *op)
+{
+    return op->ttl_ms ? m->clock + op->ttl_ms : op->expires_at;
+}
+
+/* Stores a value that may be a part of the old one, and may have expired by now. */
+static int store_until(model *m, const kv_op *op, kvi_slice value, uint64_t expiry)
+{
+    kv_slice copy = copy_of(value);
+    model_put_until(m, slice_in(op->tree), slice_in(op->key), slice_in(copy), expiry);
+    model_expire(m, m->clock);
+    free((void *)(uintptr_t)copy.ptr);
+    return KV_OK;
+}
+
+static int put_op(model *m, const kv_op *op, const kvi_slice *old, uint64_t had)
+{
+    bool keep = old && op->flags & KV_PUT_KEEP_EXPIRY;
+    return store_until(m, op, slice_in(op->value), keep ? had : expiry_of(m, op));
+}
+
+/* EXPIRE, PERSIST, TOUCH */
+static int expiry_op(model *m, const kv_op *op, const kvi_slice *old, uint64_t had)
+{
+    uint64_t expiry = expiry_of(m, op);
+    if (!old)
+        return KV_NOTFOUND;
+    if (op->kind == KV_OP_TOUCH && (had == 0 || expiry < had || expiry - had < op->min_gain_ms))
+        return KV_OK;
+    return store_until(m, op, *old, expiry);
+}
+
+/* ---- multi-value trees ---- */
+
+static int multi_op(model *m, const kv_op *op, size_t key_max, model_answer *answer)
+{
+    kvi_slice name = slice_in(op->tree), key = slice_in(op->key);
+    bool content = op->kind != KV_OP_MULTI_PUT && !(op->flags & KV_PUT_PRESENT);
+    if (!model_tree_of(m->now, name))
+        return content ? KV_OK : KV_NOTFOUND;
+    if (op->kind == KV_OP_MULTI_DEL_KEY) {
+        answer->deleted += multi_del_key(m, key);
+        return KV_OK;
+    }
+    kvi_slice pair = multi_pair(key, slice_in(op->value));
+    if (pair.len > key_max)
+        return KV_ETOOBIG;
+    bool present = model_get(model_tree_of(m->now, name), pair, NULL);
+    if (op->kind == KV_OP_MULTI_PUT) {
+        model_put(m, name, pair, (kvi_slice){NULL, 0});
+        return present && op->flags & KV_PUT_ABSENT ? KV_EXISTS : KV_OK;
+    }
+    answer->deleted += model_del(m, name, pair);
+    return present || content ? KV_OK : KV_NOTFOUND;
+}
+
 /* ---- ranges ---- */
 
 static uint64_t del_prefix(model *m, kvi_slice name, kvi_slice prefix)
@@ -267,6 +327,7 @@ static int condition(const kv_op *op, const kvi_slice *old)
 static int key_op(model *m, const kv_op *op, const kvi_slice *old, model_answer *answer)
 {
     kvi_slice name = slice_in(op->tree), key = slice_in(op->key);
+    uint64_t had = model_expiry(model_tree_of(m->now, name), key);
     if (old)
         answer->is.value = copy_of(*old);
     int rc = condition(op, old);
@@ -274,8 +335,11 @@ static int key_op(model *m, const kv_op *op, const kvi_slice *old, model_answer 
         return rc;
     switch (op->kind) {
     case KV_OP_PUT:
-        model_put(m, name, key, slice_in(op->value));
-        return KV_OK;
+        return put_op(m, op, old, had);
+    case KV_OP_EXPIRE:
+    case KV_OP_PERSIST:
+    case KV_OP_TOUCH:
+        return expiry_op(m, op, old, had);
     case KV_OP_DEL:
         answer->deleted += model_del(m, name, key);
         return KV_OK;
@@ -308,7 +372,8 @@ static int check_op(const kv_op *op, const kvi_slice *old)
 /* Is there room for the bytes of the answer? */
 static int answer_fits(const kv_op *op, const model_answer *answer, int rc)
 {
-    bool bytes = op->kind == KV_OP_PUT || op->kind == KV_OP_DEL || op->kind >= KV_OP_POP_FIRST;
+    bool bytes = op->kind == KV_OP_PUT || op->kind == KV_OP_DEL || op->kind == KV_OP_POP_FIRST ||
+                 op->kind == KV_OP_POP_LAST;
     size_t needed = answer->is.key.len + answer->is.value.len;
     return rc == KV_OK && bytes && op->result && op->result->room_size < needed ? KV_ETOOBIG : rc;
 }
@@ -337,6 +402,10 @@ int model_op(model *m, const kv_op *op, size_t key_max, model_answer *answer)
     case KV_OP_POP_FIRST:
     case KV_OP_POP_LAST:
         return tree ? answer_fits(op, answer, pop_op(m, op, answer)) : KV_NOTFOUND;
+    case KV_OP_MULTI_PUT:
+    case KV_OP_MULTI_DEL:
+    case KV_OP_MULTI_DEL_KEY:
+        return multi_op(m, op, key_max, answer);
     default:
         if (!tree)
             return op->kind == KV_OP_DEL && !op->flags ? KV_OK : KV_NOTFOUND;

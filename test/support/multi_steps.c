@@ -1,5 +1,6 @@
 /* multi_steps.c - see multi_steps.h. */
 #include "multi_steps.h"
+#include "driver_op.h"
 
 #define ROOM 65536
 
@@ -111,21 +112,42 @@ static const char *check_reads(driver *d, kv_tree *tree, kvi_slice key, kvi_slic
     return what;
 }
 
-static const char *del_key(driver *d, kv_tree *tree, kvi_slice key, int *rc)
+uint64_t multi_del_key(model *m, kvi_slice key)
 {
-    kvi_slice name = model_text(MULTI_NAME);
-    uint64_t lo, hi, deleted = 0;
-    positions(model_tree_of(d->m->now, name), key, &lo, &hi);
-    *rc = kv_multi_del_key(tree, key.ptr, key.len, &deleted);
-    if (*rc != (hi > lo ? KV_OK : KV_NOTFOUND) || (*rc == KV_OK && deleted != hi - lo))
-        return "multi_del_key";
     kvi_slice first = multi_pair(key, (kvi_slice){NULL, 0});
     uint8_t after[ROOM];
     memcpy(after, first.ptr, first.len);
     after[first.len - 1] = 1;
     kvi_slice end = {after, first.len};
-    model_del_range(d->m, name, first, &end);
-    return NULL;
+    return model_del_range(m, model_text(MULTI_NAME), first, &end);
+}
+
+static const char *del_key(driver *d, kv_tree *tree, kvi_slice key, int *rc)
+{
+    uint64_t deleted = 0, expect = 0;
+    *rc = kv_multi_del_key(tree, key.ptr, key.len, &deleted);
+    if (*rc == KV_OK || *rc == KV_NOTFOUND)
+        expect = multi_del_key(d->m, key);
+    return *rc == (expect ? KV_OK : KV_NOTFOUND) && deleted == expect ? NULL : "multi_del_key";
+}
+
+void multi_op_build(driver *d, kv_op *op)
+{
+    kvi_slice name = model_text(MULTI_NAME), value = pick_value(d);
+    uint64_t what = rng_below(&d->r, 10);
+    if (rng_one_in(&d->r, 2))
+        value.len = 0; /* which is there, often */
+    *op = (kv_op){.kind = what < 6   ? KV_OP_MULTI_PUT
+                          : what < 9 ? KV_OP_MULTI_DEL
+                                     : KV_OP_MULTI_DEL_KEY,
+                  .tree = driver_copy_of(name),
+                  .key = driver_copy_of(pick_key(d)),
+                  .value = driver_copy_of(value)};
+    if (op->kind == KV_OP_MULTI_PUT)
+        op->flags = (rng_one_in(&d->r, 8) ? 0 : KV_OP_CREATE_TREE) |
+                    (rng_one_in(&d->r, 3) ? KV_PUT_ABSENT : 0);
+    else if (op->kind == KV_OP_MULTI_DEL && rng_one_in(&d->r, 8))
+        op->flags = KV_PUT_PRESENT;
 }
 
 const char *multi_step(driver *d, int *rc)
