@@ -912,7 +912,7 @@ KV_API int kv_touch(kv_tree *tree, const void *key, size_t key_len, uint64_t ttl
 typedef struct kv_sweep_options {
     size_t size;          /* sizeof(kv_sweep_options) */
     uint64_t max_entries; /* to remove */
-    uint64_t max_pages;   /* to visit; the ones begun are finished */
+    uint64_t max_pages;   /* to visit; the ones begun are finished, and one leaf at least */
 } kv_sweep_options;
 
 typedef struct kv_sweep_result {

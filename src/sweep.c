@@ -15,9 +15,11 @@ static uint32_t page_size_of(const sweeper *s)
     return s->tree->txn->db->file.page_size;
 }
 
+/* Not on the way down to the first leaf: the next sweep would come no further. */
 static bool used_up(const kvi_sweep *sweep)
 {
-    return sweep->removed >= sweep->max_entries || sweep->pages >= sweep->max_pages;
+    return sweep->removed >= sweep->max_entries ||
+           (sweep->advanced && sweep->pages >= sweep->max_pages);
 }
 
 static bool resting(const sweeper *s)
@@ -39,7 +41,7 @@ static int step_own(sweeper *s, kvi_step *step, unsigned level)
 static int sweep_leaf(sweeper *s, const kvi_step *leaf)
 {
     uint8_t *page = kvi_step_bytes(s->tree, leaf);
-    for (unsigned i = kvi_node_count(page); i-- > 0 && !used_up(s->sweep);) {
+    for (unsigned i = kvi_node_count(page); i-- > 0 && s->sweep->removed < s->sweep->max_entries;) {
         kvi_stored stored;
         stored.bytes = kvi_leaf_value(page, page_size_of(s), i, &stored.special);
         if (!kvi_stored_expired(stored, s->tree->txn->now))
@@ -71,6 +73,7 @@ static int sweep_child(sweeper *s, unsigned i, bool *childless)
     rc = level == 0 ? sweep_leaf(s, child) : sweep_branch(s, i + 1, childless);
     if (rc != KV_OK)
         return rc;
+    s->sweep->advanced = true;
     kvi_branch_add_tally(page, page_size_of(s), step->slot, -(int64_t)(s->sweep->removed - before));
     kvi_branch_set_expiry(page, page_size_of(s), step->slot,
                           kvi_node_least_expiry(child->page, page_size_of(s)));

@@ -9,6 +9,7 @@ typedef struct kvi_sweep {
     uint64_t max_entries, max_pages; /* UINT64_MAX: as many as there are */
     uint64_t removed;                /* entries */
     uint64_t pages;                  /* nodes visited */
+    bool advanced;                   /* the way down to one of them was gone to its end */
 } kvi_sweep;
 
 /* Removes expired entries of a tree in the order of their keys, until none is left or the budget is
