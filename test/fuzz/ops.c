@@ -1,63 +1,33 @@
 /* ops.c - target `ops`: calls of the public interface in any order, on three handles of one file (one
  * of them read-only), with readers, a writer, savepoints, trees, cursors and batches; every answer is
- * compared with the model's. Wrong calls that kv.h names are among them.
+ * compared with the model's. Wrong calls that kv.h names are among them. ops_time.c, ops_multi.c and
+ * ops_whole.c have the steps with expiries, with pairs, and on the whole database.
  *
- *   byte 0     bit 0: small memory budget; bit 1: compressed trees; bits 2 and 3: durability
+ *   byte 0     bit 0: small memory budget; bit 1: compressed trees; bits 2 and 3: durability; bit 4:
+ *              commits sweep
  *   then       steps: a byte for the step, its arguments
  */
+#include "ops.h"
 #include "db.h"
-#include "driver_op.h"
-#include "exam.h"
+#include "driver_snapshot.h"
 #include "wrong.h"
 #include <limits.h>
 
-#define STEPS      400
-#define HANDLES    3 /* the last one is read-only */
-#define READERS    3
-#define CURSORS    3
-#define SAVEPOINTS 6
-#define TREES      4
-#define FILE_NAME  "ops.kv"
-
-typedef struct opened { /* a transaction and what it must show */
-    kv_txn *txn;
-    model_state *state; /* of a reader */
-    unsigned handle;
-} opened;
-
-typedef struct walker { /* a cursor of a reader */
-    kv_cursor *cursor;
-    unsigned reader;
-    const model_tree *tree;
-    int64_t at; /* entry; -1: before the first, entries: behind the last */
-    bool placed;
-} walker;
-
-typedef struct bench {
-    sim_disk *disk;
-    fuzz_in *in;
-    unsigned how;
-    model *m;
-    kv_db *db[HANDLES];
-    opened reader[READERS];
-    opened writer;
-    model_state *base; /* what the newest commit has */
-    model_state *saved[SAVEPOINTS];
-    unsigned n_saved;
-    walker walker[CURSORS];
-} bench;
+#define STEPS     400
+#define TREES     4
+#define FILE_NAME "ops.kv"
 
 static const char *const names[TREES] = {"", "a", "bb", "bbb"};
 
 /* ---- arguments ---- */
 
-static kvi_slice take_name(bench *b)
+kvi_slice bench_name(bench *b)
 {
     return model_text(names[fuzz_below(b->in, TREES)]);
 }
 
 /* room: KVI_PAGE_MAX bytes. Few different keys; seldom one that is too long. */
-static kvi_slice take_key(bench *b, uint8_t *room)
+kvi_slice bench_key(bench *b, uint8_t *room)
 {
     unsigned how = (unsigned)fuzz_take(b->in, 1);
     size_t max = kvi_key_max(KVI_PAGE_MIN), len;
@@ -91,8 +61,7 @@ static const model_tree *tree_in(const model_state *state, kvi_slice name)
     return model_tree_of(state, name);
 }
 
-/* A transaction that is open, and its state; NULL: there is none. */
-static kv_txn *take_txn(bench *b, const model_state **state)
+kv_txn *bench_txn(bench *b, const model_state **state)
 {
     unsigned i = (unsigned)fuzz_below(b->in, READERS + 2);
     if (i >= READERS) {
@@ -103,8 +72,7 @@ static kv_txn *take_txn(bench *b, const model_state **state)
     return b->reader[i].txn;
 }
 
-/* The tree of that name; NULL where there is none, which the model must say, too. */
-static kv_tree *open_tree(kv_txn *txn, const model_state *state, kvi_slice name)
+kv_tree *bench_open_tree(kv_txn *txn, const model_state *state, kvi_slice name)
 {
     kv_tree *tree;
     if (name.len == 0)
@@ -114,11 +82,17 @@ static kv_tree *open_tree(kv_txn *txn, const model_state *state, kvi_slice name)
     return tree;
 }
 
+kv_db *bench_free(bench *b)
+{
+    unsigned d = (unsigned)fuzz_below(b->in, HANDLES - 1);
+    return b->writer.txn ? NULL : b->db[d];
+}
+
 /* Before the writer's trees change: a writer, its tree, which exists. */
 static kv_tree *take_writable(bench *b, kvi_slice *name)
 {
-    *name = take_name(b);
-    return b->writer.txn ? open_tree(b->writer.txn, b->m->now, *name) : NULL;
+    *name = bench_name(b);
+    return b->writer.txn ? bench_open_tree(b->writer.txn, b->m->now, *name) : NULL;
 }
 
 /* ---- entries ---- */
@@ -131,7 +105,7 @@ static bool too_long(kvi_slice key)
 static void step_put(bench *b)
 {
     uint8_t room[KVI_PAGE_MAX];
-    kvi_slice name, key = take_key(b, room), value = take_value(b);
+    kvi_slice name, key = bench_key(b, room), value = take_value(b);
     uint32_t flags = (uint32_t)fuzz_take(b->in, 1);
     void *place;
     int rc;
@@ -164,7 +138,7 @@ static void step_put(bench *b)
 static void step_del(bench *b)
 {
     uint8_t room[KVI_PAGE_MAX];
-    kvi_slice name, key = take_key(b, room);
+    kvi_slice name, key = bench_key(b, room);
     kv_tree *tree = take_writable(b, &name);
     if (!tree)
         return;
@@ -179,10 +153,10 @@ static void step_get(bench *b)
 {
     uint8_t room[KVI_PAGE_MAX];
     const model_state *state;
-    kvi_slice name = take_name(b), key = take_key(b, room), expected;
+    kvi_slice name = bench_name(b), key = bench_key(b, room), expected;
     kv_slice value;
-    kv_txn *txn = take_txn(b, &state);
-    kv_tree *tree = txn ? open_tree(txn, state, name) : NULL;
+    kv_txn *txn = bench_txn(b, &state);
+    kv_tree *tree = txn ? bench_open_tree(txn, state, name) : NULL;
     if (!tree)
         return;
     int rc = kv_get(tree, key.ptr, key.len, &value);
@@ -199,16 +173,16 @@ static uint8_t many_keys[MANY][KVI_PAGE_MAX];
 static void step_get_many(bench *b)
 {
     const model_state *state;
-    kvi_slice name = take_name(b), expected;
+    kvi_slice name = bench_name(b), expected;
     kv_slice keys[MANY] = {{0}}, values[MANY];
     int results[MANY];
     size_t n = fuzz_below(b->in, MANY + 1);
     for (size_t i = 0; i < n; i++) {
-        kvi_slice key = take_key(b, many_keys[i]);
+        kvi_slice key = bench_key(b, many_keys[i]);
         keys[i] = (kv_slice){key.ptr, key.len};
     }
-    kv_txn *txn = take_txn(b, &state);
-    kv_tree *tree = txn ? open_tree(txn, state, name) : NULL;
+    kv_txn *txn = bench_txn(b, &state);
+    kv_tree *tree = txn ? bench_open_tree(txn, state, name) : NULL;
     if (!tree)
         return;
     FUZZ_MUST(kv_get_many(tree, n, keys, values, results) == KV_OK);
@@ -251,7 +225,7 @@ static void step_put_many(bench *b)
     size_t n = fuzz_below(b->in, MANY + 1);
     uint32_t flags = (uint32_t)fuzz_below(b->in, 3);
     for (size_t i = 0; i < n; i++) {
-        kvi_slice key = take_key(b, many_keys[i]), value = take_value(b);
+        kvi_slice key = bench_key(b, many_keys[i]), value = take_value(b);
         size_t len = KVI_MIN(value.len, sizeof values[i]);
         memcpy(values[i], value.ptr, len);
         pairs[i] = (kv_pair){{key.ptr, key.len}, {values[i], len}};
@@ -265,10 +239,10 @@ static void step_rank(bench *b)
 {
     uint8_t room[KVI_PAGE_MAX];
     const model_state *state;
-    kvi_slice name = take_name(b), key = take_key(b, room);
+    kvi_slice name = bench_name(b), key = bench_key(b, room);
     uint64_t rank, count;
-    kv_txn *txn = take_txn(b, &state);
-    kv_tree *tree = txn ? open_tree(txn, state, name) : NULL;
+    kv_txn *txn = bench_txn(b, &state);
+    kv_tree *tree = txn ? bench_open_tree(txn, state, name) : NULL;
     if (!tree)
         return;
     const model_tree *t = tree_in(state, name);
@@ -285,7 +259,7 @@ static void step_rank(bench *b)
 static void step_del_range(bench *b)
 {
     uint8_t room[KVI_PAGE_MAX], other[KVI_PAGE_MAX];
-    kvi_slice name, from = take_key(b, room), to = take_key(b, other);
+    kvi_slice name, from = bench_key(b, room), to = bench_key(b, other);
     uint64_t deleted = 0;
     kv_tree *tree = take_writable(b, &name);
     if (!tree || kvi_slice_compare(from, to) > 0)
@@ -302,7 +276,7 @@ static void step_del_range(bench *b)
 static void step_create(bench *b)
 {
     const kv_tree_options options = {sizeof options, b->how & 2 ? 60 : 0};
-    kvi_slice name = take_name(b);
+    kvi_slice name = bench_name(b);
     bool exclusive = fuzz_take(b->in, 1) & 1;
     kv_tree *tree;
     if (!b->writer.txn || name.len == 0)
@@ -333,7 +307,7 @@ static void step_drop(bench *b)
 
 static void step_rename(bench *b)
 {
-    kvi_slice name, other = take_name(b);
+    kvi_slice name, other = bench_name(b);
     kv_tree *tree = take_writable(b, &name);
     if (!tree)
         return;
@@ -398,6 +372,39 @@ static void step_release(bench *b)
         saved_drop(b, n - 1);
 }
 
+/* ---- the newest commit ---- */
+
+uint64_t bench_newest(const bench *b)
+{
+    uint64_t id = 0;
+    for (unsigned d = 0; d < HANDLES && id == 0; d++)
+        FUZZ_MUST(!b->db[d] || kv_db_wait(b->db[d], 0, 0, &id) == KV_OK);
+    return id;
+}
+
+model_state *bench_shown(bench *b, kv_txn *txn)
+{
+    model_state *now = model_keep(b->m);
+    uint64_t clock = b->m->clock;
+    model_restore(b->m, b->base);
+    model_expire(b->m, kv_txn_now(txn));
+    model_state *shown = model_keep(b->m);
+    model_restore(b->m, now);
+    model_release(now);
+    b->m->clock = clock;
+    return shown;
+}
+
+void bench_committed(bench *b, uint64_t before)
+{
+    if (bench_newest(b) == before) {
+        model_restore(b->m, b->base);
+        return;
+    }
+    model_release(b->base);
+    b->base = model_keep(b->m);
+}
+
 /* ---- transactions ---- */
 
 static void walkers_close(bench *b, unsigned reader, bool close)
@@ -431,11 +438,7 @@ static void step_reader(bench *b)
         return;
     FUZZ_MUST(kv_txn_begin(b->db[d], KV_TXN_READ, &b->reader[i].txn) == KV_OK);
     b->reader[i].handle = d;
-    model_state *now = model_keep(b->m);
-    model_restore(b->m, b->base);
-    b->reader[i].state = model_keep(b->m);
-    model_restore(b->m, now);
-    model_release(now);
+    b->reader[i].state = bench_shown(b, b->reader[i].txn);
 }
 
 static void step_refresh(bench *b)
@@ -446,11 +449,7 @@ static void step_refresh(bench *b)
     walkers_close(b, i, true);
     FUZZ_MUST(kv_txn_refresh(b->reader[i].txn) == KV_OK);
     model_release(b->reader[i].state);
-    model_state *now = model_keep(b->m);
-    model_restore(b->m, b->base);
-    b->reader[i].state = model_keep(b->m);
-    model_restore(b->m, now);
-    model_release(now);
+    b->reader[i].state = bench_shown(b, b->reader[i].txn);
 }
 
 static void step_begin(bench *b)
@@ -466,16 +465,18 @@ static void step_begin(bench *b)
         FUZZ_MUST(rc == KV_EREADONLY);
     else
         FUZZ_MUST(rc == (b->writer.txn ? KV_EBUSY : KV_OK));
-    if (rc == KV_OK)
-        b->writer = (opened){.txn = txn, .handle = d};
+    if (rc != KV_OK)
+        return;
+    b->writer = (opened){.txn = txn, .handle = d};
+    model_expire(b->m, kv_txn_now(txn));
 }
 
 static void writer_end(bench *b, bool commit)
 {
     if (commit) {
+        uint64_t before = bench_newest(b);
         FUZZ_MUST(kv_txn_commit(b->writer.txn) == KV_OK);
-        model_release(b->base);
-        b->base = model_keep(b->m);
+        bench_committed(b, before);
     } else {
         kv_txn_abort(b->writer.txn);
         model_restore(b->m, b->base);
@@ -494,7 +495,7 @@ static void step_end(bench *b)
 static void step_compare(bench *b)
 {
     const model_state *state;
-    kv_txn *txn = take_txn(b, &state);
+    kv_txn *txn = bench_txn(b, &state);
     const char *what = txn ? driver_compare(txn, state) : NULL;
     if (what)
         fuzz_fail("%s", what);
@@ -506,13 +507,14 @@ static void step_cursor(bench *b)
 {
     walker *w = &b->walker[fuzz_below(b->in, CURSORS)];
     unsigned i = (unsigned)fuzz_below(b->in, READERS);
-    kvi_slice name = take_name(b);
+    kvi_slice name = bench_name(b);
     if (w->cursor) {
         kv_cursor_close(w->cursor);
         w->cursor = NULL;
         return;
     }
-    kv_tree *tree = b->reader[i].txn ? open_tree(b->reader[i].txn, b->reader[i].state, name) : NULL;
+    kv_tree *tree =
+        b->reader[i].txn ? bench_open_tree(b->reader[i].txn, b->reader[i].state, name) : NULL;
     if (!tree)
         return;
     FUZZ_MUST(kv_cursor_open(tree, NULL, &w->cursor) == KV_OK);
@@ -557,7 +559,7 @@ static void step_seek(bench *b)
 {
     uint8_t room[KVI_PAGE_MAX];
     walker *w = &b->walker[fuzz_below(b->in, CURSORS)];
-    kvi_slice key = take_key(b, room);
+    kvi_slice key = bench_key(b, room);
     enum kv_seek how = (enum kv_seek)((int)fuzz_below(b->in, 5) - 2);
     if (!w->cursor)
         return;
@@ -601,7 +603,7 @@ static void step_move(bench *b)
 static void step_edit(bench *b)
 {
     uint8_t room[KVI_PAGE_MAX];
-    kvi_slice name, key = take_key(b, room), value = take_value(b), k;
+    kvi_slice name, key = bench_key(b, room), value = take_value(b), k;
     unsigned steps = (unsigned)fuzz_take(b->in, 1) % 16;
     kv_cursor *cursor;
     kv_slice at;
@@ -643,6 +645,8 @@ static void bench_open(bench *b, unsigned d)
         options.flags = KV_OPEN_READONLY;
     if (b->how & 1)
         options.memory_budget = 20 * KVI_PAGE_MIN;
+    if (b->how & 16 && d != HANDLES - 1)
+        options.sweep_per_write = 3;
     options.durability = (int)(b->how >> 2 & 3);
     FUZZ_MUST(kvi_db_open(sim_os(b->disk), FILE_NAME, &options, &b->db[d], NULL, 0) == KV_OK);
 }
@@ -652,6 +656,8 @@ static bool handle_busy(const bench *b, unsigned d)
     bool busy = b->writer.txn && b->writer.handle == d;
     for (unsigned i = 0; i < READERS; i++)
         busy = busy || (b->reader[i].txn && b->reader[i].handle == d);
+    for (unsigned i = 0; i < WATCHES; i++)
+        busy = busy || (b->watcher[i].watch && b->watcher[i].handle == d);
     return busy;
 }
 
@@ -680,7 +686,8 @@ static void step_whole(bench *b)
     uint64_t entries = 0;
     for (size_t i = 0; i < b->base->n; i++)
         entries += b->base->trees[i].sum.entries;
-    FUZZ_MUST(info.entries == entries && info.trees == b->base->n - 1);
+    FUZZ_MUST(b->expiring ? info.entries >= entries : info.entries == entries);
+    FUZZ_MUST(info.trees == b->base->n - 1);
     if (!b->writer.txn && db != b->db[HANDLES - 1])
         FUZZ_MUST(kv_db_sync(db) == KV_OK);
     FUZZ_MUST(kv_db_check(db, NULL) == KV_OK);
@@ -689,6 +696,11 @@ static void step_whole(bench *b)
 static bool is_kind(const kv_op *op, uint32_t first, uint32_t last)
 {
     return op->kind >= first && op->kind <= last;
+}
+
+static bool is_pop(const kv_op *op)
+{
+    return is_kind(op, KV_OP_POP_FIRST, KV_OP_POP_LAST);
 }
 
 /* Bytes of the other key stand at the end of a range, or of what must be there already. */
@@ -702,13 +714,12 @@ static void take_flags(bench *b, kv_op *op, kvi_slice other)
         op->flags = condition & (KV_PUT_PRESENT | KV_PUT_EQUALS);
     else if (is_kind(op, KV_OP_INCR, KV_OP_MAX))
         op->flags = (condition & KV_PUT_PRESENT) | (flags & KV_NUMBER_TEXT);
-    else if (op->kind >= KV_OP_POP_FIRST)
+    else if (is_pop(op))
         op->flags = flags & 4 ? KV_OP_PREFIX : 0;
     if ((op->kind == KV_OP_PUT || is_kind(op, KV_OP_INCR, KV_OP_UPDATE)) && op->tree.len > 0 &&
         flags & 32)
         op->flags |= KV_OP_CREATE_TREE;
-    if (op->kind == KV_OP_DEL_RANGE || op->flags & KV_PUT_EQUALS ||
-        (op->kind >= KV_OP_POP_FIRST && op->flags == 0))
+    if (op->kind == KV_OP_DEL_RANGE || op->flags & KV_PUT_EQUALS || (is_pop(op) && op->flags == 0))
         op->end = (kv_slice){other.ptr, other.len};
 }
 
@@ -736,29 +747,48 @@ static void take_operands(bench *b, kv_op *op)
     }
 }
 
+/* When it expires. A put may leave it as it was. */
+static void take_expiry(bench *b, kv_op *op)
+{
+    uint64_t what = fuzz_take(b->in, 1), ms = 1 + what * 8;
+    if (op->kind == KV_OP_PUT && what < 128)
+        return;
+    if (op->kind == KV_OP_PUT && what & 1)
+        op->flags |= KV_PUT_KEEP_EXPIRY;
+    if (op->kind == KV_OP_TOUCH)
+        op->min_gain_ms = fuzz_take(b->in, 1) * 8;
+    if (op->kind == KV_OP_TOUCH || what & 2)
+        op->ttl_ms = ms;
+    else
+        op->expires_at = b->disk->clock_ms + ms - 4;
+    b->expiring = true;
+}
+
 /* room and other: KVI_PAGE_MAX bytes; kinds: how many of those that can be chosen from. */
 static kv_op take_op(bench *b, uint8_t *room, uint8_t *other, unsigned kinds)
 {
     static const uint32_t all[] = {
-        KV_OP_PUT,       KV_OP_DEL,          KV_OP_INCR,          KV_OP_INCR,
-        KV_OP_MIN,       KV_OP_MAX,          KV_OP_AND,           KV_OP_OR,
-        KV_OP_XOR,       KV_OP_APPEND,       KV_OP_APPEND,        KV_OP_UPDATE,
-        KV_OP_POP_FIRST, KV_OP_POP_LAST,     KV_OP_PUT,           KV_OP_INCR_DOUBLE,
-        KV_OP_DEL_RANGE, KV_OP_CHECK_ABSENT, KV_OP_CHECK_PRESENT, KV_OP_CHECK_VALUE};
+        KV_OP_PUT,          KV_OP_DEL,           KV_OP_INCR,       KV_OP_INCR,     KV_OP_MIN,
+        KV_OP_MAX,          KV_OP_AND,           KV_OP_OR,         KV_OP_XOR,      KV_OP_APPEND,
+        KV_OP_APPEND,       KV_OP_UPDATE,        KV_OP_POP_FIRST,  KV_OP_POP_LAST, KV_OP_PUT,
+        KV_OP_INCR_DOUBLE,  KV_OP_EXPIRE,        KV_OP_PERSIST,    KV_OP_TOUCH,    KV_OP_DEL_RANGE,
+        KV_OP_CHECK_ABSENT, KV_OP_CHECK_PRESENT, KV_OP_CHECK_VALUE};
     kv_op op = {.kind = all[fuzz_below(b->in, KVI_MIN(kinds, KVI_COUNT(all)))]};
-    kvi_slice name = take_name(b), key = take_key(b, room), end = take_key(b, other);
+    kvi_slice name = bench_name(b), key = bench_key(b, room), end = bench_key(b, other);
     kvi_slice value = take_value(b);
     op.tree = (kv_slice){name.ptr, name.len};
     op.key = (kv_slice){key.ptr, key.len};
     op.value = (kv_slice){value.ptr, KVI_MIN(value.len, 40)};
     take_flags(b, &op, end);
     take_operands(b, &op);
+    if (op.kind == KV_OP_PUT || op.kind == KV_OP_EXPIRE || op.kind == KV_OP_TOUCH)
+        take_expiry(b, &op);
     return op;
 }
 
 /* ---- operations that look first, by the calls that are meant for them ---- */
 
-#define LOOKING 16 /* the kinds of take_op that are such */
+#define LOOKING 19 /* the kinds of take_op that are such */
 
 static void step_look(bench *b)
 {
@@ -767,7 +797,7 @@ static void step_look(bench *b)
     kv_op_result result = {0};
     model_answer answer = {0};
     kvi_slice name = {op.tree.ptr, op.tree.len};
-    kv_tree *tree = b->writer.txn ? open_tree(b->writer.txn, b->m->now, name) : NULL;
+    kv_tree *tree = b->writer.txn ? bench_open_tree(b->writer.txn, b->m->now, name) : NULL;
     op.flags &= ~(uint32_t)KV_OP_CREATE_TREE;
     if (op.kind == KV_OP_DEL && op.flags == 0)
         op.flags = KV_PUT_PRESENT;
@@ -782,52 +812,79 @@ static void step_look(bench *b)
 
 /* ---- batches ---- */
 
+#define OPS 3 /* of a batch */
+
+/* The time by which a batch is judged. */
+static uint64_t time_of(kv_db *db)
+{
+    kv_txn *txn;
+    FUZZ_MUST(kv_txn_begin(db, KV_TXN_READ, &txn) == KV_OK);
+    uint64_t now = kv_txn_now(txn);
+    kv_txn_abort(txn);
+    return now;
+}
+
+/* The model does it, all or nothing. */
+static int model_batch(bench *b, const kv_op *ops, size_t n, kv_write_result *result, bool *agrees)
+{
+    model_answer answer = {0};
+    int rc = KV_OK;
+    *agrees = true;
+    for (result->failed_op = 0; result->failed_op < n; result->failed_op++) {
+        const kv_op *op = &ops[result->failed_op];
+        rc = model_op(b->m, op, kvi_key_max(KVI_PAGE_MIN), &answer);
+        *agrees = *agrees && model_answer_agrees(op, &answer);
+        if (rc != KV_OK)
+            break;
+    }
+    result->deleted = answer.deleted;
+    model_answer_free(&answer);
+    return rc;
+}
+
+void bench_write(bench *b, unsigned handle, const kv_op *ops, size_t n)
+{
+    kv_write_result result = {.size = sizeof result}, expected;
+    uint32_t flags = fuzz_take(b->in, 1) & 1 ? KV_TXN_LAZY : 0;
+    bool agrees;
+    if (!b->db[handle] || b->writer.txn)
+        return;
+    if (handle == HANDLES - 1) {
+        FUZZ_MUST(kv_db_write(b->db[handle], ops, n, 0, &result) == KV_EREADONLY);
+        return;
+    }
+    uint64_t before = bench_newest(b);
+    model_expire(b->m, time_of(b->db[handle]));
+    int rc = kv_db_write(b->db[handle], ops, n, flags, &result);
+    FUZZ_MUST(rc == model_batch(b, ops, n, &expected, &agrees));
+    FUZZ_MUST(result.failed_op == expected.failed_op);
+    FUZZ_MUST(rc != KV_OK || (result.deleted == expected.deleted && agrees));
+    if (rc != KV_OK)
+        model_restore(b->m, b->base);
+    else
+        bench_committed(b, before);
+}
+
 static void step_batch(bench *b)
 {
-    enum { OPS = 3, ROOM = 1 << 16 };
+    enum { ROOM = 1 << 16 };
     static uint8_t rooms[2 * OPS][KVI_PAGE_MAX], values[OPS][64], answers[OPS][ROOM];
     kv_op ops[OPS];
     kv_op_result results[OPS];
-    kv_write_result result = {.size = sizeof result};
-    model_answer answer = {0};
     unsigned d = (unsigned)fuzz_below(b->in, HANDLES), n = 1 + (unsigned)fuzz_below(b->in, OPS);
-    size_t failed = n;
-    int expected = KV_OK;
-    bool agrees = true;
     for (unsigned i = 0; i < n; i++) {
         ops[i] = take_op(b, rooms[2 * i], rooms[2 * i + 1], UINT_MAX);
         ops[i].value.ptr = memcpy(values[i], ops[i].value.ptr, ops[i].value.len);
         results[i] = (kv_op_result){.room = answers[i], .room_size = fuzz_take(b->in, 1) * 64};
         if (is_kind(&ops[i], KV_OP_PUT, KV_OP_DEL) || is_kind(&ops[i], KV_OP_INCR, KV_OP_MAX) ||
-            ops[i].kind == KV_OP_APPEND || ops[i].kind >= KV_OP_POP_FIRST)
+            ops[i].kind == KV_OP_APPEND || is_pop(&ops[i]))
             ops[i].result = results[i].room_size ? &results[i] : NULL;
         if (ops[i].kind == KV_OP_DEL_RANGE &&
             kvi_slice_compare(kvi_slice_of(ops[i].key.ptr, ops[i].key.len),
                               kvi_slice_of(ops[i].end.ptr, ops[i].end.len)) > 0)
             return;
     }
-    if (!b->db[d] || b->writer.txn)
-        return;
-    if (d == HANDLES - 1) {
-        FUZZ_MUST(kv_db_write(b->db[d], ops, n, 0, &result) == KV_EREADONLY);
-        return;
-    }
-    int rc = kv_db_write(b->db[d], ops, n, fuzz_take(b->in, 1) & 1 ? KV_TXN_LAZY : 0, &result);
-    for (unsigned i = 0; i < n && expected == KV_OK; i++) {
-        expected = model_op(b->m, &ops[i], kvi_key_max(KVI_PAGE_MIN), &answer);
-        agrees = agrees && model_answer_agrees(&ops[i], &answer);
-        failed = expected == KV_OK ? n : i;
-    }
-    uint64_t deleted = answer.deleted;
-    model_answer_free(&answer);
-    FUZZ_MUST(rc == expected && result.failed_op == failed);
-    if (rc == KV_OK) {
-        FUZZ_MUST(result.deleted == deleted && agrees);
-        model_release(b->base);
-        b->base = model_keep(b->m);
-    } else {
-        model_restore(b->m, b->base);
-    }
+    bench_write(b, d, ops, n);
 }
 
 /* ---- wrong calls ---- */
@@ -850,6 +907,7 @@ static void step_wrong(bench *b)
 
 static void bench_end(bench *b)
 {
+    bench_watches_close(b);
     for (unsigned i = 0; i < READERS; i++)
         if (b->reader[i].txn)
             reader_end(b, i);
@@ -873,18 +931,25 @@ static void bench_again(bench *b)
     if (what)
         fuzz_fail("opened again: %s", what);
     kv_txn_abort(txn);
+    what = driver_snapshots(b->db[0], b->base);
+    if (what)
+        fuzz_fail("opened again: %s", what);
     FUZZ_MUST(kv_db_close(b->db[0]) == KV_OK);
 }
 
 int fuzz_ops(const uint8_t *data, size_t len)
 {
     static void (*const steps[])(bench *) = {
-        step_put,     step_put,     step_put,    step_put,      step_put,       step_del,
-        step_get,     step_begin,   step_begin,  step_end,      step_batch,     step_reader,
-        step_compare, step_rank,    step_create, step_drop,     step_rename,    step_clear,
-        step_seek,    step_move,    step_edit,   step_cursor,   step_savepoint, step_back,
-        step_release, step_refresh, step_handle, step_whole,    step_wrong,     step_del_range,
-        step_look,    step_look,    step_look,   step_get_many, step_put_many,
+        step_put,         step_put,        step_put,       step_put,      step_put,
+        step_del,         step_get,        step_begin,     step_begin,    step_end,
+        step_batch,       step_reader,     step_compare,   step_rank,     step_create,
+        step_drop,        step_rename,     step_clear,     step_seek,     step_move,
+        step_edit,        step_cursor,     step_savepoint, step_back,     step_release,
+        step_refresh,     step_handle,     step_whole,     step_wrong,    step_del_range,
+        step_look,        step_look,       step_look,      step_get_many, step_put_many,
+        bench_time,       bench_ttl,       bench_sweep,    bench_multi,   bench_multi_write,
+        bench_snapshot,   bench_snapshots, bench_compact,  bench_wait,    bench_watch,
+        bench_watch_next,
     };
     static sim_disk *disk;
     fuzz_in in = {data, data + len};

@@ -160,7 +160,7 @@ int main(int argc, char **argv)
     rng_seed(&random, 1);
     seed_file(&random);
     seed_steps(&random, "node", 20, 9, 300);
-    seed_steps(&random, "ops", 20, 33, 400);
+    seed_steps(&random, "ops", 30, 46, 400);
     seed_steps(&random, "side", 20, 14, 80);
     seed_import();
     seed_backup();
