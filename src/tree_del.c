@@ -5,6 +5,9 @@
 #define MERGE_BELOW_PERCENT 25
 /* ... such that the merged node keeps some room for inserts. */
 #define MERGE_FILL_PERCENT 90
+/* The same of a leaf, as far as the tallies of its neighbours tell, so that none is read in vain. */
+#define LEAF_BELOW_PERCENT 50
+#define LEAF_FILL_PERCENT  80
 
 /* ---- merging ---- */
 
@@ -32,9 +35,21 @@ static bool merge_build(kv_tree *tree, const kvi_step *step, const uint8_t *othe
            kvi_node_build(&seq, 0, kvi_seq_count(&seq), db->scratch + page_size);
 }
 
+/* Would step's node, with so many used bytes, have room for the neighbour in that slot? A leaf that is
+ * not nearly empty takes the neighbour's entries for as long as its own. */
+static bool likely_fits(const kv_tree *tree, const kvi_step *step, unsigned slot, uint32_t used)
+{
+    uint32_t page_size = tree->txn->db->file.page_size;
+    if (used < page_size * MERGE_BELOW_PERCENT / 100)
+        return true;
+    uint64_t own = kvi_node_count(step->page);
+    uint64_t both = own + kvi_branch_tally(step[-1].page, page_size, slot);
+    return (used - KVI_HEADER_SIZE) * both <= own * (page_size * LEAF_FILL_PERCENT / 100);
+}
+
 /* Takes the elements of a neighbour into step's node. *merged: it worked. */
-static int merge_with(kv_tree *tree, kvi_step *step, unsigned level, bool left, bool *merged,
-                      uint64_t *read)
+static int merge_with(kv_tree *tree, kvi_step *step, unsigned level, uint32_t used, bool left,
+                      bool *merged, uint64_t *read)
 {
     kv_txn *txn = tree->txn;
     uint32_t page_size = txn->db->file.page_size;
@@ -43,6 +58,8 @@ static int merge_with(kv_tree *tree, kvi_step *step, unsigned level, bool left, 
     if (left ? parent->slot == 0 : parent->slot == kvi_node_count(parent->page))
         return KV_OK;
     unsigned slot = left ? parent->slot - 1 : parent->slot + 1;
+    if (!likely_fits(tree, step, slot, used))
+        return KV_OK;
     kvi_ptr ptr = kvi_branch_child(parent->page, page_size, slot);
     int rc = kvi_txn_node(txn, ptr, level, &other);
     ++*read;
@@ -71,15 +88,15 @@ static bool is_private(const kv_tree *tree, const kvi_step *parent, int64_t slot
 }
 
 /* Tries both neighbours, first one that is changed anyway. */
-static int node_merge(kv_tree *tree, kvi_step *step, unsigned level, uint64_t *read)
+static int node_merge(kv_tree *tree, kvi_step *step, unsigned level, uint32_t used, uint64_t *read)
 {
     const kvi_step *parent = step - 1;
     bool right_first = is_private(tree, parent, (int64_t)parent->slot + 1) &&
                        !is_private(tree, parent, (int64_t)parent->slot - 1);
     bool merged = false;
-    int rc = merge_with(tree, step, level, !right_first, &merged, read);
+    int rc = merge_with(tree, step, level, used, !right_first, &merged, read);
     if (rc == KV_OK && !merged)
-        rc = merge_with(tree, step, level, right_first, &merged, read);
+        rc = merge_with(tree, step, level, used, right_first, &merged, read);
     return rc;
 }
 
@@ -180,11 +197,13 @@ static int root_lower(kv_tree *tree)
 
 int kvi_tree_settle(kv_tree *tree, kvi_step *step, unsigned level, bool *childless, uint64_t *read)
 {
-    uint32_t page_size = tree->txn->db->file.page_size;
     if (*childless || node_empty(step->page))
         return node_unlink(tree, step, level, childless);
-    if (kvi_node_used(step->page, page_size) < page_size * MERGE_BELOW_PERCENT / 100)
-        return node_merge(tree, step, level, read);
+    unsigned below = level > 0 ? MERGE_BELOW_PERCENT : LEAF_BELOW_PERCENT;
+    uint32_t page_size = tree->txn->db->file.page_size;
+    uint32_t used = kvi_node_used(step->page, page_size);
+    if (used < page_size * below / 100)
+        return node_merge(tree, step, level, used, read);
     return KV_OK;
 }
 

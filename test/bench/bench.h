@@ -40,7 +40,7 @@ struct options {
     const char *redis;   /* order: the socket of a server to compare with */
     uint64_t import_mib; /* import: keys and values */
     uint64_t budget_mib; /* import: kv's memory budget */
-    int overwrites;      /* growth: of each record */
+    int overwrites;      /* growth: of each record; sessions: turnovers */
     const struct engine *engines[ENGINES_MAX + 1]; /* ends with NULL */
 };
 
@@ -158,6 +158,7 @@ int bench_writers(const struct options *o);
 int bench_commit_cost(const struct options *o);
 int bench_sharing(const struct options *o);
 int bench_watch(const struct options *o);
+int bench_sessions(const struct options *o);
 int bench_begin_cost(const struct options *o);
 int bench_by_number(const struct options *o);
 void bench_list_cases(FILE *out);

@@ -21,12 +21,13 @@ static void usage(FILE *out)
         "  commitcost    one-record commits, for test/bench/commit_cost.sh\n"
         "  sharing       begin and end of a read transaction beside up to 1,000 processes\n"
         "  watch         commits from one process, four that watch: how soon each is woken\n"
+        "  sessions      a session store: the file beside its content, turnover by turnover\n"
         "  machine       where the others run, and with what\n"
         "  begincost     the same alone, for test/bench/begin_cost.sh\n"
         "  order         rank, nth and range count, for test/bench/order.sh\n"
         "options\n"
-        "  --n N         records (1000000; growth: 50000; commitcost, writers: 100000)\n"
-        "  --value N     bytes of a value (100; import: 500)\n"
+        "  --n N         records (1000000; growth: 50000; commitcost, writers, sessions: 100000)\n"
+        "  --value N     bytes of a value (100; import: 500; sessions: 200)\n"
         "  --keys KIND   random (the default) or decimal, 16 bytes both; random24, 24 bytes;\n"
         "                integer, 8 bytes; path, user:0001234567:profile; url, 90 bytes\n"
         "  --rounds N    of compare and writers (5)\n"
@@ -34,9 +35,9 @@ static void usage(FILE *out)
         "  --only A,B    of compare: these cases, or those whose names begin so\n"
         "  --cpu         of compare: speeds by processor time, without waiting for the disk\n"
         "  --commits N   durable commits of one record (5000; commitcost: 1000; watch: 100000,\n"
-        "                lazy)\n"
+        "                lazy; sessions: 1000 in a turnover)\n"
         "  --engines E,E of those below (kv,lmdb), or all; alone: lists them\n"
-        "  --overwrites N of growth (20)\n"
+        "  --overwrites N of growth (20); sessions: turnovers (20)\n"
         "  --mib N       of import: keys and values (4096)\n"
         "  --budget N    of import: MiB of memory (64)\n"
         "  --redis PATH  of order: socket of a Redis server to compare with\n"
@@ -178,6 +179,7 @@ static const struct mode modes[] = {
     {"commitcost", bench_commit_cost, 100000, 100, 1000},
     {"sharing", bench_sharing, 10000, 100, 0},
     {"watch", bench_watch, 1, 100, 100000},
+    {"sessions", bench_sessions, 100000, 200, 1000},
     {"machine", machine, 1000000, 100, 0},
     {"begincost", bench_begin_cost, 1000, 100, 1000},
     {"order", bench_by_number, 1000000, 100, 0},

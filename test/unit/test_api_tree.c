@@ -481,6 +481,30 @@ static void test_clear_and_stat(void **state)
 }
 
 /* Options hold for what is put from now on, and stay in the file. */
+static size_t number_key(unsigned i, char key[16])
+{
+    return (size_t)snprintf(key, 16, "key%08u", i);
+}
+
+/* Of three entries two go, one here, one there: leaves that were full are merged, two by two. */
+static void test_thinned(void **state)
+{
+    enum { ENTRIES = 9000 };
+    kv_tree_info full = {.size = sizeof full}, thin = {.size = sizeof thin};
+    char key[16];
+    rng random;
+    rng_seed(&random, 4);
+    for (unsigned i = 0; i < ENTRIES; i++)
+        assert_int_equal(kv_put(tree, key, number_key(i, key), bytes, 80, 0), KV_OK);
+    assert_int_equal(kv_tree_stat(tree, &full), KV_OK);
+    for (unsigned i = 0; i < ENTRIES; i++)
+        if (!rng_one_in(&random, 3))
+            assert_int_equal(kv_del(tree, key, number_key(i, key)), KV_OK);
+    assert_int_equal(kv_tree_stat(tree, &thin), KV_OK);
+    assert_in_range(thin.entries, ENTRIES / 3 - 200, ENTRIES / 3 + 200);
+    assert_in_range(thin.leaf_pages, full.leaf_pages / 3, full.leaf_pages * 6 / 10);
+}
+
 static void test_configure(void **state)
 {
     static const uint8_t zeros[40000];
@@ -530,6 +554,7 @@ int main(void)
         TEST(test_drop),
         TEST(test_clear_and_stat),
         TEST(test_configure),
+        TEST(test_thinned),
     };
     return cmocka_run_group_tests_name("api: trees", tests, setup, teardown);
 }
