@@ -124,6 +124,8 @@ static int settle(shrink *s)
         if (i >= SETTLE)
             s->db->os->sleep_us(s->db->os, WAIT_US);
         rc = shrink_txn(s, false);
+        if (rc == KV_OK)
+            rc = shrink_tell(s);
         if (i > 0 && s->high_water <= s->pass.target && file_cut(s))
             break;
     }

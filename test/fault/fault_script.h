@@ -12,6 +12,7 @@
 #include "db.h"
 #include "multi_steps.h"
 #include "driver_group.h"
+#include "driver_snapshot.h"
 #include "fault_os.h"
 #include "flush.h"
 #include "sim_os.h"
@@ -195,6 +196,34 @@ static int op_commit_batches_lazy(void)
 static int op_commit_batches_strict(void)
 {
     return commit_batches(KV_TXN_STRICT);
+}
+
+/* Makes, drops or restores one. */
+static int op_commit_snapshot(void)
+{
+    static const uint32_t kinds[] = {KV_TXN_DURABLE, KV_TXN_STRICT, KV_TXN_LAZY};
+    uint32_t kind = kinds[rng_below(&w.d.r, KVI_COUNT(kinds))];
+    if (driver_snapshot(&w.d, &kind, &w.flight))
+        return KV_OK;
+    if (w.d.failure == 0)
+        bad(w.d.what, 0);
+    return w.d.failure;
+}
+
+static int count_down(void *context, const kv_progress *progress)
+{
+    (void)progress;
+    return --*(int *)context == 0;
+}
+
+/* Some steps. */
+static int op_commit_compact(void)
+{
+    int steps = 12;
+    kv_compact_options options = {
+        .size = sizeof options, .step_pages = 16, .progress = count_down, .context = &steps};
+    int rc = kv_db_compact(w.d.db, &options, NULL);
+    return rc == KV_ECANCELED ? KV_OK : rc;
 }
 
 static int op_abort(void)
@@ -698,13 +727,19 @@ static const struct {
     OP(copy_fd_compact),
     OP(read_old),
     OP(reader_end),
+    OP(commit_snapshot),
+    OP(commit_compact),
+    OP(commit_snapshot),
     OP(commit_batches_strict),
     OP(commit_batches_lazy),
+    OP(commit_snapshot),
     OP(commit_batches),
+    OP(commit_snapshot),
     OP(begin),
     OP(steps),
     OP(steps),
     OP(commit),
+    OP(commit_snapshot),
     OP(begin),
     OP(steps),
     OP(commit),
@@ -725,6 +760,8 @@ static const struct {
     OP(begin_strict),
     OP(clear),
     OP(commit),
+    OP(commit_snapshot),
+    OP(commit_compact),
     OP(begin),
     OP(steps),
     OP(commit),

@@ -105,6 +105,12 @@ static bool is_poisoned(void)
     return info.poisoned;
 }
 
+/* The content, and the named snapshots. */
+static bool is_at(kv_txn *txn, const model_state *state)
+{
+    return driver_same(txn, state) && !driver_snapshots(w.d.db, state);
+}
+
 static void compare_now(void)
 {
     kv_txn *txn;
@@ -112,6 +118,8 @@ static void compare_now(void)
     if (rc != KV_OK)
         bad("no read transaction", rc);
     const char *what = driver_compare(txn, w.m->now);
+    if (!what)
+        what = driver_snapshots(w.d.db, w.m->now);
     if (what)
         bad(what, rc);
     kv_txn_abort(txn);
@@ -283,7 +291,7 @@ static void reopen(void)
         rc = kv_txn_begin(w.d.db, KV_TXN_READ, &txn);
         if (rc != KV_OK)
             bad("no read transaction", rc);
-        if (driver_same(txn, w.flight))
+        if (is_at(txn, w.flight))
             model_restore(w.m, w.flight);
         kv_txn_abort(txn);
         model_release(w.flight);
@@ -366,11 +374,11 @@ static void older_commit(void)
     if (rc != KV_OK)
         bad("no read transaction", rc);
     size_t i = w.m->n_commits;
-    if (driver_same(txn, w.m->now)) {
+    if (is_at(txn, w.m->now)) {
         kv_txn_abort(txn);
         return;
     }
-    while (i > 0 && !driver_same(txn, w.m->commits[i - 1].state))
+    while (i > 0 && !is_at(txn, w.m->commits[i - 1].state))
         i--;
     if (i == 0)
         bad("no commit has this content", rc);

@@ -54,6 +54,12 @@ static int run_compact(kv_db *db)
     return kv_db_copy(db, TARGET, KV_COPY_COMPACT);
 }
 
+static int run_shrink(kv_db *db)
+{
+    kv_compact_options options = {.size = sizeof options, .step_pages = 16};
+    return kv_db_compact(db, &options, NULL);
+}
+
 static int run_stat(kv_db *db)
 {
     kv_db_info info = {.size = sizeof info};
@@ -196,6 +202,11 @@ static void test_compact(void **state)
     fail_every_call(run_compact);
 }
 
+static void test_shrink(void **state)
+{
+    fail_every_call(run_shrink);
+}
+
 static void test_apply(void **state)
 {
     fail_every_call(run_apply);
@@ -247,9 +258,10 @@ static void test_repair(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_check),  cmocka_unit_test(test_copy), cmocka_unit_test(test_compact),
-        cmocka_unit_test(test_apply),  cmocka_unit_test(test_stat), cmocka_unit_test(test_readers),
-        cmocka_unit_test(test_repair),
+        cmocka_unit_test(test_check),   cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_compact), cmocka_unit_test(test_apply),
+        cmocka_unit_test(test_stat),    cmocka_unit_test(test_readers),
+        cmocka_unit_test(test_repair),  cmocka_unit_test(test_shrink),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -300,6 +300,54 @@ static bool record_sync(recorder *x)
     return rc == KV_OK || x->poisoned || record_wrong(x, "sync: %d", rc);
 }
 
+/* ---- compaction: commits that change nothing ---- */
+
+typedef struct compaction {
+    recorder *x;
+    uint64_t newest;
+    uint64_t patience; /* steps */
+} compaction;
+
+/* Behind each step: it was committed, and the next one is under way. */
+static int compaction_step(void *context, const kv_progress *progress)
+{
+    compaction *c = context;
+    recorder *x = c->x;
+    uint64_t id = crash_newest(x->d.db);
+    (void)progress;
+    if (id != c->newest) {
+        model_commit_as(x->m, id);
+        x->s.totals->commits++;
+    }
+    c->newest = id;
+    record_promise(x, id, id, id + 1);
+    return c->patience-- == 0;
+}
+
+static bool record_compact(recorder *x)
+{
+    const crash_moment before = *record_promised(x);
+    compaction c = {x, before.published, rng_below(&x->r, 24)};
+    kv_compact_options options = {.size = sizeof options,
+                                  .step_pages = (uint32_t)rng_between(&x->r, 8, 64),
+                                  .progress = compaction_step,
+                                  .context = &c};
+    record_start(x);
+    record_promise(x, before.durable, before.published, txn_next(x));
+    if (record_chance(x, x->w->fail_flush))
+        record_plan_flush(x);
+    else if (record_chance(x, x->w->fail_write))
+        plan_write(x);
+    int rc = kv_db_compact(x->d.db, &options, NULL);
+    bool hit = record_plan_over(x);
+    if (rc == KV_EPOISONED && hit) {
+        txn_uncertain(x, c.newest + 1, x->m->now);
+        return true;
+    }
+    record_promise(x, KVI_MAX(before.durable, kv_db_durable_id(x->d.db)), c.newest, 0);
+    return rc == KV_OK || rc == KV_ECANCELED || hit || record_wrong(x, "compaction: %d", rc);
+}
+
 static bool record_commit(recorder *x)
 {
     if (x->w->replay)
@@ -314,6 +362,8 @@ static bool record_step(recorder *x)
     if (!x->poisoned && !record_commit(x))
         return false;
     if (!x->poisoned && record_chance(x, x->w->snapshot) && !txn_whole(x, driver_snapshot))
+        return false;
+    if (!x->poisoned && record_chance(x, x->w->compact) && !record_compact(x))
         return false;
     if (!x->poisoned && record_chance(x, x->w->sync) && !record_sync(x))
         return false;

@@ -210,6 +210,10 @@ static void test_held(void **state)
     kv_compact_info info = compact();
     assert_int_equal(info.held_by, KV_HELD_NOBODY); /* by a snapshot of nothing */
     fill(20000);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    for (unsigned i = 20000; i < 30000; i++) /* an eighth of the file, and more */
+        put(kv_txn_main(txn), i, 0);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
     assert_int_equal(kv_snapshot_create(db, "s", 1, 0), KV_OK);
     kv_txn *reader;
     assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &reader), KV_OK);
