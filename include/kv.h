@@ -1100,7 +1100,8 @@ typedef struct kv_watch_event {
  *                     .to = "lamp", .to_len = 4, .flags = KV_RANGE_TO_CLOSED};
  *     kv_watch_options options = {.size = sizeof options, .tree = "", .range = &key};
  *
- * The tree need not exist: making and dropping it are changes. A watch keeps a read transaction of the
+ * The tree need not exist: making and dropping it are changes. That an entry expires is none: only
+ * commits are looked at, and both sides of a change as of one time. A watch keeps a read transaction of the
  * commit that it saw last, which holds back pages as any does; so call kv_watch_next soon again, or
  * close it. A watch is used by one thread at a time, except for kv_watch_cancel; several are
  * independent. It is closed before its database. KV_EINVAL: also when the handle is immutable. */
@@ -1286,6 +1287,27 @@ typedef struct kv_apply_options {
  * another version. KV_ETOOBIG: a key is too long for this page size. KV_ECANCELED: read asked to stop.
  * Others as from kv_txn_begin and kv_txn_commit. */
 KV_API int kv_backup_apply(kv_db *db, const kv_apply_options *options, kv_backup_info *info);
+
+typedef struct kv_merge_options {
+    size_t size; /* sizeof(kv_merge_options) */
+    size_t n;    /* backups, the oldest first */
+    int64_t (*read)(void *context, size_t number, void *bytes, size_t len); /* of backup `number`,
+                                                                               from 0 on: as read(2) */
+    int (*write)(void *context, const void *bytes, size_t len);             /* as in kv_backup */
+    void *context;
+} kv_merge_options;
+
+/* Makes one backup of several, each of which leads on from the one before it, as if it had been made
+ * since the beginning of the first at the end of the last: a week of daily ones. It fits where applying
+ * them one after the other would begin. All are read at once, each to its last byte and no further;
+ * what was overwritten later is left out. Uses no database.
+ *
+ * message (may be NULL) receives a sentence about a failure, at most message_size bytes with the final
+ * zero. info (may be NULL) is written whatever is returned, except for a KV_EINVAL. KV_MISMATCH: one
+ * does not lead on. KV_ECORRUPT, KV_ENOTKV, KV_EVERSION: as from kv_backup_apply. KV_ECANCELED: read or
+ * write asked to stop. What was written before a failure is no backup. */
+KV_API int kv_backup_merge(const kv_merge_options *options, kv_backup_info *info, char *message,
+                           size_t message_size);
 
 /* ---- batches ---- */
 

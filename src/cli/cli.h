@@ -49,6 +49,7 @@ const char *cli_quote(kv_slice bytes);
 
 int cmd_append(const cli_args *args);
 int cmd_apply(const cli_args *args);
+int cmd_merge(const cli_args *args);
 int cmd_backup(const cli_args *args);
 int cmd_cas(const cli_args *args);
 int cmd_check(const cli_args *args);

@@ -313,6 +313,14 @@ const cli_command cli_commands[] = {
      "  ssh shop kv backup shop.kv --follow --since $(kv stat shop.kv --json | jq .origin_id) |\n"
      "      kv follow shop.kv\n",
      1, 1, false, O(DURABILITY) | O(PAGE_SIZE) | O(JSON) | O(QUIET) | O(WAIT), cmd_apply},
+    {"merge", "combine join consolidate", "BACKUP [BACKUP...]",
+     "make one backup of consecutive ones, to a pipe",
+     "Each backup leads on from the one before it. The merged one fits where the first does\n"
+     "and leads to where the last does; what was overwritten in between is left out.\n"
+     "Exit status 1: a backup does not lead on, 4: it is damaged.\n",
+     "  kv merge monday.kvb tuesday.kvb wednesday.kvb >week.kvb\n"
+     "  kv merge full.kvb week.kvb >newer-full.kvb\n",
+     1, -1, false, O(QUIET), cmd_merge},
     {"version", "", "", "print the version", "", "", 0, 0, false, 0, cmd_version},
     {"help", "man usage", "[COMMAND]", "explain kv or one of its commands", "", "", 0, 1, false, 0,
      cmd_help},

@@ -1,6 +1,7 @@
 /* test_model_backup.c - random operations, and copies that follow by backups: one after every commit,
  * others after many, from bases made in each way. What a backup leaves out must be what the copy has,
- * however trees grow, shrink, are cut, renamed and made again. */
+ * however trees grow, shrink, are cut, renamed and made again. One copy gets several backups at once,
+ * merged. */
 #include "db.h"
 #include "driver_group.h"
 #include "parcel.h"
@@ -59,10 +60,15 @@ static run_case cases[] = {
 };
 
 #define COPIES 4
+#define CHAIN  6 /* backups that are merged, at most */
 
 typedef struct run {
     driver d;
     kv_db *copies[COPIES];
+    kv_db *late;             /* one more, which has not seen these yet: */
+    parcel chain[CHAIN + 1]; /* backups of the first copy */
+    size_t n_chain;
+    parcel merged;
     uint32_t page_size;
 } run;
 
@@ -98,6 +104,18 @@ static void compare(run *r, kv_db *copy, uint64_t from)
     kv_txn_abort(txn);
 }
 
+static void unpack(run *r, parcel *p, kv_db *copy, uint64_t since)
+{
+    int rc = parcel_unpack(p, copy, KV_TXN_LAZY, NULL);
+    if (rc != KV_OK) {
+        char text[320];
+        kv_db_errmsg(copy, text, sizeof text);
+        fail_msg("apply: %d %s", rc, text);
+    }
+    assert_int_equal(p->read, p->len);
+    compare(r, copy, since);
+}
+
 /* Since the commit that the copy repeats, or any before that. */
 static void bring_up(run *r, kv_db *copy)
 {
@@ -105,15 +123,42 @@ static void bring_up(run *r, kv_db *copy)
     uint64_t at = origin_of(copy);
     uint64_t since = rng_one_in(&r->d.r, 4) ? rng_below(&r->d.r, at + 1) : at;
     assert_int_equal(parcel_pack_newest(&p, r->d.db, since, NULL), KV_OK);
-    int rc = parcel_unpack(&p, copy, KV_TXN_LAZY, NULL);
-    if (rc != KV_OK) {
-        char text[320];
-        kv_db_errmsg(copy, text, sizeof text);
-        fail_msg("apply: %d %s", rc, text);
-    }
-    assert_int_equal(p.read, p.len);
-    compare(r, copy, since);
-    parcel_free(&p);
+    unpack(r, &p, copy, since);
+    p.read = 0;
+    if (copy == r->copies[0] && r->late)
+        r->chain[r->n_chain++] = p;
+    else
+        parcel_free(&p);
+}
+
+static int64_t read_chain(void *context, size_t number, void *bytes, size_t len)
+{
+    run *r = context;
+    return parcel_read(&r->chain[number], bytes, len);
+}
+
+static int write_merged(void *context, const void *bytes, size_t len)
+{
+    run *r = context;
+    return parcel_write(&r->merged, bytes, len);
+}
+
+static void bring_up_late(run *r)
+{
+    char message[320];
+    kv_merge_options options = {.size = sizeof options,
+                                .n = r->n_chain,
+                                .read = read_chain,
+                                .write = write_merged,
+                                .context = r};
+    kv_backup_info info = {.size = sizeof info};
+    if (kv_backup_merge(&options, &info, message, sizeof message) != KV_OK)
+        fail_msg("merge: %s", message);
+    unpack(r, &r->merged, r->late, info.from);
+    assert_int_equal(origin_of(r->late), info.to);
+    parcel_free(&r->merged);
+    while (r->n_chain > 0)
+        parcel_free(&r->chain[--r->n_chain]);
 }
 
 static void copy_anew(run *r, unsigned i)
@@ -158,9 +203,13 @@ static void run_one(const run_case *c, uint32_t page_size)
     r.d.clock = &disk->clock_ms;
     for (unsigned i = 0; i < COPIES; i++)
         copy_anew(&r, i);
+    r.late = open_db("late", page_size);
+    bring_up(&r, r.late);
     for (unsigned i = 0; i < c->commits; i++) {
         one_commit(&r, c->steps);
         bring_up(&r, r.copies[0]);
+        if (r.n_chain == CHAIN || rng_one_in(&r.d.r, 4))
+            bring_up_late(&r);
         unsigned other = (unsigned)rng_between(&r.d.r, 1, COPIES - 1);
         if (rng_one_in(&r.d.r, 6))
             bring_up(&r, r.copies[other]);
@@ -173,6 +222,9 @@ static void run_one(const run_case *c, uint32_t page_size)
         assert_int_equal(kv_db_check(r.copies[i], NULL), KV_OK);
         assert_int_equal(kv_db_close(r.copies[i]), KV_OK);
     }
+    bring_up_late(&r);
+    assert_int_equal(kv_db_check(r.late, NULL), KV_OK);
+    assert_int_equal(kv_db_close(r.late), KV_OK);
     assert_int_equal(kv_db_close(r.d.db), KV_OK);
     model_free(m);
 }

@@ -164,6 +164,51 @@ static kv_backup_info bring_up(void)
     return info;
 }
 
+/* ---- beside named snapshots ---- */
+
+/* The original goes back to a snapshot, and the copy, which had gone on, goes with it. */
+static void test_restored(void **state)
+{
+    fill();
+    put("t", "a", "1");
+    assert_int_equal(kv_snapshot_create(db, "then", 4, 0), KV_OK);
+    put("", "000000007", "other");
+    put("late", "x", "1");
+    rename_tree("t", "u");
+    bring_up();
+    put("", "000010000", "other");
+    assert_int_equal(kv_snapshot_restore(db, "then", 4, 0), KV_OK);
+    kv_backup_info info = bring_up();
+    assert_in_range(info.pages, 1, 20);
+    put("", "000000007", "another");
+    bring_up();
+}
+
+/* Snapshots of the copy's own stay what they are, and making or dropping them changes nothing in it;
+ * going back to one makes it a database like any other. */
+static void test_own_snapshots(void **state)
+{
+    kv_txn *txn;
+    fill();
+    bring_up();
+    uint64_t then = sum_of(copy);
+    assert_int_equal(kv_snapshot_create(copy, "mine", 4, 0), KV_OK);
+    put("", "000000007", "other");
+    put("t", "a", "1");
+    bring_up();
+    assert_int_equal(kv_snapshot_open(copy, "mine", 4, &txn), KV_OK);
+    assert_int_equal(sum_seen(txn), then);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_snapshot_drop(copy, "mine", 4, 0), KV_OK);
+    put("t", "a", "2");
+    bring_up();
+    assert_int_equal(kv_snapshot_create(copy, "mine", 4, 0), KV_OK);
+    put("t", "a", "3");
+    bring_up();
+    assert_int_equal(kv_snapshot_restore(copy, "mine", 4, 0), KV_OK);
+    assert_int_equal(stat_of(copy).origin_id, 0);
+}
+
 /* ---- what it holds ---- */
 
 /* A tree of several values for each key, in place of one of that name. */
@@ -636,9 +681,10 @@ static void test_key_too_long(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(trees),     TEST(leaves_gone), TEST(each_node_gone), TEST(large),        TEST(cost),
-        TEST(order),     TEST(strangers),   TEST(bases),          TEST(readers),      TEST(lazy),
-        TEST(arguments), TEST(damage),      TEST(forgeries),      TEST(key_too_long),
+        TEST(restored),       TEST(own_snapshots), TEST(trees),     TEST(leaves_gone),
+        TEST(each_node_gone), TEST(large),         TEST(cost),      TEST(order),
+        TEST(strangers),      TEST(bases),         TEST(readers),   TEST(lazy),
+        TEST(arguments),      TEST(damage),        TEST(forgeries), TEST(key_too_long),
     };
     return cmocka_run_group_tests_name("backup", tests, NULL, NULL);
 }

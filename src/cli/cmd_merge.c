@@ -1,0 +1,116 @@
+/* cmd_merge.c - kv merge: consecutive backups made into one, to standard output. */
+#include "cli.h"
+#include "out.h"
+#include "units.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HEADER     64 /* bytes of a backup's header; docs/backup-format.md */
+#define BLOCK_HEAD 12 /* ... and of a block's */
+
+/* A file may hold several backups, one behind the other. */
+typedef struct cli_parcel {
+    int fd;
+    uint64_t offset; /* of what is read next */
+} cli_parcel;
+
+typedef struct cli_merge {
+    cli_parcel *of;
+    size_t n;
+    int failure; /* errno */
+} cli_merge;
+
+static int64_t merge_read(void *context, size_t number, void *bytes, size_t len)
+{
+    cli_merge *merge = context;
+    cli_parcel *parcel = &merge->of[number];
+    ssize_t n;
+    do
+        n = pread(parcel->fd, bytes, len, (off_t)parcel->offset);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        merge->failure = errno;
+    else
+        parcel->offset += (uint64_t)n;
+    return n;
+}
+
+static int merge_write(void *context, const void *bytes, size_t len)
+{
+    (void)context;
+    out_bytes(bytes, len);
+    return out_failed();
+}
+
+/* Where the backup ends that begins at offset; what is damaged is found by reading it. */
+static uint64_t backup_end(int fd, uint64_t offset)
+{
+    uint8_t head[BLOCK_HEAD];
+    uint32_t len = 1;
+    for (offset += HEADER; len > 0; offset += BLOCK_HEAD + (uint64_t)len) {
+        if (pread(fd, head, sizeof head, (off_t)offset) != (ssize_t)sizeof head)
+            return UINT64_MAX;
+        len = (uint32_t)head[0] | (uint32_t)head[1] << 8 | (uint32_t)head[2] << 16 |
+              (uint32_t)head[3] << 24;
+    }
+    return offset;
+}
+
+/* Adds the backups of a file. */
+static int merge_add(cli_merge *merge, const char *path)
+{
+    uint8_t byte;
+    uint64_t offset = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        cli_say(path, "%s", strerror(errno));
+        return CLI_TROUBLE;
+    }
+    do {
+        merge->of = cli_realloc(merge->of, (merge->n + 1) * sizeof *merge->of);
+        merge->of[merge->n++] = (cli_parcel){fd, offset};
+        offset = backup_end(fd, offset);
+    } while (offset != UINT64_MAX && pread(fd, &byte, 1, (off_t)offset) == 1);
+    return 0;
+}
+
+static int merge_run(cli_merge *merge, const cli_args *args)
+{
+    char message[512], entries[UNITS_MAX], size[UNITS_MAX];
+    kv_backup_info info = {.size = sizeof info};
+    kv_merge_options options = {.size = sizeof options,
+                                .n = merge->n,
+                                .read = merge_read,
+                                .write = merge_write,
+                                .context = merge};
+    int result = kv_backup_merge(&options, &info, message, sizeof message);
+    out_flush();
+    if (out_failed())
+        return CLI_TROUBLE;
+    if (result == KV_ECANCELED && merge->failure) {
+        cli_say("merge", "%s", strerror(merge->failure));
+        return CLI_TROUBLE;
+    }
+    if (result != KV_OK) {
+        cli_say("merge", "%s", message);
+        return result == KV_MISMATCH ? CLI_NO : cli_exit_of(result);
+    }
+    if (!args_given(args, ARG_QUIET))
+        cli_say("merge", "commits %llu to %llu: %s %s, %s", (unsigned long long)info.from,
+                (unsigned long long)info.to, units_count(entries, info.entries),
+                info.entries == 1 ? "entry" : "entries", units_size(size, info.bytes));
+    return CLI_DONE;
+}
+
+int cmd_merge(const cli_args *args)
+{
+    cli_merge merge = {.n = 0};
+    if (isatty(STDOUT_FILENO))
+        return args_wrong(args, "standard output is a terminal; redirect it into a file or a pipe");
+    int code = merge_add(&merge, args->file);
+    for (int i = 0; code == 0 && i < args->count; i++)
+        code = merge_add(&merge, args->operands[i].text);
+    return code ? code : merge_run(&merge, args);
+}

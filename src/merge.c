@@ -1,0 +1,444 @@
+/* merge.c - see merge.h. The streams are not trusted, but what is wrong in them beyond their order is
+ * found by whoever applies the result. */
+#include "merge.h"
+
+#define KEY_ROOM (KVI_PAGE_MAX / 4) /* of the longest key there can be */
+
+/* Entries stand in ranges of keys, trees in ranges of names. */
+enum { ENTRIES, NAMES, LEVELS };
+
+static const uint8_t from_record[LEVELS] = {KVI_SAYS_FROM, KVI_SAYS_NAMES_FROM};
+static const uint8_t to_record[LEVELS] = {KVI_SAYS_TO, KVI_SAYS_NAMES_TO};
+
+/* One of the backups, and the record that it has come to. */
+typedef struct told {
+    const kv_merge_options *options;
+    size_t number;
+    kvi_stream stream;
+    kvi_stream_header header;
+    uint8_t record;  /* 0: the end. UNTIL is part of what follows it */
+    bool open_end;   /* of a bound: there is none */
+    kvi_slice key;   /* or bound, or name */
+    kvi_slice value; /* PUT: valid until the next record */
+    uint64_t until;  /* PUT, KEPT */
+    uint64_t nature[4];
+    bool open[LEVELS];
+    bool here; /* its record is part of the tree, or of the names, that are merged now */
+    uint8_t *room;
+} told;
+
+typedef struct merge {
+    told *of; /* oldest first */
+    size_t n;
+    kvi_stream out;
+    kv_backup_info *info;
+} merge;
+
+/* ---- reading ---- */
+
+static int64_t told_read(void *context, void *bytes, size_t len)
+{
+    const told *t = context;
+    return t->options->read(t->options->context, t->number, bytes, len);
+}
+
+static int read_key(told *t, uint64_t len)
+{
+    kvi_slice bytes;
+    if (len > KEY_ROOM)
+        return kvi_stream_damaged(&t->stream, "a key is too long");
+    int rc = kvi_stream_take(&t->stream, len, &bytes);
+    if (rc != KV_OK)
+        return rc;
+    if (len)
+        memcpy(t->room, bytes.ptr, len);
+    t->key = kvi_slice_of(t->room, len);
+    return KV_OK;
+}
+
+static int read_bound(told *t)
+{
+    uint64_t number;
+    int rc = kvi_stream_number(&t->stream, &number);
+    t->open_end = number == 0;
+    return rc == KV_OK && number > 0 ? read_key(t, number - 1) : rc;
+}
+
+static int read_named(told *t)
+{
+    uint64_t len;
+    int rc = kvi_stream_number(&t->stream, &len);
+    return rc == KV_OK ? read_key(t, len) : rc;
+}
+
+static int read_tree(told *t)
+{
+    int rc = read_named(t);
+    for (size_t i = 0; rc == KV_OK && i < KVI_COUNT(t->nature); i++)
+        rc = kvi_stream_number(&t->stream, &t->nature[i]);
+    return rc;
+}
+
+static int read_put(told *t)
+{
+    uint64_t len;
+    int rc = read_named(t);
+    if (rc == KV_OK)
+        rc = kvi_stream_number(&t->stream, &len);
+    if (rc == KV_OK && len > KV_VALUE_MAX)
+        rc = kvi_stream_damaged(&t->stream, "a value is too long");
+    return rc == KV_OK ? kvi_stream_take(&t->stream, len, &t->value) : rc;
+}
+
+static int read_record(told *t)
+{
+    switch (t->record) {
+    case KVI_SAYS_TREE:
+        return read_tree(t);
+    case KVI_SAYS_FROM:
+    case KVI_SAYS_TO:
+    case KVI_SAYS_NAMES_FROM:
+    case KVI_SAYS_NAMES_TO:
+        return read_bound(t);
+    case KVI_SAYS_PUT:
+        return read_put(t);
+    case KVI_SAYS_KEPT:
+        return read_named(t);
+    default:
+        return kvi_stream_damaged(&t->stream, "a record of an unknown kind");
+    }
+}
+
+/* To the next record. */
+static int told_next(told *t)
+{
+    t->until = 0;
+    int rc = kvi_stream_byte(&t->stream, &t->record);
+    if (rc == KV_OK && t->record == KVI_SAYS_UNTIL) {
+        rc = kvi_stream_number(&t->stream, &t->until);
+        if (rc == KV_OK)
+            rc = kvi_stream_byte(&t->stream, &t->record);
+        if (rc == KV_NOTFOUND ||
+            (rc == KV_OK && t->record != KVI_SAYS_PUT && t->record != KVI_SAYS_KEPT))
+            return kvi_stream_damaged(&t->stream, "an expiry without an entry");
+    }
+    if (rc == KV_OK)
+        return read_record(t);
+    t->record = 0;
+    return rc == KV_NOTFOUND ? KV_OK : rc;
+}
+
+/* ---- writing ---- */
+
+static int put_byte(merge *m, uint8_t byte)
+{
+    return kvi_stream_put(&m->out, kvi_slice_of(&byte, 1));
+}
+
+static int put_bytes(merge *m, kvi_slice bytes)
+{
+    int rc = kvi_stream_put_number(&m->out, bytes.len);
+    return rc == KV_OK ? kvi_stream_put(&m->out, bytes) : rc;
+}
+
+static int put_bound(merge *m, uint8_t record, const told *t)
+{
+    int rc = put_byte(m, record);
+    if (rc == KV_OK)
+        rc = kvi_stream_put_number(&m->out, t->open_end ? 0 : 1 + (uint64_t)t->key.len);
+    return rc == KV_OK && !t->open_end ? kvi_stream_put(&m->out, t->key) : rc;
+}
+
+/* What t says, with the expiry that a newer one says. */
+static int put_entry(merge *m, const told *t, uint64_t until)
+{
+    int rc = until ? put_byte(m, KVI_SAYS_UNTIL) : KV_OK;
+    if (rc == KV_OK && until)
+        rc = kvi_stream_put_number(&m->out, until);
+    if (rc == KV_OK)
+        rc = put_byte(m, t->record);
+    if (rc == KV_OK)
+        rc = put_bytes(m, t->key);
+    m->info->entries++;
+    return rc == KV_OK && t->record == KVI_SAYS_PUT ? put_bytes(m, t->value) : rc;
+}
+
+static int put_tree(merge *m, const told *t)
+{
+    int rc = put_byte(m, KVI_SAYS_TREE);
+    if (rc == KV_OK)
+        rc = put_bytes(m, t->key);
+    for (size_t i = 0; rc == KV_OK && i < KVI_COUNT(t->nature); i++)
+        rc = kvi_stream_put_number(&m->out, t->nature[i]);
+    return rc;
+}
+
+/* ---- side by side ---- */
+
+static bool is_item(const told *t, unsigned level)
+{
+    return level == NAMES ? t->record == KVI_SAYS_TREE
+                          : t->record == KVI_SAYS_PUT || t->record == KVI_SAYS_KEPT;
+}
+
+static bool is_here(const told *t, unsigned level)
+{
+    return t->here &&
+           (is_item(t, level) || t->record == from_record[level] || t->record == to_record[level]);
+}
+
+/* -1: before all keys; 1: behind them. */
+static int end_of(const told *t, unsigned level)
+{
+    bool bound = !is_item(t, level) && t->open_end;
+    return !bound ? 0 : t->record == from_record[level] ? -1 : 1;
+}
+
+/* At one place: what begins, then what ends, then what is there. */
+static int turn_of(const told *t, unsigned level)
+{
+    return t->record == from_record[level] ? 0 : t->record == to_record[level] ? 1 : 2;
+}
+
+static int compare(const told *a, const told *b, unsigned level)
+{
+    int order = end_of(a, level) - end_of(b, level);
+    if (order == 0 && end_of(a, level) == 0)
+        order = kvi_slice_compare(a->key, b->key);
+    return order ? order : turn_of(a, level) - turn_of(b, level);
+}
+
+/* The one whose record comes first; NULL: none is left here. */
+static told *first_of(merge *m, unsigned level)
+{
+    told *first = NULL;
+    for (size_t i = 0; i < m->n; i++)
+        if (is_here(&m->of[i], level) && (!first || compare(&m->of[i], first, level) < 0))
+            first = &m->of[i];
+    return first;
+}
+
+/* The newest one before m->of[below] in which a range is open; NULL: none is. */
+static told *newest_open(merge *m, size_t below, unsigned level)
+{
+    while (below-- > 0)
+        if (m->of[below].here && m->of[below].open[level])
+            return &m->of[below];
+    return NULL;
+}
+
+static bool stands_at(const told *t, kvi_slice key, unsigned level)
+{
+    return t->here && is_item(t, level) && kvi_slice_compare(t->key, key) == 0;
+}
+
+/* A range begins or ends. */
+static int bound_merge(merge *m, told *t, unsigned level)
+{
+    bool begins = t->record == from_record[level], was = newest_open(m, m->n, level);
+    if (t->open[level] == begins)
+        return kvi_stream_damaged(&t->stream, "its ranges are out of order");
+    t->open[level] = begins;
+    int rc = KV_OK;
+    if (!newest_open(m, m->n, level) == was)
+        rc = put_bound(m, t->record, t);
+    return rc == KV_OK ? told_next(t) : rc;
+}
+
+/* All that stand at a key go on. The key is one of theirs. */
+static int step_over(merge *m, told *first)
+{
+    uint8_t *room = m->of[m->n].room; /* there is one more */
+    kvi_slice key = kvi_slice_of(room, first->key.len);
+    int rc = KV_OK;
+    if (key.len)
+        memcpy(room, first->key.ptr, key.len);
+    for (size_t i = 0; rc == KV_OK && i < m->n; i++)
+        if (stands_at(&m->of[i], key, ENTRIES)) {
+            rc = told_next(&m->of[i]);
+            if (rc == KV_OK && m->of[i].record && is_item(&m->of[i], ENTRIES) &&
+                kvi_slice_compare(m->of[i].key, key) <= 0)
+                rc = kvi_stream_damaged(&m->of[i].stream, "its keys are out of order");
+        }
+    return rc;
+}
+
+/* The newest one that states this place has the say; what it kept is what the one before says. */
+static int entry_merge(merge *m, told *first)
+{
+    const told *newest = newest_open(m, m->n, ENTRIES), *says = newest;
+    if (!first->open[ENTRIES])
+        return kvi_stream_damaged(&first->stream, "its keys are out of order");
+    if (!stands_at(newest, first->key, ENTRIES))
+        return step_over(m, first);
+    while (says->record == KVI_SAYS_KEPT) {
+        const told *before = newest_open(m, says->number, ENTRIES);
+        if (!before)
+            break;
+        if (!stands_at(before, first->key, ENTRIES))
+            return kvi_stream_damaged(&says->stream, "it keeps a value that was not there");
+        says = before;
+    }
+    int rc = put_entry(m, says, newest->until);
+    return rc == KV_OK ? step_over(m, first) : rc;
+}
+
+static int entries_merge(merge *m)
+{
+    told *first;
+    int rc = KV_OK;
+    while (rc == KV_OK && (first = first_of(m, ENTRIES)))
+        rc = is_item(first, ENTRIES) ? entry_merge(m, first) : bound_merge(m, first, ENTRIES);
+    for (size_t i = 0; rc == KV_OK && i < m->n; i++)
+        if (m->of[i].here && m->of[i].open[ENTRIES])
+            rc = kvi_stream_damaged(&m->of[i].stream, "a range has no end");
+    return rc;
+}
+
+/* ---- trees ---- */
+
+/* Passes over what is said about a tree that is gone. */
+static int tree_skip(told *t)
+{
+    int rc = KV_OK;
+    while (rc == KV_OK &&
+           (is_item(t, ENTRIES) || t->record == KVI_SAYS_FROM || t->record == KVI_SAYS_TO))
+        rc = told_next(t);
+    return rc;
+}
+
+/* The tree at which first stands, as all see it that stand there. */
+static int tree_merge(merge *m, told *first, bool main)
+{
+    told *newest = main ? &m->of[m->n - 1] : newest_open(m, m->n, NAMES);
+    if (!main && (!first->open[NAMES] || first->key.len == 0))
+        return kvi_stream_damaged(&first->stream, "its names are out of order");
+    bool there = stands_at(newest, first->key, NAMES);
+    int rc = there ? put_tree(m, newest) : KV_OK;
+    uint8_t *room = m->of[m->n].room + KEY_ROOM;
+    kvi_slice name = kvi_slice_of(room, first->key.len);
+    if (name.len)
+        memcpy(room, first->key.ptr, name.len);
+    for (size_t i = 0; i < m->n; i++) /* who says nothing of it does not see it */
+        m->of[i].here = stands_at(&m->of[i], name, NAMES);
+    for (size_t i = 0; rc == KV_OK && i < m->n; i++)
+        if (m->of[i].here)
+            rc = told_next(&m->of[i]);
+    if (rc == KV_OK && there)
+        rc = entries_merge(m);
+    for (size_t i = 0; i < m->n; i++) {
+        if (rc == KV_OK && m->of[i].here)
+            rc = tree_skip(&m->of[i]);
+        m->of[i].here = true;
+    }
+    return rc;
+}
+
+static int trees_merge(merge *m)
+{
+    told *first;
+    int rc = KV_OK;
+    for (size_t i = 0; rc == KV_OK && i < m->n; i++) {
+        told *t = &m->of[i];
+        rc = told_next(t);
+        if (rc == KV_OK && (t->record != KVI_SAYS_TREE || t->key.len > 0))
+            rc = kvi_stream_damaged(&t->stream, "the main tree is not the first one");
+    }
+    if (rc == KV_OK)
+        rc = tree_merge(m, &m->of[0], true);
+    while (rc == KV_OK && (first = first_of(m, NAMES)))
+        rc = is_item(first, NAMES) ? tree_merge(m, first, false) : bound_merge(m, first, NAMES);
+    for (size_t i = 0; rc == KV_OK && i < m->n; i++)
+        if (m->of[i].record || m->of[i].open[NAMES])
+            rc = kvi_stream_damaged(&m->of[i].stream, "its records are out of order");
+    return rc;
+}
+
+/* ---- the whole ---- */
+
+/* Does a backup lead on from the one before it? */
+static int header_fits(const told *t)
+{
+    const kvi_stream_header *old = &t[-1].header, *new = &t->header;
+    if (memcmp(old->file_id, new->file_id, sizeof old->file_id) != 0)
+        return kvi_fail(t->stream.err, KV_MISMATCH, "backup %zu is of another database",
+                        t->number + 1);
+    if (new->from <= old->to && old->to <= new->to)
+        return KV_OK;
+    return kvi_fail(t->stream.err, KV_MISMATCH,
+                    "backup %zu leads from commit %llu to %llu, the one before it to %llu",
+                    t->number + 1, (unsigned long long)new->from, (unsigned long long)new->to,
+                    (unsigned long long)old->to);
+}
+
+static int headers_merge(merge *m)
+{
+    kvi_stream_header header = {.from = UINT64_MAX};
+    for (size_t i = 0; i < m->n; i++) {
+        told *t = &m->of[i];
+        int rc = kvi_stream_header_read(&t->stream, &t->header);
+        if (rc == KV_NOTFOUND)
+            rc = kvi_stream_damaged(&t->stream, "there is nothing");
+        if (rc == KV_OK && i > 0)
+            rc = header_fits(t);
+        if (rc != KV_OK)
+            return rc;
+        kvi_id from = KVI_MIN(header.from, t->header.from);
+        header = t->header;
+        header.from = from;
+    }
+    m->info->from = header.from;
+    m->info->to = header.to;
+    memcpy(m->info->file_id, header.file_id, sizeof header.file_id);
+    return kvi_stream_begin(&m->out, &header);
+}
+
+static int told_open(told *t, const kv_merge_options *options, size_t number, kvi_stream like)
+{
+    *t = (told){.options = options, .number = number, .stream = like, .here = true};
+    t->stream.read = told_read;
+    t->stream.context = t;
+    t->room = like.os->alloc(like.os, (size_t)2 * KEY_ROOM);
+    if (!t->room)
+        return kvi_fail(like.err, KV_ENOMEM, "no memory for a backup");
+    return kvi_stream_open(&t->stream);
+}
+
+static int merge_run(merge *m, const kv_merge_options *options, kvi_stream like)
+{
+    int rc = KV_OK;
+    for (size_t i = 0; rc == KV_OK && i <= m->n; i++) /* the last one lends its room only */
+        rc = told_open(&m->of[i], options, i, like);
+    if (rc == KV_OK)
+        rc = kvi_stream_open(&m->out);
+    if (rc == KV_OK)
+        rc = headers_merge(m);
+    if (rc == KV_OK)
+        rc = trees_merge(m);
+    return rc == KV_OK ? kvi_stream_end(&m->out) : rc;
+}
+
+int kvi_merge(const kvi_os *os, kvi_err *err, const kv_merge_options *options, kv_backup_info *info)
+{
+    kvi_stream like = {.os = os, .err = err};
+    merge m = {.n = options->n, .out = like, .info = info};
+    m.out.write = options->write;
+    m.out.context = options->context;
+    if (m.n >= SIZE_MAX / sizeof *m.of)
+        return KV_ENOMEM;
+    size_t size = (m.n + 1) * sizeof *m.of;
+    m.of = os->alloc(os, size);
+    if (!m.of)
+        return kvi_fail(err, KV_ENOMEM, "no memory for %zu backups", m.n);
+    memset(m.of, 0, size);
+    int rc = merge_run(&m, options, like);
+    info->bytes = m.out.passed;
+    for (size_t i = 0; i <= m.n; i++) {
+        m.of[i].stream.os = os;
+        kvi_stream_close(&m.of[i].stream);
+        os->free(os, m.of[i].room);
+    }
+    kvi_stream_close(&m.out);
+    os->free(os, m.of);
+    return rc;
+}
