@@ -66,6 +66,18 @@ static int move_some(shrink *s, kv_txn *txn)
     return s->stuck ? KV_OK : kvi_relocate_step(pass, txn);
 }
 
+/* Where the pages end: as any reader learns it, since others write between our transactions. */
+static int look(shrink *s)
+{
+    kv_txn *reader;
+    int rc = kvi_begin_read(s->db, &reader);
+    if (rc != KV_OK)
+        return rc;
+    s->high_water = reader->base.high_water;
+    kvi_end(reader);
+    return KV_OK;
+}
+
 /* move: else the transaction is there to let pages fall free and the file end sooner. */
 static int shrink_txn(shrink *s, bool move)
 {
@@ -88,9 +100,8 @@ static int shrink_txn(shrink *s, bool move)
     rc = kvi_commit(txn);
     s->info->longest_us = KVI_MAX(s->info->longest_us, (db->os->mono_ns(db->os) - began) / 1000);
     s->info->steps++;
-    s->high_water = db->head.meta.high_water;
     db->os->sleep_us(db->os, PAUSE_US);
-    return rc;
+    return rc == KV_OK ? look(s) : rc;
 }
 
 static int shrink_tell(shrink *s)
