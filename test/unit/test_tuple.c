@@ -460,6 +460,62 @@ static void text_is_parsed_strictly(void **state)
     }
 }
 
+/* Texts that end too early, or have what belongs elsewhere; one has a zero byte. */
+static void text_is_refused(void **state)
+{
+    static const kv_slice mistakes[] = {
+        {"(\"\\", 3},      {"(\"\\x", 4},  {"(\"\\x4", 5}, {"(\"\\xg0\")", 8}, {"(\"\\x0g\")", 8},
+        {"(\"\\\0\")", 6}, {"(x\"", 3},    {"(x\"0", 4},   {"(x\"g0\")", 7},   {"(x\"0g\")", 7},
+        {"(-)", 3},        {"(1-2)", 5},   {"(1e)", 4},    {"(1.5x)", 6},      {"(0x1.8)", 7},
+        {"(1.5X)", 6},     {"(nullx)", 7}, {"(nullX)", 7}, {"(null0)", 7},     {"(null9)", 7},
+        {"(true", 5},      {"(desc", 5},   {"(desc (", 7}, {"(1,", 3},         {"(@)", 3},
+        {"([)", 3},        {"(`)", 3},     {"({)", 3},     {"(/)", 3},         {"(:)", 3},
+        {"(1.-)", 5},      {"(-.5)", 5},   {"(99x)", 5},   {"(9/)", 4},        {"(e)", 3},
+    };
+    uint8_t bytes[64];
+    size_t len;
+    for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++)
+        if (kv_tuple_parse(mistakes[i].ptr, mistakes[i].len, bytes, sizeof bytes, &len, NULL) !=
+            KV_EINVAL)
+            fail_msg("%s", (const char *)mistakes[i].ptr);
+    char text[2 * KV_TUPLE_DEPTH_MAX + 8];
+    memset(text, '(', sizeof text);
+    assert_int_equal(kv_tuple_parse(text, sizeof text, bytes, sizeof bytes, &len, NULL), KV_EINVAL);
+    memset(text + 1, '1', sizeof text - 1); /* no number is so long */
+    assert_int_equal(kv_tuple_parse(text, sizeof text, bytes, sizeof bytes, &len, NULL), KV_EINVAL);
+    assert_int_equal(kv_tuple_parse("(\t1E2)", 6, bytes, sizeof bytes, &len, NULL), KV_OK);
+}
+
+static void arguments_are_checked(void **state)
+{
+    uint8_t bytes[8] = {0};
+    char text[8];
+    size_t len;
+    kv_part part = {.type = KV_PART_NULL};
+    kv_tuple_reader reader;
+    assert_int_equal(kv_tuple_encode(NULL, 1, bytes, sizeof bytes, &len), KV_EINVAL);
+    assert_int_equal(kv_tuple_encode(&part, 1, NULL, 1, &len), KV_EINVAL);
+    assert_int_equal(kv_tuple_encode(&part, 1, bytes, sizeof bytes, NULL), KV_EINVAL);
+    assert_int_equal(kv_tuple_encode(NULL, 0, NULL, 0, &len), KV_OK);
+    assert_int_equal(kv_tuple_begin(NULL, bytes, 1, NULL, 0), KV_EINVAL);
+    assert_int_equal(kv_tuple_begin(&reader, NULL, 1, NULL, 0), KV_EINVAL);
+    assert_int_equal(kv_tuple_begin(&reader, bytes, 1, NULL, 1), KV_EINVAL);
+    assert_int_equal(kv_tuple_begin(&reader, NULL, 0, NULL, 0), KV_OK);
+    assert_int_equal(kv_tuple_next(NULL, &part), KV_EINVAL);
+    assert_int_equal(kv_tuple_next(&reader, NULL), KV_EINVAL);
+    assert_int_equal(kv_tuple_next(&reader, &part), KV_NOTFOUND);
+    assert_int_equal(kv_tuple_print(NULL, 1, text, sizeof text, &len), KV_EINVAL);
+    assert_int_equal(kv_tuple_print(bytes, 0, NULL, 1, &len), KV_EINVAL);
+    assert_int_equal(kv_tuple_print(bytes, 0, text, sizeof text, NULL), KV_EINVAL);
+    assert_int_equal(kv_tuple_print(NULL, 0, text, sizeof text, &len), KV_OK);
+    assert_string_equal(text, "()");
+    assert_int_equal(kv_tuple_parse(NULL, 1, bytes, sizeof bytes, &len, NULL), KV_EINVAL);
+    assert_int_equal(kv_tuple_parse("()", 2, NULL, 1, &len, NULL), KV_EINVAL);
+    assert_int_equal(kv_tuple_parse("()", 2, bytes, sizeof bytes, NULL, NULL), KV_EINVAL);
+    assert_int_equal(kv_tuple_parse(NULL, 0, bytes, sizeof bytes, &len, NULL), KV_EINVAL);
+    assert_int_equal(kv_tuple_parse("()", 2, NULL, 0, &len, NULL), KV_OK);
+}
+
 /* An open end is the beginning of what begins so, and of nothing else. */
 static void open_ends_are_prefixes(void **state)
 {
@@ -558,6 +614,8 @@ int main(void)
         cmocka_unit_test(short_buffers_are_left_alone),
         cmocka_unit_test(bytes_are_as_documented),
         cmocka_unit_test(text_is_parsed_strictly),
+        cmocka_unit_test(text_is_refused),
+        cmocka_unit_test(arguments_are_checked),
         cmocka_unit_test(open_ends_are_prefixes),
         cmocka_unit_test(wrong_parts_are_refused),
     };
