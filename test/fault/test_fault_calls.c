@@ -97,18 +97,27 @@ static void change(kv_db *db)
     must(kv_txn_commit(txn));
 }
 
+static int run_commits(kv_db *db);
+
+static int (*open_inner)(const kvi_os *os, const char *path, int flags, uint32_t mode);
+static int (*lock_inner)(const kvi_os *os, int fd, int kind, uint64_t off, uint64_t len);
+
 static int setup(void **state)
 {
     kv_db *db;
     const kv_options options = {
         .size = sizeof options, .flags = KV_OPEN_CREATE | KV_OPEN_EXCLUSIVE, .page_size = 4096};
     disk = sim_new(3);
+    open_inner = disk->os.open;
+    lock_inner = disk->os.lock;
     disk->recording = SIM_RECORD_NOTHING;
     disk->clock_ms = NOW - TTL - 1;
     for (size_t i = 0; i < sizeof value; i++)
         value[i] = (uint8_t)(i % 251);
     must(kvi_db_open(sim_os(disk), NAME, &options, &db, NULL, 0));
     fill(db);
+    for (unsigned i = 0; i < 12; i++)
+        must(run_commits(db));
     must(kv_snapshot_create(db, "snap", 4, 0));
     change(db);
     must(kv_db_close(db));
@@ -510,6 +519,26 @@ static int run_copy_fd(kv_db *db)
     return rc;
 }
 
+/* The records of free pages outgrow the meta meanwhile. */
+static int run_commits(kv_db *db)
+{
+    int rc = KV_OK;
+    for (unsigned i = 0; rc == KV_OK && i < 20; i++) {
+        char key[16];
+        size_t len = key_of(i * 31 % ENTRIES, key);
+        const kv_op put = {.kind = KV_OP_PUT, .key = {key, len}, .value = {value, 100}};
+        rc = kv_db_write(db, &put, 1, 0, NULL);
+    }
+    return rc;
+}
+
+static int run_begin_wait(kv_db *db)
+{
+    kv_txn *txn;
+    int rc = kv_txn_begin_wait(db, 0, 1000, &txn);
+    return rc == KV_OK ? settle(txn, KV_OK) : rc;
+}
+
 static int run_wait(kv_db *db)
 {
     return kv_db_wait(db, 0, 0, NULL);
@@ -563,6 +592,8 @@ static const operation operations[] = {
     {"copies", run_copies, false},
     {"copy to a descriptor", run_copy_fd, false},
     {"wait", run_wait, false},
+    {"commits", run_commits, true},
+    {"begin_wait", run_begin_wait, true},
 };
 
 /* ---- running ---- */
@@ -572,12 +603,22 @@ static const char *running; /* for messages */
 /* As what the handle takes part. */
 typedef enum role { SOLE, SHARER, READER, GUEST } role;
 
-static int (*open_inner)(const kvi_os *os, const char *path, int flags, uint32_t mode);
-
-/* The side file is not for us. */
+/* The side file is not for us, and the database only to be read. */
 static int open_kept_out(const kvi_os *os, const char *path, int flags, uint32_t mode)
 {
-    return strcmp(path, NAME "-lock") == 0 ? -EACCES : open_inner(os, path, flags, mode);
+    bool ours =
+        strcmp(path, NAME "-lock") != 0 && !(strcmp(path, NAME) == 0 && flags & KVI_OS_WRITE);
+    return ours ? open_inner(os, path, flags, mode) : -EACCES;
+}
+
+static unsigned asked;
+
+/* Two times out of three somebody else has the writer's lock for a moment. */
+static int lock_crowded(const kvi_os *os, int fd, int kind, uint64_t off, uint64_t len)
+{
+    if (kind == KVI_OS_EXCLUSIVE && off == KVI_LOCK_WRITER && ++asked % 3)
+        return -EAGAIN;
+    return lock_inner(os, fd, kind, off, len);
 }
 
 static int open_as(role as, fault_case plan, kv_db **db)
@@ -587,10 +628,10 @@ static int open_as(role as, fault_case plan, kv_db **db)
     sim_reset(disk);
     sim_put_file(disk, NAME, image, image_len);
     disk->clock_ms = NOW;
+    disk->os.open = as == GUEST ? open_kept_out : open_inner;
+    disk->os.lock = as == SHARER ? lock_crowded : lock_inner;
+    asked = 0;
     fault_init(&fault, sim_os(disk));
-    open_inner = fault.os.open;
-    if (as == GUEST)
-        fault.os.open = open_kept_out;
     fault_plan(&fault, plan);
     return kvi_db_open(&fault.os, NAME, &options, db, NULL, 0);
 }
