@@ -122,10 +122,30 @@ static uint32_t slices_common(kvi_slice a, kvi_slice b)
     return (uint32_t)n;
 }
 
+/* The same for an entry and the next one of its page, when their heads tell. */
+static bool heads_common(const kvi_reader *r, uint32_t *common)
+{
+    const uint8_t *page = r->part->page;
+    if (r->seq->level > 0 || !page || r->i + 1 >= r->part->to)
+        return false;
+    uint32_t differ = kvi_head_at(page, &r->shape, r->i) ^ kvi_head_at(page, &r->shape, r->i + 1);
+    if (!differ)
+        return false;
+    kvi_node_slot a = kvi_slot_at(page, &r->shape, r->i);
+    kvi_node_slot b = kvi_slot_at(page, &r->shape, r->i + 1);
+    uint32_t same = (uint32_t)__builtin_clz(differ) / 8;
+    *common = r->shape.prefix_len + KVI_MIN(same, KVI_MIN(a.suffix_len, b.suffix_len));
+    return true;
+}
+
 uint32_t kvi_seq_common(const kvi_seq *seq, unsigned a, unsigned b)
 {
     uint8_t room[2][KVI_KEY_ROOM];
-    kvi_reader first = kvi_reader_at(seq, a), last = kvi_reader_at(seq, b);
+    uint32_t common;
+    kvi_reader first = kvi_reader_at(seq, a);
+    if (b == a + 1 && heads_common(&first, &common))
+        return common;
+    kvi_reader last = kvi_reader_at(seq, b);
     return slices_common(kvi_reader_key(&first, room[0]), kvi_reader_key(&last, room[1]));
 }
 
@@ -277,6 +297,28 @@ static bool slot_copy(filler *f, unsigned i, const kvi_reader *r, unsigned from)
     return true;
 }
 
+/* Fills slots from number i on with n of another node, whose lengths are all the same. */
+static bool slots_copy(filler *f, unsigned i, const kvi_reader *r, unsigned from, unsigned n)
+{
+    const uint8_t *page = r->part->page;
+    const kvi_shape *s = f->shape, *old = &r->shape;
+    uint32_t size = kvi_tail_of(s->fixed_key - 1) + (s->level > 0 ? 0 : s->fixed_value - 1);
+    if (from + n > old->slots || (size_t)n * size > (size_t)(f->end - f->at))
+        return false;
+    memcpy(f->page + s->heads + 4 * i, page + old->heads + 4 * from, 4 * n);
+    if (kvi_shape_heapless(s))
+        return true;
+    for (unsigned k = 0; k < n; k++) {
+        uint32_t at = kvi_field16(page, old->offsets + 2 * (from + k));
+        if (at + size > s->page_size)
+            return false;
+        kvi_put16(f->page + s->offsets + 2 * (i + k), (uint16_t)(f->at - f->page));
+        memcpy(f->at, page + at, size);
+        f->at += size;
+    }
+    return true;
+}
+
 /* Fills slot i with an element. */
 static bool slot_make(filler *f, unsigned i, const kvi_reader *r, uint8_t *room)
 {
@@ -299,12 +341,17 @@ static bool slots_fill(uint8_t *page, const kvi_plan *plan, kvi_reader *r)
     const kvi_shape *s = &plan->shape;
     filler f = {page, s, page + s->page_size - plan->heap,
                 page + s->page_size - kvi_prefix_tail(s->prefix_len)};
-    bool fits = true;
-    for (unsigned i = 0, slot; i < s->slots && fits; i++, kvi_reader_skip(r, 1)) {
-        if (reader_slot(r, &slot) && shapes_alike(&r->shape, s))
-            fits = slot_copy(&f, i, r, slot);
-        else
+    bool fits = true, uniform = s->fixed_key && (s->level > 0 || s->fixed_value);
+    for (unsigned i = 0, n, slot; i < s->slots && fits; i += n, kvi_reader_skip(r, n)) {
+        n = 1;
+        if (!reader_slot(r, &slot) || !shapes_alike(&r->shape, s)) {
             fits = slot_make(&f, i, r, room);
+        } else if (uniform) {
+            n = KVI_MIN(r->part->to - r->i, s->slots - i);
+            fits = slots_copy(&f, i, r, slot, n);
+        } else {
+            fits = slot_copy(&f, i, r, slot);
+        }
     }
     return fits;
 }

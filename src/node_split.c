@@ -116,10 +116,47 @@ static uint32_t separator_len(const kvi_seq *seq, unsigned at)
     return kvi_reader_measure(&r).key_len;
 }
 
-/* The even division, moved a little for a shorter separator. */
-static unsigned split_even(const kvi_seq *seq, unsigned lo, unsigned hi, unsigned count)
+/* Leaves: do all elements have these lengths, whatever their keys share? */
+static bool seq_uniform(const kvi_seq *seq, kvi_measure *each)
 {
-    middle mid = seq_middle(seq, lo, hi, count);
+    bool first = true;
+    if (seq->level > 0)
+        return false;
+    for (unsigned i = 0; i < seq->n_parts; i++) {
+        const kvi_part *part = &seq->parts[i];
+        if (part->page && part->from == part->to)
+            continue;
+        kvi_seq one = {part, 1, 0, seq->page_size, 0};
+        kvi_reader r = kvi_reader_at(&one, 0);
+        kvi_measure m = kvi_reader_measure(&r);
+        if (m.special || (part->page && !(r.shape.fixed_key && r.shape.fixed_value)) ||
+            (!first && (m.key_len != each->key_len || m.value_len != each->value_len)))
+            return false;
+        *each = m;
+        first = false;
+    }
+    return !first;
+}
+
+/* Do n such elements fit a node even if their keys share nothing? */
+static bool uniform_fits(const kvi_seq *seq, const kvi_measure *each, unsigned n)
+{
+    size_t entry = 6 + (size_t)each->key_len + each->value_len; /* head, offset; tail or less */
+    return KVI_HEADER_SIZE + KVI_HINT_LINE + n * entry <= seq->page_size;
+}
+
+static middle uniform_middle(unsigned lo, unsigned hi, unsigned count)
+{
+    unsigned half = count / 2, slack = count / 20;
+    return (middle){KVI_MIN(KVI_MAX(half, lo), hi), KVI_MAX(half - slack, lo),
+                    KVI_MIN(half + slack, hi)};
+}
+
+/* The even division, moved a little for a shorter separator. */
+static unsigned split_even(const kvi_seq *seq, unsigned lo, unsigned hi, bool uniform)
+{
+    unsigned count = kvi_seq_count(seq);
+    middle mid = uniform ? uniform_middle(lo, hi, count) : seq_middle(seq, lo, hi, count);
     unsigned best_at = mid.at;
     uint32_t best = separator_len(seq, mid.at);
     for (unsigned at = mid.from; at <= mid.to; at++) {
@@ -140,12 +177,16 @@ unsigned kvi_seq_split_point(const kvi_seq *seq, enum kvi_split how)
     /* a branch with a single child is legal, but of little use */
     unsigned edge = seq->level > 0 && count >= 4 ? 2 : 1;
     unsigned lo = edge, hi = count - edge;
+    kvi_measure each;
+    bool uniform = seq_uniform(seq, &each);
     if (how == KVI_SPLIT_APPEND)
         at = last_fit(seq, 0, lo, hi);
     else if (how == KVI_SPLIT_PREPEND)
         at = first_fit(seq, lo, hi, count);
     else
-        at = split_even(seq, lo, hi, count);
+        at = split_even(seq, lo, hi, uniform);
+    if (uniform && uniform_fits(seq, &each, KVI_MAX(at, count - at)))
+        return at;
     bool left = range_fits(seq, 0, at), right = range_fits(seq, at, count);
     if (left && right)
         return at;

@@ -304,6 +304,25 @@ static void three_pages(void **state)
     free(page);
 }
 
+/* Two long entries before many short ones: the number of entries says nothing. */
+static void uneven_lengths(void **state)
+{
+    kvi_item items[14];
+    kvi_part parts[14];
+    uint8_t value[512] = {0}, page[512];
+    (void)state;
+    for (unsigned i = 0; i < 14; i++) {
+        items[i] = (kvi_item){.key = kvi_slice_of(&"abcdefghijklmn"[i], 1),
+                              .value = {value, i < 2 ? 190 : 20}};
+        parts[i] = (kvi_part){.item = &items[i]};
+    }
+    kvi_seq seq = {parts, 14, 0, 512, 0};
+    unsigned at = kvi_seq_split_point(&seq, KVI_SPLIT_EVEN);
+    assert_in_range(at, 1, 13);
+    assert_true(kvi_node_build(&seq, 0, at, page));
+    assert_true(kvi_node_build(&seq, at, 14, page));
+}
+
 static void empty_and_single(void **state)
 {
     uint8_t page[512];
@@ -328,7 +347,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_sequences),      cmocka_unit_test(fewer_elements_fit),
         cmocka_unit_test(parts_of_edited_pages), cmocka_unit_test(even_split_is_even),
-        cmocka_unit_test(three_pages),           cmocka_unit_test(empty_and_single),
+        cmocka_unit_test(three_pages),           cmocka_unit_test(uneven_lengths),
+        cmocka_unit_test(empty_and_single),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
