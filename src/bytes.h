@@ -90,6 +90,14 @@ static inline void kvi_put32be(uint8_t *p, uint32_t v)
     memcpy(p, &v, sizeof v);
 }
 
+/* Two words in one store. */
+static inline void kvi_put128(uint8_t *p, uint64_t low, uint64_t high)
+{
+    typedef uint64_t pair __attribute__((vector_size(16)));
+    pair v = {KVI_LE64(low), KVI_LE64(high)};
+    memcpy(p, &v, sizeof v);
+}
+
 /* Varint: seven bits a byte, low bits first, high bit = more follow; at most ten bytes. */
 #define KVI_VARINT_MAX 10
 

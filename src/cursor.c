@@ -9,7 +9,7 @@ int kvi_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor)
 {
     kv_txn *txn = tree->txn;
     const kvi_os *os = txn->db->os;
-    kv_cursor *c = os->alloc(os, sizeof *c + kvi_key_max(txn->db->file.page_size));
+    kv_cursor *c = os->alloc(os, sizeof *c + kvi_key_max(txn->db->file.page_size) + KVI_SCAN_SLACK);
     if (!c)
         return KV_ENOMEM;
     int rc = kvi_range_init(&c->range, tree, range);
@@ -21,6 +21,8 @@ int kvi_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor)
     c->txn = txn;
     c->state = KVI_CURSOR_NOWHERE;
     c->key_ready = false;
+    kvi_cursor_far(c);
+    c->asked = 0;
     c->left = c->range.limit;
     c->changes = txn->changes;
     c->key = (uint8_t *)(c + 1);
@@ -129,6 +131,8 @@ static int landed(kv_cursor *c, int rc, bool up)
     if (rc != KV_OK)
         return rc;
     c->changes = c->txn->changes;
+    kvi_cursor_far(c);
+    c->asked = 0;
     find_low(c);
     find_high(c);
     unsigned slot = kvi_path_leaf(&c->path)->slot;
@@ -191,7 +195,7 @@ int kvi_cursor_cross(kv_cursor *c, bool up)
     if (up ? c->high < kvi_node_count(leaf->page) : c->low > 0)
         return KV_NOTFOUND; /* the range ends inside this leaf */
     unsigned low = c->low, high = c->high;
-    int rc = up ? kvi_path_next(c->tree, &c->path) : kvi_path_prev(c->tree, &c->path);
+    int rc = kvi_path_cross(c->tree, &c->path, up);
     if (rc != KV_OK)
         return rc;
     if (up) {
@@ -201,9 +205,11 @@ int kvi_cursor_cross(kv_cursor *c, bool up)
         c->high = kvi_node_count(leaf->page);
         find_low(c);
     }
-    if (KVI_LIKELY(c->low < c->high))
+    if (KVI_LIKELY(c->low < c->high)) {
+        kvi_cursor_crossed(c, up);
         return KV_OK;
-    rc = up ? kvi_path_prev(c->tree, &c->path) : kvi_path_next(c->tree, &c->path);
+    }
+    rc = kvi_path_cross(c->tree, &c->path, !up);
     c->low = low;
     c->high = high;
     return rc == KV_OK ? KV_NOTFOUND : rc;
@@ -246,9 +252,10 @@ int kvi_cursor_step_past(kv_cursor *c, bool up)
 static int step(kv_cursor *c, bool up)
 {
     int rc;
-    if (c->state == KVI_CURSOR_ON || c->state == KVI_CURSOR_BESIDE)
+    if (c->state == KVI_CURSOR_ON || c->state == KVI_CURSOR_BESIDE) {
+        kvi_cursor_expect(c, up);
         rc = kvi_cursor_step(c, up);
-    else if (c->state == KVI_CURSOR_GAP)
+    } else if (c->state == KVI_CURSOR_GAP)
         rc = kvi_tree_expires(c->tree) ? kvi_cursor_step_past(c, up) : step_gap(c, up);
     else if (c->state == KVI_CURSOR_STOPPED)
         rc = KV_OK; /* back onto the entry that it stopped behind */
@@ -380,25 +387,12 @@ int kvi_cursor_load_value(kv_cursor *c, kv_slice *value)
     return KV_OK;
 }
 
-/* The entry under a reader's cursor, in a plain leaf. False: the general way must do it. */
-static bool plain_get(kv_cursor *c, kv_slice *key, kv_slice *value)
+bool kvi_cursor_look(kv_cursor *c)
 {
-    const kvi_step *leaf = kvi_path_leaf(&c->path);
-    if (KVI_UNLIKELY(leaf->page != c->plain.page))
-        kvi_plain_look(&c->plain, leaf->page, page_size_of(c));
-    uint32_t at = kvi_plain_at(&c->plain, leaf->slot);
-    if (KVI_UNLIKELY(at == 0))
+    const uint8_t *page = kvi_path_leaf(&c->path)->page;
+    if (c->txn->write || kvi_tree_multi(c->tree) || page == c->plain.page)
         return false;
-    if (value)
-        *value = kvi_plain_value(&c->plain, at);
-    if (!key)
-        return true;
-    if (!c->key_ready) {
-        kvi_plain_key(&c->plain, leaf->slot, at, c->key);
-        c->key_len = kvi_plain_key_len(&c->plain);
-        c->key_ready = true;
-    }
-    *key = (kv_slice){c->key, c->key_len};
+    kvi_plain_look(&c->plain, page, page_size_of(c));
     return true;
 }
 
@@ -420,7 +414,7 @@ int kvi_cursor_get(kv_cursor *c, kv_slice *key, kv_slice *value)
         return rc;
     if (c->state != KVI_CURSOR_ON)
         return KV_NOTFOUND;
-    if (KVI_LIKELY(!c->txn->write) && plain_get(c, key, value))
+    if (kvi_cursor_look(c) && kvi_cursor_take(c, key, value))
         return KV_OK;
     if (value)
         rc = kvi_cursor_load_value(c, value);

@@ -15,12 +15,15 @@
  *   Z3 GAP: the path's slot is that of the first entry behind the gap, or the leaf's count
  *   Z4 a step that finds no entry, or fails, leaves the path where it was
  *   Z5 ON: the entry has not expired
+ *   Z6 [near_low, near_high) lies in [low, high); it is empty in a write transaction, and in a tree of
+ *      entries that expire
  */
 #ifndef KVI_CURSOR_H
 #define KVI_CURSOR_H
 
 #include "node_scan.h"
 #include "range.h"
+#include <limits.h>
 
 enum kvi_cursor_state {
     KVI_CURSOR_NOWHERE,
@@ -39,13 +42,16 @@ struct kv_cursor {
     bool key_ready; /* key holds the entry's key */
     unsigned low;   /* slots of the leaf that lie inside the range: [low, high) */
     unsigned high;
-    uint64_t left;    /* entries that the limit still allows */
-    uint64_t changes; /* txn->changes when path was right */
-    uint8_t *key;     /* kvi_key_max bytes behind this struct */
+    unsigned near_low;  /* of those: steps from one to another in [near_low, near_high) look at */
+    unsigned near_high; /* nothing but slots, and their entries were asked for (cursor_ahead.c) */
+    unsigned asked;     /* entries asked for since the newest jump */
+    uint64_t left;      /* entries that the limit still allows */
+    uint64_t changes;   /* txn->changes when path was right */
+    uint8_t *key;       /* kvi_key_max bytes, and slack, behind this struct */
     size_t key_len;
     uint8_t *keys; /* of the newest kvi_cursor_read */
     size_t keys_size;
-    kvi_plain plain; /* of the leaf at plain.page; not in a write transaction */
+    kvi_plain plain; /* of the leaf at plain.page; of a reader, in a tree without multiple values */
     kvi_range range;
     kv_cursor *next; /* in txn->cursors */
     kv_cursor *prev;
@@ -108,6 +114,64 @@ static inline int kvi_cursor_step(kv_cursor *cursor, bool up)
     if (KVI_UNLIKELY(kvi_tree_expires(cursor->tree)))
         return kvi_cursor_step_past(cursor, up);
     return kvi_cursor_step_any(cursor, up);
+}
+
+/* ---- a reader's usual steps ---- */
+
+/* After a jump or a crossing: nothing is near. */
+static inline void kvi_cursor_far(kv_cursor *cursor)
+{
+    cursor->near_low = UINT_MAX;
+    cursor->near_high = 0;
+}
+
+/* ON, about to step: asks for the entries that steps in this direction come to. */
+void kvi_cursor_expect(kv_cursor *cursor, bool up);
+
+/* ON, about to read n more entries of the leaf, and more behind it. */
+void kvi_cursor_expect_run(kv_cursor *cursor, bool up, unsigned n, size_t more);
+
+/* In a leaf just reached by a step. */
+void kvi_cursor_crossed(kv_cursor *cursor, bool up);
+
+/* A step to an entry that is near, forward or backward. False: the general way must do it. */
+static inline bool kvi_cursor_glide(kv_cursor *cursor, bool forward)
+{
+    if (KVI_UNLIKELY(cursor->state != KVI_CURSOR_ON))
+        return false;
+    kvi_step *leaf = kvi_path_leaf(&cursor->path);
+    bool up = forward != cursor->range.reverse;
+    if (KVI_UNLIKELY((up ? leaf->slot + 1 >= cursor->near_high : leaf->slot <= cursor->near_low) ||
+                     (forward && cursor->left == 0)))
+        return false;
+    leaf->slot += up ? 1u : -1u;
+    cursor->left -= forward;
+    cursor->key_ready = false;
+    return true;
+}
+
+/* Looks at the leaf, for a reader. False: that was done before, or is not to be done. */
+bool kvi_cursor_look(kv_cursor *cursor);
+
+/* The entry under a reader's cursor, in a plain leaf that was looked at. False: as above. */
+static inline bool kvi_cursor_take(kv_cursor *cursor, kv_slice *key, kv_slice *value)
+{
+    if (KVI_UNLIKELY(cursor->state != KVI_CURSOR_ON))
+        return false;
+    const kvi_plain *plain = &cursor->plain;
+    const kvi_step *leaf = kvi_path_leaf(&cursor->path);
+    if (KVI_UNLIKELY(leaf->page != plain->page))
+        return false;
+    uint32_t at = kvi_plain_at(plain, leaf->slot);
+    if (KVI_UNLIKELY(at == 0))
+        return false;
+    if (value)
+        *value = kvi_plain_value(plain, at);
+    if (key) {
+        kvi_plain_key(plain, leaf->slot, at, cursor->key);
+        *key = (kv_slice){cursor->key, plain->key_len};
+    }
+    return true;
 }
 
 /* ON: the entry's key into cursor->key; its value. */

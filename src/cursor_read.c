@@ -47,26 +47,50 @@ static int read_here(kv_cursor *c, batch *b)
     return KV_OK;
 }
 
-/* Moves over further entries of the leaf, adding them, as long as they are plain. */
-static bool read_run(kv_cursor *c, batch *b, bool up)
+/* What is known of the leaf; in a write transaction it is looked at each time. */
+static const kvi_plain *leaf_known(kv_cursor *c, kvi_plain *room)
 {
+    const uint8_t *page = kvi_path_leaf(&c->path)->page;
+    if (KVI_LIKELY(page == c->plain.page || kvi_cursor_look(c)))
+        return &c->plain;
+    kvi_plain_look(room, page, c->txn->db->file.page_size);
+    return room;
+}
+
+/* Moves over further entries of the leaf, adding them, as long as they are plain. here: the entry under
+ * the cursor is to be added, too. */
+static bool read_run(kv_cursor *c, batch *b, bool up, bool here)
+{
+    kvi_plain room;
     kvi_step *leaf = kvi_path_leaf(&c->path);
-    unsigned ahead = up ? c->high - leaf->slot - 1 : leaf->slot - c->low;
-    size_t most = KVI_MIN(b->n - b->done, c->left);
+    unsigned inside = here + (up ? c->high - leaf->slot - 1 : leaf->slot - c->low);
+    size_t most = KVI_MIN(b->n - b->done - here, c->left) + here;
+    if (inside == 0 || most == 0)
+        return false;
     kvi_scan scan = {
-        .from = up ? leaf->slot + 1 : leaf->slot - 1,
-        .n = (unsigned)KVI_MIN(ahead, most),
+        .from = up ? leaf->slot + !here : leaf->slot - !here,
+        .n = (unsigned)KVI_MIN(inside, most),
         .up = up,
         .pairs = b->pairs + b->done,
         .keys = c->keys + b->used,
         .room = c->keys_size - b->used,
     };
-    unsigned n = kvi_leaf_scan(leaf->page, c->txn->db->file.page_size, &scan);
-    leaf->slot += up ? n : -n;
-    c->left -= n;
+    const kvi_plain *plain = leaf_known(c, &room);
+    kvi_cursor_expect_run(c, up, scan.n - here, most - scan.n);
+    unsigned n = kvi_leaf_scan(plain, &scan);
+    if (n == 0)
+        return false;
+    leaf->slot += up ? n - here : here - n;
+    c->left -= n - here;
     b->done += n;
     b->used += scan.used;
-    return n > 0;
+    return true;
+}
+
+/* Adds the entry that the cursor has come to, and those behind it. */
+static int read_from(kv_cursor *c, batch *b, bool up)
+{
+    return read_run(c, b, up, true) ? KV_OK : read_here(c, b);
 }
 
 /* Steps and adds, or stays where it was: what fails now is met, and reported, by the next read. */
@@ -74,13 +98,25 @@ static bool read_step(kv_cursor *c, batch *b, bool up)
 {
     if (c->left == 0 || kvi_cursor_step(c, up) != KV_OK)
         return false;
-    if (read_here(c, b) != KV_OK) {
-        if (kvi_cursor_step(c, !up) != KV_OK)
-            c->state = KVI_CURSOR_NOWHERE;
-        return false;
-    }
     c->left--;
-    return true;
+    if (read_from(c, b, up) == KV_OK)
+        return true;
+    c->left++;
+    if (kvi_cursor_step(c, !up) != KV_OK)
+        c->state = KVI_CURSOR_NOWHERE;
+    return false;
+}
+
+/* The first entry, at least. */
+static int read_first(kv_cursor *c, batch *b, bool up)
+{
+    int rc = c->keys ? KV_OK : keys_grow(c, b);
+    if (rc != KV_OK)
+        return rc;
+    if (c->state == KVI_CURSOR_ON && !c->txn->write && read_run(c, b, up, false))
+        return KV_OK;
+    rc = kvi_cursor_next(c);
+    return rc == KV_OK ? read_from(c, b, up) : rc;
 }
 
 int kvi_cursor_read(kv_cursor *c, kv_pair *pairs, size_t n, size_t *got)
@@ -89,13 +125,12 @@ int kvi_cursor_read(kv_cursor *c, kv_pair *pairs, size_t n, size_t *got)
     batch b = {.pairs = pairs, .n = n, .room = key_max + KVI_SCAN_SLACK};
     if (n == 0)
         return KV_OK;
-    int rc = kvi_cursor_next(c);
-    if (rc == KV_OK)
-        rc = read_here(c, &b);
+    bool up = !c->range.reverse;
+    c->key_ready = false;
+    int rc = read_first(c, &b, up);
     if (rc != KV_OK)
         return rc;
-    bool up = !c->range.reverse;
-    while (b.done < n && (read_run(c, &b, up) || read_step(c, &b, up)))
+    while (b.done < n && (read_run(c, &b, up, false) || read_step(c, &b, up)))
         continue;
     *got = b.done;
     if (c->txn->write && c->state == KVI_CURSOR_ON)

@@ -155,6 +155,23 @@ KVI_INLINE bool kvi_aim_value(const kvi_aim *aim, const uint8_t *page, uint32_t 
     return true;
 }
 
+/* The number of entries with a smaller key; *found: the one there has this key. */
+KVI_INLINE unsigned kvi_quick_slot(const uint8_t *page, uint32_t page_size, kvi_slice key,
+                                   bool *found)
+{
+    kvi_aim aim = kvi_aim_leaf(page, page_size, key);
+    *found = false;
+    if (!aim.quick)
+        return kvi_leaf_search(page, page_size, key, found);
+    if (aim.from >= aim.q.slots || kvi_get32(page + aim.q.heads + 4 * aim.from) != aim.q.head)
+        return aim.from;
+    if (key.len - aim.q.skip != aim.tail_len || aim.at + aim.tail_len > page_size ||
+        !kvi_bytes_equal(page + aim.at, key.ptr + aim.q.skip, aim.tail_len))
+        return kvi_leaf_search(page, page_size, key, found);
+    *found = true;
+    return aim.from;
+}
+
 KVI_INLINE bool kvi_quick_leaf(const uint8_t *page, uint32_t page_size, kvi_slice key,
                                kvi_slice *value, bool *special)
 {

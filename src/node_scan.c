@@ -2,9 +2,6 @@
 #include "node_scan.h"
 #include "node_impl.h"
 
-_Static_assert(KVI_PLAIN_ROOM <= KVI_PAGE_MIN / 4 - 64,
-               "a plain key is written where any key fits");
-
 /* memcpy into memory with slack, out of memory that can be read up to end. */
 static inline void bytes_copy(uint8_t *out, const uint8_t *from, uint32_t len, const uint8_t *end)
 {
@@ -30,50 +27,55 @@ static inline size_t key_write(const uint8_t *page, const kvi_shape *s, unsigned
 void kvi_plain_look(kvi_plain *plain, const uint8_t *page, uint32_t page_size)
 {
     const kvi_shape s = kvi_leaf_shape(page, page_size);
-    *plain = (kvi_plain){
-        .page = page,
-        .page_size = page_size,
-        .slots = s.slots,
-        .heads = s.heads,
-        .offsets = s.offsets,
-        .prefix_len = s.prefix_len,
-        .tail_len = s.fixed_key - 5,
-        .value_len = s.fixed_value - 1,
-    };
     bool fits = s.fixed_key >= 5 && s.fixed_value >= 1 && !kvi_shape_heapless(&s) &&
                 s.prefix_len <= KVI_PREFIX_INLINE &&
                 s.prefix_len + s.fixed_key <= kvi_key_max(page_size) + 1 &&
-                s.fixed_value <= page_size;
-    if (!fits)
-        plain->slots = 0;
+                s.fixed_key - 5 + s.fixed_value <= page_size;
+    *plain = (kvi_plain){
+        .page = page,
+        .heads = page + s.heads,
+        .offsets = page + s.offsets,
+        .page_size = page_size,
+        .slots = fits ? s.slots : 0,
+        .prefix_len = s.prefix_len,
+        .tail_len = s.fixed_key - 5,
+        .value_len = s.fixed_value - 1,
+        .key_len = s.prefix_len + s.fixed_key - 1,
+    };
+    plain->last = page_size - plain->tail_len - plain->value_len;
+    if (s.prefix_len <= 4) {
+        plain->whole = page_size - 16;
+        plain->front = kvi_get64(page + KVI_P_prefix) & kvi_low_bytes(s.prefix_len);
+    }
 }
 
 /* Adds entries of a plain leaf; returns how many. The key buffer has room for all of them. */
-static unsigned plain_scan(const kvi_plain *plain, kvi_scan *scan)
+static unsigned plain_scan(const kvi_plain *leaf, kvi_scan *scan)
 {
+    const kvi_plain plain = *leaf; /* a copy, since writing keys does not change it */
     uint8_t *key = scan->keys;
-    size_t len = kvi_plain_key_len(plain);
-    unsigned done = 0, i = scan->from, step = scan->up ? 1u : -1u;
-    for (; done < scan->n; done++, i += step, key += len) {
-        uint32_t at = kvi_plain_at(plain, i);
+    kv_pair *pair = scan->pairs;
+    size_t len = plain.key_len;
+    unsigned done = 0, n = scan->n, i = scan->from, step = scan->up ? 1u : -1u;
+    for (; done < n; done++, i += step, key += len, pair++) {
+        uint32_t at = kvi_plain_at(&plain, i);
         if (KVI_UNLIKELY(at == 0))
             break;
-        kvi_plain_key(plain, i, at, key);
-        scan->pairs[done] = (kv_pair){{key, len}, kvi_plain_value(plain, at)};
+        kvi_plain_key(&plain, i, at, key);
+        *pair = (kv_pair){{key, len}, kvi_plain_value(&plain, at)};
     }
     scan->used = (size_t)(key - scan->keys);
     return done;
 }
 
-unsigned kvi_leaf_scan(const uint8_t *page, uint32_t page_size, kvi_scan *scan)
+unsigned kvi_leaf_scan(const kvi_plain *leaf, kvi_scan *scan)
 {
-    kvi_plain plain;
-    kvi_plain_look(&plain, page, page_size);
-    if (plain.slots > 0 &&
-        scan->n * kvi_plain_key_len(&plain) + kvi_key_max(page_size) + KVI_SCAN_SLACK <= scan->room)
-        return plain_scan(&plain, scan);
-    const kvi_shape s = kvi_leaf_shape(page, page_size);
+    const uint8_t *page = leaf->page;
+    const uint32_t page_size = leaf->page_size;
     const uint32_t key_max = kvi_key_max(page_size);
+    if (leaf->slots > 0 && (size_t)scan->n * leaf->key_len + key_max + KVI_SCAN_SLACK <= scan->room)
+        return plain_scan(leaf, scan);
+    const kvi_shape s = kvi_leaf_shape(page, page_size);
     const uint8_t *end = scan->keys + scan->room;
     uint8_t *key = scan->keys;
     unsigned done = 0, i = scan->from;

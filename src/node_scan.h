@@ -8,16 +8,17 @@
 /* Keys are copied in pieces of sixteen bytes: up to so many may be written behind a key. */
 #define KVI_SCAN_SLACK 32
 
-#define KVI_PLAIN_ROOM (KVI_PREFIX_INLINE + 4 + 16)
-
 /* What the entries of a plain leaf share: short prefix, one length of keys, one of values, nothing
  * special. Looked at once, it serves all of them, as long as the page is the same. */
 typedef struct kvi_plain {
     const uint8_t *page; /* NULL: none was looked at */
+    const uint8_t *heads, *offsets;
     uint32_t page_size;
-    uint32_t slots;          /* 0: the leaf is not plain */
-    uint32_t heads, offsets; /* where they begin */
-    uint32_t prefix_len, tail_len, value_len;
+    uint32_t slots; /* 0: the leaf is not plain */
+    uint32_t prefix_len, tail_len, value_len, key_len;
+    uint32_t last;  /* where the bytes of an entry begin at most ... */
+    uint32_t whole; /* ... from which its key can be made in one piece: short prefix, room behind */
+    uint64_t front; /* that prefix, in the low bytes */
 } kvi_plain;
 
 void kvi_plain_look(kvi_plain *plain, const uint8_t *page, uint32_t page_size);
@@ -27,28 +28,40 @@ static inline uint32_t kvi_plain_at(const kvi_plain *plain, unsigned i)
 {
     if (KVI_UNLIKELY(i >= plain->slots))
         return 0;
-    uint32_t at = kvi_get16(plain->page + plain->offsets + 2 * i) & (plain->page_size - 1);
+    uint32_t at = kvi_get16(plain->offsets + 2 * i) & (plain->page_size - 1);
     __asm__("" : "+r"(at)); /* not fetched again after the check */
-    return at + plain->tail_len + plain->value_len <= plain->page_size ? at : 0;
+    return KVI_LIKELY(at <= plain->last) ? at : 0;
 }
 
-/* Writes the key of entry i, whose bytes stand at, to out; up to KVI_PLAIN_ROOM bytes are written there
- * even if the key is shorter. */
+/* Copies len bytes that stand in the page at a place; up to 15 more may be written. */
+static inline void kvi_plain_copy(const kvi_plain *plain, uint32_t at, uint32_t len, uint8_t *out)
+{
+    if (KVI_UNLIKELY(at + len + 15 > plain->page_size)) {
+        memcpy(out, plain->page + at, len);
+        return;
+    }
+    for (uint32_t done = 0; done < len; done += 16)
+        memcpy(out + done, plain->page + at + done, 16);
+}
+
+/* Writes the key of entry i, whose bytes stand at, to out; up to KVI_SCAN_SLACK bytes may be written
+ * behind it. */
 static inline void kvi_plain_key(const kvi_plain *plain, unsigned i, uint32_t at, uint8_t *out)
 {
-    const uint8_t *tail = plain->page + at;
+    uint32_t prefix_len = plain->prefix_len;
+    uint32_t head = kvi_get32be(plain->heads + 4 * i);
+    if (KVI_LIKELY(at <= plain->whole)) {
+        /* One store: who looks at the key at once need not wait for several. */
+        uint64_t first = (uint64_t)head | kvi_get64(plain->page + at) << 32;
+        kvi_put128(out, plain->front | first << 8 * prefix_len,
+                   kvi_get64(plain->page + at + 4 - prefix_len));
+        if (plain->key_len > 16)
+            kvi_plain_copy(plain, at + 12 - prefix_len, plain->key_len - 16, out + 16);
+        return;
+    }
     memcpy(out, plain->page + KVI_P_prefix, KVI_PREFIX_INLINE);
-    out += plain->prefix_len;
-    kvi_put32be(out, kvi_get32(plain->page + plain->heads + 4 * i));
-    if (KVI_LIKELY(plain->tail_len <= 16 && at + 16 <= plain->page_size))
-        memcpy(out + 4, tail, 16);
-    else
-        memcpy(out + 4, tail, plain->tail_len);
-}
-
-static inline size_t kvi_plain_key_len(const kvi_plain *plain)
-{
-    return plain->prefix_len + 4 + plain->tail_len;
+    kvi_put32(out + prefix_len, head);
+    kvi_plain_copy(plain, at, plain->tail_len, out + prefix_len + 4);
 }
 
 static inline kv_slice kvi_plain_value(const kvi_plain *plain, uint32_t at)
@@ -67,8 +80,8 @@ typedef struct kvi_scan {
     size_t used;   /* out: of those */
 } kvi_scan;
 
-/* Reads the entries until one is special, or room is less than kvi_key_max + KVI_SCAN_SLACK.
- * Returns how many. */
-unsigned kvi_leaf_scan(const uint8_t *page, uint32_t page_size, kvi_scan *scan);
+/* Reads the entries of a leaf that was looked at, until one is special, or room is less than
+ * kvi_key_max + KVI_SCAN_SLACK. Returns how many. */
+unsigned kvi_leaf_scan(const kvi_plain *leaf, kvi_scan *scan);
 
 #endif

@@ -66,18 +66,22 @@ int kvi_path_edge(kv_tree *tree, kvi_path *path, bool last)
     return rc == KV_OK ? kvi_path_descend(tree, path, 0, last) : rc;
 }
 
-/* Asks for the leaf after the one just reached, so that a scan finds it in the cache. */
-static void leaf_ahead(kv_tree *tree, const kvi_path *path, bool up)
+void kvi_path_ahead(kv_tree *tree, const kvi_path *path, bool up, bool whole)
 {
+    if (path->depth < 2)
+        return;
     const kvi_step *parent = &path->steps[path->depth - 2];
     if (up ? parent->slot >= kvi_node_count(parent->page) : parent->slot == 0)
         return;
     unsigned slot = up ? parent->slot + 1 : parent->slot - 1;
-    kvi_txn_prefetch_whole(tree->txn, kvi_branch_child(parent->page, page_size_of(tree), slot));
+    kvi_ptr leaf = kvi_branch_child(parent->page, page_size_of(tree), slot);
+    if (whole)
+        kvi_txn_prefetch_whole(tree->txn, leaf);
+    else
+        kvi_txn_prefetch(tree->txn, leaf);
 }
 
-/* To the nearest entry of the neighbouring leaf. */
-static int path_cross(kv_tree *tree, kvi_path *path, bool up)
+int kvi_path_cross(kv_tree *tree, kvi_path *path, bool up)
 {
     kvi_step saved[KVI_LEVEL_MAX + 1];
     unsigned i = path->depth - 1;
@@ -92,8 +96,15 @@ static int path_cross(kv_tree *tree, kvi_path *path, bool up)
     int rc = kvi_path_descend(tree, path, i, !up);
     if (rc != KV_OK)
         memcpy(&path->steps[i], saved, n * sizeof *saved);
-    else
-        leaf_ahead(tree, path, up);
+    return rc;
+}
+
+/* The same in a scan. */
+static int path_cross_on(kv_tree *tree, kvi_path *path, bool up)
+{
+    int rc = kvi_path_cross(tree, path, up);
+    if (rc == KV_OK)
+        kvi_path_ahead(tree, path, up, true);
     return rc;
 }
 
@@ -103,7 +114,7 @@ int kvi_path_next(kv_tree *tree, kvi_path *path)
         return KV_NOTFOUND;
     kvi_step *leaf = kvi_path_leaf(path);
     if (leaf->slot + 1 >= kvi_node_count(leaf->page))
-        return path_cross(tree, path, true);
+        return path_cross_on(tree, path, true);
     leaf->slot++;
     return KV_OK;
 }
@@ -114,7 +125,7 @@ int kvi_path_prev(kv_tree *tree, kvi_path *path)
         return KV_NOTFOUND;
     kvi_step *leaf = kvi_path_leaf(path);
     if (leaf->slot == 0)
-        return path_cross(tree, path, false);
+        return path_cross_on(tree, path, false);
     leaf->slot--;
     return KV_OK;
 }

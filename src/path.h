@@ -20,6 +20,13 @@ int kvi_path_edge(kv_tree *tree, kvi_path *path, bool last) KVI_MUST_CHECK;
 int kvi_path_next(kv_tree *tree, kvi_path *path) KVI_MUST_CHECK;
 int kvi_path_prev(kv_tree *tree, kvi_path *path) KVI_MUST_CHECK;
 
+/* The same from the entry at the edge of its leaf, and without asking for leaves ahead. */
+int kvi_path_cross(kv_tree *tree, kvi_path *path, bool up) KVI_MUST_CHECK;
+
+/* Asks for the neighbouring leaf, so that it has arrived when the path does: for what a search begins
+ * with, or for all of it. */
+void kvi_path_ahead(kv_tree *tree, const kvi_path *path, bool up, bool whole);
+
 /* To entry number n, counted from 0. KV_NOTFOUND. */
 int kvi_path_nth(kv_tree *tree, kvi_path *path, uint64_t n) KVI_MUST_CHECK;
 

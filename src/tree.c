@@ -65,20 +65,22 @@ int kvi_tree_seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)
     path->depth = 0;
     if (ptr.page == 0)
         return KV_OK;
-    for (unsigned level = tree->desc.level;; level--) {
-        kvi_step *step = &path->steps[path->depth++];
+    kvi_step *step = path->steps;
+    for (unsigned level = tree->desc.level; level > 0; level--, step++) {
         step->ptr = ptr;
         int rc = kvi_txn_node(txn, ptr, level, &step->page);
         if (KVI_UNLIKELY(rc != KV_OK))
             return rc;
-        if (level == 0) {
-            step->slot = kvi_leaf_search(step->page, page_size, key, found);
-            return KV_OK;
-        }
-        step->slot = kvi_branch_find(step->page, page_size, key, &ptr);
-        if (level == 1)
-            kvi_txn_prefetch(txn, ptr);
+        step->slot = kvi_quick_branch(step->page, page_size, key, &ptr);
     }
+    kvi_txn_prefetch(txn, ptr);
+    step->ptr = ptr;
+    int rc = kvi_txn_node(txn, ptr, 0, &step->page);
+    if (KVI_UNLIKELY(rc != KV_OK))
+        return rc;
+    path->depth = tree->desc.level + 1u;
+    step->slot = kvi_quick_slot(step->page, page_size, key, found);
+    return KV_OK;
 }
 
 int kvi_tree_rank(kv_tree *tree, kvi_slice key, uint64_t *rank, bool *found)

@@ -323,8 +323,9 @@ static void touch(kvi_slice bytes)
 static void read_leaf(const bench *b, unsigned n)
 {
     uint8_t *keys = exact(4 * (kvi_key_max(b->page_size) + KVI_SCAN_SLACK));
-    uint8_t *key = exact(kvi_key_max(b->page_size));
+    uint8_t *key = exact(kvi_key_max(b->page_size) + KVI_SCAN_SLACK);
     kv_pair pairs[64];
+    kvi_plain plain;
     bool flag;
     kvi_slice value;
     touched += kvi_entries_valid(b->page, b->page_size, HIGH, NEWEST);
@@ -337,12 +338,18 @@ static void read_leaf(const bench *b, unsigned n)
             touch(value);
         (void)kvi_leaf_follows(b->page, b->page_size, name);
     }
+    kvi_plain_look(&plain, b->page, b->page_size);
+    for (unsigned i = 0; i < plain.slots; i++) {
+        uint32_t at = kvi_plain_at(&plain, i);
+        if (at > 0)
+            kvi_plain_key(&plain, i, at, key);
+    }
     for (unsigned from = 0; from < n; from += 64) {
         kvi_scan scan = {.from = from, .n = KVI_MIN(n - from, 64), .up = true};
         scan.pairs = pairs;
         scan.keys = keys;
         scan.room = 4 * (kvi_key_max(b->page_size) + KVI_SCAN_SLACK);
-        unsigned got = kvi_leaf_scan(b->page, b->page_size, &scan);
+        unsigned got = kvi_leaf_scan(&plain, &scan);
         for (unsigned i = 0; i < got; i++)
             touch((kvi_slice){pairs[i].value.ptr, pairs[i].value.len});
     }

@@ -92,6 +92,61 @@ COUNTED static void count_read(void)
     kv_cursor_close(cursor);
 }
 
+COUNTED static void count_back(void)
+{
+    kv_cursor *cursor;
+    kv_slice k, v;
+    must(kv_cursor_open(tree, NULL, &cursor));
+    while (kv_cursor_prev(cursor) == KV_OK)
+        must(kv_cursor_get(cursor, &k, &v));
+    kv_cursor_close(cursor);
+}
+
+COUNTED static void count_seek(void)
+{
+    kv_cursor *cursor;
+    kv_slice k, v;
+    must(kv_cursor_open(tree, NULL, &cursor));
+    for (size_t i = 0; i < N; i++) {
+        must(kv_cursor_seek(cursor, KV_SEEK_GE, keys[i], KEY));
+        must(kv_cursor_get(cursor, &k, &v));
+    }
+    kv_cursor_close(cursor);
+}
+
+/* A seek and nine steps. */
+COUNTED static void count_seek_10(void)
+{
+    kv_cursor *cursor;
+    kv_slice k, v;
+    must(kv_cursor_open(tree, NULL, &cursor));
+    for (size_t i = 0; i < N; i++) {
+        int rc = kv_cursor_seek(cursor, KV_SEEK_GE, keys[i], KEY);
+        for (unsigned n = 1; rc == KV_OK; n++) {
+            must(kv_cursor_get(cursor, &k, &v));
+            rc = n < 10 ? kv_cursor_next(cursor) : KV_NOTFOUND;
+        }
+    }
+    kv_cursor_close(cursor);
+}
+
+/* The same, the nine at once. */
+COUNTED static void count_seek_read(void)
+{
+    kv_cursor *cursor;
+    kv_slice k, v;
+    kv_pair pairs[9];
+    size_t got;
+    must(kv_cursor_open(tree, NULL, &cursor));
+    for (size_t i = 0; i < N; i++) {
+        must(kv_cursor_seek(cursor, KV_SEEK_GE, keys[i], KEY));
+        must(kv_cursor_get(cursor, &k, &v));
+        if (kv_cursor_read(cursor, pairs, 9, &got) < 0)
+            exit(1);
+    }
+    kv_cursor_close(cursor);
+}
+
 /* COMMITS operations */
 COUNTED static void count_commit_lazy(void)
 {
@@ -135,6 +190,10 @@ int main(int argc, char **argv)
     count_get_many();
     count_scan();
     count_read();
+    count_back();
+    count_seek();
+    count_seek_10();
+    count_seek_read();
     kv_txn_abort(txn);
     count_begin_end();
     count_commit_lazy();

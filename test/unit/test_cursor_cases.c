@@ -580,14 +580,14 @@ static void test_read_without_memory(void **state)
     fail_memory(f, 1);
     assert_int_equal(kv_cursor_read(c, pairs, 2000, &got), KV_ENOMEM);
     assert_int_equal(got, 0);
-    assert_at_number(c, 0);
+    assert_int_equal(kv_cursor_get(c, NULL, NULL), KV_NOTFOUND);
     fail_memory(f, 2);
     assert_int_equal(kv_cursor_read(c, pairs, 2000, &got), KV_OK);
     assert_in_range(got, 1, 1998);
-    assert_at_number(c, got);
-    done = got + 1;
+    assert_at_number(c, got - 1);
+    done = got;
     for (size_t i = 0; i < got; i++)
-        assert_number(pairs[i].key, i + 1);
+        assert_number(pairs[i].key, i);
     fail_memory(f, 0);
     assert_int_equal(kv_cursor_read(c, pairs, 2000, &got), KV_OK);
     assert_int_equal(done + got, 2000);

@@ -22,12 +22,15 @@ unsigned kvi_leaf_search(const uint8_t *page, uint32_t page_size, kvi_slice key,
 unsigned kvi_branch_search(const uint8_t *page, uint32_t page_size, kvi_slice key);
 
 #include "node_model.h"
+#include "node_quick.h"
 
 static void leaf_same_search(const uint8_t *page, uint32_t page_size, kvi_slice key)
 {
     bool found, portable_found;
     unsigned i = kvi_leaf_search(page, page_size, key, &found);
     assert_int_equal(portable_leaf_search(page, page_size, key, &portable_found), i);
+    assert_int_equal(portable_found, found);
+    assert_int_equal(kvi_quick_slot(page, page_size, key, &portable_found), i);
     assert_int_equal(portable_found, found);
     kvi_slice value;
     bool special, expect_special;

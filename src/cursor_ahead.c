@@ -1,0 +1,69 @@
+/* cursor_ahead.c - what a reader's steps will need is asked for before, so that they do not wait for
+ * memory one after the other; see cursor.h.
+ *
+ * Few steps may follow a jump, or all of them to the end. So first a few entries are asked for, then
+ * twice as many, and at last, since it is a scan, whole leaves, each while the one before is read. */
+#include "cursor.h"
+
+#define AHEAD_FIRST 12u               /* entries */
+#define AHEAD_SCAN  (3 * AHEAD_FIRST) /* so many asked for: it is a scan */
+#define AHEAD_BYTES 256u              /* of an entry */
+
+/* Asks for the n entries of a plain leaf that follow the one under the cursor. Inline, since a
+ * compiler may leave out calls of a function that does nothing else. */
+static inline __attribute__((always_inline)) void ask_entries(const kv_cursor *c, bool up,
+                                                              unsigned n)
+{
+    const kvi_plain *plain = &c->plain;
+    uint32_t len = KVI_MIN(plain->tail_len + plain->value_len, AHEAD_BYTES);
+    unsigned slot = c->path.steps[c->path.depth - 1].slot;
+    for (; n > 0; n--) {
+        slot += up ? 1u : -1u;
+        uint32_t at = kvi_plain_at(plain, slot);
+        for (uint32_t line = 0; line < len; line += 64)
+            __builtin_prefetch(plain->page + at + line);
+    }
+}
+
+static bool steps_freely(const kv_cursor *c)
+{
+    return !c->txn->write && !kvi_tree_expires(c->tree);
+}
+
+void kvi_cursor_expect(kv_cursor *c, bool up)
+{
+    const kvi_step *leaf = kvi_path_leaf(&c->path);
+    unsigned inside = up ? c->high - leaf->slot - 1 : leaf->slot - c->low;
+    if (!steps_freely(c) || inside == 0)
+        return;
+    unsigned n = KVI_MIN(inside, KVI_MAX(c->asked, AHEAD_FIRST));
+    kvi_cursor_look(c);
+    if (leaf->page == c->plain.page)
+        ask_entries(c, up, n);
+    if (n == inside)
+        kvi_path_ahead(c->tree, &c->path, up, false);
+    c->asked += n;
+    c->near_low = KVI_MIN(c->near_low, up ? leaf->slot : leaf->slot - n);
+    c->near_high = KVI_MAX(c->near_high, up ? leaf->slot + n + 1 : leaf->slot + 1);
+}
+
+void kvi_cursor_expect_run(kv_cursor *c, bool up, unsigned n, size_t more)
+{
+    if (c->txn->write)
+        return;
+    if (more > 0)
+        kvi_path_ahead(c->tree, &c->path, up, more > AHEAD_FIRST);
+    if (c->asked < AHEAD_SCAN && c->plain.page == kvi_path_leaf(&c->path)->page)
+        ask_entries(c, up, n);
+    c->asked = KVI_MIN(c->asked + n, AHEAD_SCAN);
+}
+
+void kvi_cursor_crossed(kv_cursor *c, bool up)
+{
+    kvi_cursor_far(c);
+    if (c->asked < AHEAD_SCAN || !steps_freely(c))
+        return;
+    kvi_path_ahead(c->tree, &c->path, up, true);
+    c->near_low = c->low;
+    c->near_high = c->high;
+}
