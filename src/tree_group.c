@@ -35,24 +35,33 @@ static void group_add(group *g, const kv_tree *tree, kvi_slice key)
     seeker *s = &g->seekers[g->n++];
     s->key = key;
     s->ptr = tree->desc.root;
-    s->rc = s->ptr.page ? KV_OK : KV_NOTFOUND;
+    s->rc = KV_OK;
 }
 
-/* Puts the seekers onto their nodes. */
-static void group_arrive(group *g, unsigned level)
+/* The root is one page for all. */
+static int group_root(group *g, const kv_tree *tree)
 {
-    for (unsigned i = 0; i < g->n; i++) {
+    const uint8_t *page;
+    unsigned level = tree->desc.level;
+    if (tree->desc.root.page == 0)
+        return KV_NOTFOUND;
+    int rc = kvi_txn_node(g->txn, tree->desc.root, level, &page);
+    for (unsigned i = 0; rc == KV_OK && level > 0 && i < g->n; i++) {
         seeker *s = &g->seekers[i];
-        if (KVI_LIKELY(s->rc == KV_OK))
-            s->rc = kvi_txn_node(g->txn, s->ptr, level, &s->page);
+        kvi_quick_branch(page, g->page_size, s->key, &s->ptr);
+        kvi_txn_prefetch(g->txn, s->ptr);
     }
+    return rc;
 }
 
-/* The children are on the way when this returns. */
-static void group_descend(group *g)
+/* From nodes of a level to their children, which are on the way when this returns. */
+static void group_descend(group *g, unsigned level)
 {
     for (unsigned i = 0; i < g->n; i++) {
         seeker *s = &g->seekers[i];
+        if (KVI_UNLIKELY(s->rc != KV_OK))
+            continue;
+        s->rc = kvi_txn_node(g->txn, s->ptr, level, &s->page);
         if (KVI_UNLIKELY(s->rc != KV_OK))
             continue;
         s->aim = kvi_aim_branch(s->page, g->page_size, s->key);
@@ -73,10 +82,11 @@ static void group_to_leaves(group *g, const kv_tree *tree)
 {
     kvi_ptr leaves[KVI_GROUP];
     unsigned n = 0;
-    for (unsigned level = tree->desc.level; level > 0; level--) {
-        group_arrive(g, level);
-        group_descend(g);
-    }
+    int rc = group_root(g, tree);
+    for (unsigned i = 0; rc != KV_OK && i < g->n; i++)
+        g->seekers[i].rc = rc;
+    for (unsigned level = tree->desc.level; level > 1; level--)
+        group_descend(g, level - 1);
     for (unsigned i = 0; i < g->n; i++)
         if (g->seekers[i].rc == KV_OK)
             leaves[n++] = g->seekers[i].ptr;
@@ -90,9 +100,11 @@ void kvi_tree_find_group(kv_tree *tree, kvi_lookup *lookups, unsigned n)
     for (unsigned i = 0; i < n; i++)
         group_add(&g, tree, lookups[i].key);
     group_to_leaves(&g, tree);
-    group_arrive(&g, 0);
     for (unsigned i = 0; i < n; i++) {
         seeker *s = &g.seekers[i];
+        if (KVI_UNLIKELY(s->rc != KV_OK))
+            continue;
+        s->rc = kvi_txn_node(g.txn, s->ptr, 0, &s->page);
         if (KVI_UNLIKELY(s->rc != KV_OK))
             continue;
         s->aim = kvi_aim_leaf(s->page, g.page_size, s->key);
