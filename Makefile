@@ -99,7 +99,7 @@ endif
 # Only the engine's own functions count, and each stays whole. What XXH3 is made of is inlined.
 COVERAGE := $(if $(call variant_has,coverage),--coverage -fprofile-update=atomic \
               -fprofile-filter-files='src/[^/]*$$')
-ENGINE_COVERAGE = $(COVERAGE) $(if $(COVERAGE),$(if $(filter %/hash.o,$@),-O2,-Dalways_inline=unused))
+ENGINE_COVERAGE = $(COVERAGE) $(if $(COVERAGE),$(if $(filter %/hash.o %/hash_wide.o,$@),-O2,-Dalways_inline=unused))
 
 # No path of the building machine reaches the objects: the build is reproducible.
 BASE_CFLAGS := -std=c11 -pthread -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(SANITIZE) $(WARNINGS)

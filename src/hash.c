@@ -5,7 +5,14 @@
 
 #include "hash.h"
 
-#define META_SEED 0x6b762d6d657461ull
+/* Half the time for a page, and the same result. */
+#ifdef __x86_64__
+#define IS_WIDE() __builtin_cpu_supports("avx2")
+#else
+#define IS_WIDE()                           false
+#define kvi_hash_wide_bytes(hash, ptr, len) 0
+#define kvi_hash_wide_meta(ptr, len)        0
+#endif
 
 _Static_assert(KVI_HASH_SECRET >= XXH3_SECRET_SIZE_MIN, "the secret is long enough");
 _Static_assert(KVI_HASH_SECRET == XXH_SECRET_DEFAULT_SIZE, "as XXH3 derives it");
@@ -18,6 +25,8 @@ void kvi_hash_init(kvi_hash *hash, uint64_t seed)
 
 uint64_t kvi_hash_bytes(const kvi_hash *hash, const void *ptr, size_t len)
 {
+    if (IS_WIDE())
+        return kvi_hash_wide_bytes(hash, ptr, len);
     return XXH3_64bits_withSecret(ptr, len, hash->secret, sizeof hash->secret);
 }
 
@@ -40,5 +49,7 @@ uint64_t kvi_hash_end(const kvi_hash_run *run)
 
 uint64_t kvi_hash_meta(const void *ptr, size_t len)
 {
-    return XXH3_64bits_withSeed(ptr, len, META_SEED);
+    if (IS_WIDE())
+        return kvi_hash_wide_meta(ptr, len);
+    return XXH3_64bits_withSeed(ptr, len, KVI_HASH_META);
 }

@@ -6,6 +6,7 @@
 
 #include "base.h"
 
+#define KVI_HASH_META   0x6b762d6d657461ull
 #define KVI_HASH_SECRET 192 /* bytes; XXH3's default secret size */
 #define KVI_HASH_STATE  576 /* bytes; XXH3's streaming state */
 
@@ -26,5 +27,9 @@ void kvi_hash_add(kvi_hash_run *run, const void *ptr, size_t len);
 uint64_t kvi_hash_end(const kvi_hash_run *run);
 
 uint64_t kvi_hash_meta(const void *ptr, size_t len);
+
+/* What kvi_hash_bytes and kvi_hash_meta are on an x86-64 processor with registers of 256 bits. */
+uint64_t kvi_hash_wide_bytes(const kvi_hash *hash, const void *ptr, size_t len);
+uint64_t kvi_hash_wide_meta(const void *ptr, size_t len);
 
 #endif

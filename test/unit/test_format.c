@@ -121,7 +121,7 @@ typedef struct constant {
     uint64_t value;
 } constant;
 
-#define META_SEED 0x6b762d6d657461ull /* stands in hash.c; held against it below */
+#define META_SEED 0x6b762d6d657461ull /* stands in hash.h; held against it below */
 
 #define SAME(name) #name, name
 static const constant constants[] = {
