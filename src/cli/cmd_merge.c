@@ -4,6 +4,7 @@
 #include "units.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -76,6 +77,15 @@ static int merge_add(cli_merge *merge, const char *path)
     return 0;
 }
 
+/* Parcels of one file stand together. */
+static void merge_end(cli_merge *merge)
+{
+    for (size_t i = 0; i < merge->n; i++)
+        if (i + 1 == merge->n || merge->of[i + 1].fd != merge->of[i].fd)
+            close(merge->of[i].fd);
+    free(merge->of);
+}
+
 static int merge_run(cli_merge *merge, const cli_args *args)
 {
     char message[512], entries[UNITS_MAX], size[UNITS_MAX];
@@ -112,5 +122,8 @@ int cmd_merge(const cli_args *args)
     int code = merge_add(&merge, args->file);
     for (int i = 0; code == 0 && i < args->count; i++)
         code = merge_add(&merge, args->operands[i].text);
-    return code ? code : merge_run(&merge, args);
+    if (code == 0)
+        code = merge_run(&merge, args);
+    merge_end(&merge);
+    return code;
 }
