@@ -61,6 +61,12 @@ static void step_slot(bench *b)
     side_put(b, KVI_SIDE_HEAD + slot * sizeof(kvi_slot) + word * 8, 8, fuzz_awkward(b->in));
 }
 
+static void slots_clear(bench *b)
+{
+    for (uint64_t at = 0; at < KVI_SLOTS_FIRST * sizeof(kvi_slot); at += 8)
+        side_put(b, KVI_SIDE_HEAD + at, 8, 0);
+}
+
 /* A field of the snapshot that is published, or of what its writer hands over. */
 static void step_record(bench *b)
 {
@@ -224,7 +230,10 @@ static void bench_close(bench *b, unsigned d)
         }
     kv_txn_abort(b->writer); /* closing waits for the turn */
     b->writer = NULL;
-    FUZZ_MUST(kv_db_close(b->db[d]) != KV_EBUSY);
+    if (kv_db_close(b->db[d]) == KV_EBUSY) { /* a forged slot is the handle's own */
+        slots_clear(b);
+        FUZZ_MUST(kv_db_close(b->db[d]) != KV_EBUSY);
+    }
     b->db[d] = NULL;
 }
 
