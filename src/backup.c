@@ -23,28 +23,13 @@ typedef struct backup_walk {
     int (*entry)(const struct backup_walk *walk, kvi_slice key, kvi_stored value);
 } backup_walk;
 
-/* ---- records ---- */
-
-static int put_byte(backup *b, uint8_t byte)
-{
-    return kvi_stream_put(&b->stream, kvi_slice_of(&byte, 1));
-}
-
-static int put_bytes(backup *b, kvi_slice bytes)
-{
-    int rc = kvi_stream_put_number(&b->stream, bytes.len);
-    return rc == KV_OK ? kvi_stream_put(&b->stream, bytes) : rc;
-}
+/* ---- ranges ---- */
 
 static int put_bound(backup *b, uint8_t record, const kvi_slice *bound)
 {
-    int rc = put_byte(b, record);
-    if (rc == KV_OK)
-        rc = kvi_stream_put_number(&b->stream, bound ? 1 + (uint64_t)bound->len : 0);
-    return rc == KV_OK && bound ? kvi_stream_put(&b->stream, *bound) : rc;
+    int rc = kvi_stream_put_byte(&b->stream, record);
+    return rc == KV_OK ? kvi_stream_put_bound(&b->stream, bound) : rc;
 }
-
-/* ---- ranges ---- */
 
 static int range_open(backup_walk *walk, kvi_tour *tour)
 {
@@ -114,11 +99,11 @@ static int entry_put(const backup_walk *walk, kvi_slice key, kvi_stored stored)
     kv_slice value;
     int rc = kvi_value_load(b->txn, stored, &value);
     if (rc == KV_OK)
-        rc = put_byte(b, KVI_SAYS_PUT);
+        rc = kvi_stream_put_byte(&b->stream, KVI_SAYS_PUT);
     if (rc == KV_OK)
-        rc = put_bytes(b, key);
+        rc = kvi_stream_put_bytes(&b->stream, key);
     if (rc == KV_OK)
-        rc = put_bytes(b, kvi_slice_of(value.ptr, value.len));
+        rc = kvi_stream_put_bytes(&b->stream, kvi_slice_of(value.ptr, value.len));
     kvi_txn_unlend(b->txn, kept);
     return rc;
 }
@@ -132,15 +117,15 @@ static int entry_say(const backup_walk *walk, kvi_slice key, kvi_stored stored)
     if (kvi_expired(expiry, b->txn->now))
         return KV_OK;
     if (expiry)
-        rc = put_byte(b, KVI_SAYS_UNTIL);
+        rc = kvi_stream_put_byte(&b->stream, KVI_SAYS_UNTIL);
     if (expiry && rc == KV_OK)
         rc = kvi_stream_put_number(&b->stream, expiry);
     if (rc != KV_OK)
         return rc;
     b->info->entries++;
     if (value_kept(walk, &stored, &entry)) {
-        rc = put_byte(b, KVI_SAYS_KEPT);
-        return rc == KV_OK ? put_bytes(b, key) : rc;
+        rc = kvi_stream_put_byte(&b->stream, KVI_SAYS_KEPT);
+        return rc == KV_OK ? kvi_stream_put_bytes(&b->stream, key) : rc;
     }
     b->info->large_pages += entry.large.pages;
     return entry_put(walk, key, stored);
@@ -155,9 +140,9 @@ static int tree_say(backup *b, kvi_slice name, const kvi_tree_desc *desc, kvi_id
                         .from = KVI_SAYS_FROM,
                         .to = KVI_SAYS_TO,
                         .entry = entry_say};
-    int rc = put_byte(b, KVI_SAYS_TREE);
+    int rc = kvi_stream_put_byte(&b->stream, KVI_SAYS_TREE);
     if (rc == KV_OK)
-        rc = put_bytes(b, name);
+        rc = kvi_stream_put_bytes(&b->stream, name);
     if (rc == KV_OK)
         rc = kvi_stream_put_number(&b->stream, desc->flags & KVI_TREE_MULTI);
     if (rc == KV_OK)

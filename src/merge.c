@@ -2,8 +2,6 @@
  * found by whoever applies the result. */
 #include "merge.h"
 
-#define KEY_ROOM (KVI_PAGE_MAX / 4) /* of the longest key there can be */
-
 /* Entries stand in ranges of keys, trees in ranges of names. */
 enum { ENTRIES, NAMES, LEVELS };
 
@@ -42,38 +40,37 @@ static int64_t told_read(void *context, void *bytes, size_t len)
     return t->options->read(t->options->context, t->number, bytes, len);
 }
 
-static int read_key(told *t, uint64_t len)
+/* The record's key outlives what is read behind it. */
+static void key_keep(told *t, kvi_slice key)
 {
-    kvi_slice bytes;
-    if (len > KEY_ROOM)
-        return kvi_stream_damaged(&t->stream, "a key is too long");
-    int rc = kvi_stream_take(&t->stream, len, &bytes);
-    if (rc != KV_OK)
-        return rc;
-    if (len)
-        memcpy(t->room, bytes.ptr, len);
-    t->key = kvi_slice_of(t->room, len);
-    return KV_OK;
+    if (key.len)
+        memcpy(t->room, key.ptr, key.len);
+    t->key = kvi_slice_of(t->room, key.len);
 }
 
 static int read_bound(told *t)
 {
-    uint64_t number;
-    int rc = kvi_stream_number(&t->stream, &number);
-    t->open_end = number == 0;
-    return rc == KV_OK && number > 0 ? read_key(t, number - 1) : rc;
+    kvi_slice bytes;
+    const kvi_slice *bound;
+    int rc = kvi_stream_bound(&t->stream, &bytes, &bound);
+    t->open_end = !bound;
+    if (rc == KV_OK && bound)
+        key_keep(t, *bound);
+    return rc;
 }
 
-static int read_named(told *t)
+static int read_key(told *t)
 {
-    uint64_t len;
-    int rc = kvi_stream_number(&t->stream, &len);
-    return rc == KV_OK ? read_key(t, len) : rc;
+    kvi_slice key;
+    int rc = kvi_stream_key(&t->stream, &key);
+    if (rc == KV_OK)
+        key_keep(t, key);
+    return rc;
 }
 
 static int read_tree(told *t)
 {
-    int rc = read_named(t);
+    int rc = read_key(t);
     for (size_t i = 0; rc == KV_OK && i < KVI_COUNT(t->nature); i++)
         rc = kvi_stream_number(&t->stream, &t->nature[i]);
     return rc;
@@ -81,13 +78,8 @@ static int read_tree(told *t)
 
 static int read_put(told *t)
 {
-    uint64_t len;
-    int rc = read_named(t);
-    if (rc == KV_OK)
-        rc = kvi_stream_number(&t->stream, &len);
-    if (rc == KV_OK && len > KV_VALUE_MAX)
-        rc = kvi_stream_damaged(&t->stream, "a value is too long");
-    return rc == KV_OK ? kvi_stream_take(&t->stream, len, &t->value) : rc;
+    int rc = read_key(t);
+    return rc == KV_OK ? kvi_stream_value(&t->stream, &t->value) : rc;
 }
 
 static int read_record(told *t)
@@ -103,7 +95,7 @@ static int read_record(told *t)
     case KVI_SAYS_PUT:
         return read_put(t);
     case KVI_SAYS_KEPT:
-        return read_named(t);
+        return read_key(t);
     default:
         return kvi_stream_damaged(&t->stream, "a record of an unknown kind");
     }
@@ -130,44 +122,31 @@ static int told_next(told *t)
 
 /* ---- writing ---- */
 
-static int put_byte(merge *m, uint8_t byte)
+static int put_bound(merge *m, const told *t)
 {
-    return kvi_stream_put(&m->out, kvi_slice_of(&byte, 1));
-}
-
-static int put_bytes(merge *m, kvi_slice bytes)
-{
-    int rc = kvi_stream_put_number(&m->out, bytes.len);
-    return rc == KV_OK ? kvi_stream_put(&m->out, bytes) : rc;
-}
-
-static int put_bound(merge *m, uint8_t record, const told *t)
-{
-    int rc = put_byte(m, record);
-    if (rc == KV_OK)
-        rc = kvi_stream_put_number(&m->out, t->open_end ? 0 : 1 + (uint64_t)t->key.len);
-    return rc == KV_OK && !t->open_end ? kvi_stream_put(&m->out, t->key) : rc;
+    int rc = kvi_stream_put_byte(&m->out, t->record);
+    return rc == KV_OK ? kvi_stream_put_bound(&m->out, t->open_end ? NULL : &t->key) : rc;
 }
 
 /* What t says, with the expiry that a newer one says. */
 static int put_entry(merge *m, const told *t, uint64_t until)
 {
-    int rc = until ? put_byte(m, KVI_SAYS_UNTIL) : KV_OK;
+    int rc = until ? kvi_stream_put_byte(&m->out, KVI_SAYS_UNTIL) : KV_OK;
     if (rc == KV_OK && until)
         rc = kvi_stream_put_number(&m->out, until);
     if (rc == KV_OK)
-        rc = put_byte(m, t->record);
+        rc = kvi_stream_put_byte(&m->out, t->record);
     if (rc == KV_OK)
-        rc = put_bytes(m, t->key);
+        rc = kvi_stream_put_bytes(&m->out, t->key);
     m->info->entries++;
-    return rc == KV_OK && t->record == KVI_SAYS_PUT ? put_bytes(m, t->value) : rc;
+    return rc == KV_OK && t->record == KVI_SAYS_PUT ? kvi_stream_put_bytes(&m->out, t->value) : rc;
 }
 
 static int put_tree(merge *m, const told *t)
 {
-    int rc = put_byte(m, KVI_SAYS_TREE);
+    int rc = kvi_stream_put_byte(&m->out, KVI_SAYS_TREE);
     if (rc == KV_OK)
-        rc = put_bytes(m, t->key);
+        rc = kvi_stream_put_bytes(&m->out, t->key);
     for (size_t i = 0; rc == KV_OK && i < KVI_COUNT(t->nature); i++)
         rc = kvi_stream_put_number(&m->out, t->nature[i]);
     return rc;
@@ -241,7 +220,7 @@ static int bound_merge(merge *m, told *t, unsigned level)
     t->open[level] = begins;
     int rc = KV_OK;
     if (!newest_open(m, m->n, level) == was)
-        rc = put_bound(m, t->record, t);
+        rc = put_bound(m, t);
     return rc == KV_OK ? told_next(t) : rc;
 }
 
@@ -315,7 +294,7 @@ static int tree_merge(merge *m, told *first, bool main)
         return kvi_stream_damaged(&first->stream, "its names are out of order");
     bool there = stands_at(newest, first->key, NAMES);
     int rc = there ? put_tree(m, newest) : KV_OK;
-    uint8_t *room = m->of[m->n].room + KEY_ROOM;
+    uint8_t *room = m->of[m->n].room + KVI_STREAM_KEY;
     kvi_slice name = kvi_slice_of(room, first->key.len);
     if (name.len)
         memcpy(room, first->key.ptr, name.len);
@@ -398,7 +377,7 @@ static int told_open(told *t, const kv_merge_options *options, size_t number, kv
     *t = (told){.options = options, .number = number, .stream = like, .here = true};
     t->stream.read = told_read;
     t->stream.context = t;
-    t->room = like.os->alloc(like.os, (size_t)2 * KEY_ROOM);
+    t->room = like.os->alloc(like.os, (size_t)2 * KVI_STREAM_KEY);
     if (!t->room)
         return kvi_fail(like.err, KV_ENOMEM, "no memory for a backup");
     return kvi_stream_open(&t->stream);

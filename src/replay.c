@@ -7,8 +7,6 @@
 #include "pairs.h"
 #include "range.h"
 
-#define KEY_ROOM (KVI_PAGE_MAX / 4) /* of the longest key there can be */
-
 /* A tree whose ranges are stated: everything between what is said goes away. */
 typedef struct replay_map {
     kv_tree *tree;
@@ -65,7 +63,7 @@ static int map_find(replay_map *map, const kvi_place *place)
     map->there = rc == KV_OK;
     if (rc == KV_OK) {
         const kvi_step *leaf = kvi_path_leaf(&path);
-        uint8_t *room = map->room + KEY_ROOM;
+        uint8_t *room = map->room + KVI_STREAM_KEY;
         map->next.ptr = room;
         map->next.len = kvi_node_key(leaf->page, tree->txn->db->file.page_size, leaf->slot, room);
     }
@@ -163,34 +161,6 @@ static int names_remove(replay_map *map, const kvi_slice *to)
     return rc;
 }
 
-/* ---- reading records ---- */
-
-static int read_bytes(replay *r, uint64_t len, kvi_slice *bytes)
-{
-    if (len > KEY_ROOM)
-        return damaged(r, "a key is too long");
-    return kvi_stream_take(&r->stream, len, bytes);
-}
-
-static int read_key(replay *r, kvi_slice *key)
-{
-    uint64_t len;
-    int rc = kvi_stream_number(&r->stream, &len);
-    return rc == KV_OK ? read_bytes(r, len, key) : rc;
-}
-
-/* *bound: bytes, or NULL for the open end. */
-static int read_bound(replay *r, kvi_slice *bytes, const kvi_slice **bound)
-{
-    uint64_t number;
-    int rc = kvi_stream_number(&r->stream, &number);
-    *bound = bytes;
-    if (rc == KV_OK && number > 0)
-        return read_bytes(r, number - 1, bytes);
-    *bound = NULL;
-    return rc;
-}
-
 /* ---- entries ---- */
 
 static int entry_same(replay *r, kvi_slice value, bool *same)
@@ -212,18 +182,14 @@ static int entry_put(replay *r)
 {
     replay_map *map = &r->entries;
     kvi_slice key, value = {NULL, 0};
-    uint64_t len;
     bool had = false, same = false;
-    int rc = read_key(r, &key);
+    int rc = kvi_stream_key(&r->stream, &key);
     if (rc == KV_OK)
         rc = map_key(r, map, key, &had);
     if (rc == KV_OK)
-        rc = kvi_stream_number(&r->stream, &len);
-    if (rc == KV_OK && len > KV_VALUE_MAX)
-        rc = damaged(r, "a value is too long");
-    if (rc == KV_OK)
-        rc = kvi_stream_take(&r->stream, len, &value);
-    if (rc == KV_OK && map->tree->raw && (len || !kvi_pairs_key_len(map->last.ptr, map->last.len)))
+        rc = kvi_stream_value(&r->stream, &value);
+    if (rc == KV_OK && map->tree->raw &&
+        (value.len || !kvi_pairs_key_len(map->last.ptr, map->last.len)))
         rc = damaged(r, "an entry of a multi-value tree is no pair");
     if (rc == KV_OK && had)
         rc = entry_same(r, value, &same);
@@ -239,7 +205,7 @@ static int entry_kept(replay *r)
     replay_map *map = &r->entries;
     kvi_slice key;
     bool had = false;
-    int rc = read_key(r, &key);
+    int rc = kvi_stream_key(&r->stream, &key);
     if (rc == KV_OK)
         rc = map_key(r, map, key, &had);
     if (rc == KV_OK && !had)
@@ -313,7 +279,7 @@ static int tree_begin(replay *r)
     kvi_slice name = {NULL, 0};
     uint64_t flags = 0;
     kv_tree *tree = &r->txn->main;
-    int rc = read_key(r, &name);
+    int rc = kvi_stream_key(&r->stream, &name);
     bool first = r->entries.tree == NULL;
     if (rc == KV_OK && first != (name.len == 0))
         rc = damaged(r, "the main tree is not the first one");
@@ -338,7 +304,7 @@ static int range_record(replay *r, replay_map *map, bool from)
 {
     kvi_slice bytes;
     const kvi_slice *bound;
-    int rc = read_bound(r, &bytes, &bound);
+    int rc = kvi_stream_bound(&r->stream, &bytes, &bound);
     if (rc == KV_OK && !map->tree)
         rc = damaged(r, "a range without a tree");
     if (rc == KV_OK && map == &r->names && r->entries.open)
@@ -459,14 +425,14 @@ int kvi_replay(kv_db *db, const kv_apply_options *options, int durability, kv_ba
                 .info = info,
                 .names = {.remove = names_remove},
                 .entries = {.remove = entries_remove}};
-    uint8_t *room = db->os->alloc(db->os, (size_t)5 * KEY_ROOM);
+    uint8_t *room = db->os->alloc(db->os, (size_t)5 * KVI_STREAM_KEY);
     int rc = kvi_stream_open(&r.stream);
     if (rc == KV_OK && !room)
         rc = kvi_fail(&db->err, KV_ENOMEM, "no memory to apply a backup");
     if (rc == KV_OK) {
         r.names.room = room;
-        r.entries.room = room + (size_t)2 * KEY_ROOM;
-        r.name = room + (size_t)4 * KEY_ROOM;
+        r.entries.room = room + (size_t)2 * KVI_STREAM_KEY;
+        r.name = room + (size_t)4 * KVI_STREAM_KEY;
         rc = replay_stream(&r, durability);
     }
     info->bytes = r.stream.passed;

@@ -79,10 +79,27 @@ int kvi_stream_put(kvi_stream *stream, kvi_slice bytes)
     return rc;
 }
 
+int kvi_stream_put_byte(kvi_stream *stream, uint8_t byte)
+{
+    return kvi_stream_put(stream, kvi_slice_of(&byte, 1));
+}
+
 int kvi_stream_put_number(kvi_stream *stream, uint64_t n)
 {
     uint8_t bytes[KVI_VARINT_MAX];
     return kvi_stream_put(stream, kvi_slice_of(bytes, (size_t)(kvi_varint_put(bytes, n) - bytes)));
+}
+
+int kvi_stream_put_bytes(kvi_stream *stream, kvi_slice bytes)
+{
+    int rc = kvi_stream_put_number(stream, bytes.len);
+    return rc == KV_OK ? kvi_stream_put(stream, bytes) : rc;
+}
+
+int kvi_stream_put_bound(kvi_stream *stream, const kvi_slice *bound)
+{
+    int rc = kvi_stream_put_number(stream, bound ? 1 + (uint64_t)bound->len : 0);
+    return rc == KV_OK && bound ? kvi_stream_put(stream, *bound) : rc;
 }
 
 int kvi_stream_end(kvi_stream *stream)
@@ -217,7 +234,8 @@ static int piece_take(kvi_stream *stream, uint64_t len, kvi_slice *bytes)
     return KV_OK;
 }
 
-int kvi_stream_take(kvi_stream *stream, uint64_t len, kvi_slice *bytes)
+/* The next len bytes, valid until the next call. */
+static int stream_take(kvi_stream *stream, uint64_t len, kvi_slice *bytes)
 {
     if (len > stream->len - stream->used)
         return piece_take(stream, len, bytes);
@@ -249,4 +267,38 @@ int kvi_stream_number(kvi_stream *stream, uint64_t *n)
                        : kvi_stream_damaged(stream, "a number is malformed");
     }
     return kvi_stream_damaged(stream, "a number is malformed");
+}
+
+static int key_take(kvi_stream *stream, uint64_t len, kvi_slice *key)
+{
+    if (len > KVI_STREAM_KEY)
+        return kvi_stream_damaged(stream, "a key is too long");
+    return stream_take(stream, len, key);
+}
+
+int kvi_stream_key(kvi_stream *stream, kvi_slice *key)
+{
+    uint64_t len;
+    int rc = kvi_stream_number(stream, &len);
+    return rc == KV_OK ? key_take(stream, len, key) : rc;
+}
+
+int kvi_stream_value(kvi_stream *stream, kvi_slice *value)
+{
+    uint64_t len;
+    int rc = kvi_stream_number(stream, &len);
+    if (rc == KV_OK && len > KV_VALUE_MAX)
+        rc = kvi_stream_damaged(stream, "a value is too long");
+    return rc == KV_OK ? stream_take(stream, len, value) : rc;
+}
+
+int kvi_stream_bound(kvi_stream *stream, kvi_slice *bytes, const kvi_slice **bound)
+{
+    uint64_t number;
+    int rc = kvi_stream_number(stream, &number);
+    *bound = NULL;
+    if (rc != KV_OK || number == 0)
+        return rc;
+    *bound = bytes;
+    return key_take(stream, number - 1, bytes);
 }

@@ -15,8 +15,9 @@
 #define KVI_STREAM_VERSION 1
 #define KVI_STREAM_SEED    0x6b762d7374726dull /* of all checksums */
 #define KVI_STREAM_HEADER  64
-#define KVI_STREAM_HEAD    12    /* of a block: length, checksum */
-#define KVI_STREAM_BLOCK   65536 /* most bytes of a block */
+#define KVI_STREAM_HEAD    12                 /* of a block: length, checksum */
+#define KVI_STREAM_BLOCK   65536              /* most bytes of a block */
+#define KVI_STREAM_KEY     (KVI_PAGE_MAX / 4) /* most bytes of a key, a bound, a name */
 
 /* ---- header ---- name, offset, size */
 #define KVI_STREAM_FIELDS(F)                                                                       \
@@ -65,7 +66,11 @@ void kvi_stream_close(kvi_stream *stream);
 
 int kvi_stream_begin(kvi_stream *stream, const kvi_stream_header *header) KVI_MUST_CHECK;
 int kvi_stream_put(kvi_stream *stream, kvi_slice bytes) KVI_MUST_CHECK;
+int kvi_stream_put_byte(kvi_stream *stream, uint8_t byte) KVI_MUST_CHECK;
 int kvi_stream_put_number(kvi_stream *stream, uint64_t n) KVI_MUST_CHECK;
+int kvi_stream_put_bytes(kvi_stream *stream, kvi_slice bytes) KVI_MUST_CHECK; /* length, bytes */
+int kvi_stream_put_bound(kvi_stream *stream,
+                         const kvi_slice *bound) KVI_MUST_CHECK; /* NULL: open */
 int kvi_stream_end(kvi_stream *stream) KVI_MUST_CHECK;
 
 /* ---- reading ---- KV_ECORRUPT: it is damaged or cut short */
@@ -73,9 +78,14 @@ int kvi_stream_end(kvi_stream *stream) KVI_MUST_CHECK;
 /* KV_NOTFOUND: the stream ends before another header. KV_ENOTKV, KV_EVERSION. */
 int kvi_stream_header_read(kvi_stream *stream, kvi_stream_header *header) KVI_MUST_CHECK;
 
-/* The next len bytes, valid until the next call. */
-int kvi_stream_take(kvi_stream *stream, uint64_t len, kvi_slice *bytes) KVI_MUST_CHECK;
 int kvi_stream_number(kvi_stream *stream, uint64_t *n) KVI_MUST_CHECK;
+
+/* What kvi_stream_put_bytes wrote, valid until the next call. */
+int kvi_stream_key(kvi_stream *stream, kvi_slice *key) KVI_MUST_CHECK;
+int kvi_stream_value(kvi_stream *stream, kvi_slice *value) KVI_MUST_CHECK;
+
+/* *bound: bytes, or NULL for the open end. */
+int kvi_stream_bound(kvi_stream *stream, kvi_slice *bytes, const kvi_slice **bound) KVI_MUST_CHECK;
 
 /* One byte, or KV_NOTFOUND at the end of the backup. */
 int kvi_stream_byte(kvi_stream *stream, uint8_t *byte) KVI_MUST_CHECK;
