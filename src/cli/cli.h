@@ -49,7 +49,6 @@ const char *cli_quote(kv_slice bytes);
 
 int cmd_append(const cli_args *args);
 int cmd_apply(const cli_args *args);
-int cmd_merge(const cli_args *args);
 int cmd_backup(const cli_args *args);
 int cmd_cas(const cli_args *args);
 int cmd_check(const cli_args *args);
@@ -70,6 +69,7 @@ int cmd_has(const cli_args *args);
 int cmd_help(const cli_args *args);
 int cmd_import(const cli_args *args);
 int cmd_incr(const cli_args *args);
+int cmd_merge(const cli_args *args);
 int cmd_meta(const cli_args *args);
 int cmd_nth(const cli_args *args);
 int cmd_page(const cli_args *args);

@@ -1,23 +1,22 @@
 /* cmd_apply.c - kv apply, kv follow: backups into a copy, each in one transaction. */
+#include "backups.h"
 #include "cli.h"
 #include "json.h"
 #include "out.h"
 #include "session.h"
-#include "units.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
-#define HEADER    64 /* bytes of a backup's header; docs/backup-format.md */
-#define PAGE_SIZE 12 /* where it has the page size of the original, ... */
+#define PAGE_SIZE 12 /* where a backup's header has the page size of the original, ... */
 #define FROM      32 /* ... and the commit since which it is */
 
 /* Where backups come from. Its first bytes are looked at before a database is made. */
 typedef struct cli_source {
     const char *name;
     int fd;
-    uint8_t head[HEADER];
+    uint8_t head[BACKUPS_HEADER];
     size_t len, taken; /* of head */
     uint64_t bytes;
     int failure; /* errno */
@@ -53,8 +52,8 @@ static int source_open(cli_source *source, const char *path)
         source->fd = open(path, O_RDONLY | O_CLOEXEC);
     if (source->fd < 0)
         source->failure = errno;
-    while (!source->failure && source->len < HEADER && n > 0) {
-        n = source_fill(source, source->head + source->len, HEADER - source->len);
+    while (!source->failure && source->len < BACKUPS_HEADER && n > 0) {
+        n = source_fill(source, source->head + source->len, BACKUPS_HEADER - source->len);
         source->len += n > 0 ? (size_t)n : 0;
     }
     if (!source->failure)
@@ -67,14 +66,6 @@ static void source_close(const cli_source *source)
 {
     if (source->fd > STDIN_FILENO)
         close(source->fd);
-}
-
-static uint64_t source_number(const cli_source *source, size_t at, int bytes)
-{
-    uint64_t n = 0;
-    while (bytes-- > 0)
-        n = n << 8 | source->head[at + (size_t)bytes];
-    return n;
 }
 
 /* ---- applying ---- */
@@ -96,13 +87,11 @@ static void apply_json(const kv_backup_info *info)
 
 static void apply_report(const cli_args *args, const kv_backup_info *info)
 {
-    char entries[UNITS_MAX], size[UNITS_MAX];
+    char text[BACKUPS_TEXT_MAX];
     if (args_given(args, ARG_JSON))
         apply_json(info);
     else if (!args_given(args, ARG_QUIET))
-        out_format("commits %llu to %llu: %s %s, %s\n", (unsigned long long)info->from,
-                   (unsigned long long)info->to, units_count(entries, info->entries),
-                   info->entries == 1 ? "entry" : "entries", units_size(size, info->bytes));
+        out_format("%s\n", backups_text(text, info));
     out_flush(); /* whoever follows wants to see it now */
 }
 
@@ -148,13 +137,13 @@ static int apply_open(cli_session *session, cli_args *args, const cli_source *so
 {
     if (access(args->file, F_OK) == 0 || errno != ENOENT)
         return session_open_file(session, args, SESSION_WRITE);
-    if (source->len < HEADER || source_number(source, FROM, 8) != 0) {
+    if (source->len < BACKUPS_HEADER || backups_number(source->head + FROM, 8) != 0) {
         cli_say(args->file, "no such file; a backup since 0, or kv copy, makes one");
         return CLI_TROUBLE;
     }
     if (!args_given(args, ARG_PAGE_SIZE)) {
         args->given |= ARG_BIT(ARG_PAGE_SIZE);
-        args->number[ARG_PAGE_SIZE] = source_number(source, PAGE_SIZE, 4);
+        args->number[ARG_PAGE_SIZE] = backups_number(source->head + PAGE_SIZE, 4);
     }
     return session_open_file(session, args, SESSION_CREATE);
 }

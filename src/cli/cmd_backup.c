@@ -1,10 +1,10 @@
 /* cmd_backup.c - kv backup: what was changed since a commit, to standard output; once, or as commits
  * come. */
+#include "backups.h"
 #include "cli.h"
 #include "out.h"
 #include "progress.h"
 #include "session.h"
-#include "units.h"
 #include <unistd.h>
 
 #define LOOK_MS 250 /* between two looks whether the reader is still there */
@@ -26,12 +26,9 @@ static int backup_write(void *context, const void *bytes, size_t len)
 
 static void backup_report(const cli_backup *backup, const kv_backup_info *info)
 {
-    char entries[UNITS_MAX], size[UNITS_MAX];
-    if (args_given(backup->session.args, ARG_QUIET))
-        return;
-    cli_say(backup->session.file, "commits %llu to %llu: %s %s, %s", (unsigned long long)info->from,
-            (unsigned long long)info->to, units_count(entries, info->entries),
-            info->entries == 1 ? "entry" : "entries", units_size(size, info->bytes));
+    char text[BACKUPS_TEXT_MAX];
+    if (!args_given(backup->session.args, ARG_QUIET))
+        cli_say(backup->session.file, "%s", backups_text(text, info));
 }
 
 /* Of the newest commit. *to: which that was. */

@@ -1,15 +1,14 @@
 /* cmd_merge.c - kv merge: consecutive backups made into one, to standard output. */
+#include "backups.h"
 #include "cli.h"
 #include "out.h"
-#include "units.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define HEADER     64 /* bytes of a backup's header; docs/backup-format.md */
-#define BLOCK_HEAD 12 /* ... and of a block's */
+#define BLOCK_HEAD 12 /* bytes in front of a block; docs/backup-format.md */
 
 /* A file may hold several backups, one behind the other. */
 typedef struct cli_parcel {
@@ -49,12 +48,11 @@ static int merge_write(void *context, const void *bytes, size_t len)
 static uint64_t backup_end(int fd, uint64_t offset)
 {
     uint8_t head[BLOCK_HEAD];
-    uint32_t len = 1;
-    for (offset += HEADER; len > 0; offset += BLOCK_HEAD + (uint64_t)len) {
+    uint64_t len = 1;
+    for (offset += BACKUPS_HEADER; len > 0; offset += BLOCK_HEAD + len) {
         if (pread(fd, head, sizeof head, (off_t)offset) != (ssize_t)sizeof head)
             return UINT64_MAX;
-        len = (uint32_t)head[0] | (uint32_t)head[1] << 8 | (uint32_t)head[2] << 16 |
-              (uint32_t)head[3] << 24;
+        len = backups_number(head, 4);
     }
     return offset;
 }
@@ -88,7 +86,7 @@ static void merge_end(cli_merge *merge)
 
 static int merge_run(cli_merge *merge, const cli_args *args)
 {
-    char message[512], entries[UNITS_MAX], size[UNITS_MAX];
+    char message[512], text[BACKUPS_TEXT_MAX];
     kv_backup_info info = {.size = sizeof info};
     kv_merge_options options = {.size = sizeof options,
                                 .n = merge->n,
@@ -108,9 +106,7 @@ static int merge_run(cli_merge *merge, const cli_args *args)
         return result == KV_MISMATCH ? CLI_NO : cli_exit_of(result);
     }
     if (!args_given(args, ARG_QUIET))
-        cli_say("merge", "commits %llu to %llu: %s %s, %s", (unsigned long long)info.from,
-                (unsigned long long)info.to, units_count(entries, info.entries),
-                info.entries == 1 ? "entry" : "entries", units_size(size, info.bytes));
+        cli_say("merge", "%s", backups_text(text, &info));
     return CLI_DONE;
 }
 
