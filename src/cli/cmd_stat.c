@@ -21,14 +21,7 @@ typedef struct stat_all {
     stat_readers readers;
 } stat_all;
 
-enum stat_unit {
-    STAT_COUNT,
-    STAT_BYTES,
-    STAT_PAGES,
-    STAT_ID,
-    STAT_FLAG,
-    STAT_TIME /* a line of its own */
-};
+enum stat_unit { STAT_COUNT, STAT_BYTES, STAT_PAGES, STAT_ID, STAT_FLAG };
 
 /* One line of the output. */
 typedef struct stat_field {
@@ -66,7 +59,6 @@ static const stat_field stat_fields[] = {
     FIELD(durable_id, "newest durable commit", STAT_ID),
     FIELD(poisoned, "writing refused", STAT_FLAG),
     FIELD(guest, "reading as a guest", STAT_FLAG),
-    FIELD(clock_ms, "clock", STAT_TIME),
     FIELD(clock_wrong, "clock a day ahead", STAT_FLAG),
     FIELD(clock_ahead_ms, "  milliseconds ahead", STAT_COUNT),
     READERS("readers", "readers", all, STAT_COUNT),
@@ -115,6 +107,8 @@ static void stat_print_json(const stat_all *all)
         else
             json_number(stat_value(all, &stat_fields[i]));
     }
+    json_name("clock_ms");
+    json_number(info->clock_ms);
     json_name("file_id");
     json_text(id);
     stat_hex(id, info->origin);
@@ -157,8 +151,7 @@ static void stat_print_table(const stat_all *all)
     char time[UNITS_MAX];
     table_begin(&table, "lrr");
     for (size_t i = 0; i < STAT_FIELDS; i++)
-        if (stat_fields[i].unit != STAT_TIME &&
-            (!stat_fields[i].readers || (!all->info.guest && all->readers.all > 0)))
+        if (!stat_fields[i].readers || (!all->info.guest && all->readers.all > 0))
             stat_add_row(&table, all, &stat_fields[i]);
     table_end(&table, 0);
     if (all->info.guest)

@@ -48,7 +48,6 @@ const char *units_duration(char buf[UNITS_MAX], double seconds)
     return buf;
 }
 
-/* Two digits are all that a rate means. */
 const char *units_time(char buf[UNITS_MAX], uint64_t ms)
 {
     time_t seconds = (time_t)(ms / 1000);
@@ -58,6 +57,7 @@ const char *units_time(char buf[UNITS_MAX], uint64_t ms)
     return buf;
 }
 
+/* Two digits are all that a rate means. */
 const char *units_rate(char buf[UNITS_MAX], double per_second)
 {
     uint64_t rate = (uint64_t)per_second, unit = 1;
