@@ -139,17 +139,31 @@ KVI_INLINE kvi_aim kvi_aim_leaf(const uint8_t *page, uint32_t page_size, kvi_sli
     return aim;
 }
 
-KVI_INLINE bool kvi_aim_value(const kvi_aim *aim, const uint8_t *page, uint32_t page_size,
-                              kvi_slice key, kvi_slice *value, bool *special)
+typedef enum kvi_hit { KVI_MISS, KVI_HIT, KVI_UNSURE } kvi_hit;
+
+/* Has the entry aimed at this key? Unsure: the general search can tell. */
+KVI_INLINE kvi_hit kvi_aim_hit(const kvi_aim *aim, const uint8_t *page, uint32_t page_size,
+                               kvi_slice key)
 {
     if (!aim->quick)
-        return kvi_leaf_find_any(page, page_size, key, value, special);
+        return KVI_UNSURE;
     if (aim->from >= aim->q.slots || kvi_get32(page + aim->q.heads + 4 * aim->from) != aim->q.head)
-        return false;
+        return KVI_MISS;
     if (key.len - aim->q.skip != aim->tail_len ||
         aim->at + aim->tail_len + aim->value_len > page_size ||
         !kvi_bytes_equal(page + aim->at, key.ptr + aim->q.skip, aim->tail_len))
+        return KVI_UNSURE;
+    return KVI_HIT;
+}
+
+KVI_INLINE bool kvi_aim_value(const kvi_aim *aim, const uint8_t *page, uint32_t page_size,
+                              kvi_slice key, kvi_slice *value, bool *special)
+{
+    kvi_hit hit = kvi_aim_hit(aim, page, page_size, key);
+    if (hit == KVI_UNSURE)
         return kvi_leaf_find_any(page, page_size, key, value, special);
+    if (hit == KVI_MISS)
+        return false;
     *value = kvi_slice_of(page + aim->at + aim->tail_len, aim->value_len);
     *special = false;
     return true;
@@ -160,15 +174,10 @@ KVI_INLINE unsigned kvi_quick_slot(const uint8_t *page, uint32_t page_size, kvi_
                                    bool *found)
 {
     kvi_aim aim = kvi_aim_leaf(page, page_size, key);
-    *found = false;
-    if (!aim.quick)
+    kvi_hit hit = kvi_aim_hit(&aim, page, page_size, key);
+    if (hit == KVI_UNSURE)
         return kvi_leaf_search(page, page_size, key, found);
-    if (aim.from >= aim.q.slots || kvi_get32(page + aim.q.heads + 4 * aim.from) != aim.q.head)
-        return aim.from;
-    if (key.len - aim.q.skip != aim.tail_len || aim.at + aim.tail_len > page_size ||
-        !kvi_bytes_equal(page + aim.at, key.ptr + aim.q.skip, aim.tail_len))
-        return kvi_leaf_search(page, page_size, key, found);
-    *found = true;
+    *found = hit == KVI_HIT;
     return aim.from;
 }
 
