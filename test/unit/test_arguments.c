@@ -188,6 +188,22 @@ static kv_apply_options apply = {.size = sizeof apply, .read = on_read};
     X(kv_multi_del_key(many, "k", 1, &out))                                                        \
     X(kv_cursor_del(cursor_m))
 
+#define TREE_CALLS(X)                                                                              \
+    SINGLE_READS(X)                                                                                \
+    SINGLE_CHANGES(X)                                                                              \
+    TREE_READS(X)                                                                                  \
+    TREE_CHANGES(X)                                                                                \
+    NAME_CHANGES(X)                                                                                \
+    MULTI_READS(X)                                                                                 \
+    MULTI_CHANGES(X)
+
+#define ALL_CALLS(X)                                                                               \
+    DB_CALLS(X)                                                                                    \
+    DB_CHANGES(X)                                                                                  \
+    READER_CALLS(X)                                                                                \
+    TXN_CALLS(X)                                                                                   \
+    TREE_CALLS(X)
+
 /* ---- judging ---- */
 
 static int wanted;       /* what every call must answer */
@@ -274,17 +290,7 @@ static void forked_child(void)
 {
     char text[8] = "-";
     expect_all(KV_EFORKED);
-    DB_CALLS(ASK)
-    DB_CHANGES(ASK)
-    READER_CALLS(ASK)
-    TXN_CALLS(ASK)
-    SINGLE_READS(ASK)
-    SINGLE_CHANGES(ASK)
-    TREE_READS(ASK)
-    TREE_CHANGES(ASK)
-    NAME_CHANGES(ASK)
-    MULTI_READS(ASK)
-    MULTI_CHANGES(ASK)
+    ALL_CALLS(ASK)
     ASK(kv_txn_commit(reader))
     ASK(kv_txn_commit(txn))
     EXPECT(kv_db_durable_id(db) == 0);
@@ -310,13 +316,7 @@ static void test_failed_transaction(void **state)
     assert_int_equal(kvi_txn_spoil(txn, KV_ENOMEM), KV_ENOMEM);
     expect_all(KV_EBADTXN);
     TXN_CALLS(ASK)
-    SINGLE_READS(ASK)
-    SINGLE_CHANGES(ASK)
-    TREE_READS(ASK)
-    TREE_CHANGES(ASK)
-    NAME_CHANGES(ASK)
-    MULTI_READS(ASK)
-    MULTI_CHANGES(ASK)
+    TREE_CALLS(ASK)
     close_cursors();
     ASK(kv_txn_commit(txn))
     txn = NULL;
@@ -328,13 +328,7 @@ static void test_gone(void **state)
     assert_int_equal(kv_tree_drop(tree), KV_OK);
     assert_int_equal(kv_tree_drop(many), KV_OK);
     expect_all(KV_NOTFOUND);
-    SINGLE_READS(ASK)
-    SINGLE_CHANGES(ASK)
-    TREE_READS(ASK)
-    TREE_CHANGES(ASK)
-    NAME_CHANGES(ASK)
-    MULTI_READS(ASK)
-    MULTI_CHANGES(ASK)
+    TREE_CALLS(ASK)
     assert_int_equal(disappointed, 0);
 }
 
@@ -402,17 +396,7 @@ static void test_nothing(void **state)
     kv_watch *real_watch = watch;
     db = NULL, txn = reader = NULL, tree = many = NULL, cursor = cursor_m = NULL, watch = NULL;
     expect_all(KV_EINVAL);
-    DB_CALLS(ASK)
-    DB_CHANGES(ASK)
-    READER_CALLS(ASK)
-    TXN_CALLS(ASK)
-    SINGLE_READS(ASK)
-    SINGLE_CHANGES(ASK)
-    TREE_READS(ASK)
-    TREE_CHANGES(ASK)
-    NAME_CHANGES(ASK)
-    MULTI_READS(ASK)
-    MULTI_CHANGES(ASK)
+    ALL_CALLS(ASK)
     ASK(kv_txn_commit(txn))
     ASK(kv_inspect_meta(NULL, 0, NULL))
     ASK(kv_inspect_choose(NULL, 0, other, NULL, 0))

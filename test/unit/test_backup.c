@@ -11,6 +11,7 @@
 #include "parcel.h"
 #include "tree.h"
 #include "rng.h"
+#include "must.h"
 #include "sim_os.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,20 +19,12 @@
 static sim_disk *disk;
 static kv_db *db, *copy;
 
-static kv_db *open_db(const char *path)
-{
-    kv_db *opened;
-    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE, .page_size = 4096};
-    assert_int_equal(kvi_db_open(sim_os(disk), path, &options, &opened, NULL, 0), KV_OK);
-    return opened;
-}
-
 static int open_both(void **state)
 {
     disk = sim_new(1);
     disk->recording = SIM_RECORD_NOTHING;
-    db = open_db("db");
-    copy = open_db("copy");
+    db = must_open(disk, "db");
+    copy = must_open(disk, "copy");
     return 0;
 }
 
@@ -48,37 +41,23 @@ static int close_both(void **state)
 
 /* ---- changing ---- */
 
-static kv_txn *begin(kv_db *of, uint32_t flags)
-{
-    kv_txn *txn;
-    assert_int_equal(kv_txn_begin(of, flags, &txn), KV_OK);
-    return txn;
-}
-
-static kv_tree *named(kv_txn *txn, const char *name)
-{
-    kv_tree *tree = kv_txn_main(txn);
-    if (*name)
-        assert_int_equal(kv_tree_open(txn, name, strlen(name), KV_TREE_CREATE, NULL, &tree), KV_OK);
-    return tree;
-}
-
 static void put_in(kv_txn *txn, const char *tree, const char *key, const char *value)
 {
-    assert_int_equal(kv_put(named(txn, tree), key, strlen(key), value, strlen(value), 0), KV_OK);
+    assert_int_equal(kv_put(must_tree(txn, tree), key, strlen(key), value, strlen(value), 0),
+                     KV_OK);
 }
 
 static void put(const char *tree, const char *key, const char *value)
 {
-    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     put_in(txn, tree, key, value);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
 }
 
 static void rename_tree(const char *from, const char *to)
 {
-    kv_txn *txn = begin(db, KV_TXN_WRITE);
-    assert_int_equal(kv_tree_rename(named(txn, from), to, strlen(to)), KV_OK);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_tree_rename(must_tree(txn, from), to, strlen(to)), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
 }
 
@@ -87,7 +66,7 @@ static void rename_tree(const char *from, const char *to)
 static void fill(void)
 {
     char key[32];
-    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     for (unsigned i = 0; i < MANY; i++) {
         snprintf(key, sizeof key, "%09u", i);
         put_in(txn, "", key, "some value");
@@ -134,7 +113,7 @@ static uint64_t sum_seen(kv_txn *txn)
 
 static uint64_t sum_of(kv_db *of)
 {
-    kv_txn *txn = begin(of, KV_TXN_READ);
+    kv_txn *txn = must_begin(of, KV_TXN_READ);
     uint64_t sum = sum_seen(txn);
     kv_txn_abort(txn);
     return sum;
@@ -215,15 +194,15 @@ static void test_own_snapshots(void **state)
 static void make_multi(const char *name)
 {
     kv_tree *tree;
-    kv_txn *txn = begin(db, KV_TXN_WRITE);
-    assert_int_equal(kv_tree_drop(named(txn, name)), KV_OK);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_tree_drop(must_tree(txn, name)), KV_OK);
     assert_int_equal(
         kv_tree_open(txn, name, strlen(name), KV_TREE_CREATE | KV_TREE_MULTI, NULL, &tree), KV_OK);
     assert_int_equal(kv_multi_put(tree, "k", 1, "1", 1), KV_OK);
     assert_int_equal(kv_multi_put(tree, "k", 1, "2", 1), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
     bring_up();
-    txn = begin(copy, KV_TXN_READ);
+    txn = must_begin(copy, KV_TXN_READ);
     uint64_t values = 0;
     assert_int_equal(kv_tree_open(txn, name, strlen(name), 0, NULL, &tree), KV_OK);
     assert_int_equal(kv_multi_count(tree, "k", 1, &values), KV_OK);
@@ -242,21 +221,21 @@ static void test_trees(void **state)
     rename_tree("green", "blue");
     rename_tree("other", "green");
     bring_up(); /* the roots are as old as the names were */
-    kv_txn *txn = begin(db, KV_TXN_WRITE);
-    assert_int_equal(kv_tree_drop(named(txn, "green")), KV_OK);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_tree_drop(must_tree(txn, "green")), KV_OK);
     assert_int_equal(kv_tree_clear(kv_txn_main(txn)), KV_OK);
     put_in(txn, "zebra", "z", "");
     assert_int_equal(kv_txn_commit(txn), KV_OK);
     bring_up();
     make_multi("blue"); /* it was another kind of tree */
-    txn = begin(db, KV_TXN_WRITE);
+    txn = must_begin(db, KV_TXN_WRITE);
     kv_tree_options packed = {.size = sizeof packed, .compress_from = 77};
-    assert_int_equal(kv_tree_configure(named(txn, "zebra"), &packed), KV_OK);
+    assert_int_equal(kv_tree_configure(must_tree(txn, "zebra"), &packed), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
     bring_up();
     kv_tree *tree;
     kv_tree_info info = {.size = sizeof info};
-    txn = begin(copy, KV_TXN_READ);
+    txn = must_begin(copy, KV_TXN_READ);
     assert_int_equal(kv_tree_open(txn, "zebra", 5, 0, NULL, &tree), KV_OK);
     assert_int_equal(kv_tree_stat(tree, &info), KV_OK);
     assert_int_equal(info.compress_from, 77);
@@ -272,7 +251,7 @@ static void test_leaves_gone(void **state)
     bring_up();
     for (size_t i = 0; i < KVI_COUNT(cuts); i++) {
         /* one by one, then the next in one go */
-        kv_txn *txn = begin(db, KV_TXN_WRITE);
+        kv_txn *txn = must_begin(db, KV_TXN_WRITE);
         for (unsigned n = cuts[i][0]; i % 2 == 0 && n < cuts[i][1]; n++) {
             snprintf(from, sizeof from, "%09u", n);
             int rc = kv_del(kv_txn_main(txn), from, 9);
@@ -321,7 +300,7 @@ static void test_each_node_gone(void **state)
 {
     static const char value[800];
     char key[16];
-    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     for (unsigned i = 0; i < 6000; i++) {
         snprintf(key, sizeof key, "%09u", i);
         assert_int_equal(kv_put(kv_txn_main(txn), key, 9, value, sizeof value, 0), KV_OK);
@@ -330,7 +309,7 @@ static void test_each_node_gone(void **state)
     bring_up();
     for (unsigned i = 0; i < 40; i++) {
         bool branch = i % 13 == 12;
-        txn = begin(db, KV_TXN_WRITE);
+        txn = must_begin(db, KV_TXN_WRITE);
         remove_node(txn, branch ? 1500 : i * 100 % 2500, branch, i % 4 == 0);
         assert_int_equal(kv_txn_commit(txn), KV_OK);
         assert_true(bring_up().pages <= 10);
@@ -340,7 +319,7 @@ static void test_each_node_gone(void **state)
 static void put_large(const char *key, unsigned value_seed)
 {
     rng r;
-    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     void *place;
     assert_int_equal(kv_reserve(kv_txn_main(txn), key, strlen(key), 100000, 0, &place), KV_OK);
     rng_seed(&r, value_seed);
@@ -368,7 +347,7 @@ static void test_cost(void **state)
     fill();
     bring_up();
     char key[16];
-    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     for (unsigned i = 0; i < 20; i++) {
         snprintf(key, sizeof key, "%09u", i * (MANY / 20) + i * 7);
         put_in(txn, "", key, "some other");
@@ -422,13 +401,13 @@ static void test_order(void **state)
 static void test_strangers(void **state)
 {
     parcel p = {0};
-    kv_db *third = open_db("third");
+    kv_db *third = must_open(disk, "third");
     put("", "a", "1");
     bring_up();
     put("", "b", "1");
     assert_int_equal(parcel_pack_newest(&p, db, stat_of(copy).origin_id, NULL), KV_OK);
     assert_int_equal(parcel_pack_newest(&p, third, 0, NULL), KV_OK);
-    kv_txn *txn = begin(copy, KV_TXN_WRITE);
+    kv_txn *txn = must_begin(copy, KV_TXN_WRITE);
     put_in(txn, "", "own", "change");
     assert_int_equal(kv_txn_commit(txn), KV_OK);
     assert_int_equal(stat_of(copy).origin_id, 0);
@@ -450,9 +429,9 @@ static void test_bases(void **state)
         assert_int_equal(kv_db_close(copy), KV_OK);
         const char *path = flags ? "compact" : "plain";
         assert_int_equal(kv_db_copy(db, path, flags), KV_OK);
-        copy = open_db(path);
+        copy = must_open(disk, path);
         assert_int_equal(stat_of(copy).origin_id, stat_of(db).commit_id);
-        kv_txn *txn = begin(copy, KV_TXN_WRITE);
+        kv_txn *txn = must_begin(copy, KV_TXN_WRITE);
         assert_int_equal(kv_txn_commit(txn), KV_OK);
         put("blue", "b", flags ? "2" : "3");
         bring_up();
@@ -463,7 +442,7 @@ static void test_readers(void **state)
 {
     put("", "a", "1");
     bring_up();
-    kv_txn *reader = begin(copy, KV_TXN_READ);
+    kv_txn *reader = must_begin(copy, KV_TXN_READ);
     uint64_t sum = sum_seen(reader);
     put("", "a", "2");
     put("blue", "b", "2");
@@ -476,7 +455,7 @@ static void test_readers(void **state)
 static void test_lazy(void **state)
 {
     parcel p = {0};
-    kv_txn *txn = begin(db, KV_TXN_WRITE | KV_TXN_LAZY);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE | KV_TXN_LAZY);
     put_in(txn, "", "a", "1");
     uint64_t id = kv_txn_id(txn);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
@@ -498,14 +477,14 @@ static void test_arguments(void **state)
 {
     parcel p = {0};
     kv_backup_options options = {.size = sizeof options, .write = refuse};
-    kv_txn *txn = begin(db, KV_TXN_READ);
+    kv_txn *txn = must_begin(db, KV_TXN_READ);
     assert_int_equal(kv_backup(txn, &options, NULL), KV_ECANCELED);
     assert_int_equal(kv_backup(txn, NULL, NULL), KV_EINVAL);
     assert_int_equal(kv_backup(NULL, &options, NULL), KV_EINVAL);
     options.since = kv_txn_id(txn) + 1;
     assert_int_equal(kv_backup(txn, &options, NULL), KV_MISMATCH);
     kv_txn_abort(txn);
-    txn = begin(db, KV_TXN_WRITE);
+    txn = must_begin(db, KV_TXN_WRITE);
     assert_int_equal(kv_backup(txn, &options, NULL), KV_EINVAL);
     kv_txn_abort(txn);
     assert_int_equal(parcel_unpack(&p, copy, KV_TXN_WRITE, NULL), KV_EINVAL);

@@ -7,6 +7,7 @@
 
 #include "db.h"
 #include "rng.h"
+#include "must.h"
 #include "sim_os.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,11 +19,11 @@ static char log_text[1 << 16]; /* what was reported */
 
 static int open_fresh(void **state)
 {
-    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE, .page_size = 4096};
     disk = sim_new(1);
     disk->recording = SIM_RECORD_NOTHING;
     before = after = NULL;
-    return kvi_db_open(sim_os(disk), "db", &options, &db, NULL, 0);
+    db = must_open(disk, "db");
+    return 0;
 }
 
 static int close_all(void **state)
@@ -36,29 +37,15 @@ static int close_all(void **state)
     return rc;
 }
 
-static kv_txn *begin(uint32_t flags)
-{
-    kv_txn *txn;
-    assert_int_equal(kv_txn_begin(db, flags, &txn), KV_OK);
-    return txn;
-}
-
-static kv_tree *named(kv_txn *txn, const char *name)
-{
-    kv_tree *tree = kv_txn_main(txn);
-    if (*name)
-        assert_int_equal(kv_tree_open(txn, name, strlen(name), KV_TREE_CREATE, NULL, &tree), KV_OK);
-    return tree;
-}
-
 static void put(kv_txn *txn, const char *tree, const char *key, const char *value)
 {
-    assert_int_equal(kv_put(named(txn, tree), key, strlen(key), value, strlen(value), 0), KV_OK);
+    assert_int_equal(kv_put(must_tree(txn, tree), key, strlen(key), value, strlen(value), 0),
+                     KV_OK);
 }
 
 static void del(kv_txn *txn, const char *tree, const char *key)
 {
-    assert_int_equal(kv_del(named(txn, tree), key, strlen(key)), KV_OK);
+    assert_int_equal(kv_del(must_tree(txn, tree), key, strlen(key)), KV_OK);
 }
 
 static int log_change(void *context, const kv_change *c)
@@ -93,7 +80,7 @@ static kv_diff_info diff_with(kv_diff_options options)
 /* Two commits: `before` sees the first, `after` the second. */
 static void two_states(void)
 {
-    kv_txn *txn = begin(KV_TXN_WRITE);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     put(txn, "", "apple", "red");
     put(txn, "", "plum", "blue");
     put(txn, "", "rose", "white");
@@ -101,17 +88,17 @@ static void two_states(void)
     put(txn, "kept", "k", "1");
     put(txn, "old", "x", "1");
     assert_int_equal(kv_txn_commit(txn), KV_OK);
-    before = begin(KV_TXN_READ);
-    txn = begin(KV_TXN_WRITE);
+    before = must_begin(db, KV_TXN_READ);
+    txn = must_begin(db, KV_TXN_WRITE);
     put(txn, "", "apple", "green");
     put(txn, "", "pear", "");
     put(txn, "", "rose", "white"); /* the same again */
     del(txn, "", "plum");
-    assert_int_equal(kv_tree_drop(named(txn, "gone")), KV_OK);
-    assert_int_equal(kv_tree_rename(named(txn, "old"), "new", 3), KV_OK);
+    assert_int_equal(kv_tree_drop(must_tree(txn, "gone")), KV_OK);
+    assert_int_equal(kv_tree_rename(must_tree(txn, "old"), "new", 3), KV_OK);
     put(txn, "zoo", "z", "9");
     assert_int_equal(kv_txn_commit(txn), KV_OK);
-    after = begin(KV_TXN_READ);
+    after = must_begin(db, KV_TXN_READ);
 }
 
 static void test_report(void **state)
@@ -139,16 +126,16 @@ static void test_report(void **state)
 /* A tree takes the place of another one of the same commit. */
 static void test_exchanged(void **state)
 {
-    kv_txn *txn = begin(KV_TXN_WRITE);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     put(txn, "a", "k", "1");
     put(txn, "b", "k", "2");
     assert_int_equal(kv_txn_commit(txn), KV_OK);
-    before = begin(KV_TXN_READ);
-    txn = begin(KV_TXN_WRITE);
-    assert_int_equal(kv_tree_drop(named(txn, "a")), KV_OK);
-    assert_int_equal(kv_tree_rename(named(txn, "b"), "a", 1), KV_OK);
+    before = must_begin(db, KV_TXN_READ);
+    txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_tree_drop(must_tree(txn, "a")), KV_OK);
+    assert_int_equal(kv_tree_rename(must_tree(txn, "b"), "a", 1), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
-    after = begin(KV_TXN_READ);
+    after = must_begin(db, KV_TXN_READ);
     diff_with((kv_diff_options){0});
     assert_string_equal(log_text, "~a/k 1 2\n-b/k 2\ndb/\n");
 }
@@ -203,7 +190,7 @@ static void test_arguments(void **state)
     kv_range range = {.size = sizeof range, .limit = 1};
     options.range = &range;
     assert_int_equal(kv_diff(before, after, &options, NULL), KV_EINVAL);
-    kv_txn *txn = begin(KV_TXN_WRITE);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     assert_int_equal(kv_diff(before, txn, NULL, NULL), KV_EINVAL);
     kv_txn_abort(txn);
     info.size = 0;
@@ -222,19 +209,19 @@ static void numbered(char key[16], unsigned n)
 static void fill(void)
 {
     char key[16];
-    kv_txn *txn = begin(KV_TXN_WRITE);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     for (unsigned i = 0; i < MANY; i++) {
         numbered(key, i);
         put(txn, "", key, "some value");
     }
     assert_int_equal(kv_txn_commit(txn), KV_OK);
-    before = begin(KV_TXN_READ);
+    before = must_begin(db, KV_TXN_READ);
 }
 
 static kv_diff_info quiet_diff(void)
 {
     kv_diff_info info = {.size = sizeof info};
-    after = begin(KV_TXN_READ);
+    after = must_begin(db, KV_TXN_READ);
     assert_int_equal(kv_diff(before, after, NULL, &info), KV_OK);
     return info;
 }
@@ -260,7 +247,7 @@ static void test_scattered(void **state)
     char key[16];
     fill();
     rng_seed(&r, 5);
-    kv_txn *txn = begin(KV_TXN_WRITE);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     for (unsigned i = 0; i < 20; i++) {
         numbered(key, i * (MANY / 20) + (unsigned)rng_below(&r, MANY / 20));
         put(txn, "", key, "some other");
@@ -277,7 +264,7 @@ static void test_regions(void **state)
     char from[16], to[16];
     uint64_t deleted;
     fill();
-    kv_txn *txn = begin(KV_TXN_WRITE);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     numbered(from, MANY / 4);
     numbered(to, MANY / 2);
     kv_range range = {.size = sizeof range, .from = from, .from_len = 9, .to = to, .to_len = 9};
@@ -303,7 +290,7 @@ static void test_heights(void **state)
 {
     char from[16];
     fill();
-    kv_txn *txn = begin(KV_TXN_WRITE);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     numbered(from, 300);
     kv_range range = {.size = sizeof range, .from = from, .from_len = 9};
     assert_int_equal(kv_del_range(kv_txn_main(txn), &range, NULL), KV_OK);
@@ -333,17 +320,17 @@ static void put_large(kv_txn *txn, const char *key, unsigned seed, size_t len)
 
 static void test_large(void **state)
 {
-    kv_txn *txn = begin(KV_TXN_WRITE);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     put_large(txn, "again", 2, 100000);
     put_large(txn, "kept", 1, 100000);
     put_large(txn, "other", 3, 100000);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
-    before = begin(KV_TXN_READ);
-    txn = begin(KV_TXN_WRITE);
+    before = must_begin(db, KV_TXN_READ);
+    txn = must_begin(db, KV_TXN_WRITE);
     put_large(txn, "again", 2, 100000); /* elsewhere, but the same */
     put_large(txn, "other", 4, 100000);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
-    after = begin(KV_TXN_READ);
+    after = must_begin(db, KV_TXN_READ);
     kv_diff_info info = diff_with((kv_diff_options){.flags = KV_DIFF_KEYS});
     assert_string_equal(log_text, "~/other\n");
     assert_int_equal(info.large_pages, 0);
@@ -357,18 +344,18 @@ static void test_large(void **state)
 static void test_compressed(void **state)
 {
     static const char zeros[3000];
-    kv_txn *txn = begin(KV_TXN_WRITE);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     assert_int_equal(kv_put(kv_txn_main(txn), "a", 1, zeros, sizeof zeros, 0), KV_OK);
     assert_int_equal(kv_put(kv_txn_main(txn), "b", 1, zeros, sizeof zeros, 0), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
-    before = begin(KV_TXN_READ);
-    txn = begin(KV_TXN_WRITE);
+    before = must_begin(db, KV_TXN_READ);
+    txn = must_begin(db, KV_TXN_WRITE);
     kv_tree_options packed = {.size = sizeof packed, .compress_from = 100};
     assert_int_equal(kv_tree_configure(kv_txn_main(txn), &packed), KV_OK);
     assert_int_equal(kv_put(kv_txn_main(txn), "a", 1, zeros, sizeof zeros, 0), KV_OK);
     assert_int_equal(kv_put(kv_txn_main(txn), "b", 1, zeros, sizeof zeros - 1, 0), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
-    after = begin(KV_TXN_READ);
+    after = must_begin(db, KV_TXN_READ);
     diff_with((kv_diff_options){.flags = KV_DIFF_KEYS});
     assert_string_equal(log_text, "~/b\n");
     assert_null(before->loans);

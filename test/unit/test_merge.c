@@ -11,6 +11,7 @@
 #include "fault_os.h"
 #include "merge.h"
 #include "parcel.h"
+#include "must.h"
 #include "sim_os.h"
 
 #define PARTS 4
@@ -23,20 +24,12 @@ static size_t n; /* of them */
 static kv_backup_info info;
 static char message[200];
 
-static kv_db *open_db(const char *path)
-{
-    kv_db *opened;
-    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE, .page_size = 4096};
-    assert_int_equal(kvi_db_open(sim_os(disk), path, &options, &opened, NULL, 0), KV_OK);
-    return opened;
-}
-
 static int setup(void **state)
 {
     disk = sim_new(1);
     disk->recording = SIM_RECORD_NOTHING;
-    db = open_db("db");
-    copy = open_db("copy");
+    db = must_open(disk, "db");
+    copy = must_open(disk, "copy");
     n = 0;
     return 0;
 }
@@ -55,25 +48,10 @@ static int teardown(void **state)
     return rc;
 }
 
-static kv_txn *begin(kv_db *of, uint32_t flags)
-{
-    kv_txn *txn;
-    assert_int_equal(kv_txn_begin(of, flags, &txn), KV_OK);
-    return txn;
-}
-
-static kv_tree *tree_of(kv_txn *txn, const char *name)
-{
-    kv_tree *tree = kv_txn_main(txn);
-    if (*name)
-        assert_int_equal(kv_tree_open(txn, name, strlen(name), KV_TREE_CREATE, NULL, &tree), KV_OK);
-    return tree;
-}
-
 static void put_len(const char *name, const char *key, const char *value, size_t len)
 {
-    kv_txn *txn = begin(db, KV_TXN_WRITE);
-    assert_int_equal(kv_put(tree_of(txn, name), key, strlen(key), value, len, 0), KV_OK);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_put(must_tree(txn, name), key, strlen(key), value, len, 0), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
 }
 
@@ -84,15 +62,15 @@ static void put(const char *name, const char *key, const char *value)
 
 static void del(const char *name, const char *key)
 {
-    kv_txn *txn = begin(db, KV_TXN_WRITE);
-    assert_int_equal(kv_del(tree_of(txn, name), key, strlen(key)), KV_OK);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_del(must_tree(txn, name), key, strlen(key)), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
 }
 
 static void drop(const char *name)
 {
-    kv_txn *txn = begin(db, KV_TXN_WRITE);
-    assert_int_equal(kv_tree_drop(tree_of(txn, name)), KV_OK);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_tree_drop(must_tree(txn, name)), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
 }
 
@@ -151,7 +129,7 @@ static int merge(size_t first, size_t last)
 static void expect(const char *name, const char *key, const char *value)
 {
     kv_slice found;
-    kv_txn *txn = begin(copy, KV_TXN_READ);
+    kv_txn *txn = must_begin(copy, KV_TXN_READ);
     kv_tree *tree = kv_txn_main(txn);
     int rc = *name ? kv_tree_open(txn, name, strlen(name), 0, NULL, &tree) : KV_OK;
     if (rc == KV_OK)
@@ -268,7 +246,7 @@ static void test_expiry(void **state)
     put_len("", "big", big, sizeof big);
     put("", "a", "1");
     pack();
-    kv_txn *txn = begin(db, KV_TXN_WRITE);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     uint64_t now = kv_txn_now(txn);
     assert_int_equal(kv_expire(kv_txn_main(txn), "big", 3, 5000), KV_OK);
     assert_int_equal(kv_expire(kv_txn_main(txn), "a", 1, 7000), KV_OK);
@@ -276,7 +254,7 @@ static void test_expiry(void **state)
     pack();
     assert_int_equal(merge(0, 1), KV_OK);
     apply();
-    txn = begin(copy, KV_TXN_READ);
+    txn = must_begin(copy, KV_TXN_READ);
     assert_int_equal(kv_get_info(kv_txn_main(txn), "big", 3, &entry), KV_OK);
     assert_int_equal(entry.expires_at, now + 5000);
     assert_int_equal(entry.value.len, BIG);

@@ -1,0 +1,32 @@
+/* must.c - see must.h. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "db.h"
+#include "must.h"
+
+kv_db *must_open(sim_disk *disk, const char *path)
+{
+    kv_db *db;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE, .page_size = 4096};
+    assert_int_equal(kvi_db_open(sim_os(disk), path, &options, &db, NULL, 0), KV_OK);
+    return db;
+}
+
+kv_txn *must_begin(kv_db *db, uint32_t flags)
+{
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(db, flags, &txn), KV_OK);
+    return txn;
+}
+
+kv_tree *must_tree(kv_txn *txn, const char *name)
+{
+    kv_tree *tree = kv_txn_main(txn);
+    if (*name)
+        assert_int_equal(kv_tree_open(txn, name, strlen(name), KV_TREE_CREATE, NULL, &tree), KV_OK);
+    return tree;
+}

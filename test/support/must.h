@@ -1,0 +1,16 @@
+/* must.h - calls of a test's preparation, which do not fail: else the test does. */
+#ifndef MUST_H
+#define MUST_H
+
+#include "sim_os.h"
+#include "kv.h"
+
+/* A database on the disk, with pages of 4 KiB; made if it is missing. */
+kv_db *must_open(sim_disk *disk, const char *path);
+
+kv_txn *must_begin(kv_db *db, uint32_t flags);
+
+/* The main tree for "", else a named one, made if it is missing. */
+kv_tree *must_tree(kv_txn *txn, const char *name);
+
+#endif
