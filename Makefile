@@ -114,6 +114,8 @@ ENGINE_CPPFLAGS := $(BASE_CPPFLAGS) -DKV_BUILDING
 TEST_CPPFLAGS := $(BASE_CPPFLAGS) -Isrc -Itest -Itest/support
 # A test takes cmocka's state whether it needs it or not.
 TEST_CFLAGS := -Wno-unused-parameter
+# There is more of the tests than of the engine: what does not run for long shall compile fast.
+TEST_FAST := $(if $(filter file,$(origin CFLAGS)),$(if $(VARIANT:stress=),,-O1))
 
 # Calls between our own exported functions need no detour: nobody may replace one of them.
 SHARED_CFLAGS := -fPIC -fno-semantic-interposition
@@ -199,7 +201,7 @@ all: $(LIBRARIES) $(B)/kv $(B)/kv.pc $(EXAMPLES) ## build libraries, command and
 define compile
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BASE_CFLAGS) $(1) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(BASE_CFLAGS) $(1) $(CPPFLAGS) $(CFLAGS) $(2) -MMD -MP -c -o $@ $<
 endef
 
 $(B)/pic/src/%.o: src/%.c Makefile
@@ -213,8 +215,10 @@ $(B)/obj/examples/%.o: examples/%.c Makefile
 # Berkeley DB has a header that is called like one of the engine's.
 $(B)/obj/test/bench/%.o: test/bench/%.c Makefile
 	$(call compile,$(BASE_CPPFLAGS))
-$(B)/obj/test/%.o: test/%.c Makefile
+$(B)/obj/test/support/%.o: test/support/%.c Makefile
 	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS))
+$(B)/obj/test/%.o: test/%.c Makefile
+	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS),$(TEST_FAST))
 
 define archive
 	$(call say,AR,$@)

@@ -4,8 +4,8 @@
 # cannot be built; without lz4, which is rarely there for them, so nothing is compressed here.
 . "$SRC/test/cli/common.sh"
 
-rounds=10
-each=15
+rounds=6
+each=10
 
 # ---- building ----
 

@@ -29,8 +29,12 @@
 #define KEYS    6 /* of values that fill a page or more, so that all pages change in every commit */
 #define VALUE   1500
 #define COMMITS 3 /* while somebody is stopped, and again before he reads */
-#define STEPS                                                                                      \
-    400000 /* of all rounds; a call that needs more (sanitizers) is not stopped everywhere */
+/* Of all rounds; a call that needs more is not stopped everywhere. */
+#if defined KVI_STRESS || defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define STEPS 50000
+#else
+#define STEPS 400000
+#endif
 
 /* Where the child is, in memory of both. */
 enum { AT_BEGIN, AT_END, IS_WHOLE, IS_WRONG };
