@@ -164,6 +164,7 @@ db=$folder/demo.kv
 echo
 version=$("$kv" version | cut -d ' ' -f 1,2)
 file_system=$(df --output=fstype "$folder" | tail -n 1)
+[ "$file_system" != - ] || file_system=$(stat -f -c %T "$folder") # a chroot does not know its mounts
 echo "$version at work: $(nproc) processors, files on $file_system"
 echo
 prepare
