@@ -343,7 +343,37 @@ static void test_rebuild(void **state)
     model_close(&m);
 }
 
-/* Whatever allocation fails: the step says so, and everything is as before after an abort. */
+/* One transaction, with each of its allocations failing in turn: the step says so, and everything is
+ * as before after an abort. */
+static unsigned fail_each(space_model *m, size_t pages, size_t scattered)
+{
+    for (uint64_t at = 1;; at++) {
+        kvi_meta meta;
+        int rc = KV_ENOMEM;
+        fault_plan(&m->fault, (fault_case){.at = at, .mask = FAULT_MEMORY, .error = ENOMEM});
+        if (model_begin(m) == KV_OK) {
+            rc = model_take(m, KVI_SPACE_LEAF, pages);
+            if (rc == KV_OK)
+                rc = model_take(m, KVI_SPACE_BRANCH, 3);
+            if (rc == KV_OK)
+                rc = model_drop(m, pages, false);
+            for (size_t i = 0; rc == KV_OK && i < scattered; i++)
+                rc = model_drop(m, 1, false);
+            if (rc == KV_OK)
+                rc = model_seal(m, &meta);
+            if (rc == KV_OK)
+                model_commit(m, &meta);
+            else
+                model_abort(m);
+        }
+        bool hit = fault_hit(&m->fault);
+        fault_plan(&m->fault, (fault_case){0});
+        assert_int_equal(rc, hit ? KV_ENOMEM : KV_OK);
+        if (!hit)
+            return (unsigned)at - 1;
+    }
+}
+
 static void test_out_of_memory(void **state)
 {
     static const workload w = {KVI_PAGE_MIN, 3000, 150, 20, 20, 5, 0, 40, 10, 10};
@@ -352,32 +382,7 @@ static void test_out_of_memory(void **state)
     run(&w, &m);
     for (unsigned round = 0; round < 40; round++) {
         model_move_readers(&m, 40, 10);
-        for (uint64_t at = 1;; at++) {
-            kvi_meta meta;
-            int rc = KV_ENOMEM;
-            fault_plan(&m.fault, (fault_case){.at = at, .mask = FAULT_MEMORY, .error = ENOMEM});
-            if (model_begin(&m) == KV_OK) {
-                rc = model_take(&m, KVI_SPACE_LEAF, 30);
-                if (rc == KV_OK)
-                    rc = model_take(&m, KVI_SPACE_BRANCH, 3);
-                if (rc == KV_OK)
-                    rc = model_drop(&m, 30, false);
-                if (rc == KV_OK)
-                    rc = model_seal(&m, &meta);
-                if (rc == KV_OK)
-                    model_commit(&m, &meta);
-                else
-                    model_abort(&m);
-            }
-            bool hit = fault_hit(&m.fault);
-            fault_plan(&m.fault, (fault_case){0});
-            if (!hit) {
-                assert_int_equal(rc, KV_OK);
-                break;
-            }
-            failures++;
-            assert_int_equal(rc, KV_ENOMEM);
-        }
+        failures += fail_each(&m, 30, 0);
         model_reload(&m, round % 4 == 0);
     }
     assert_true(failures > 100);
@@ -393,6 +398,25 @@ static void test_out_of_memory(void **state)
             break;
         assert_true(rc == KV_ENOMEM || rc == KV_OK); /* the zone is only a hint */
     }
+    model_close(&m);
+}
+
+/* The same where the log grows, under readers that stay. */
+static void test_out_of_memory_for_log(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 50000, 1, 0, 0, 0, 0, 0, 0, 1};
+    space_model m;
+    run(&w, &m);
+    assert_int_equal(model_begin(&m), KV_OK);
+    assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 40000), KV_OK);
+    model_finish(&m);
+    for (unsigned round = 0; round < 20; round++) {
+        model_move_readers(&m, 20, 10);
+        fail_each(&m, 30, 400);
+        model_reload(&m, round % 4 == 0);
+    }
+    model_check(&m);
+    assert_true(m.logs > 3);
     model_close(&m);
 }
 
@@ -412,6 +436,7 @@ int main(void)
         cmocka_unit_test(test_reuse_between_snapshots),
         cmocka_unit_test(test_rebuild),
         cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_out_of_memory_for_log),
     };
     seed = rng_choose_seed(1);
     return cmocka_run_group_tests(tests, NULL, NULL);
