@@ -113,6 +113,8 @@ static int told_next(told *t)
         if (rc == KV_NOTFOUND ||
             (rc == KV_OK && t->record != KVI_SAYS_PUT && t->record != KVI_SAYS_KEPT))
             return kvi_stream_damaged(&t->stream, "an expiry without an entry");
+        if (rc == KV_OK && t->until == 0)
+            return kvi_stream_damaged(&t->stream, "an impossible expiry");
     }
     if (rc == KV_OK)
         return read_record(t);
@@ -211,32 +213,49 @@ static bool stands_at(const told *t, kvi_slice key, unsigned level)
     return t->here && is_item(t, level) && kvi_slice_compare(t->key, key) == 0;
 }
 
+/* Is the record one that belongs before a place, or where an item stood, at it? */
+static bool goes_back(const told *t, unsigned level, int end, kvi_slice key, bool item)
+{
+    int order = end_of(t, level) - end;
+    if (order == 0 && end == 0)
+        order = kvi_slice_compare(t->key, key);
+    return is_here(t, level) && order < (item ? 1 : 0);
+}
+
+static kvi_slice copy_key(uint8_t *room, kvi_slice key)
+{
+    if (key.len)
+        memcpy(room, key.ptr, key.len);
+    return kvi_slice_of(room, key.len);
+}
+
 /* A range begins or ends. */
 static int bound_merge(merge *m, told *t, unsigned level)
 {
     bool begins = t->record == from_record[level], was = newest_open(m, m->n, level);
     if (t->open[level] == begins)
         return kvi_stream_damaged(&t->stream, "its ranges are out of order");
+    int end = end_of(t, level), rc = KV_OK;
+    kvi_slice key = copy_key(m->of[m->n].room, t->key); /* there is one more */
     t->open[level] = begins;
-    int rc = KV_OK;
     if (!newest_open(m, m->n, level) == was)
         rc = put_bound(m, t);
-    return rc == KV_OK ? told_next(t) : rc;
+    if (rc == KV_OK)
+        rc = told_next(t);
+    if (rc == KV_OK && goes_back(t, level, end, key, false))
+        rc = kvi_stream_damaged(&t->stream, "its ranges are out of order");
+    return rc;
 }
 
 /* All that stand at a key go on. The key is one of theirs. */
 static int step_over(merge *m, told *first)
 {
-    uint8_t *room = m->of[m->n].room; /* there is one more */
-    kvi_slice key = kvi_slice_of(room, first->key.len);
+    kvi_slice key = copy_key(m->of[m->n].room, first->key);
     int rc = KV_OK;
-    if (key.len)
-        memcpy(room, first->key.ptr, key.len);
     for (size_t i = 0; rc == KV_OK && i < m->n; i++)
         if (stands_at(&m->of[i], key, ENTRIES)) {
             rc = told_next(&m->of[i]);
-            if (rc == KV_OK && m->of[i].record && is_item(&m->of[i], ENTRIES) &&
-                kvi_slice_compare(m->of[i].key, key) <= 0)
+            if (rc == KV_OK && goes_back(&m->of[i], ENTRIES, 0, key, true))
                 rc = kvi_stream_damaged(&m->of[i].stream, "its keys are out of order");
         }
     return rc;
@@ -294,10 +313,7 @@ static int tree_merge(merge *m, told *first, bool main)
         return kvi_stream_damaged(&first->stream, "its names are out of order");
     bool there = stands_at(newest, first->key, NAMES);
     int rc = there ? put_tree(m, newest) : KV_OK;
-    uint8_t *room = m->of[m->n].room + KVI_STREAM_KEY;
-    kvi_slice name = kvi_slice_of(room, first->key.len);
-    if (name.len)
-        memcpy(room, first->key.ptr, name.len);
+    kvi_slice name = copy_key(m->of[m->n].room + KVI_STREAM_KEY, first->key);
     for (size_t i = 0; i < m->n; i++) /* who says nothing of it does not see it */
         m->of[i].here = stands_at(&m->of[i], name, NAMES);
     for (size_t i = 0; rc == KV_OK && i < m->n; i++)
@@ -308,6 +324,8 @@ static int tree_merge(merge *m, told *first, bool main)
     for (size_t i = 0; i < m->n; i++) {
         if (rc == KV_OK && m->of[i].here)
             rc = tree_skip(&m->of[i]);
+        if (rc == KV_OK && m->of[i].here && !main && goes_back(&m->of[i], NAMES, 0, name, true))
+            rc = kvi_stream_damaged(&m->of[i].stream, "its names are out of order");
         m->of[i].here = true;
     }
     return rc;

@@ -73,8 +73,6 @@ static int map_find(replay_map *map, const kvi_place *place)
 /* Is it behind all that was stated so far? */
 static bool map_ascends(const replay_map *map, kvi_slice key, bool again)
 {
-    if (map->finished)
-        return false;
     int order = map->begun ? kvi_slice_compare(map->last, key) : -1;
     return order < 0 || (order == 0 && (again || !map->key_done));
 }
