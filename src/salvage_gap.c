@@ -48,11 +48,17 @@ static bool gap_alone(const kvi_rescue *s, const kvi_gap *gap, const kvi_orphan 
     return true;
 }
 
+/* Has it no place yet? A catalog that came back leads to trees whose nodes were listed. */
+static bool orphan_left(const kvi_rescue *s, const kvi_orphan *orphan)
+{
+    return !orphan->taken && !kvi_pgset_has(&s->reached, orphan->ptr.page);
+}
+
 /* The remains of the gap's own page mention it; or, where nobody's do, it fits nowhere else. */
 static bool gap_claims(const kvi_rescue *s, const kvi_gap *gap, const kvi_orphan *orphan,
                        bool certain)
 {
-    if (orphan->taken || orphan->root || !gap_fits(gap, orphan))
+    if (!orphan_left(s, orphan) || orphan->root || !gap_fits(gap, orphan))
         return false;
     if (certain)
         return orphan->mentions == gap->ptr.page;
@@ -331,7 +337,7 @@ int kvi_gaps_rest(kvi_rescue *s)
     bool join = parent_lost(s);
     int rc = KV_OK;
     for (size_t i = 0; rc == KV_OK && i < s->n_orphans; i++)
-        if (!s->orphans[i].taken && !s->orphans[i].catalog)
+        if (orphan_left(s, &s->orphans[i]) && !s->orphans[i].catalog)
             rc = orphan_find_home(s, &list, &s->orphans[i], join);
     s->os->free(s->os, list.at);
     return rc;

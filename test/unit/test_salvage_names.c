@@ -1,0 +1,347 @@
+/* Salvage of a file with so many trees that the catalog has a branch: their names are found again as
+ * their entries are, and a tree whose name is gone is found without it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "must.h"
+#include "salvage.h"
+#include "sim_os.h"
+#include "surgeon.h"
+#include <stdio.h>
+
+#define TREES     400
+#define PATH      "trees"
+#define DEST      "saved"
+#define NAME_SIZE 16
+
+static sim_disk *disk;
+static surgeon sound;
+
+/* ---- the file ---- */
+
+static void name_of(unsigned i, char name[NAME_SIZE])
+{
+    snprintf(name, NAME_SIZE, "tree%05u", i);
+}
+
+/* A tree's entry tells whose it is. */
+static void put_tree(kv_txn *txn, const char *name)
+{
+    assert_int_equal(kv_put(must_tree(txn, name), "whose", 5, name, strlen(name), 0), KV_OK);
+}
+
+static void make(unsigned trees, const char *extra)
+{
+    char name[NAME_SIZE];
+    kv_db *db;
+    sim_reset(disk);
+    db = must_open(disk, PATH);
+    for (unsigned round = 0; round < 2; round++) { /* old versions lie about */
+        kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+        for (unsigned i = round; i < trees; i += 2) {
+            name_of(i, name);
+            put_tree(txn, name);
+        }
+        if (extra)
+            put_tree(txn, extra);
+        put_tree(txn, "");
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+    assert_int_equal(kv_db_close(db), KV_OK);
+    kvi_slice file = sim_get_file(disk, PATH);
+    surgeon_take(&sound, file.ptr, file.len);
+}
+
+static int setup(void **state)
+{
+    disk = sim_new(1);
+    disk->recording = SIM_RECORD_NOTHING;
+    make(TREES, NULL);
+    assert_int_equal(sound.meta.catalog.level, 1);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    surgeon_free(&sound);
+    sim_free(disk);
+    return 0;
+}
+
+/* ---- damage ---- */
+
+enum harm { HARM_HEADER, HARM_MIDDLE, HARM_CHECKSUM, HARM_WIPED, HARMS };
+
+static void damage(surgeon *s, kvi_pgno page, enum harm harm)
+{
+    uint8_t *at = surgeon_page(s, page);
+    if (harm == HARM_HEADER)
+        memset(at, 0xde, KVI_HEADER_SIZE);
+    else if (harm == HARM_MIDDLE)
+        memset(at + s->page_size / 2, 0xde, 32);
+    else if (harm == HARM_CHECKSUM)
+        at[KVI_P_checksum] ^= 1;
+    else
+        memset(at, 0, s->page_size);
+}
+
+static kvi_pgno catalog_leaf(unsigned child)
+{
+    return surgeon_node(&sound, &sound.meta.catalog, 0, child).page;
+}
+
+/* ---- what comes of it ---- */
+
+typedef struct told_names {
+    char from[NAME_SIZE], to[NAME_SIZE]; /* from < name < to, or from itself; "": open */
+    bool after;
+} told_names;
+
+static told_names lost[TREES];
+static size_t n_lost;
+static kv_salvage_info info;
+
+static void keep_name(char name[NAME_SIZE], kv_slice bytes)
+{
+    assert_true(bytes.len < NAME_SIZE);
+    if (bytes.len)
+        memcpy(name, bytes.ptr, bytes.len);
+    name[bytes.len] = 0;
+}
+
+static int on_loss(void *context, const kv_salvage_loss *loss)
+{
+    if (loss->kind != KV_LOSS_NAMES)
+        return 0;
+    assert_true(n_lost < TREES);
+    told_names *t = &lost[n_lost++];
+    keep_name(t->from, loss->from);
+    keep_name(t->to, loss->to);
+    t->after = loss->after;
+    return 0;
+}
+
+static int salvage(const surgeon *s)
+{
+    kv_salvage_options options = {.size = sizeof options, .loss = on_loss};
+    info = (kv_salvage_info){.size = sizeof info};
+    n_lost = 0;
+    sim_reset(disk);
+    sim_put_file(disk, PATH, s->bytes, s->size);
+    return kvi_salvage(sim_os(disk), PATH, DEST, &options, &info);
+}
+
+typedef struct census {
+    kv_txn *txn;
+    unsigned there, found, wrong;
+    bool seen[TREES];
+} census;
+
+static int census_tree(void *context, kv_slice name)
+{
+    census *c = context;
+    kv_tree *tree;
+    kv_slice whose;
+    unsigned number;
+    char text[NAME_SIZE];
+    assert_int_equal(kv_tree_open(c->txn, name.ptr, name.len, 0, NULL, &tree), KV_OK);
+    assert_int_equal(kv_get(tree, "whose", 5, &whose), KV_OK);
+    keep_name(text, whose);
+    if (name.len == whose.len && memcmp(name.ptr, whose.ptr, name.len) == 0)
+        c->there++;
+    else if (name.len > 11 && memcmp(name.ptr, "lost+found-", 11) == 0)
+        c->found++;
+    else
+        c->wrong++;
+    if (sscanf(text, "tree%05u", &number) == 1)
+        c->seen[number] = true;
+    return 0;
+}
+
+static bool name_reported(const char *name)
+{
+    for (size_t i = 0; i < n_lost; i++)
+        if (strcmp(name, lost[i].from) >= (lost[i].after ? 1 : 0) &&
+            (!*lost[i].to || strcmp(name, lost[i].to) < 0))
+            return true;
+    return false;
+}
+
+/* Every tree is there, by its name or without it, and a name that is gone was reported. */
+static census check_saved(void)
+{
+    census c = {0};
+    char name[NAME_SIZE];
+    kv_db *db = must_open(disk, DEST);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+    c.txn = must_begin(db, KV_TXN_READ);
+    assert_int_equal(kv_tree_list(c.txn, census_tree, &c), KV_OK);
+    assert_int_equal(c.wrong, 0);
+    assert_int_equal(c.there + c.found, TREES);
+    for (unsigned i = 0; i < TREES; i++) {
+        kv_tree *tree;
+        name_of(i, name);
+        assert_true(c.seen[i]);
+        if (kv_tree_open(c.txn, name, strlen(name), 0, NULL, &tree) != KV_OK && !info.guessed)
+            assert_true(name_reported(name));
+    }
+    kv_txn_abort(c.txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    return c;
+}
+
+/* ---- tests ---- */
+
+/* The leaves lead to the trees again: none is taken for one without a name. */
+static void test_root_gone(void **state)
+{
+    for (enum harm harm = 0; harm < HARMS; harm++) {
+        surgeon s;
+        surgeon_take(&s, sound.bytes, sound.size);
+        damage(&s, sound.meta.catalog.root.page, harm);
+        assert_int_equal(salvage(&s), KV_OK);
+        assert_int_equal(info.bad_pages, 1);
+        assert_int_equal(info.losses, 0);
+        assert_int_equal(info.found_trees, 0);
+        assert_int_equal(check_saved().there, TREES);
+        surgeon_free(&s);
+    }
+}
+
+static void test_leaf_gone(void **state)
+{
+    unsigned on_leaf = kvi_node_count(surgeon_page(&sound, catalog_leaf(1)));
+    assert_in_range(on_leaf, 10, 50);
+    for (enum harm harm = 0; harm < HARMS; harm++)
+        for (unsigned root = 0; root < 2; root++) {
+            surgeon s;
+            surgeon_take(&s, sound.bytes, sound.size);
+            damage(&s, catalog_leaf(1), harm);
+            if (root)
+                damage(&s, sound.meta.catalog.root.page, harm);
+            assert_int_equal(salvage(&s), KV_OK);
+            assert_int_equal(info.bad_pages, 1);
+            assert_int_equal(info.losses, n_lost);
+            assert_int_equal(check_saved().found, on_leaf);
+            surgeon_free(&s);
+        }
+}
+
+/* An entry of the catalog that describes no tree; then the main tree has lost something, too, and
+ * what has no name might be that. */
+static void test_descriptor_forged(void **state)
+{
+    surgeon s;
+    kvi_pgno leaf;
+    kvi_tree_desc desc;
+    surgeon_take(&s, sound.bytes, sound.size);
+    memset(surgeon_catalog(&s, 7, &leaf, &desc), 0xff, KVI_TREE_SIZE);
+    surgeon_stamp(&s, leaf);
+    for (unsigned main = 0; main < 2; main++) {
+        if (main)
+            damage(&s, sound.meta.main.root.page, HARM_HEADER);
+        assert_int_equal(salvage(&s), KV_OK);
+        assert_int_equal(n_lost, 1);
+        assert_string_equal(lost[0].from, "tree00007");
+        assert_int_equal(check_saved().found, 1);
+    }
+    surgeon_free(&s);
+}
+
+/* The trees are put together from the newest pages that look like theirs. */
+static void test_metas_gone(void **state)
+{
+    for (unsigned branch = 0; branch < 2; branch++) {
+        surgeon s;
+        surgeon_take(&s, sound.bytes, sound.size);
+        memset(s.bytes, 0, 2 * (size_t)s.page_size);
+        if (branch)
+            damage(&s, catalog_leaf(1), HARM_HEADER);
+        assert_int_equal(salvage(&s), KV_OK);
+        assert_int_equal(info.guessed, 1);
+        assert_int_equal(check_saved().found > 0, branch);
+        surgeon_free(&s);
+    }
+}
+
+/* A tree that bears the name of a found one keeps it. */
+static void test_name_taken(void **state)
+{
+    surgeon s;
+    kvi_pgno leaf;
+    kvi_tree_desc desc;
+    surgeon_free(&sound);
+    make(TREES, "lost+found-1");
+    surgeon_take(&s, sound.bytes, sound.size);
+    memset(surgeon_catalog(&s, 7, &leaf, &desc), 0xff, KVI_TREE_SIZE);
+    surgeon_stamp(&s, leaf);
+    assert_int_equal(salvage(&s), KV_OK);
+    assert_int_equal(info.found_trees, 1);
+    kv_db *db = must_open(disk, DEST);
+    kv_txn *txn = must_begin(db, KV_TXN_READ);
+    static const char *const names[] = {"lost+found-1", "lost+found-2"};
+    for (size_t i = 0; i < KVI_COUNT(names); i++) {
+        kv_tree *tree;
+        kv_slice whose;
+        assert_int_equal(kv_tree_open(txn, names[i], strlen(names[i]), 0, NULL, &tree), KV_OK);
+        assert_int_equal(kv_get(tree, "whose", 5, &whose), KV_OK);
+        assert_int_equal(whose.len == strlen(names[i]), i == 0);
+    }
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon_free(&s);
+}
+
+static int stop_at_tree(void *context, const kv_salvage_tree *tree)
+{
+    return 1;
+}
+
+static int go_on(void *context, const kv_progress *progress)
+{
+    ++*(unsigned *)context;
+    assert_true(progress->done <= progress->total);
+    return 0;
+}
+
+static void test_callbacks(void **state)
+{
+    unsigned calls = 0;
+    kv_salvage_options options = {.size = sizeof options, .progress = go_on, .context = &calls};
+    info = (kv_salvage_info){.size = sizeof info};
+    sim_reset(disk);
+    sim_put_file(disk, PATH, sound.bytes, sound.size);
+    assert_int_equal(kvi_salvage(sim_os(disk), PATH, DEST, &options, &info), KV_OK);
+    assert_true(calls > 1);
+    options.tree = stop_at_tree;
+    assert_int_equal(kvi_salvage(sim_os(disk), PATH, "other", &options, &info), KV_ECANCELED);
+}
+
+/* Nothing is there, and nothing is missing. */
+static void test_empty(void **state)
+{
+    kv_db *db;
+    sim_reset(disk);
+    db = must_open(disk, PATH);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    info = (kv_salvage_info){.size = sizeof info};
+    assert_int_equal(kvi_salvage(sim_os(disk), PATH, DEST, NULL, &info), KV_OK);
+    assert_int_equal(info.entries, 0);
+    assert_int_equal(info.losses + info.bad_pages, 0);
+    db = must_open(disk, DEST);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_root_gone),         cmocka_unit_test(test_leaf_gone),
+        cmocka_unit_test(test_descriptor_forged), cmocka_unit_test(test_metas_gone),
+        cmocka_unit_test(test_callbacks),         cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_name_taken),
+    };
+    return cmocka_run_group_tests_name("names in salvage", tests, setup, teardown);
+}
