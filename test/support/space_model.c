@@ -234,6 +234,8 @@ static int dropped(void *context, kvi_ptr ptr)
 {
     space_model *m = context;
     model_page *page = &m->pages[ptr.page];
+    if (m->drop_fails && --m->drop_fails == 0)
+        return KV_EIO;
     assert_true(page->state == KVI_PAGE_USED && page->own && page->birth == ptr.birth);
     *page = (model_page){.state = KVI_PAGE_DEAD, .birth = ptr.birth, .death = m->id};
     return KV_OK;

@@ -40,12 +40,13 @@ typedef struct space_model {
 
     kvi_id id; /* of the transaction; 0: none */
     kvi_pgno before_high_water;
-    size_t emitted;  /* pages that sealing wrote */
-    bool fail_emit;  /* the next emit fails */
-    uint64_t untold; /* transactions that were told nothing of live snapshots */
-    uint64_t folds;  /* commits that wrote a bitmap page */
-    uint64_t logs;   /* log pages written */
-    uint64_t chains; /* pages of blocked chains written */
+    size_t emitted;    /* pages that sealing wrote */
+    bool fail_emit;    /* the next emit fails */
+    size_t drop_fails; /* the so many next drop of an own page fails; 0: none does */
+    uint64_t untold;   /* transactions that were told nothing of live snapshots */
+    uint64_t folds;    /* commits that wrote a bitmap page */
+    uint64_t logs;     /* log pages written */
+    uint64_t chains;   /* pages of blocked chains written */
     uint32_t most_log;
 } space_model;
 

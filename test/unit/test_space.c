@@ -420,6 +420,41 @@ static void test_out_of_memory_for_log(void **state)
     model_close(&m);
 }
 
+/* The receiver refuses to drop one of the records' own pages, each in turn: as if nothing had been. */
+static void test_drop_refused(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 50000, 1, 0, 0, 0, 0, 0, 0, 1};
+    space_model m;
+    unsigned refused = 0;
+    run(&w, &m);
+    assert_int_equal(model_begin(&m), KV_OK);
+    assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 40000), KV_OK);
+    model_finish(&m);
+    for (unsigned round = 0; round < 24; round++) {
+        model_move_readers(&m, 20, 30);
+        for (size_t at = 1; m.drop_fails == 0; at += 1 + at / 4) {
+            kvi_meta meta;
+            assert_int_equal(model_begin(&m), KV_OK);
+            assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 300), KV_OK);
+            for (unsigned i = 0; i < (round % 8 == 7 ? 9000 : 300); i++)
+                assert_int_equal(model_drop(&m, 1, false), KV_OK);
+            m.drop_fails = at;
+            int rc = model_seal(&m, &meta);
+            assert_int_equal(rc, m.drop_fails ? KV_OK : KV_EIO);
+            if (rc == KV_OK)
+                model_commit(&m, &meta);
+            else
+                model_abort(&m);
+            refused += rc != KV_OK;
+        }
+        m.drop_fails = 0;
+        model_reload(&m, round % 4 == 0);
+    }
+    model_check(&m);
+    assert_true(refused > 20);
+    model_close(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -437,6 +472,7 @@ int main(void)
         cmocka_unit_test(test_rebuild),
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_out_of_memory_for_log),
+        cmocka_unit_test(test_drop_refused),
     };
     seed = rng_choose_seed(1);
     return cmocka_run_group_tests(tests, NULL, NULL);

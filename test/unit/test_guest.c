@@ -1,0 +1,253 @@
+/* Guests: readers that may write nothing, and find the newest commit in metas that a writer is
+ * overwriting meanwhile. The metas are torn, or change, at each of their looks. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "db.h"
+#include "guest.h"
+#include "must.h"
+#include "sim_os.h"
+#include <errno.h>
+
+#define PATH   "db"
+#define STRIDE kvi_meta_stride(4096)
+
+static sim_disk *disk;
+static kv_db *db, *guest;
+static uint64_t number; /* that the newest commit holds */
+
+static int (*open_inner)(const kvi_os *os, const char *path, int flags, uint32_t mode);
+static int64_t (*pread_inner)(const kvi_os *os, int fd, void *buf, size_t len, uint64_t off);
+static void (*sleep_inner)(const kvi_os *os, uint32_t us);
+static unsigned looks, naps; /* at the first meta; to let a writer finish one */
+static void (*on_look)(void);
+static void (*on_nap)(void);
+
+/* ---- a writer and a guest ---- */
+
+static int open_kept_out(const kvi_os *os, const char *path, int flags, uint32_t mode)
+{
+    bool ours = strcmp(path, PATH "-lock") != 0 && !(flags & KVI_OS_WRITE);
+    return ours ? open_inner(os, path, flags, mode) : -EACCES;
+}
+
+static int64_t pread_seen(const kvi_os *os, int fd, void *buf, size_t len, uint64_t off)
+{
+    void (*act)(void) = on_look;
+    if (off == 0 && act) {
+        looks++;
+        on_look = NULL; /* what it does reads, too */
+        act();
+        on_look = act;
+    }
+    return pread_inner(os, fd, buf, len, off);
+}
+
+static void sleep_seen(const kvi_os *os, uint32_t us)
+{
+    naps++;
+    if (on_nap)
+        on_nap();
+    sleep_inner(os, us);
+}
+
+static void commit_next(void)
+{
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    number++;
+    assert_int_equal(kv_put(kv_txn_main(txn), "n", 1, &number, sizeof number, 0), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+static uint64_t number_in(kv_txn *txn)
+{
+    kv_slice value;
+    uint64_t n;
+    assert_int_equal(kv_get(kv_txn_main(txn), "n", 1, &value), KV_OK);
+    assert_int_equal(value.len, sizeof n);
+    memcpy(&n, value.ptr, sizeof n);
+    return n;
+}
+
+/* What a new transaction of the guest sees. */
+static uint64_t number_seen(void)
+{
+    kv_txn *txn = must_begin(guest, KV_TXN_READ);
+    uint64_t n = number_in(txn);
+    kv_txn_abort(txn);
+    assert_int_equal(guest->guest.n, 0); /* nothing stays pinned */
+    return n;
+}
+
+static int setup(void **state)
+{
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY};
+    disk = sim_new(1);
+    disk->recording = SIM_RECORD_NOTHING;
+    open_inner = disk->os.open;
+    pread_inner = disk->os.pread;
+    sleep_inner = disk->os.sleep_us;
+    on_look = on_nap = NULL;
+    looks = naps = 0;
+    number = 0;
+    db = must_open(disk, PATH);
+    commit_next();
+    commit_next();
+    disk->os.open = open_kept_out;
+    assert_int_equal(kvi_db_open(sim_os(disk), PATH, &options, &guest, NULL, 0), KV_OK);
+    assert_int_equal(guest->role, KVI_GUEST);
+    disk->os.open = open_inner;
+    disk->os.pread = pread_seen;
+    disk->os.sleep_us = sleep_seen;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    on_look = on_nap = NULL;
+    int rc = kv_db_close(guest);
+    if (rc == KV_OK)
+        rc = kv_db_close(db);
+    sim_free(disk);
+    return rc;
+}
+
+/* ---- torn ---- */
+
+static uint8_t *slot_bytes(unsigned slot)
+{
+    return disk->files[0].bytes + slot * STRIDE;
+}
+
+static unsigned slot_newest(void)
+{
+    kvi_meta meta[2];
+    for (unsigned slot = 0; slot < 2; slot++)
+        assert_int_equal(kvi_meta_decode(slot_bytes(slot), &meta[slot]), KVI_META_VALID);
+    return meta[1].id > meta[0].id;
+}
+
+static void tear(unsigned slot)
+{
+    slot_bytes(slot)[KVI_M_checksum] ^= 1;
+}
+
+static unsigned torn;
+
+static void heal_third(void)
+{
+    if (naps == 3)
+        tear(torn);
+}
+
+static void test_half_written(void **state)
+{
+    for (torn = 0; torn < 2; torn++) {
+        naps = 0;
+        on_nap = heal_third;
+        tear(torn);
+        assert_int_equal(number_seen(), number);
+        assert_int_equal(naps, 3);
+    }
+}
+
+/* The commit in the other slot is what there is. */
+static void test_torn_for_good(void **state)
+{
+    unsigned newest = slot_newest();
+    tear(newest);
+    assert_in_range(number_seen(), number - 1, number);
+    assert_true(naps > 3);
+    tear(newest);
+    tear(1 - newest);
+    assert_int_equal(number_seen(), number);
+    tear(newest);
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(guest, KV_TXN_READ, &txn), KV_ECORRUPT);
+    tear(0);
+    tear(1);
+    assert_int_equal(number_seen(), number);
+}
+
+/* ---- overtaken ---- */
+
+static unsigned commit_from, commit_to; /* looks at which the writer commits */
+
+static void commit_then(void)
+{
+    if (looks >= commit_from && looks < commit_to)
+        commit_next();
+}
+
+/* A commit between any two looks: what is seen is whole, and no older than when it was begun. */
+static void test_overtaken(void **state)
+{
+    for (commit_from = 1; commit_from < 8; commit_from++)
+        for (unsigned times = 1; times < 4; times++) {
+            uint64_t before = number;
+            looks = 0;
+            commit_to = commit_from + times;
+            on_look = commit_then;
+            uint64_t seen = number_seen();
+            assert_in_range(seen, before, number);
+            on_look = NULL;
+            assert_int_equal(number_seen(), number);
+        }
+}
+
+static uint8_t metas[2][KVI_META_SIZE]; /* two commits, by turns */
+
+static void alternate(void)
+{
+    memcpy(slot_bytes(0), metas[looks % 2], KVI_META_SIZE);
+}
+
+static void test_too_fast(void **state)
+{
+    kv_txn *txn;
+    uint8_t kept[KVI_META_SIZE];
+    memcpy(kept, slot_bytes(0), sizeof kept);
+    for (unsigned i = 0; i < 2; i++) {
+        kvi_meta meta;
+        assert_int_equal(kvi_meta_decode(kept, &meta), KVI_META_VALID);
+        meta.id += 10 + i;
+        kvi_meta_encode(&meta, metas[i]);
+    }
+    on_look = alternate;
+    assert_int_equal(kv_txn_begin(guest, KV_TXN_READ, &txn), KV_EBUSY);
+    on_look = NULL;
+    assert_int_equal(guest->guest.n, 0);
+    memcpy(slot_bytes(0), kept, sizeof kept);
+    assert_int_equal(number_seen(), number);
+}
+
+/* Transactions of one commit share its pin. */
+static void test_shared_pin(void **state)
+{
+    kv_txn *a = must_begin(guest, KV_TXN_READ), *b = must_begin(guest, KV_TXN_READ);
+    assert_int_equal(guest->guest.n, 1);
+    commit_next();
+    kv_txn *c = must_begin(guest, KV_TXN_READ);
+    assert_int_equal(guest->guest.n, 2);
+    kv_txn_abort(a);
+    assert_int_equal(guest->guest.n, 2);
+    assert_int_equal(number_in(b), number - 1);
+    kv_txn_abort(b);
+    assert_int_equal(guest->guest.n, 1);
+    assert_int_equal(number_in(c), number);
+    kv_txn_abort(c);
+    assert_int_equal(guest->guest.n, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(half_written), TEST(torn_for_good), TEST(overtaken), TEST(too_fast), TEST(shared_pin),
+    };
+    return cmocka_run_group_tests_name("guests", tests, NULL, NULL);
+}
