@@ -9,10 +9,12 @@
 
 #include "bytes.h"
 #include "db.h"
+#include "fault_os.h"
 #include "must.h"
 #include "parcel.h"
 #include "sim_os.h"
 #include "stream.h"
+#include <errno.h>
 #include <stdlib.h>
 
 #define LARGE 9000
@@ -310,12 +312,54 @@ static void test_block_ends_anywhere(void **state)
     parcel_free(&out);
 }
 
+/* ---- calls that fail ---- */
+
+/* Applies the change to a copy of the copy, with a call failing. False: there was none. */
+static bool apply_failing(fault_case plan)
+{
+    fault_os fault;
+    kv_db *third;
+    kv_options options = {.size = sizeof options};
+    fault_init(&fault, sim_os(disk));
+    fault_plan(&fault, (fault_case){0});
+    sim_put_file(disk, "third", copy_image.ptr, copy_image.len);
+    assert_int_equal(kvi_db_open(&fault.os, "third", &options, &third, NULL, 0), KV_OK);
+    change.read = 0;
+    fault_plan(&fault, plan);
+    int rc = parcel_unpack(&change, third, 0, NULL);
+    bool hit = fault_hit(&fault);
+    fault_plan(&fault, (fault_case){0});
+    assert_true(rc == KV_OK || hit);
+    if (rc != KV_EPOISONED)
+        assert_int_equal(origin_of(third), rc == KV_OK ? header.to : base);
+    assert_int_equal(kv_db_check(third, NULL), KV_OK);
+    assert_int_equal(kv_db_close(third), KV_OK);
+    assert_true(fault_balanced(&fault));
+    return hit;
+}
+
+static void test_failing_calls(void **state)
+{
+    static const fault_case plans[] = {
+        {.mask = FAULT_MEMORY, .error = ENOMEM},
+        {.mask = FAULT_SYSTEM, .error = EIO},
+        {.mask = FAULT_SYSTEM, .error = ENOSPC, .mode = FAULT_LATE},
+    };
+    for (size_t i = 0; i < KVI_COUNT(plans); i++) {
+        fault_case plan = plans[i];
+        for (plan.at = 1; apply_failing(plan);)
+            plan.at++;
+        assert_true(plan.at > 3);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_applied, open_both, close_both),
         cmocka_unit_test_setup_teardown(test_merged, open_both, close_both),
         cmocka_unit_test_setup_teardown(test_block_ends_anywhere, open_both, close_both),
+        cmocka_unit_test_setup_teardown(test_failing_calls, open_both, close_both),
     };
     return cmocka_run_group_tests_name("ends of backups", tests, NULL, NULL);
 }

@@ -280,6 +280,8 @@ static void test_arguments(void **state)
     assert_int_equal(kv_backup_merge(&options, NULL, NULL, 0), KV_EINVAL);
     options.write = write_merged;
     assert_int_equal(kv_backup_merge(&options, NULL, NULL, 0), KV_ECORRUPT); /* of nothing */
+    options.n = SIZE_MAX;
+    assert_int_equal(kv_backup_merge(&options, NULL, NULL, 0), KV_ENOMEM);
 }
 
 static void test_mismatch(void **state)
