@@ -787,6 +787,32 @@ static void test_path_of_a_tally_and_a_name(void **state)
     expect_path(&s, "C1", leaf, wanted);
 }
 
+/* Bytes that do not print are told in hexadecimal digits, and a long name is cut. */
+static void test_path_of_an_odd_name(void **state)
+{
+    static const char odd[] = "a\x01\\\x7f\xc3";
+    char name[80], wanted[256];
+    kv_db *db;
+    kvi_pgno leaf;
+    kvi_tree_desc desc;
+    surgeon s;
+    memset(name, 'n', sizeof name);
+    memcpy(name, odd, sizeof odd - 1);
+    name[70] = 0;
+    unlink(path);
+    assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
+    kv_txn *txn = begin(db);
+    assert_int_equal(kv_put(create_tree(txn, name, 0), "k", 1, "v", 1, 0), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon_load(&s, path);
+    surgeon_catalog(&s, 0, &leaf, &desc);
+    surgeon_page(&s, desc.root.page)[200] ^= 1;
+    snprintf(wanted, sizeof wanted, "tree a\\x01\\x5c\\x7f\\xc3%.59s...: %llu", name + 5,
+             (unsigned long long)desc.root.page);
+    expect_path(&s, "N9", desc.root.page, wanted);
+}
+
 /* ---- how a check goes on and ends ---- */
 
 static void damage_many(surgeon *s, unsigned leaves)
@@ -895,6 +921,7 @@ int main(void)
         cmocka_unit_test(test_path_of_a_leaf),
         cmocka_unit_test(test_path_of_a_value),
         cmocka_unit_test(test_path_of_a_tally_and_a_name),
+        cmocka_unit_test(test_path_of_an_odd_name),
         cmocka_unit_test(test_goes_on_after_a_problem),
         cmocka_unit_test(test_stops_at_too_many),
         cmocka_unit_test(test_callbacks_stop_it),
