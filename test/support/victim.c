@@ -476,6 +476,46 @@ static void rough_batch(kv_db *db, rng *random)
     (void)kv_db_write(db, ops + first, KVI_COUNT(ops) - first, 0, NULL);
 }
 
+static int swallow(void *context, const void *bytes, size_t len)
+{
+    kv_slice piece = {bytes, len};
+    (void)context;
+    touch(&piece);
+    return 0;
+}
+
+static int rough_difference(void *context, const kv_change *change)
+{
+    (void)context;
+    touch(&change->key);
+    touch(&change->old_value);
+    touch(&change->new_value);
+    return 0;
+}
+
+/* A commit that bears a name: compared with, backed up from, gone back to. */
+static void rough_snapshot(kv_db *db, rng *random)
+{
+    kv_txn *then = NULL, *now = NULL;
+    const kv_diff_options differences = {.size = sizeof differences, .change = rough_difference};
+    kv_backup_options backup = {.size = sizeof backup, .write = swallow};
+    if (kv_snapshot_create(db, "rough", 5, 0) != KV_OK)
+        return;
+    rough_transaction(db, random);
+    if (kv_snapshot_open(db, "rough", 5, &then) == KV_OK &&
+        kv_txn_begin(db, KV_TXN_READ, &now) == KV_OK) {
+        (void)kv_diff(then, now, &differences, NULL);
+        backup.since = kv_txn_id(then);
+        (void)kv_backup(now, &backup, NULL);
+    }
+    kv_txn_abort(now);
+    kv_txn_abort(then);
+    if (rng_one_in(random, 2))
+        (void)kv_snapshot_restore(db, "rough", 5, 0);
+    if (rng_one_in(random, 2))
+        (void)kv_snapshot_drop(db, "rough", 5, 0);
+}
+
 const char *victim_rough(victim *v, rng *random)
 {
     kv_db *db;
@@ -492,6 +532,8 @@ const char *victim_rough(victim *v, rng *random)
     for (unsigned i = 0; i < 3; i++)
         rough_transaction(db, random);
     rough_batch(db, random);
+    if (rng_one_in(random, 5))
+        rough_snapshot(db, random);
     (void)kv_db_stat(db, &info);
     if (rng_one_in(random, 2))
         (void)kv_db_copy(db, SINK, rng_one_in(random, 2) ? KV_COPY_COMPACT : 0);
