@@ -1,6 +1,7 @@
 /* merge.c - see merge.h. The streams are not trusted, but what is wrong in them beyond their order is
  * found by whoever applies the result. */
 #include "merge.h"
+#include "mutant.h"
 
 /* Entries stand in ranges of keys, trees in ranges of names. */
 enum { ENTRIES, NAMES, LEVELS };
@@ -265,11 +266,13 @@ static int step_over(merge *m, told *first)
 static int entry_merge(merge *m, told *first)
 {
     const told *newest = newest_open(m, m->n, ENTRIES), *says = newest;
+    if (KVI_MUTANT(MERGED_OLDEST))
+        newest = says = first;
     if (!first->open[ENTRIES])
         return kvi_stream_damaged(&first->stream, "its keys are out of order");
     if (!stands_at(newest, first->key, ENTRIES))
         return step_over(m, first);
-    while (says->record == KVI_SAYS_KEPT) {
+    while (says->record == KVI_SAYS_KEPT && !KVI_MUTANT(MERGED_KEPT)) {
         const told *before = newest_open(m, says->number, ENTRIES);
         if (!before)
             break;
@@ -277,7 +280,7 @@ static int entry_merge(merge *m, told *first)
             return kvi_stream_damaged(&says->stream, "it keeps a value that was not there");
         says = before;
     }
-    int rc = put_entry(m, says, newest->until);
+    int rc = put_entry(m, says, KVI_MUTANT(MERGED_EXPIRY) ? says->until : newest->until);
     return rc == KV_OK ? step_over(m, first) : rc;
 }
 
@@ -311,6 +314,8 @@ static int tree_merge(merge *m, told *first, bool main)
     told *newest = main ? &m->of[m->n - 1] : newest_open(m, m->n, NAMES);
     if (!main && (!first->open[NAMES] || first->key.len == 0))
         return kvi_stream_damaged(&first->stream, "its names are out of order");
+    if (KVI_MUTANT(MERGED_NAMES))
+        newest = first;
     bool there = stands_at(newest, first->key, NAMES);
     int rc = there ? put_tree(m, newest) : KV_OK;
     kvi_slice name = copy_key(m->of[m->n].room + KVI_STREAM_KEY, first->key);

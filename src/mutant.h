@@ -72,7 +72,17 @@
     X(SHARED_BY_BIRTH)    /* two nodes of one commit are the same to a comparison */               \
     X(EMPTIED_UNSAID)     /* that a tree lost all it had, to a backup */                           \
     X(NAMES_NOT_RESTORED) /* named trees stay as they are */                                       \
-    X(MOVED_UNNEEDED)     /* what a moved value leaves is free, whoever needs it */
+    /* backups made into one */                                                                    \
+    X(MERGED_OLDEST) /* and not the newest, that says anything of an entry is believed */          \
+    X(MERGED_NAMES)  /* the same with trees */                                                     \
+    X(MERGED_KEPT)   /* a value that is kept is not looked for in older ones */                    \
+    X(MERGED_EXPIRY) /* that with which the value came, and not the newest */                      \
+    /* compaction of a file in use */                                                              \
+    X(MOVED_UNNEEDED)  /* what a moved value leaves is free, whoever needs it */                   \
+    X(MOVED_UNSAID)    /* to the entry, which leads to the old place */                            \
+    X(MOVED_UNDROPPED) /* what a moved value leaves is lost */                                     \
+    X(MOVED_UNCOUNTED) /* in the walk size */                                                      \
+    X(MOVED_IN_FRONT)  /* to where metas may be looked for */
 
 enum kvi_mutant {
     KVI_MUTANT_NONE,

@@ -62,9 +62,10 @@ static int move_value(kvi_relocate *pass, kv_txn *txn, uint8_t *bytes, kvi_entry
     rc = kvi_shift_value(txn, &entry->large, first);
     if (KVI_MUTANT(MOVED_UNNEEDED))
         old.birth = txn->id;
-    if (rc == KV_OK)
+    if (rc == KV_OK && !KVI_MUTANT(MOVED_UNDROPPED))
         rc = kvi_txn_drop_run(txn, old, entry->large.pages);
-    kvi_large_put(bytes + kvi_entry_ref_at(entry), &entry->large);
+    if (!KVI_MUTANT(MOVED_UNSAID))
+        kvi_large_put(bytes + kvi_entry_ref_at(entry), &entry->large);
     pass->moved += entry->large.pages;
     pass->values += entry->large.pages;
     return rc;

@@ -6,6 +6,7 @@
  * use: there the pages of one commit find a place side by side. The zone is not recorded in the
  * file; it shows again as the groups with the most free pages.
  */
+#include "mutant.h"
 #include "space_impl.h"
 
 #define GROUP       64 /* pages of a group: one word of a bitset */
@@ -157,6 +158,8 @@ int kvi_space_take_run(kvi_space *space, uint64_t pages, kvi_pgno *first)
 int kvi_space_take_below(kvi_space *space, uint64_t pages, kvi_pgno limit, kvi_pgno *first)
 {
     kvi_pgno from = (KVI_LARGE_FROM + space->page_size - 1) / space->page_size;
+    if (KVI_MUTANT(MOVED_IN_FRONT))
+        from = kvi_first_page(space->page_size);
     limit = KVI_MIN(limit, space->high_water);
     if (space->unknown || from >= limit ||
         !kvi_bitset_find(&space->free, from, limit, pages, first))
