@@ -25,9 +25,10 @@ typedef struct replay {
     kv_txn *txn;
     kvi_stream stream;
     kv_backup_info *info;
-    replay_map names, entries;
-    uint8_t *name;  /* room for one */
-    uint64_t until; /* when the next entry expires; 0: never */
+    bool begun;                /* the main tree was stated */
+    replay_map names, entries; /* entries: of the tree that is being stated, if one is */
+    uint8_t *name;             /* room for one */
+    uint64_t until;            /* when the next entry expires; 0: never */
 } replay;
 
 static int damaged(const replay *r, const char *what)
@@ -278,7 +279,7 @@ static int tree_begin(replay *r)
     uint64_t flags = 0;
     kv_tree *tree = &r->txn->main;
     int rc = kvi_stream_key(&r->stream, &name);
-    bool first = r->entries.tree == NULL;
+    bool first = !r->begun;
     if (rc == KV_OK && first != (name.len == 0))
         rc = damaged(r, "the main tree is not the first one");
     if (rc == KV_OK) {
@@ -291,9 +292,11 @@ static int tree_begin(replay *r)
         rc = tree_named(r, name, (uint16_t)flags, &tree);
     if (rc == KV_OK)
         rc = map_begin(r, &r->entries, tree);
-    if (rc == KV_OK)
-        tree->raw = flags & KVI_TREE_MULTI;
-    return rc == KV_OK ? tree_configure(r, tree) : rc;
+    if (rc != KV_OK)
+        return rc;
+    r->begun = true;
+    tree->raw = flags & KVI_TREE_MULTI;
+    return tree_configure(r, tree);
 }
 
 /* ---- the whole ---- */
@@ -303,12 +306,14 @@ static int range_record(replay *r, replay_map *map, bool from)
     kvi_slice bytes;
     const kvi_slice *bound;
     int rc = kvi_stream_bound(&r->stream, &bytes, &bound);
-    if (rc == KV_OK && !map->tree)
+    if (rc == KV_OK && (!r->begun || !map->tree))
         rc = damaged(r, "a range without a tree");
     if (rc == KV_OK && map == &r->names && r->entries.open)
         rc = damaged(r, "a range has no end");
     if (rc != KV_OK)
         return rc;
+    if (map == &r->names)
+        r->entries.tree = NULL;
     return from ? map_from(r, map, bound) : map_to(r, map, bound);
 }
 
@@ -349,7 +354,7 @@ static int replay_records(replay *r)
     while ((rc = kvi_stream_byte(&r->stream, &record)) == KV_OK)
         if ((rc = replay_record(r, record)) != KV_OK)
             return rc;
-    if (rc == KV_NOTFOUND && (r->entries.open || r->names.open || !r->entries.tree))
+    if (rc == KV_NOTFOUND && (r->entries.open || r->names.open || !r->begun))
         return damaged(r, "it ends too early");
     return rc == KV_NOTFOUND ? KV_OK : rc;
 }

@@ -107,16 +107,66 @@ static void seed_tuple(void)
     {                                                                                              \
         bytes, sizeof(bytes) - 1                                                                   \
     }
-#define ALL "\x01\x00\x00\x00\x00\x00\x02\x00"
-#define END "\x05\x00\x06\x00\x07\x00"
+#define MAIN "\x01\x00\x00\x00\x00\x00"
+#define ALL  MAIN "\x02\x00"
+#define NONE "\x06\x02y\x07\x02z" /* of the names */
+#define END  "\x05\x00\x06\x00\x07\x00"
+
+typedef struct backup_bytes {
+    const char *bytes;
+    size_t len;
+} backup_bytes;
+
+/* Backups that lead on from each other, to be merged. */
+static void seed_chain(unsigned number, uint8_t kind, const backup_bytes *parts, uint8_t n)
+{
+    uint8_t bytes[512] = {2, kind, n - 1};
+    size_t len = 3;
+    for (unsigned i = 0; i < n; i++) {
+        bytes[len++] = (uint8_t)(i % 3); /* back */
+        bytes[len++] = 1;                /* on */
+        if (i + 1u < n)
+            bytes[len++] = (uint8_t)parts[i].len;
+        memcpy(bytes + len, parts[i].bytes, parts[i].len);
+        len += parts[i].len;
+    }
+    write_seed("backup", number, bytes, len);
+}
+
+static void seed_chains(unsigned number)
+{
+    static const backup_bytes entries[] = {
+        BACKUP(ALL "\x03\x01"
+                   "a\x01z\x04\x01m\x08\x99\xa3\x9e\xd0\x99\x33\x03\x01q\x00" END),
+        BACKUP(MAIN
+               "\x02\x02"
+               "b\x04\x01m\x05\x02n\x02\x02q\x08\xa0\xa3\x9e\xd0\x99\x33\x04\x01q\x05\x02r" NONE),
+        BACKUP(MAIN "\x02\x00\x03\x01"
+                    "c\x01c\x05\x02m" NONE),
+    };
+    static const backup_bytes trees[] = {
+        BACKUP(ALL "\x05\x00\x06\x00\x01\x01t\x00\x00\x00\x00\x02\x00\x03\x01"
+                   "b\x01y\x03\x01"
+                   "d\x01y\x05\x00\x07\x02u"),
+        BACKUP(MAIN "\x06\x02t\x01\x01t\x00\x01\x64\x03\x02\x02"
+                    "c\x05\x02e\x01\x02tt\x01\x00\x00\x00\x02\x00\x05\x00\x07\x02v"),
+        BACKUP(MAIN "\x06\x02u\x01\x01v\x00\x00\x00\x00\x02\x00\x03\x01"
+                    "a\x00\x05\x00\x07\x00"),
+    };
+    static const backup_bytes late[] = {
+        BACKUP(ALL "\x03\x01k\x01v" END),
+        BACKUP(MAIN "\x06\x00\x02\x00\x05\x00\x07\x00"),
+    };
+    seed_chain(number++, 1, entries, 3);
+    seed_chain(number++, 0, entries, 1);
+    seed_chain(number++, 2, trees, 3);
+    seed_chain(number++, 0, late, 2);
+}
 
 /* Records on each of the databases to begin with, sound and not; then whole streams. */
 static void seed_backup(void)
 {
-    static const struct {
-        const char *bytes;
-        size_t len;
-    } seeds[] = {
+    static const backup_bytes seeds[] = {
         BACKUP("\0\0" ALL "\x03\x01k\x01v\x03\x02kk\x03"
                "abc" END),
         BACKUP("\0\0" ALL "\x05\x00\x06\x00\x01\x01t\x00\x01\x64\x09\x02\x00\x03\x01"
@@ -146,6 +196,7 @@ static void seed_backup(void)
     };
     for (unsigned i = 0; i < KVI_COUNT(seeds); i++)
         write_seed("backup", i, seeds[i].bytes, seeds[i].len);
+    seed_chains(KVI_COUNT(seeds));
 }
 
 int main(int argc, char **argv)

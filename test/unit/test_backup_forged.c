@@ -94,6 +94,8 @@ static const forgery forgeries[] = {
     FORGE("range without tree", ALL END),
     FORGE("names before the main tree", "\x06\x00\x01\x01"
                                         "a\x00\x00\x00\x00\x07\x00"),
+    FORGE("names begin before the main tree", NAMES MAIN ALL END NAMES_END),
+    FORGE("range behind the names", MAIN ALL END NAMES NAMES_END ALL END),
     FORGE("key outside a range", MAIN "\x03\x01"
                                       "a\x01"
                                       "b"),
