@@ -15,7 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define VALUE 120 /* bytes */
+#define VALUE  120 /* bytes */
+#define ROUNDS 4   /* transactions that put, and as many that delete */
 
 static scratch dir;
 static char path[SCRATCH_MAX];
@@ -47,9 +48,15 @@ static int end_test(void **state)
 
 /* ---- data: the value of a key says which key it is, and how often it was written ---- */
 
+/* Numbers one after the other have keys far apart. */
+static uint64_t scatter(uint64_t number)
+{
+    return number * 0x9e3779b97f4a7c15u;
+}
+
 static size_t key_of(uint64_t number, char key[24])
 {
-    return (size_t)snprintf(key, 24, "%016llx", (unsigned long long)(number * 0x9e3779b97f4a7c15u));
+    return (size_t)snprintf(key, 24, "%016llx", (unsigned long long)scatter(number));
 }
 
 static void value_of(uint64_t number, uint64_t version, uint8_t value[VALUE])
@@ -85,28 +92,47 @@ static bool is_kept(uint64_t number)
     return rng_splitmix(&spread) % 10 == 0;
 }
 
-/* n entries, of which nine in ten are deleted. */
+static int in_order(const void *a, const void *b)
+{
+    uint64_t left = scatter(*(const uint64_t *)a), right = scatter(*(const uint64_t *)b);
+    return (left > right) - (left < right);
+}
+
+/* The first n numbers in the order of their keys. */
+static uint64_t *numbers_of(uint64_t n)
+{
+    uint64_t *numbers = malloc(n * sizeof *numbers);
+    assert_non_null(numbers);
+    for (uint64_t i = 0; i < n; i++)
+        numbers[i] = i;
+    qsort(numbers, n, sizeof *numbers, in_order);
+    return numbers;
+}
+
+static void del_unkept(kv_tree *tree, uint64_t number)
+{
+    char key[24];
+    size_t len = key_of(number, key);
+    if (!is_kept(number))
+        assert_int_equal(kv_del(tree, key, len), KV_OK);
+}
+
+/* n entries, of which nine in ten are deleted. Each transaction goes through the whole tree once, so
+ * that a large file takes no more of them than a small one. */
 static void fill(uint64_t n)
 {
-    const uint64_t batch = 100000;
     kv_txn *txn;
-    for (uint64_t from = 0; from < n; from += batch) {
-        assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE | KV_TXN_LAZY, &txn), KV_OK);
-        for (uint64_t i = from; i < n && i < from + batch; i++)
-            put(kv_txn_main(txn), i, 0);
+    uint64_t *numbers = numbers_of(n);
+    for (unsigned round = 0; round < 2 * ROUNDS; round++) {
+        assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+        for (uint64_t i = round % ROUNDS; i < n; i += ROUNDS)
+            if (round < ROUNDS)
+                put(kv_txn_main(txn), numbers[i], 0);
+            else
+                del_unkept(kv_txn_main(txn), numbers[i]);
         assert_int_equal(kv_txn_commit(txn), KV_OK);
     }
-    for (uint64_t from = 0; from < n; from += batch) {
-        assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE | KV_TXN_LAZY, &txn), KV_OK);
-        for (uint64_t i = from; i < n && i < from + batch; i++) {
-            char key[24];
-            size_t len = key_of(i, key);
-            if (!is_kept(i))
-                assert_int_equal(kv_del(kv_txn_main(txn), key, len), KV_OK);
-        }
-        assert_int_equal(kv_txn_commit(txn), KV_OK);
-    }
-    assert_int_equal(kv_db_sync(db), KV_OK);
+    free(numbers);
 }
 
 static void all_there(uint64_t n)
