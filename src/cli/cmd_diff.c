@@ -1,8 +1,11 @@
-/* cmd_diff.c - kv diff: what was changed from one named snapshot to another, or to now. */
+/* cmd_diff.c - kv diff: what was changed from one commit to another, or to now. */
 #include "cli.h"
 #include "json.h"
 #include "out.h"
 #include "session.h"
+#include "units.h"
+#include <stdlib.h>
+#include <string.h>
 
 typedef struct cli_diff {
     cli_session session; /* its transaction sees the newer side */
@@ -98,14 +101,68 @@ static int diff_run(cli_diff *diff, kv_txn *from)
     return result == KV_OK ? CLI_DONE : session_fail(&diff->session, result, "comparing");
 }
 
-static int diff_open(cli_diff *diff, kv_slice name, kv_txn **txn)
+/* ---- sides ---- */
+
+/* A snapshot that is looked for by its commit. */
+typedef struct diff_sought {
+    uint64_t commit_id;
+    char *name; /* of the first that has it; NULL: none has */
+    size_t len;
+} diff_sought;
+
+static int diff_match(void *context, const kv_snapshot_info *info)
 {
-    int result = kv_snapshot_open(diff->session.db, name.ptr, name.len, txn);
+    diff_sought *sought = context;
+    if (info->commit_id != sought->commit_id)
+        return 0;
+    sought->name = malloc(info->name.len);
+    if (sought->name)
+        memcpy(sought->name, info->name.ptr, sought->len = info->name.len);
+    return 1;
+}
+
+static int diff_open_snapshot(kv_db *db, uint64_t commit_id, kv_txn **txn)
+{
+    diff_sought sought = {.commit_id = commit_id};
+    int result = kv_snapshot_list(db, diff_match, &sought);
+    if (result == KV_OK)
+        return KV_NOTFOUND;
+    if (result == KV_ECANCELED)
+        result = sought.name ? kv_snapshot_open(db, sought.name, sought.len, txn) : KV_ENOMEM;
+    free(sought.name);
+    return result;
+}
+
+/* The newest commit, or one that a snapshot keeps. */
+static int diff_open_commit(kv_db *db, uint64_t commit_id, kv_txn **txn)
+{
+    int result = kv_txn_begin(db, KV_TXN_READ, txn);
+    if (result != KV_OK || kv_txn_id(*txn) == commit_id)
+        return result;
+    kv_txn_abort(*txn);
+    *txn = NULL;
+    return diff_open_snapshot(db, commit_id, txn);
+}
+
+/* A name counts before a number that reads like it. */
+static int diff_open(const cli_diff *diff, const args_operand *side, kv_txn **txn)
+{
+    uint64_t commit_id;
+    kv_db *db = diff->session.db;
+    int result = kv_snapshot_open(db, side->bytes.ptr, side->bytes.len, txn);
+    bool number = result == KV_NOTFOUND && units_read_number(side->text, &commit_id);
+    if (number)
+        result = diff_open_commit(db, commit_id, txn);
     if (result == KV_OK)
         return 0;
+    *txn = NULL;
     if (result != KV_NOTFOUND)
-        return session_fail(&diff->session, result, "snapshot %s", cli_quote(name));
-    cli_say(diff->session.file, "no snapshot %s; kv snapshot list shows them", cli_quote(name));
+        return session_fail(&diff->session, result, "snapshot %s", cli_quote(side->bytes));
+    if (!number)
+        return session_missing_snapshot(&diff->session, side->bytes);
+    cli_say(diff->session.file,
+            "no snapshot has the name or keeps the commit %s; kv snapshot list shows them",
+            cli_quote(side->bytes));
     return CLI_NO;
 }
 
@@ -116,9 +173,9 @@ int cmd_diff(const cli_args *args)
     int code = session_open_file(&diff.session, args, SESSION_READ);
     if (code)
         return code;
-    code = diff_open(&diff, args->operands[0].bytes, &from);
+    code = diff_open(&diff, &args->operands[0], &from);
     if (code == 0)
-        code = args->count > 1 ? diff_open(&diff, args->operands[1].bytes, &diff.session.txn)
+        code = args->count > 1 ? diff_open(&diff, &args->operands[1], &diff.session.txn)
                                : session_begin(&diff.session);
     if (code == 0)
         code = diff_run(&diff, from);

@@ -277,14 +277,17 @@ const cli_command cli_commands[] = {
      "  kv snapshot restore phone.kv 'before the import'\n",
      2, 3, true, O(DURABILITY) | O(ESCAPED) | O(JSON) | O(WAIT), cmd_snapshot},
     {"diff", "changes compare delta", "FILE FROM [TO]",
-     "print what was changed since a named snapshot, or between two",
+     "print what was changed since a snapshot, or between two",
      "A line per change, tab-separated: + (added), - (removed) or ~ (another value), the tree\n"
      "(empty: the main one), the key, the old value, the new one, escaped as by get. A tree that "
      "is\n"
      "new is > and its name, one that is gone <. With --json, an object per line. Without TO, up\n"
-     "to now. Reads only what was changed. --tree: only this one.\n" RANGES,
+     "to now. Reads only what was changed. FROM and TO are names of snapshots, or commits, as\n"
+     "snapshot list, watch and stat tell them: the newest, or one that a snapshot keeps.\n"
+     "--tree: only this one.\n" RANGES,
      "  kv diff phone.kv 'before the import'\n"
-     "  kv diff phone.kv monday tuesday --json | jq -r .key\n",
+     "  kv diff phone.kv monday tuesday --json | jq -r .key\n"
+     "  kv diff phone.kv 1234\n",
      2, 3, true, PLAIN | O(PREFIX) | O(FROM) | O(TO) | O(LIMIT) | O(KEYS_ONLY) | O(JSON) | O(WAIT),
      cmd_diff},
     {"backup", "incremental send dump", "FILE",

@@ -25,6 +25,23 @@ out '{"change":"changed","tree":null,"key":"apple","old":"red","new":"green"}' \
     '{"change":"added","tree":null,"key":"pe\u0009ar","new":""}' \
     '{"change":"removed","tree":null,"key":"plum","old":"blue"}'
 
+# sides by their commits: those of snapshots, and the newest one
+commit_of() { kv snapshot list a.kv --json | grep -o "\"name\":\"$1\",\"commit_id\":[0-9]*" | sed 's/.*://'; }
+first=$(commit_of first) second=$(commit_of second)
+now=$(kv stat a.kv --json | grep -o '"commit_id":[0-9]*' | sed 's/.*://')
+changes=$(kv diff a.kv first second)
+run kv diff a.kv "$first" "$second"; code 0; quiet; out "$changes"
+run kv diff a.kv "$first" second; code 0; quiet; out "$changes"
+run kv diff a.kv "$now" second; code 0; quiet; out $'-\tnew\tz\t9' $'<\tnew'
+run kv diff a.kv "$second" "$now"; code 0; quiet; out $'>\tnew' $'+\tnew\tz\t9'
+run kv diff a.kv "$now"; code 0; quiet; out
+run kv diff a.kv $((now + 1)); code 1; err "no snapshot has the name or keeps the commit $((now + 1))"
+run kv diff a.kv 0; code 1; err 'keeps the commit 0'
+kv snapshot create a.kv "$first" # a name counts first
+run kv diff a.kv "$first"; code 0; quiet; out
+kv snapshot drop a.kv second
+run kv diff a.kv "$second"; code 1; err "keeps the commit $second"
+
 run kv diff a.kv none; code 1; err 'no snapshot none'
 run kv diff a.kv first none; code 1; err 'kv snapshot list'
 run kv diff a.kv first --tree none; code 1; err 'neither side has a tree none'
