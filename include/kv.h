@@ -297,7 +297,7 @@ enum {                     /* kv_db_copy */
  * The copy is durable when the call returns. KV_EXISTS: the path is taken. A page-by-page copy
  * holds the same pages at the same places, and the named snapshots; a compact one has no snapshots.
  * Either is a base for kv_backup_apply, unless its commit is lazy and cannot be made durable
- * (kv_db_sync comes first then). */
+ * (kv_db_sync comes first then). What has expired and was not swept goes along, unseen as before. */
 KV_API int kv_db_copy(kv_db *db, const char *path, uint32_t flags);
 
 /* The same to a descriptor open for writing: a file, pipe or socket. Not flushed. Only ever

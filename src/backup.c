@@ -114,8 +114,6 @@ static int entry_say(const backup_walk *walk, kvi_slice key, kvi_stored stored)
     kvi_entry entry = {0};
     uint64_t expiry = kvi_stored_expiry(stored);
     int rc = KV_OK;
-    if (kvi_expired(expiry, b->txn->now))
-        return KV_OK;
     if (expiry)
         rc = kvi_stream_put_byte(&b->stream, KVI_SAYS_UNTIL);
     if (expiry && rc == KV_OK)

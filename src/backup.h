@@ -14,6 +14,9 @@
  *
  * So a backup since s, made of commit t, also fits a copy at any commit between the two.
  *
+ * What has expired is said like anything else, for it may be kept yet: by a writer that began before,
+ * or when a clock that was wrong is set right.
+ *
  * The records, behind a stream's header, are a byte each and what follows it: */
 #ifndef KVI_BACKUP_H
 #define KVI_BACKUP_H

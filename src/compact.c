@@ -38,8 +38,6 @@ static int compact_entry(const compact *c, const kvi_step *leaf, kv_tree *to, kv
                         (unsigned long long)leaf->ptr.page);
     *last = key;
     stored.bytes = kvi_leaf_value(leaf->page, page_size, leaf->slot, &stored.special);
-    if (kvi_stored_expired(stored, c->from->now))
-        return KV_OK;
     int rc = kvi_value_load(c->from, stored, &value);
     if (rc != KV_OK)
         return rc;

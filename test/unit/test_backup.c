@@ -361,6 +361,58 @@ static void test_cost(void **state)
     assert_int_equal(stat_of(copy).commits, commits + 1);
 }
 
+static void expire(const char *key, uint64_t ms)
+{
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_expire(kv_txn_main(txn), key, strlen(key), ms), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* A writer that began before a value expired keeps it, after that was backed up as expired: in the
+ * copy it must still be there to be kept. The base is itself such a copy. */
+static void test_expired(void **state)
+{
+    uint32_t flags[] = {0, KV_COPY_COMPACT};
+    for (size_t i = 0; i < KVI_COUNT(flags); i++) {
+        put_large("a", 1);
+        put_large("b", 2);
+        expire("a", 1000);
+        expire("b", 1000);
+        kv_txn *late = must_begin(db, KV_TXN_WRITE);
+        disk->clock_ms += 2000;
+        assert_int_equal(kv_db_close(copy), KV_OK);
+        assert_int_equal(sim_os(disk)->unlink(sim_os(disk), "copy"), 0);
+        assert_int_equal(kv_db_copy(db, "copy", flags[i]), KV_OK);
+        copy = must_open(disk, "copy");
+        assert_int_equal(kv_persist(kv_txn_main(late), "a", 1), KV_OK);
+        assert_int_equal(kv_expire(kv_txn_main(late), "b", 1, 1500), KV_OK);
+        assert_int_equal(kv_txn_commit(late), KV_OK);
+        bring_up();
+        late = must_begin(db, KV_TXN_WRITE);
+        assert_int_equal(kv_put(kv_txn_main(late), "c", 1, "", 0, 0), KV_OK);
+        assert_int_equal(kv_txn_commit(late), KV_OK);
+        bring_up();
+    }
+}
+
+/* What a wrong clock took for expired is there again when it is right, in the copy as well. */
+static void test_wrong_clock(void **state)
+{
+    kv_slice value;
+    put("", "a", "1");
+    expire("a", 1000);
+    disk->clock_ms += 2000;
+    put("", "b", "1");
+    bring_up();
+    disk->clock_ms -= 2000;
+    assert_int_equal(kv_db_reset_clock(db), KV_OK);
+    assert_int_equal(kv_db_reset_clock(copy), KV_OK);
+    kv_txn *txn = must_begin(copy, KV_TXN_READ);
+    assert_int_equal(kv_get(kv_txn_main(txn), "a", 1, &value), KV_OK);
+    kv_txn_abort(txn);
+    bring_up();
+}
+
 /* ---- what it fits ---- */
 
 static void test_order(void **state)
@@ -534,7 +586,7 @@ int main(void)
         TEST(restored),       TEST(own_snapshots), TEST(trees),   TEST(leaves_gone),
         TEST(each_node_gone), TEST(large),         TEST(cost),    TEST(order),
         TEST(strangers),      TEST(bases),         TEST(readers), TEST(lazy),
-        TEST(arguments),      TEST(damage),
+        TEST(arguments),      TEST(damage),        TEST(expired), TEST(wrong_clock),
     };
     return cmocka_run_group_tests_name("backup", tests, NULL, NULL);
 }
