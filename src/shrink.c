@@ -18,6 +18,7 @@ typedef struct shrink {
     const kv_compact_options *options;
     kv_compact_info *info;
     kvi_relocate pass;
+    uint32_t held_by;    /* as in info, be it ever so little */
     kvi_pgno high_water; /* after the newest transaction */
     uint64_t total;      /* pages to move, as it seemed at first */
     bool stuck;          /* too few holes below the target */
@@ -33,23 +34,20 @@ static kvi_pgno target_of(const kvi_space *space, uint32_t page_size)
     return first + kept + kept / SPARE + LEAST;
 }
 
-/* Who keeps more than a small part of the file. */
-static void note_holder(const shrink *s)
+/* Who keeps something, and whether it is more than a small part of the file. */
+static void note_holder(shrink *s)
 {
     const kv_db *db = s->db;
-    kv_compact_info *info = s->info;
     const kvi_listed *named = &db->listed[0];
     uint64_t pages;
     kvi_id holder = kvi_space_holder(db->space, db->head.durable, &pages);
-    info->held_by = KV_HELD_NOBODY;
-    info->holder = 0;
-    if (pages <= kvi_space_high_water(db->space) / SPARE)
-        return;
-    info->held_by = KV_HELD_READER;
-    info->holder = holder;
+    s->held_by = pages ? KV_HELD_READER : KV_HELD_NOBODY;
     for (size_t i = 0; i < named->n; i++)
         if (named->ids[i] == holder)
-            info->held_by = KV_HELD_SNAPSHOT;
+            s->held_by = KV_HELD_SNAPSHOT;
+    bool much = pages > kvi_space_high_water(db->space) / SPARE;
+    s->info->held_by = much ? s->held_by : KV_HELD_NOBODY;
+    s->info->holder = much ? holder : 0;
 }
 
 static int move_some(shrink *s, kv_txn *txn)
@@ -124,7 +122,8 @@ static bool file_cut(const shrink *s)
 /* Does the end of the file wait for a reader? Others come and go, and that is soon. */
 static bool is_waiting(const shrink *s)
 {
-    return s->pass.target != 0 && (s->info->held_by == KV_HELD_READER || !file_cut(s));
+    bool kept = s->held_by == KV_HELD_READER && s->high_water > s->pass.target;
+    return s->pass.target != 0 && (kept || !file_cut(s));
 }
 
 /* Lets what was moved away fall free. */

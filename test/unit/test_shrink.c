@@ -259,6 +259,41 @@ static void test_held(void **state)
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
+/* A reader that leaves when the compaction has waited for some time. */
+typedef struct guest {
+    kv_txn *reader;
+    uint64_t done;
+    unsigned calls; /* since more was done */
+} guest;
+
+static int leave_late(void *context, const kv_progress *progress)
+{
+    guest *g = context;
+    g->calls = progress->done == g->done ? g->calls + 1 : 0;
+    g->done = progress->done;
+    if (g->calls == 12) {
+        kv_txn_abort(g->reader);
+        g->reader = NULL;
+    }
+    return 0;
+}
+
+/* The pages at the end of the file are few, and a reader keeps them: it is waited for. */
+static void test_reader_at_the_end(void **state)
+{
+    guest g = {.calls = 0};
+    kv_compact_options options = {.size = sizeof options, .progress = leave_late, .context = &g};
+    kv_compact_info info = {.size = sizeof info};
+    fill(40000);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &g.reader), KV_OK);
+    assert_int_equal(kv_db_compact(db, &options, &info), KV_OK);
+    kv_txn_abort(g.reader);
+    assert_null(g.reader);
+    assert_true(info.after < info.before / 3);
+    assert_int_equal(info.held_by, KV_HELD_NOBODY);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
 /* ---- what a snapshot needs ---- */
 
 #define LARGE 60000 /* bytes of a value */
@@ -418,8 +453,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
     const struct CMUnitTest tests[] = {
-        TEST(test_smaller),           TEST(test_trees_and_values), TEST(test_held),
-        TEST(test_wrong_and_stopped), TEST(test_under_load),       TEST(test_values_of_a_snapshot),
+        TEST(test_smaller),
+        TEST(test_trees_and_values),
+        TEST(test_held),
+        TEST(test_wrong_and_stopped),
+        TEST(test_under_load),
+        TEST(test_reader_at_the_end),
+        TEST(test_values_of_a_snapshot),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
