@@ -138,6 +138,9 @@ typedef struct kvi_item {
     uint64_t expiry; /* leaf: of the entry, as its value says; branch: below; 0 = none */
 } kvi_item;
 
+/* A leaf of one entry. prefix_len: what the entries to come are expected to share. */
+void kvi_leaf_open(uint8_t *page, uint32_t page_size, const kvi_item *item, uint32_t prefix_len);
+
 /* Inserts before entry pos (from kvi_leaf_search). In place when it fits as it is; else rebuilds
  * the page through scratch (page_size bytes), which may change prefix, fixed lengths and hints.
  * False: no room, the page is unchanged. The caller may then fetch the place of the value with
@@ -151,6 +154,11 @@ bool kvi_leaf_replace(uint8_t *page, uint32_t page_size, uint8_t *scratch, unsig
 
 void kvi_leaf_remove(uint8_t *page, uint32_t page_size, unsigned pos);
 
+/* Appends an entry when a look at the last head tells that it comes behind the others, and it has the
+ * lengths that all of them have; value.ptr must not be NULL then. False: nothing has changed, and the
+ * general way may still do it. */
+bool kvi_leaf_append(uint8_t *page, uint32_t page_size, kvi_slice key, kvi_slice value);
+
 /* Inserts item's key as separator number pos and item's child as child pos + 1. */
 bool kvi_branch_insert(uint8_t *page, uint32_t page_size, uint8_t *scratch, unsigned pos,
                        const kvi_item *item) KVI_MUST_CHECK;
@@ -163,6 +171,9 @@ bool kvi_branch_set_key(uint8_t *page, uint32_t page_size, uint8_t *scratch, uns
 void kvi_branch_remove(uint8_t *page, uint32_t page_size, unsigned i);
 
 void kvi_branch_set_child(uint8_t *page, uint32_t page_size, unsigned i, kvi_ptr child);
+
+/* Where a tally stands, until the branch next changes: two bytes on level 1, eight above. */
+uint8_t *kvi_branch_tally_at(uint8_t *page, uint32_t page_size, unsigned i);
 void kvi_branch_add_tally(uint8_t *page, uint32_t page_size, unsigned i, int64_t delta);
 void kvi_branch_set_tally(uint8_t *page, uint32_t page_size, unsigned i, uint64_t tally);
 

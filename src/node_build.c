@@ -382,3 +382,27 @@ bool kvi_node_build(const kvi_seq *seq, unsigned from, unsigned to, uint8_t *pag
     kvi_hints_write(page, s->page_size, s->stride, 0);
     return true;
 }
+
+void kvi_leaf_open(uint8_t *page, uint32_t page_size, const kvi_item *item, uint32_t prefix_len)
+{
+    /* More than all bytes but the four of a head would save nothing. */
+    prefix_len = KVI_MIN(prefix_len, kvi_tail_of((uint32_t)item->key.len));
+    kvi_shape s = {.page_size = page_size, .slots = 1, .prefix_len = prefix_len};
+    kvi_cell cell = kvi_cell_of(item->key, prefix_len);
+    cell.value = item->value;
+    cell.special = item->special;
+    s.fixed_key = cell.special ? 0 : cell.suffix_len + 1;
+    s.fixed_value = (uint32_t)cell.value.len + 1;
+    kvi_shape_place(&s);
+    memset(page, 0, KVI_HEADER_SIZE);
+    kvi_shape_write(page, &s);
+    prefix_write(page, &s, item->key);
+    kvi_put32(page + s.heads, cell.head);
+    uint32_t heap = kvi_prefix_tail(prefix_len);
+    if (!kvi_shape_heapless(&s)) {
+        heap += kvi_cell_size(&cell, &s);
+        kvi_put16(page + s.offsets, (uint16_t)(page_size - heap));
+        kvi_cell_write(page + page_size - heap, &cell, &s);
+    }
+    kvi_put16(page + KVI_P_heap, (uint16_t)heap);
+}

@@ -279,37 +279,60 @@ static kvi_cell leaf_cell(const kvi_shape *s, const kvi_item *item)
     return cell;
 }
 
-/* An entry like all others, behind them, in a leaf without hints: what an ascending load consists
- * of. False: the general way must do it. */
-static bool leaf_append(uint8_t *page, uint32_t page_size, const kvi_item *item)
+/* For the tails of keys: few are longer than two words. */
+KVI_INLINE void tail_copy(uint8_t *to, const uint8_t *from, size_t len)
+{
+    if (KVI_UNLIKELY(len < 8 || len > 16)) {
+        memcpy(to, from, len);
+        return;
+    }
+    uint64_t first = kvi_get64(from), last = kvi_get64(from + len - 8);
+    kvi_put64(to, first);
+    kvi_put64(to + len - 8, last);
+}
+
+/* An entry like all others, behind them: what an ascending load consists of. Hints stay, unless their
+ * stride changes: all are those of slots before this one. False: the general way must do it. */
+KVI_INLINE bool leaf_append(uint8_t *page, uint32_t page_size, kvi_slice key, kvi_slice value,
+                            bool follows)
 {
     kvi_quick q;
-    size_t value_len = item->value.len;
-    if (item->special || !item->value.ptr || kvi_get16(page + KVI_P_hint_stride) != 0 ||
-        kvi_get16(page + KVI_P_fixed_value) != value_len + 1 ||
-        !kvi_quick_begin(page, page_size, item->key, 0, &q) || q.slots == 0 ||
-        q.slots + 1 >= KVI_HINTS_FROM || item->key.len < q.skip ||
-        kvi_get16(page + KVI_P_fixed_key) != item->key.len - q.skip + 5)
+    uint32_t stride = kvi_field16(page, KVI_P_hint_stride);
+    if (!value.ptr || kvi_get16(page + KVI_P_fixed_value) != value.len + 1 ||
+        !kvi_quick_begin(page, page_size, key, stride, &q) || q.slots == 0 ||
+        (!stride && q.slots + 1 >= KVI_HINTS_FROM) ||
+        kvi_get16(page + KVI_P_fixed_key) != key.len - q.skip + 5)
         return false;
-    uint32_t tail_len = (uint32_t)item->key.len - q.skip, size = tail_len + (uint32_t)value_len;
-    uint32_t heap = heap_get(page) + size, offsets = q.heads + 4 * q.slots;
+    uint32_t offsets = q.heads + 4 * q.slots;
+    if (!follows && q.head <= kvi_get32(page + offsets - 4))
+        return false;
+    uint32_t tail_len = (uint32_t)key.len - q.skip;
+    uint32_t heap = heap_get(page) + tail_len + (uint32_t)value.len;
     if (offsets + 2 * q.slots + 6 + heap > page_size)
         return false;
     uint8_t *entry = page + page_size - heap;
     memmove(page + offsets + 4, page + offsets, 2 * q.slots);
     kvi_put32(page + offsets, q.head);
     kvi_put16(page + offsets + 4 + 2 * q.slots, (uint16_t)(page_size - heap));
-    memcpy(entry, item->key.ptr + q.skip, tail_len);
-    memcpy(entry + tail_len, item->value.ptr, value_len);
+    tail_copy(entry, key.ptr + q.skip, tail_len);
+    memcpy(entry + tail_len, value.ptr, value.len);
     kvi_put16(page + KVI_P_heap, (uint16_t)heap);
     kvi_put16(page + KVI_P_count, (uint16_t)(q.slots + 1));
+    if (stride && KVI_UNLIKELY(stride != kvi_hints_stride(q.slots + 1)))
+        slots_recount(page, page_size, q.slots + 1, stride, 0);
     return true;
+}
+
+bool kvi_leaf_append(uint8_t *page, uint32_t page_size, kvi_slice key, kvi_slice value)
+{
+    return leaf_append(page, page_size, key, value, false);
 }
 
 bool kvi_leaf_insert(uint8_t *page, uint32_t page_size, uint8_t *scratch, unsigned pos,
                      const kvi_item *item)
 {
-    if (pos == kvi_node_count(page) && leaf_append(page, page_size, item))
+    if (pos == kvi_node_count(page) && !item->special &&
+        leaf_append(page, page_size, item->key, item->value, true))
         return true;
     kvi_shape s = kvi_leaf_shape(page, page_size);
     kvi_cell cell = leaf_cell(&s, item);
@@ -384,15 +407,25 @@ void kvi_branch_set_tally(uint8_t *page, uint32_t page_size, unsigned i, uint64_
         kvi_put64(page + kvi_array_at(&s, s.tallies, i, 8), tally);
 }
 
-void kvi_branch_add_tally(uint8_t *page, uint32_t page_size, unsigned i, int64_t delta)
+KVI_INLINE uint8_t *tally_at(uint8_t *page, uint32_t page_size, unsigned i)
 {
     uint32_t slots = kvi_field16(page, KVI_P_count), level = kvi_once(page[KVI_P_level]);
     uint32_t heads = KVI_HEADER_SIZE + (kvi_get16(page + KVI_P_hint_stride) ? KVI_HINT_LINE : 0);
     bool head_only = (uint32_t)kvi_get16(page + KVI_P_fixed_key) - 1 < 5;
     uint32_t tallies = heads + (head_only ? 4 : 6) * slots + KVI_PTR_SIZE * (slots + 1);
     uint32_t width = level == 1 ? 2 : 8;
-    uint8_t *at = page + KVI_MIN(tallies + width * i, page_size - width);
-    if (level == 1)
+    return page + KVI_MIN(tallies + width * i, page_size - width);
+}
+
+uint8_t *kvi_branch_tally_at(uint8_t *page, uint32_t page_size, unsigned i)
+{
+    return tally_at(page, page_size, i);
+}
+
+void kvi_branch_add_tally(uint8_t *page, uint32_t page_size, unsigned i, int64_t delta)
+{
+    uint8_t *at = tally_at(page, page_size, i);
+    if (kvi_node_level(page) == 1)
         kvi_put16(at, (uint16_t)(kvi_get16(at) + delta));
     else
         kvi_put64(at, kvi_get64(at) + (uint64_t)delta);

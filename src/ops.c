@@ -1,5 +1,6 @@
 /* ops.c - see ops.h. */
 #include "ops.h"
+#include "finger.h"
 #include "mutant.h"
 #include "seal.h"
 
@@ -202,15 +203,24 @@ int kvi_put_until(kv_tree *tree, kvi_slice key, kvi_slice value, uint32_t flags,
                   void **place)
 {
     entry_there there = {.found = false};
+    bool plain = expiry == 0 && !(flags & KV_PUT_PRESENT) && !place;
+    if (plain && kvi_finger_put(tree, key, value))
+        return KV_OK;
     int rc = change_begin(tree, key);
     if (rc == KV_OK)
         rc = value_fits(tree, value.len);
-    if (rc == KV_OK && !kvi_tree_append(tree, key, &tree->put_path))
+    bool behind = rc == KV_OK && kvi_tree_append(tree, key, &tree->put_path);
+    if (rc == KV_OK && !behind)
         rc = key_seek(tree, key, &tree->put_path, &there);
     if (rc == KV_OK)
         rc = condition(there.shown, flags);
+    if (rc != KV_OK)
+        return rc;
     entry_life life = {flags & KV_PUT_KEEP_EXPIRY, expiry};
-    return rc == KV_OK ? entry_store(tree, &there, key, value, life, place) : rc;
+    rc = entry_store(tree, &there, key, value, life, place);
+    if (rc == KV_OK && behind)
+        kvi_finger_set(tree);
+    return rc;
 }
 
 int kvi_del(kv_tree *tree, kvi_slice key)

@@ -288,6 +288,38 @@ static void child_add(kv_tree *tree, unsigned level, const kvi_item *item)
 
 /* ---- entries ---- */
 
+/* An ascending run opens a new leaf for a newcomer that finds its leaf full; the path then leads there.
+ * False: it is not one, or the parent is full as well; nothing has changed. */
+static bool leaf_next(kv_tree *tree, kvi_path *path, const arrival *in)
+{
+    kvi_dirty *dirty = &tree->txn->db->dirty;
+    unsigned depth = path->depth, last = in->element;
+    kvi_step *leaf = kvi_path_leaf(path), *parent = leaf - 1;
+    if (depth < 2 || last != kvi_node_count(leaf->page) ||
+        split_direction(tree, path, depth - 1, in) != KVI_SPLIT_APPEND)
+        return false;
+    kvi_part parts[3];
+    kvi_seq seq = {parts, arrival_parts(leaf->page, in, (kvi_slice){0}, parts), 0, dirty->page_size,
+                   0};
+    uint8_t *key = kvi_scratch_key(tree->txn->db, 0, 0), *above = kvi_step_bytes(tree, parent);
+    size_t len = kvi_seq_separator(&seq, last, kvi_branch_same_len(above), key);
+    kvi_handle handle = kvi_dirty_page(dirty, 0);
+    uint8_t *page = kvi_dirty_at(dirty, handle)->bytes;
+    kvi_item add = {
+        .key = {key, len}, .child = {handle, 0}, .tally = 1, .expiry = in->item->expiry};
+    if (kvi_branch_search(above, dirty->page_size, add.key) != parent->slot ||
+        !kvi_branch_insert(above, dirty->page_size, scratch_page(tree, 0), parent->slot, &add)) {
+        kvi_dirty_release(dirty, handle);
+        return false;
+    }
+    kvi_leaf_open(page, dirty->page_size, in->item, kvi_get16(leaf->page + KVI_P_prefix_len));
+    kvi_tree_recount(tree, above, parent->slot++, leaf->page);
+    kvi_tree_count_pages(tree, 0, 1);
+    tree->txn->appended++;
+    *leaf = (kvi_step){page, {handle, 0}, 0};
+    return true;
+}
+
 static int leaf_first(kv_tree *tree, kvi_path *path)
 {
     kvi_dirty *dirty = &tree->txn->db->dirty;
@@ -412,16 +444,13 @@ int kvi_tree_insert(kv_tree *tree, kvi_path *path, const kvi_item *item)
     arrival in = {0, leaf->slot, item};
     kvi_tree_adjust(tree, path, 1);
     tree->changed = true;
-    if (node_insert(tree, leaf, &in)) {
-        tree->run_leaf = leaf->ptr.page;
-        tree->run_next = leaf->slot + 1;
-        return KV_OK;
+    if (!node_insert(tree, leaf, &in) && !leaf_next(tree, path, &in)) {
+        bool found;
+        node_overflow(tree, path, path->depth - 1, &in);
+        if (tree->txn->failed)
+            return insert_lost(tree);
+        rc = kvi_tree_seek(tree, item->key, path, &found);
     }
-    bool found;
-    node_overflow(tree, path, path->depth - 1, &in);
-    if (tree->txn->failed)
-        return insert_lost(tree);
-    rc = kvi_tree_seek(tree, item->key, path, &found);
     tree->run_leaf = kvi_path_leaf(path)->ptr.page;
     tree->run_next = kvi_path_leaf(path)->slot + 1;
     return rc;

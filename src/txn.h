@@ -180,6 +180,16 @@ typedef struct kvi_path {
     kvi_step steps[KVI_LEVEL_MAX + 1];
 } kvi_path;
 
+/* Where the next of ascending keys goes; see finger.h. */
+typedef struct kvi_finger {
+    uint8_t *leaf;       /* NULL: nowhere */
+    uint64_t changes;    /* txn->changes when the leaf got its newest entry ... */
+    uint32_t generation; /* ... and that of the private pages */
+    unsigned above;      /* levels */
+    uint8_t
+        *tallies[KVI_LEVEL_MAX]; /* of what the path leads to, in the leaf's parent and upwards */
+} kvi_finger;
+
 /* A tree as a transaction sees it. */
 struct kv_tree {
     kv_txn *txn;
@@ -194,6 +204,7 @@ struct kv_tree {
     bool ascending;       /* kvi_put_many is at work: each key is not less than the one before */
     kvi_handle run_leaf;  /* leaf of the newest insert, 0: none; to recognise ascending keys */
     unsigned run_next;    /* position behind that insert */
+    kvi_finger finger;
     kv_tree *next;
 };
 

@@ -10,7 +10,7 @@ enum { N = 20000, KEY = 16, VALUE = 100, MANY = 64, COMMITS = 500 };
 /* Not to be merged or left out, since it is known by its name. */
 #define COUNTED __attribute__((noinline, noclone, used))
 
-static unsigned char keys[N][KEY], value[VALUE];
+static unsigned char keys[N][KEY], sorted[N][KEY], value[VALUE];
 static kv_db *db;
 static kv_txn *txn;
 static kv_tree *tree;
@@ -31,6 +31,11 @@ static uint64_t spread(uint64_t x)
     return x ^ x >> 31;
 }
 
+static int by_bytes(const void *a, const void *b)
+{
+    return memcmp(a, b, KEY);
+}
+
 static void begin(uint32_t flags)
 {
     must(kv_txn_begin(db, flags, &txn));
@@ -43,6 +48,12 @@ COUNTED static void count_load(void)
 {
     for (size_t i = 0; i < N; i++)
         must(kv_put(tree, keys[i], KEY, value, VALUE, 0));
+}
+
+COUNTED static void count_load_sorted(void)
+{
+    for (size_t i = 0; i < N; i++)
+        must(kv_put(tree, sorted[i], KEY, value, VALUE, 0));
 }
 
 COUNTED static void count_get(void)
@@ -180,6 +191,8 @@ int main(int argc, char **argv)
         uint64_t words[2] = {spread(i), spread(spread(i))};
         memcpy(keys[i], words, KEY);
     }
+    memcpy(sorted, keys, sizeof keys);
+    qsort(sorted, N, KEY, by_bytes);
     memset(value, 7, sizeof value);
     must(kv_db_open(argv[1], &options, &db));
     begin(KV_TXN_WRITE);
@@ -202,6 +215,7 @@ int main(int argc, char **argv)
     kv_txn_abort(txn);
     begin(KV_TXN_WRITE);
     count_delete();
+    count_load_sorted();
     must(kv_txn_commit(txn));
     must(kv_db_close(db));
     return 0;
