@@ -102,10 +102,14 @@ static int move_leaf(kvi_relocate *pass, kv_tree *tree, kvi_path *path)
 
 /* ---- one tree ---- */
 
-/* Loads child number slot of step i. */
-static int step_down(kv_tree *tree, kvi_path *path, unsigned i)
+/* Loads child number slot of step i. A transaction comes to each node once: where it comes to more
+ * than there are pages, some are used more than once. */
+static int step_down(kvi_relocate *pass, kv_tree *tree, kvi_path *path, unsigned i)
 {
     kvi_step *step = &path->steps[i];
+    if (pass->walked++ >= tree->txn->base.high_water)
+        return kvi_fail(&tree->txn->db->err, KV_ECORRUPT,
+                        "a page breaks invariant S1: it is used more than once");
     step[1].ptr = kvi_branch_child(step->page, tree->txn->db->file.page_size, step->slot);
     step[1].slot = 0;
     return kvi_txn_node(tree->txn, step[1].ptr, tree->desc.level - i - 1, &step[1].page);
@@ -125,7 +129,7 @@ static bool leaf_ahead(const kvi_relocate *pass, const kv_tree *tree, kvi_step *
 }
 
 /* To the next leaf that may have to move. KV_NOTFOUND: there is none. */
-static int path_advance(const kvi_relocate *pass, kv_tree *tree, kvi_path *path)
+static int path_advance(kvi_relocate *pass, kv_tree *tree, kvi_path *path)
 {
     int rc = KV_OK;
     if (path->depth < 2)
@@ -138,11 +142,11 @@ static int path_advance(const kvi_relocate *pass, kv_tree *tree, kvi_path *path)
                 return KV_NOTFOUND;
         path->steps[i].slot++;
         for (; rc == KV_OK && i < last; i++)
-            rc = step_down(tree, path, i);
+            rc = step_down(pass, tree, path, i);
         if (rc != KV_OK)
             return rc;
         if (leaf_ahead(pass, tree, &path->steps[last], path_high(pass, path, last + 1)))
-            return step_down(tree, path, last);
+            return step_down(pass, tree, path, last);
     }
 }
 
@@ -224,6 +228,7 @@ int kvi_relocate_step(kvi_relocate *pass, kv_txn *txn)
 {
     int rc = KV_NOTFOUND;
     pass->values = 0;
+    pass->walked = 0;
     while (rc == KV_NOTFOUND && pass->at != AT_END) {
         rc = pass->at == AT_MAIN      ? relocate_tree(pass, &txn->main)
              : pass->at == AT_NAMED   ? relocate_named(pass, txn)

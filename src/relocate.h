@@ -24,6 +24,7 @@ typedef struct kvi_relocate {
     bool done;
     uint64_t moved;  /* pages */
     uint64_t values; /* of those, of large values in this transaction */
+    uint64_t walked; /* nodes gone down to in this transaction */
 } kvi_relocate;
 
 int kvi_relocate_begin(kvi_relocate *pass, const kvi_os *os, uint32_t page_size) KVI_MUST_CHECK;

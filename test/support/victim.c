@@ -535,6 +535,7 @@ const char *victim_rough(victim *v, rng *random)
     if (rng_one_in(random, 5))
         rough_snapshot(db, random);
     (void)kv_db_stat(db, &info);
+    (void)kv_db_compact(db, NULL, NULL);
     if (rng_one_in(random, 2))
         (void)kv_db_copy(db, SINK, rng_one_in(random, 2) ? KV_COPY_COMPACT : 0);
     (void)kv_db_check(db, NULL);
