@@ -56,16 +56,22 @@ static void begin(run *r)
     r->savepoint = 0;
 }
 
+static void replace(sorted *to, const sorted *from)
+{
+    sorted_clear(to);
+    sorted_copy(to, from);
+}
+
 static void end(run *r, bool commit)
 {
     const kv_check_options options = {.size = sizeof options};
     kv_cursor_close(r->cursor);
     if (!commit) {
         kv_txn_abort(r->txn);
-        sorted_copy(&r->model, &r->committed);
+        replace(&r->model, &r->committed);
     } else {
         assert_int_equal(kv_txn_commit(r->txn), KV_OK);
-        sorted_copy(&r->committed, &r->model);
+        replace(&r->committed, &r->model);
         assert_int_equal(kv_db_check(r->db, &options), KV_OK);
     }
 }
@@ -114,13 +120,13 @@ static void step_savepoint(run *r)
 {
     if (r->savepoint && rng_one_in(&r->rng, 2)) {
         assert_int_equal(kv_txn_rollback_to(r->txn, r->savepoint), KV_OK);
-        sorted_copy(&r->model, &r->saved);
+        replace(&r->model, &r->saved);
     } else if (r->savepoint) {
         assert_int_equal(kv_txn_release(r->txn, r->savepoint), KV_OK);
         r->savepoint = 0;
     } else {
         assert_int_equal(kv_txn_savepoint(r->txn, &r->savepoint), KV_OK);
-        sorted_copy(&r->saved, &r->model);
+        replace(&r->saved, &r->model);
     }
 }
 
