@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CASES 3000
+#define CASES 1500
 
 static victim patient;
 static surgeon image;

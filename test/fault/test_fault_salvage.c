@@ -17,9 +17,9 @@
 #include <stdlib.h>
 
 #ifdef KVI_STRESS /* more calls for the same file */
-#define RUNS 12
+#define RUNS 8
 #else
-#define RUNS 30
+#define RUNS 16
 #endif
 
 static victim patient;
