@@ -304,8 +304,8 @@ static bool record_sync(recorder *x)
 
 typedef struct compaction {
     recorder *x;
-    uint64_t newest;
-    uint64_t patience; /* steps */
+    uint64_t newest, next; /* commit, and the one under way: an abort may have used up an id */
+    uint64_t patience;     /* steps */
 } compaction;
 
 /* Behind each step: it was committed, and the next one is under way. */
@@ -320,20 +320,22 @@ static int compaction_step(void *context, const kv_progress *progress)
         x->s.totals->commits++;
     }
     c->newest = id;
-    record_promise(x, id, id, id + 1);
+    c->next = id + 1;
+    record_promise(x, id, id, c->next);
     return c->patience-- == 0;
 }
 
 static bool record_compact(recorder *x)
 {
     const crash_moment before = *record_promised(x);
-    compaction c = {x, before.published, rng_below(&x->r, 24)};
+    compaction c = {x, before.published, 0, rng_below(&x->r, 24)};
     kv_compact_options options = {.size = sizeof options,
                                   .step_pages = (uint32_t)rng_between(&x->r, 8, 64),
                                   .progress = compaction_step,
                                   .context = &c};
     record_start(x);
-    record_promise(x, before.durable, before.published, txn_next(x));
+    c.next = txn_next(x);
+    record_promise(x, before.durable, before.published, c.next);
     if (record_chance(x, x->w->fail_flush))
         record_plan_flush(x);
     else if (record_chance(x, x->w->fail_write))
@@ -341,7 +343,7 @@ static bool record_compact(recorder *x)
     int rc = kv_db_compact(x->d.db, &options, NULL);
     bool hit = record_plan_over(x);
     if (rc == KV_EPOISONED && hit) {
-        txn_uncertain(x, c.newest + 1, x->m->now);
+        txn_uncertain(x, c.next, x->m->now);
         return true;
     }
     record_promise(x, KVI_MAX(before.durable, kv_db_durable_id(x->d.db)), c.newest, 0);
