@@ -185,9 +185,8 @@ typedef struct kvi_finger {
     uint8_t *leaf;       /* NULL: nowhere */
     uint64_t changes;    /* txn->changes when the leaf got its newest entry ... */
     uint32_t generation; /* ... and that of the private pages */
-    unsigned above;      /* levels */
-    uint8_t
-        *tallies[KVI_LEVEL_MAX]; /* of what the path leads to, in the leaf's parent and upwards */
+    unsigned above;      /* levels; in each, the tally of what the path leads to, from below: */
+    uint8_t *tallies[KVI_LEVEL_MAX];
 } kvi_finger;
 
 /* A tree as a transaction sees it. */

@@ -23,17 +23,9 @@ static const uint8_t file_id[16] = "the original";
 /* A backup of the records, from a commit to another. */
 static void seal_records(parcel *p, kvi_slice records, kvi_id from, kvi_id to)
 {
-    kvi_err err;
-    kvi_err_init(&err);
-    kvi_stream stream = {.os = sim_os(disk), .err = &err, .write = parcel_write, .context = p};
     kvi_stream_header header = {.page_size = 4096, .from = from, .to = to, .clock = 1};
     memcpy(header.file_id, file_id, sizeof file_id);
-    FUZZ_MUST(kvi_stream_open(&stream) == KV_OK);
-    FUZZ_MUST(kvi_stream_begin(&stream, &header) == KV_OK);
-    FUZZ_MUST(kvi_stream_put(&stream, records) == KV_OK);
-    FUZZ_MUST(kvi_stream_end(&stream) == KV_OK);
-    kvi_stream_close(&stream);
-    kvi_err_destroy(&err);
+    FUZZ_MUST(parcel_seal(p, sim_os(disk), &header, records) == KV_OK);
 }
 
 /* ---- databases ---- */
@@ -98,14 +90,9 @@ static int apply_next(parcel *p, kv_db *db)
 /* The records of its backup since 0, which say all that is in it. */
 static parcel told_by(kv_db *db)
 {
-    parcel p = {0}, records = {0};
-    size_t at = KVI_STREAM_HEADER, len = 1;
+    parcel p = {0};
     FUZZ_MUST(parcel_pack_newest(&p, db, 0, NULL) == KV_OK);
-    while (len > 0) {
-        len = kvi_get32(p.bytes + at);
-        parcel_write(&records, p.bytes + at + KVI_STREAM_HEAD, len);
-        at += KVI_STREAM_HEAD + len;
-    }
+    parcel records = parcel_records(&p);
     parcel_free(&p);
     return records;
 }

@@ -30,3 +30,17 @@ kv_tree *must_tree(kv_txn *txn, const char *name)
         assert_int_equal(kv_tree_open(txn, name, strlen(name), KV_TREE_CREATE, NULL, &tree), KV_OK);
     return tree;
 }
+
+void must_put(kv_db *db, const char *tree, const char *key, const void *value, size_t len)
+{
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_put(must_tree(txn, tree), key, strlen(key), value, len, 0), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+kv_db_info must_stat(kv_db *db)
+{
+    kv_db_info info = {.size = sizeof info};
+    assert_int_equal(kv_db_stat(db, &info), KV_OK);
+    return info;
+}

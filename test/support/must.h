@@ -13,4 +13,9 @@ kv_txn *must_begin(kv_db *db, uint32_t flags);
 /* The main tree for "", else a named one, made if it is missing. */
 kv_tree *must_tree(kv_txn *txn, const char *name);
 
+/* A put in a transaction of its own. */
+void must_put(kv_db *db, const char *tree, const char *key, const void *value, size_t len);
+
+kv_db_info must_stat(kv_db *db);
+
 #endif

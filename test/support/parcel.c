@@ -1,5 +1,6 @@
 /* parcel.c - see parcel.h. */
 #include "parcel.h"
+#include "bytes.h"
 #include <stdlib.h>
 
 void parcel_free(parcel *p)
@@ -55,4 +56,33 @@ int parcel_unpack(parcel *p, kv_db *db, uint32_t flags, kv_backup_info *info)
     kv_apply_options options = {
         .size = sizeof options, .read = parcel_read, .context = p, .flags = flags};
     return kv_backup_apply(db, &options, info);
+}
+
+int parcel_seal(parcel *p, const kvi_os *os, const kvi_stream_header *header, kvi_slice records)
+{
+    kvi_err err;
+    kvi_err_init(&err);
+    kvi_stream stream = {.os = os, .err = &err, .write = parcel_write, .context = p};
+    int rc = kvi_stream_open(&stream);
+    if (rc == KV_OK)
+        rc = kvi_stream_begin(&stream, header);
+    if (rc == KV_OK)
+        rc = kvi_stream_put(&stream, records);
+    if (rc == KV_OK)
+        rc = kvi_stream_end(&stream);
+    kvi_stream_close(&stream);
+    kvi_err_destroy(&err);
+    return rc;
+}
+
+parcel parcel_records(const parcel *p)
+{
+    parcel records = {0};
+    size_t at = KVI_STREAM_HEADER, len = 1;
+    while (len > 0) { /* an empty block is the last one */
+        len = kvi_get32(p->bytes + at);
+        parcel_write(&records, p->bytes + at + KVI_STREAM_HEAD, len);
+        at += KVI_STREAM_HEAD + len;
+    }
+    return records;
 }

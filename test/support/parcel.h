@@ -4,6 +4,7 @@
 
 #include "kv.h"
 #include "base.h"
+#include "stream.h"
 
 typedef struct parcel {
     uint8_t *bytes;
@@ -20,6 +21,12 @@ int parcel_pack_newest(parcel *p, kv_db *db, uint64_t since, kv_backup_info *inf
 
 /* Applies the next backup in it. */
 int parcel_unpack(parcel *p, kv_db *db, uint32_t flags, kv_backup_info *info);
+
+/* Adds a backup of these records, sound as far as the stream goes: right header, blocks, checksums. */
+int parcel_seal(parcel *p, const kvi_os *os, const kvi_stream_header *header, kvi_slice records);
+
+/* The records of the one backup in it: what its blocks hold. */
+parcel parcel_records(const parcel *p);
 
 /* For kv_backup_options and kv_apply_options; context is the parcel. */
 int parcel_write(void *context, const void *bytes, size_t len);

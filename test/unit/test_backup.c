@@ -11,7 +11,7 @@
 #include "parcel.h"
 #include "tree.h"
 #include "rng.h"
-#include "must.h"
+#include "pair.h"
 #include "sim_os.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,22 +21,13 @@ static kv_db *db, *copy;
 
 static int open_both(void **state)
 {
-    disk = sim_new(1);
-    disk->recording = SIM_RECORD_NOTHING;
-    db = must_open(disk, "db");
-    copy = must_open(disk, "copy");
+    pair_open(&disk, &db, &copy);
     return 0;
 }
 
 static int close_both(void **state)
 {
-    int rc = kv_db_check(copy, NULL);
-    if (rc == KV_OK)
-        rc = kv_db_close(copy);
-    if (rc == KV_OK)
-        rc = kv_db_close(db);
-    sim_free(disk);
-    return rc;
+    return pair_close(disk, db, copy);
 }
 
 /* ---- changing ---- */
@@ -49,9 +40,7 @@ static void put_in(kv_txn *txn, const char *tree, const char *key, const char *v
 
 static void put(const char *tree, const char *key, const char *value)
 {
-    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
-    put_in(txn, tree, key, value);
-    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    must_put(db, tree, key, value, strlen(value));
 }
 
 static void rename_tree(const char *from, const char *to)
@@ -119,25 +108,18 @@ static uint64_t sum_of(kv_db *of)
     return sum;
 }
 
-static kv_db_info stat_of(kv_db *of)
-{
-    kv_db_info info = {.size = sizeof info};
-    assert_int_equal(kv_db_stat(of, &info), KV_OK);
-    return info;
-}
-
 /* From the commit that the copy repeats to the newest. */
 static kv_backup_info bring_up(void)
 {
     parcel p = {0};
     kv_backup_info info = {.size = sizeof info}, applied = {.size = sizeof applied};
-    assert_int_equal(parcel_pack_newest(&p, db, stat_of(copy).origin_id, &info), KV_OK);
+    assert_int_equal(parcel_pack_newest(&p, db, must_stat(copy).origin_id, &info), KV_OK);
     assert_int_equal(info.bytes, p.len);
     assert_int_equal(parcel_unpack(&p, copy, 0, &applied), KV_OK);
     assert_int_equal(applied.bytes, p.len);
     assert_int_equal(applied.entries, info.entries);
-    assert_int_equal(stat_of(copy).origin_id, stat_of(db).commit_id);
-    assert_memory_equal(stat_of(copy).origin, stat_of(db).file_id, 16);
+    assert_int_equal(must_stat(copy).origin_id, must_stat(db).commit_id);
+    assert_memory_equal(must_stat(copy).origin, must_stat(db).file_id, 16);
     assert_int_equal(sum_of(copy), sum_of(db));
     parcel_free(&p);
     return info;
@@ -185,7 +167,7 @@ static void test_own_snapshots(void **state)
     put("t", "a", "3");
     bring_up();
     assert_int_equal(kv_snapshot_restore(copy, "mine", 4, 0), KV_OK);
-    assert_int_equal(stat_of(copy).origin_id, 0);
+    assert_int_equal(must_stat(copy).origin_id, 0);
 }
 
 /* ---- what it holds ---- */
@@ -354,11 +336,11 @@ static void test_cost(void **state)
     }
     assert_int_equal(kv_txn_commit(txn), KV_OK);
     assert_true(bring_up().pages <= 20 * 3);
-    uint64_t commits = stat_of(copy).commits;
+    uint64_t commits = must_stat(copy).commits;
     kv_backup_info info = bring_up(); /* nothing is new */
     assert_int_equal(info.pages, 0);
     assert_int_equal(info.entries, 0);
-    assert_int_equal(stat_of(copy).commits, commits + 1);
+    assert_int_equal(must_stat(copy).commits, commits + 1);
 }
 
 static void expire(const char *key, uint64_t ms)
@@ -419,13 +401,13 @@ static void test_order(void **state)
 {
     parcel full = {0}, first = {0}, second = {0}, both = {0};
     put("", "a", "1");
-    uint64_t one = stat_of(db).commit_id;
+    uint64_t one = must_stat(db).commit_id;
     assert_int_equal(parcel_pack_newest(&full, db, 0, NULL), KV_OK);
     put("", "a", "2");
-    uint64_t two = stat_of(db).commit_id;
+    uint64_t two = must_stat(db).commit_id;
     assert_int_equal(parcel_pack_newest(&first, db, one, NULL), KV_OK);
     put("", "b", "3");
-    uint64_t three = stat_of(db).commit_id;
+    uint64_t three = must_stat(db).commit_id;
     assert_int_equal(parcel_pack_newest(&second, db, two, NULL), KV_OK);
     assert_int_equal(parcel_pack_newest(&both, db, one, NULL), KV_OK);
 
@@ -436,13 +418,13 @@ static void test_order(void **state)
     assert_int_equal(parcel_unpack(&full, copy, 0, NULL), KV_OK);
     assert_int_equal(parcel_unpack(&full, copy, 0, NULL), KV_NOTFOUND);
     assert_int_equal(parcel_unpack(&second, copy, 0, NULL), KV_MISMATCH);
-    assert_int_equal(stat_of(copy).origin_id, one);
+    assert_int_equal(must_stat(copy).origin_id, one);
     first.read = second.read = full.read = 0;
     assert_int_equal(parcel_unpack(&first, copy, 0, NULL), KV_OK);
-    assert_int_equal(stat_of(copy).origin_id, two);
+    assert_int_equal(must_stat(copy).origin_id, two);
     assert_int_equal(parcel_unpack(&full, copy, 0, NULL), KV_MISMATCH); /* no way back */
     assert_int_equal(parcel_unpack(&both, copy, 0, NULL), KV_OK);       /* since earlier */
-    assert_int_equal(stat_of(copy).origin_id, three);
+    assert_int_equal(must_stat(copy).origin_id, three);
     assert_int_equal(sum_of(copy), sum_of(db));
     parcel_free(&full);
     parcel_free(&first);
@@ -457,12 +439,12 @@ static void test_strangers(void **state)
     put("", "a", "1");
     bring_up();
     put("", "b", "1");
-    assert_int_equal(parcel_pack_newest(&p, db, stat_of(copy).origin_id, NULL), KV_OK);
+    assert_int_equal(parcel_pack_newest(&p, db, must_stat(copy).origin_id, NULL), KV_OK);
     assert_int_equal(parcel_pack_newest(&p, third, 0, NULL), KV_OK);
     kv_txn *txn = must_begin(copy, KV_TXN_WRITE);
     put_in(txn, "", "own", "change");
     assert_int_equal(kv_txn_commit(txn), KV_OK);
-    assert_int_equal(stat_of(copy).origin_id, 0);
+    assert_int_equal(must_stat(copy).origin_id, 0);
     assert_int_equal(parcel_unpack(&p, copy, 0, NULL), KV_MISMATCH);
     p.read = 0;
     p.len = 0;
@@ -482,7 +464,7 @@ static void test_bases(void **state)
         const char *path = flags ? "compact" : "plain";
         assert_int_equal(kv_db_copy(db, path, flags), KV_OK);
         copy = must_open(disk, path);
-        assert_int_equal(stat_of(copy).origin_id, stat_of(db).commit_id);
+        assert_int_equal(must_stat(copy).origin_id, must_stat(db).commit_id);
         kv_txn *txn = must_begin(copy, KV_TXN_WRITE);
         assert_int_equal(kv_txn_commit(txn), KV_OK);
         put("blue", "b", flags ? "2" : "3");
@@ -556,8 +538,8 @@ static void test_damage(void **state)
     bring_up();
     put_large("large", 1);
     put("blue", "c", "3");
-    assert_int_equal(parcel_pack_newest(&p, db, stat_of(copy).origin_id, NULL), KV_OK);
-    uint64_t sum = sum_of(copy), id = stat_of(copy).commit_id;
+    assert_int_equal(parcel_pack_newest(&p, db, must_stat(copy).origin_id, NULL), KV_OK);
+    uint64_t sum = sum_of(copy), id = must_stat(copy).commit_id;
     size_t step = 1, whole = p.len;
     for (size_t at = 0; at < whole; at += step) {
         step = at > 200 && at + 200 < whole ? 997 : 1;
@@ -570,7 +552,7 @@ static void test_damage(void **state)
         assert_true(parcel_unpack(&p, copy, 0, NULL) == (at == 0 ? KV_NOTFOUND : KV_ECORRUPT));
         p.len = whole;
     }
-    assert_int_equal(stat_of(copy).commit_id, id);
+    assert_int_equal(must_stat(copy).commit_id, id);
     assert_int_equal(sum_of(copy), sum);
     p.read = 0;
     assert_int_equal(parcel_unpack(&p, copy, 0, NULL), KV_OK);

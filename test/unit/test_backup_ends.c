@@ -10,7 +10,7 @@
 #include "bytes.h"
 #include "db.h"
 #include "fault_os.h"
-#include "must.h"
+#include "pair.h"
 #include "parcel.h"
 #include "sim_os.h"
 #include "stream.h"
@@ -22,11 +22,10 @@
 
 static sim_disk *disk;
 static kv_db *db, *copy;
-static kvi_slice copy_image; /* the copy as it is at the base */
-static uint64_t base;        /* the commit that the copy repeats */
-static parcel whole, change; /* from nothing to the base, from there to the newest commit */
-static uint8_t *records;     /* of change, without headers and blocks */
-static size_t n_records;
+static kvi_slice copy_image;     /* the copy as it is at the base */
+static uint64_t base;            /* the commit that the copy repeats */
+static parcel whole, change;     /* from nothing to the base, from there to the newest commit */
+static parcel records;           /* of change, without headers and blocks */
 static kvi_stream_header header; /* of change */
 
 /* ---- two databases ---- */
@@ -82,21 +81,6 @@ static void make_change(void)
     assert_int_equal(kv_txn_commit(txn), KV_OK);
 }
 
-/* The records that a backup's blocks hold. */
-static void unpack_records(void)
-{
-    size_t at = KVI_STREAM_HEADER;
-    records = malloc(change.len);
-    assert_non_null(records);
-    for (n_records = 0; at + KVI_STREAM_HEAD < change.len;) {
-        size_t len = kvi_get32(change.bytes + at);
-        memcpy(records + n_records, change.bytes + at + KVI_STREAM_HEAD, len);
-        n_records += len;
-        at += KVI_STREAM_HEAD + len;
-    }
-    assert_in_range(n_records, 100, 1000);
-}
-
 static void copy_keep(void)
 {
     kvi_slice file = sim_get_file(disk, "copy");
@@ -117,10 +101,7 @@ static void copy_again(void)
 static int open_both(void **state)
 {
     kv_backup_info info = {.size = sizeof info};
-    disk = sim_new(1);
-    disk->recording = SIM_RECORD_NOTHING;
-    db = must_open(disk, "db");
-    copy = must_open(disk, "copy");
+    pair_open(&disk, &db, &copy);
     make_base();
     assert_int_equal(parcel_pack_newest(&whole, db, 0, &info), KV_OK);
     assert_int_equal(parcel_unpack(&whole, copy, 0, NULL), KV_OK);
@@ -132,30 +113,23 @@ static int open_both(void **state)
     assert_int_equal(parcel_pack_newest(&change, db, base, &info), KV_OK);
     header = (kvi_stream_header){.page_size = 4096, .from = info.from, .to = info.to};
     memcpy(header.file_id, info.file_id, sizeof header.file_id);
-    unpack_records();
+    records = parcel_records(&change);
+    assert_in_range(records.len, 100, 1000);
     return 0;
 }
 
 static int close_both(void **state)
 {
-    int rc = kv_db_check(copy, NULL);
-    if (rc == KV_OK)
-        rc = kv_db_close(copy);
-    if (rc == KV_OK)
-        rc = kv_db_close(db);
     parcel_free(&whole);
     parcel_free(&change);
-    free(records);
+    parcel_free(&records);
     free((void *)(uintptr_t)copy_image.ptr);
-    sim_free(disk);
-    return rc;
+    return pair_close(disk, db, copy);
 }
 
 static uint64_t origin_of(kv_db *of)
 {
-    kv_db_info info = {.size = sizeof info};
-    assert_int_equal(kv_db_stat(of, &info), KV_OK);
-    return info.origin_id;
+    return must_stat(of).origin_id;
 }
 
 /* ---- the end is missing ---- */
@@ -163,15 +137,8 @@ static uint64_t origin_of(kv_db *of)
 /* A sound backup of the first so many bytes of the records. */
 static void pack_records(parcel *p, size_t len)
 {
-    kvi_err err;
-    kvi_err_init(&err);
-    kvi_stream stream = {.os = sim_os(disk), .err = &err, .write = parcel_write, .context = p};
-    assert_int_equal(kvi_stream_open(&stream), KV_OK);
-    assert_int_equal(kvi_stream_begin(&stream, &header), KV_OK);
-    assert_int_equal(kvi_stream_put(&stream, kvi_slice_of(records, len)), KV_OK);
-    assert_int_equal(kvi_stream_end(&stream), KV_OK);
-    kvi_stream_close(&stream);
-    kvi_err_destroy(&err);
+    kvi_slice first = kvi_slice_of(records.bytes, len);
+    assert_int_equal(parcel_seal(p, sim_os(disk), &header, first), KV_OK);
 }
 
 /* Where nothing is open, what follows may as well be missing: behind the main tree, and before its
@@ -179,7 +146,7 @@ static void pack_records(parcel *p, size_t len)
 static void test_applied(void **state)
 {
     unsigned complete = 0;
-    for (size_t len = 0; len < n_records; len++) {
+    for (size_t len = 0; len < records.len; len++) {
         parcel p = {0};
         pack_records(&p, len);
         int rc = parcel_unpack(&p, copy, 0, NULL);
@@ -194,7 +161,7 @@ static void test_applied(void **state)
     }
     assert_int_equal(complete, 2);
     parcel p = {0};
-    pack_records(&p, n_records);
+    pack_records(&p, records.len);
     assert_int_equal(parcel_unpack(&p, copy, 0, NULL), KV_OK);
     assert_int_equal(origin_of(copy), header.to);
     parcel_free(&p);
@@ -239,7 +206,7 @@ static void test_merged(void **state)
 {
     unsigned complete = 0;
     parcel out = {0};
-    for (size_t len = 0; len < n_records; len++) {
+    for (size_t len = 0; len < records.len; len++) {
         parcel p = {0};
         pack_records(&p, len);
         stopping s = {{&whole, &p}, &out, {SIZE_MAX, SIZE_MAX}, SIZE_MAX};
@@ -258,9 +225,7 @@ static void test_merged(void **state)
 static void pad_to(size_t behind)
 {
     static const uint8_t bytes[KVI_STREAM_BLOCK];
-    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
-    put(txn, "", "a", bytes, sizeof bytes - 20 - behind);
-    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    must_put(db, "", "a", bytes, sizeof bytes - 20 - behind);
 }
 
 static int backup_into(stopping *s)
@@ -286,7 +251,7 @@ static void test_block_ends_anywhere(void **state)
 {
     const size_t first = KVI_STREAM_HEADER + 1; /* the header passes, and the block behind it */
     parcel p = {0}, out = {0};
-    for (size_t behind = 0; behind < n_records; behind++) {
+    for (size_t behind = 0; behind < records.len; behind++) {
         pad_to(behind);
         stopping refused = {.out = &p, .out_limit = KVI_STREAM_HEADER};
         assert_int_equal(backup_into(&refused), KV_ECANCELED);

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "db.h"
-#include "must.h"
+#include "pair.h"
 #include "parcel.h"
 #include "sim_os.h"
 #include "stream.h"
@@ -15,31 +15,13 @@
 static sim_disk *disk;
 static kv_db *db, *copy;
 
-static kv_db_info stat_of(kv_db *of)
-{
-    kv_db_info info = {.size = sizeof info};
-    assert_int_equal(kv_db_stat(of, &info), KV_OK);
-    return info;
-}
-
-static void put(const char *tree, const char *key, const char *value)
-{
-    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
-    assert_int_equal(kv_put(must_tree(txn, tree), key, strlen(key), value, strlen(value), 0),
-                     KV_OK);
-    assert_int_equal(kv_txn_commit(txn), KV_OK);
-}
-
 /* A database of two trees, and its copy. */
 static int open_both(void **state)
 {
     parcel p = {0};
-    disk = sim_new(1);
-    disk->recording = SIM_RECORD_NOTHING;
-    db = must_open(disk, "db");
-    copy = must_open(disk, "copy");
-    put("", "a", "1");
-    put("blue", "b", "2");
+    pair_open(&disk, &db, &copy);
+    must_put(db, "", "a", "1", 1);
+    must_put(db, "blue", "b", "2", 1);
     assert_int_equal(parcel_pack_newest(&p, db, 0, NULL), KV_OK);
     assert_int_equal(parcel_unpack(&p, copy, 0, NULL), KV_OK);
     parcel_free(&p);
@@ -48,13 +30,7 @@ static int open_both(void **state)
 
 static int close_both(void **state)
 {
-    int rc = kv_db_check(copy, NULL);
-    if (rc == KV_OK)
-        rc = kv_db_close(copy);
-    if (rc == KV_OK)
-        rc = kv_db_close(db);
-    sim_free(disk);
-    return rc;
+    return pair_close(disk, db, copy);
 }
 
 /* ---- the records ---- */
@@ -175,21 +151,13 @@ static const forgery forgeries[] = {
 static kvi_stream_header header_like(void)
 {
     kvi_stream_header header = {.page_size = 4096, .from = 0, .to = 1000};
-    memcpy(header.file_id, stat_of(db).file_id, sizeof header.file_id);
+    memcpy(header.file_id, must_stat(db).file_id, sizeof header.file_id);
     return header;
 }
 
 static void pack(parcel *p, const kvi_stream_header *header, const char *bytes, size_t len)
 {
-    kvi_err err;
-    kvi_err_init(&err);
-    kvi_stream stream = {.os = sim_os(disk), .err = &err, .write = parcel_write, .context = p};
-    assert_int_equal(kvi_stream_open(&stream), KV_OK);
-    assert_int_equal(kvi_stream_begin(&stream, header), KV_OK);
-    assert_int_equal(kvi_stream_put(&stream, kvi_slice_of(bytes, len)), KV_OK);
-    assert_int_equal(kvi_stream_end(&stream), KV_OK);
-    kvi_stream_close(&stream);
-    kvi_err_destroy(&err);
+    assert_int_equal(parcel_seal(p, sim_os(disk), header, kvi_slice_of(bytes, len)), KV_OK);
 }
 
 static void pack_forgery(parcel *p, const forgery *f)
@@ -243,7 +211,7 @@ static int merge_apply(const forgery *f, size_t n)
 
 static void test_forgeries(void **state)
 {
-    uint64_t id = stat_of(copy).commit_id;
+    uint64_t id = must_stat(copy).commit_id;
     for (size_t i = 0; i < KVI_COUNT(forgeries); i++) {
         const int results[] = {apply(&forgeries[i]), merge_apply(&forgeries[i], 1),
                                merge_apply(&forgeries[i], 2)};
@@ -251,7 +219,7 @@ static void test_forgeries(void **state)
             if (results[k] != KV_ECORRUPT)
                 fail_msg("%s: %d, merged of %zu", forgeries[i].what, results[k], k);
     }
-    assert_int_equal(stat_of(copy).commit_id, id);
+    assert_int_equal(must_stat(copy).commit_id, id);
 }
 
 static void test_unusual(void **state)

@@ -11,7 +11,7 @@
 #include "fault_os.h"
 #include "merge.h"
 #include "parcel.h"
-#include "must.h"
+#include "pair.h"
 #include "sim_os.h"
 
 #define PARTS 4
@@ -26,10 +26,7 @@ static char message[200];
 
 static int setup(void **state)
 {
-    disk = sim_new(1);
-    disk->recording = SIM_RECORD_NOTHING;
-    db = must_open(disk, "db");
-    copy = must_open(disk, "copy");
+    pair_open(&disk, &db, &copy);
     n = 0;
     return 0;
 }
@@ -39,25 +36,12 @@ static int teardown(void **state)
     for (size_t i = 0; i < PARTS; i++)
         parcel_free(&parts[i]);
     parcel_free(&merged);
-    int rc = kv_db_check(copy, NULL);
-    if (rc == KV_OK)
-        rc = kv_db_close(copy);
-    if (rc == KV_OK)
-        rc = kv_db_close(db);
-    sim_free(disk);
-    return rc;
-}
-
-static void put_len(const char *name, const char *key, const char *value, size_t len)
-{
-    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
-    assert_int_equal(kv_put(must_tree(txn, name), key, strlen(key), value, len, 0), KV_OK);
-    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    return pair_close(disk, db, copy);
 }
 
 static void put(const char *name, const char *key, const char *value)
 {
-    put_len(name, key, value, strlen(value));
+    must_put(db, name, key, value, strlen(value));
 }
 
 static void del(const char *name, const char *key)
@@ -198,7 +182,7 @@ static void test_kept(void **state)
 {
     static char big[BIG];
     memset(big, 'x', sizeof big);
-    put_len("", "big", big, sizeof big);
+    must_put(db, "", "big", big, sizeof big);
     pack();
     put("", "a", "2");
     pack();
@@ -243,7 +227,7 @@ static void test_expiry(void **state)
 {
     static char big[BIG];
     kv_entry_info entry = {.size = sizeof entry};
-    put_len("", "big", big, sizeof big);
+    must_put(db, "", "big", big, sizeof big);
     put("", "a", "1");
     pack();
     kv_txn *txn = must_begin(db, KV_TXN_WRITE);

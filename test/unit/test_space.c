@@ -401,15 +401,21 @@ static void test_out_of_memory(void **state)
     model_close(&m);
 }
 
+/* Most of many pages are in use: dropping some of them takes log pages. */
+static void run_crowded(space_model *m)
+{
+    static const workload w = {KVI_PAGE_MIN, 50000, 1, 0, 0, 0, 0, 0, 0, 1};
+    run(&w, m);
+    assert_int_equal(model_begin(m), KV_OK);
+    assert_int_equal(model_take(m, KVI_SPACE_LEAF, 40000), KV_OK);
+    model_finish(m);
+}
+
 /* The same where the log grows, under readers that stay. */
 static void test_out_of_memory_for_log(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 50000, 1, 0, 0, 0, 0, 0, 0, 1};
     space_model m;
-    run(&w, &m);
-    assert_int_equal(model_begin(&m), KV_OK);
-    assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 40000), KV_OK);
-    model_finish(&m);
+    run_crowded(&m);
     for (unsigned round = 0; round < 20; round++) {
         model_move_readers(&m, 20, 10);
         fail_each(&m, 30, 400);
@@ -423,13 +429,9 @@ static void test_out_of_memory_for_log(void **state)
 /* The receiver refuses to drop one of the records' own pages, each in turn: as if nothing had been. */
 static void test_drop_refused(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 50000, 1, 0, 0, 0, 0, 0, 0, 1};
     space_model m;
     unsigned refused = 0;
-    run(&w, &m);
-    assert_int_equal(model_begin(&m), KV_OK);
-    assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 40000), KV_OK);
-    model_finish(&m);
+    run_crowded(&m);
     for (unsigned round = 0; round < 24; round++) {
         model_move_readers(&m, 20, 30);
         for (size_t at = 1; m.drop_fails == 0; at += 1 + at / 4) {
