@@ -1262,8 +1262,8 @@ typedef struct kv_backup_info {
  * backed up whole.
  *
  * A commit that a power cut could take back (KV_LAZY) is made durable first, as by kv_db_sync, since
- * the copy must not get ahead of the original; KV_EBUSY: the handle is read-only, or somebody writes
- * for long. KV_MISMATCH: since is newer than the transaction's commit. KV_ECANCELED: write asked to
+ * the copy must not get ahead of the original. KV_EBUSY: somebody else writes for longer than a second;
+ * or the handle is read-only, and so long nobody has made it durable. KV_MISMATCH: since is newer than the transaction's commit. KV_ECANCELED: write asked to
  * stop. info (may be NULL) is written whatever is returned, except for a KV_EINVAL. */
 KV_API int kv_backup(kv_txn *txn, const kv_backup_options *options, kv_backup_info *info);
 

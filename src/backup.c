@@ -7,6 +7,7 @@
 #include "tour.h"
 
 #define PATIENCE_MS 1000 /* for a writer, whose commit may settle ours */
+#define PAUSE_US    1000 /* between two looks whether it has */
 
 typedef struct backup {
     kv_txn *txn;
@@ -173,20 +174,40 @@ static int trees_say(backup *b, kvi_id since)
 
 /* ---- the whole ---- */
 
+/* Who may not write waits for those who may. A guest may see a commit before its writer's flush is
+ * done. */
+static int settle_wait(kv_db *db, kvi_id id)
+{
+    const kvi_os *os = db->os;
+    uint64_t give_up = os->mono_ns(os) + (uint64_t)PATIENCE_MS * 1000000;
+    while (kvi_durable(db) < id) {
+        if (os->mono_ns(os) >= give_up)
+            return kvi_fail(&db->err, KV_EBUSY,
+                            "commit %llu may not be durable yet, and this handle may not write",
+                            (unsigned long long)id);
+        os->sleep_us(os, PAUSE_US);
+    }
+    return KV_OK;
+}
+
 int kvi_backup_settle(kv_txn *txn)
 {
     kv_db *db = txn->db;
-    if (db->role == KVI_IMMUTABLE || kvi_durable(db) >= txn->base.id)
+    kvi_id id = txn->base.id;
+    if (db->role == KVI_IMMUTABLE || kvi_durable(db) >= id)
         return KV_OK;
-    int rc = db->readonly ? KV_EBUSY : kvi_turn_take(db, PATIENCE_MS);
+    if (db->readonly)
+        return settle_wait(db, id);
+    int rc = kvi_turn_take(db, PATIENCE_MS);
     if (rc == KV_OK) {
         rc = kvi_sync(db);
         kvi_turn_give(db);
     } else if (rc == KV_EBUSY) {
-        rc = kvi_durable(db) >= txn->base.id
+        rc = kvi_durable(db) >= id
                  ? KV_OK
-                 : kvi_fail(&db->err, KV_EBUSY, "commit %llu is not durable yet",
-                            (unsigned long long)txn->base.id);
+                 : kvi_fail(&db->err, KV_EBUSY,
+                            "commit %llu is not durable yet, and somebody else is writing",
+                            (unsigned long long)id);
     }
     return rc;
 }

@@ -1,5 +1,6 @@
 /* guest.c - see guest.h. */
 #include "guest.h"
+#include "join.h"
 #include "mutant.h"
 
 #define PIN_TRIES 10000 /* commits that may overtake one begin */
@@ -68,19 +69,17 @@ static int slots_read(kv_db *db, kvi_slots *slots)
     }
 }
 
-/* Is the commit in this slot known to be whole and durable? */
-static bool is_known(const kv_db *db, const kvi_slots *slots, unsigned slot)
+/* The newest commit, before anybody has looked whether it is whole. */
+static kvi_choice choice_newest(const kvi_slots *slots)
 {
-    const kvi_meta *meta = &slots->meta[slot];
-    return kvi_slots_agree(slots) || meta->id == db->guest.proven;
+    return (kvi_choice){.slot = kvi_slots_newest(slots), .known = kvi_slots_agree(slots)};
 }
 
-/* Which slot to read from. The walk and the flush happen once for each commit. */
-static int slot_choose(kv_db *db, const kvi_slots *slots, unsigned *slot)
+/* Which commit to read. The walk and the flush happen once for each. */
+static int slot_choose(kv_db *db, const kvi_slots *slots, kvi_choice *choice)
 {
-    kvi_choice choice;
-    *slot = kvi_slots_newest(slots);
-    if (is_known(db, slots, *slot))
+    *choice = choice_newest(slots);
+    if (choice->known || slots->meta[choice->slot].id == db->guest.proven)
         return KV_OK;
     /* The walk takes pages behind the end for torn. A guest's handle has no writer. */
     uint64_t size;
@@ -88,11 +87,9 @@ static int slot_choose(kv_db *db, const kvi_slots *slots, unsigned *slot)
     if (rc != KV_OK)
         return rc;
     atomic_store_explicit(&db->file.size, size, memory_order_release);
-    rc = kvi_recover_choose(&db->file, slots, db->boot_id, &choice, NULL);
-    if (rc == KV_OK && !choice.known)
+    rc = kvi_recover_choose(&db->file, slots, db->boot_id, choice, NULL);
+    if (rc == KV_OK && !choice->known)
         rc = kvi_file_sync(&db->file); /* a reader may see only what will stay */
-    if (rc == KV_OK)
-        *slot = choice.slot;
     return rc;
 }
 
@@ -105,9 +102,12 @@ static bool slots_same(const kvi_slots *a, const kvi_slots *b)
     return true;
 }
 
-static kvi_snapshot slot_snapshot(const kvi_slots *slots, unsigned slot)
+/* The flush of a guest is no proof: a failure to write the pages back may have been told to somebody
+ * who is gone (R4). */
+static kvi_snapshot choice_snapshot(const kvi_slots *slots, const kvi_choice *choice)
 {
-    kvi_head head = {.meta = slots->meta[slot], .durable = slots->meta[slot].durable};
+    kvi_head head = {.meta = slots->meta[choice->slot],
+                     .durable = kvi_recover_durable(slots, choice)};
     return kvi_head_snapshot(&head);
 }
 
@@ -142,7 +142,7 @@ static int pin_if_unchanged(kv_db *db, kvi_id id, const kvi_slots *before, kvi_s
  * is not whole, the one before it is pinned in its place. */
 static int pin_newest(kv_db *db, kvi_slots *slots, kvi_slots *again, kvi_snapshot *snapshot)
 {
-    unsigned slot;
+    kvi_choice choice;
     int rc = slots_read(db, slots);
     if (rc != KV_OK)
         return rc;
@@ -150,17 +150,16 @@ static int pin_newest(kv_db *db, kvi_slots *slots, kvi_slots *again, kvi_snapsho
     rc = pin_if_unchanged(db, id, slots, again);
     if (rc != KV_OK)
         return rc;
-    rc = slot_choose(db, slots, &slot);
-    chosen = rc == KV_OK ? slots->meta[slot].id : id;
+    rc = slot_choose(db, slots, &choice);
+    chosen = rc == KV_OK ? slots->meta[choice.slot].id : id;
     if (rc == KV_OK && chosen != id)
         rc = pin_if_unchanged(db, chosen, slots, again);
     if (rc != KV_OK || chosen != id)
         pin_give(db, id);
     if (rc != KV_OK)
         return rc;
+    *snapshot = choice_snapshot(slots, &choice);
     db->guest.proven = chosen;
-    db->guest.meta = slots->meta[slot];
-    *snapshot = slot_snapshot(slots, slot);
     return KV_OK;
 }
 
@@ -204,12 +203,23 @@ void kvi_guest_unpin(kv_db *db, kvi_id id)
     pthread_mutex_unlock(&db->guest.mutex);
 }
 
+/* Whether their newest commit is whole does not matter: what it says was true when it was written. */
+static kvi_id metas_durable(kv_db *db)
+{
+    kvi_id id = 0;
+    kvi_slots *slots = db->os->alloc(db->os, sizeof *slots);
+    if (slots && slots_read(db, slots) == KV_OK) {
+        kvi_choice newest = choice_newest(slots);
+        id = kvi_recover_durable(slots, &newest);
+    }
+    db->os->free(db->os, slots);
+    return id;
+}
+
 kvi_id kvi_guest_durable(kv_db *db)
 {
-    pthread_mutex_lock(&db->guest.mutex);
-    kvi_id id = db->guest.meta.durable;
-    pthread_mutex_unlock(&db->guest.mutex);
-    return id;
+    kvi_id read = metas_durable(db), told = kvi_join_durable(db);
+    return KVI_MAX(read, told);
 }
 
 static int metas_newest(kv_db *db, kvi_id *id)

@@ -18,7 +18,7 @@ void kvi_guest_unpin(kv_db *db, kvi_id id); /* 0: nothing */
 /* Pins a commit beside, that may be gone already. */
 int kvi_guest_pin_too(kv_db *db, kvi_id id) KVI_MUST_CHECK;
 
-/* The newest commit that the metas call durable, as of the last pin. */
+/* The newest commit that the metas prove durable, or that those who share the file tell of. */
 kvi_id kvi_guest_durable(kv_db *db);
 
 /* Looks whether there is a commit newer than *tried, without pinning it. *newest: what a transaction

@@ -125,6 +125,20 @@ static int alias_take(kv_db *db)
     return rc == KV_OK ? alias_check(db, own) : rc;
 }
 
+kvi_id kvi_join_durable(const kv_db *db)
+{
+    kvi_id durable = 0;
+    uint64_t identity;
+    int fd = kvi_side_peek(&db->side, &identity);
+    if (fd < 0)
+        return 0;
+    /* In use now: what was there before its users came cannot be read any more. */
+    if (kvi_lock_seen(&db->lock, KVI_LOCK_ALIASES + identity))
+        durable = kvi_side_peek_durable(&db->side, fd);
+    db->os->close(db->os, fd);
+    return durable;
+}
+
 /* We hold the lifecycle byte shared. No side file then means that its users go by another name, or
  * that several are trying this at once. One that nobody uses was left by the dead: whoever gets the
  * byte exclusively removes it. */

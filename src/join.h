@@ -19,6 +19,10 @@ int kvi_join(kv_db *db, const char *path, const kv_options *options, bool *first
 /* A first sharer has published and lets the others in. */
 int kvi_join_announce(kv_db *db) KVI_MUST_CHECK;
 
+/* The newest durable commit that those who share the file tell of. For a guest, who looks at their side
+ * file and writes nothing. 0: nobody shares it, or the side file may not be read. */
+kvi_id kvi_join_durable(const kv_db *db);
+
 /* Gives up a sharer's place. True: we were the last, and alone with the file until
  * kvi_join_leave_last, which removes the side file. */
 bool kvi_join_leave(kv_db *db);

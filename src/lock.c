@@ -81,6 +81,11 @@ bool kvi_lock_held(const kvi_lock *lock, uint64_t from, uint64_t len)
     return len > 0 && lock->os->lock_probe(lock->os, lock->fd, from, len, NULL, NULL) != 0;
 }
 
+bool kvi_lock_seen(const kvi_lock *lock, uint64_t byte)
+{
+    return lock->os->lock_probe(lock->os, lock->fd, byte, 1, NULL, NULL) > 0;
+}
+
 /* The lowest lock in [from, end): 1, 0 when there is none. The system names just any. */
 static int pin_lowest(const kvi_lock *lock, uint64_t from, uint64_t end, uint64_t *at,
                       uint64_t *len)

@@ -59,6 +59,9 @@ int kvi_lock_wait(const kvi_lock *lock, kvi_err *err, uint64_t byte,
 /* Does somebody else hold a byte of the range? A failed question counts as yes. */
 bool kvi_lock_held(const kvi_lock *lock, uint64_t from, uint64_t len);
 
+/* Is somebody else known to hold a byte? A failed question counts as no. */
+bool kvi_lock_seen(const kvi_lock *lock, uint64_t byte);
+
 /* Calls fn for each commit that a guest has pinned. fn: not 0 stops, and is the result. */
 int kvi_lock_pins(const kvi_lock *lock, kvi_err *err, int (*fn)(void *context, uint64_t id),
                   void *context) KVI_MUST_CHECK;

@@ -391,10 +391,12 @@ int kvi_recover_bury(kv_db *db)
 
 /* A meta that names its own commit as durable proves the pages, but not itself; then it is the other
  * slot's (R3, R4). */
-static kvi_id proven_id(const kvi_slots *slots, const kvi_choice *choice)
+kvi_id kvi_recover_durable(const kvi_slots *slots, const kvi_choice *choice)
 {
     const kvi_meta *meta = &slots->meta[choice->slot];
     unsigned other = choice->slot ^ 1;
+    if (choice->known)
+        return meta->id;
     if (meta->durable < meta->id)
         return meta->durable;
     return slots->valid[other] ? slots->meta[other].id : 0;
@@ -402,6 +404,6 @@ static kvi_id proven_id(const kvi_slots *slots, const kvi_choice *choice)
 
 void kvi_recover_doubt(kv_db *db, const kvi_slots *slots, const kvi_choice *choice)
 {
-    db->head.durable = proven_id(slots, choice);
+    db->head.durable = kvi_recover_durable(slots, choice);
     db->head.unproven = true;
 }

@@ -74,6 +74,9 @@ void kvi_recover_head(kv_db *db, const kvi_slots *slots, const kvi_choice *choic
  * might believe (choice.buried). Before anything is published. */
 int kvi_recover_bury(kv_db *db) KVI_MUST_CHECK;
 
+/* The newest commit that the slots prove durable; 0: none. The choice itself, if it is known. */
+kvi_id kvi_recover_durable(const kvi_slots *slots, const kvi_choice *choice);
+
 /* Marks db->head, set from the choice, as seen but not proven. */
 void kvi_recover_doubt(kv_db *db, const kvi_slots *slots, const kvi_choice *choice);
 

@@ -65,14 +65,12 @@ static uint64_t mix(uint64_t x)
     return x ^ x >> 33;
 }
 
-static int side_identify(kvi_side *side)
+static int side_identify(const kvi_side *side, int fd, uint64_t *identity)
 {
-    kvi_os_stat stat;
-    int rc = side->os->stat(side->os, side->lock.fd, &stat);
-    if (rc < 0)
-        return kvi_fail_os(side->err, rc, "asking what %s is", side->path);
-    side->identity = mix(mix(stat.device) + stat.inode) >> 3;
-    return KV_OK;
+    kvi_os_stat stat = {0};
+    int rc = side->os->stat(side->os, fd, &stat);
+    *identity = mix(mix(stat.device) + stat.inode) >> 3;
+    return rc;
 }
 
 /* A descriptor for the map, and one of its own for the locks. */
@@ -85,7 +83,10 @@ static int side_open(kvi_side *side, int flags, uint32_t mode)
     if (side->fd < 0)
         return kvi_fail_os(side->err, side->fd, "opening %s", side->path);
     int rc = kvi_lock_open(&side->lock, os, side->err, side->path, false);
-    return rc == KV_OK ? side_identify(side) : rc;
+    if (rc != KV_OK)
+        return rc;
+    rc = side_identify(side, side->lock.fd, &side->identity);
+    return rc < 0 ? kvi_fail_os(side->err, rc, "asking what %s is", side->path) : KV_OK;
 }
 
 static int side_map(kvi_side *side)
@@ -231,6 +232,33 @@ bool kvi_side_current(const kvi_side *side)
     return side->os->stat(side->os, side->lock.fd, &open) >= 0 &&
            side->os->stat_path(side->os, side->path, &named) >= 0 &&
            kvi_os_same_file(&open, &named);
+}
+
+/* ---- looking ---- */
+
+int kvi_side_peek(const kvi_side *side, uint64_t *identity)
+{
+    const kvi_os *os = side->os;
+    int fd = os->open(os, side->path, KVI_OS_READ | KVI_OS_NOFOLLOW, 0);
+    int rc = fd < 0 ? fd : side_identify(side, fd, identity);
+    if (fd >= 0 && rc < 0)
+        os->close(os, fd);
+    return rc < 0 ? rc : fd;
+}
+
+static kvi_id board_durable(const kvi_side *side, int fd)
+{
+    kvi_side_head head;
+    bool whole = side->os->pread(side->os, fd, &head, sizeof head, 0) == sizeof head &&
+                 head.magic == KVI_SIDE_MAGIC && head.version == KVI_SIDE_VERSION;
+    return whole ? head.board.durable : 0;
+}
+
+/* It only grows: of two looks the lower one is no mixture of an older and a newer number. */
+kvi_id kvi_side_peek_durable(const kvi_side *side, int fd)
+{
+    kvi_id first = board_durable(side, fd), second = board_durable(side, fd);
+    return KVI_MIN(first, second);
 }
 
 /* ---- slots ---- */

@@ -165,6 +165,12 @@ int kvi_side_join(kvi_side *side) KVI_MUST_CHECK;
 /* Is it as long as it was made, with its magic? A first sharer who may not remove it empties it. */
 bool kvi_side_intact(kvi_side *side);
 
+/* What somebody may ask who does not join: nothing is written or mapped. peek: a descriptor for the
+ * caller to close, or -errno. The newest durable commit counts if somebody uses the file; 0: there is
+ * none to be read. */
+int kvi_side_peek(const kvi_side *side, uint64_t *identity) KVI_MUST_CHECK;
+kvi_id kvi_side_peek_durable(const kvi_side *side, int fd);
+
 /* Does the name still lead to the file that is open? */
 bool kvi_side_current(const kvi_side *side);
 

@@ -90,8 +90,7 @@ typedef struct kvi_guest {
         uint32_t n; /* transactions */
     } * pins;
     size_t n, cap;
-    kvi_id proven; /* newest commit that was walked and flushed, or was known durable */
-    kvi_meta meta; /* of the commit pinned last */
+    kvi_id proven; /* commit that was pinned last: walked and flushed, or known durable */
 } kvi_guest;
 
 /* The ids of the named snapshots that a commit lists, ascending. */

@@ -7,10 +7,13 @@
 #include "session.h"
 #include <unistd.h>
 
-#define LOOK_MS 250 /* between two looks whether the reader is still there */
+#define LOOK_MS 250  /* between two looks whether the reader is still there */
+#define TRY_MS  1000 /* about what kv_backup waits for a commit to become durable */
 
 typedef struct cli_backup {
     cli_session session;
+    uint32_t patience; /* for that, in all */
+    bool writes;       /* the file may be written */
     cli_progress progress;
     uint64_t bytes;
 } cli_backup;
@@ -31,6 +34,30 @@ static void backup_report(const cli_backup *backup, const kv_backup_info *info)
         cli_say(backup->session.file, "%s", backups_text(text, info));
 }
 
+/* Nothing is written before the commit is durable, so it may be tried again. */
+static int backup_try(cli_backup *backup, const kv_backup_options *options, kv_backup_info *info)
+{
+    int result = kv_backup(backup->session.txn, options, info);
+    for (uint32_t left = backup->patience; result == KV_EBUSY && left > 0;
+         left -= left < TRY_MS ? left : TRY_MS)
+        result = kv_backup(backup->session.txn, options, info);
+    return result;
+}
+
+static int backup_fail(const cli_backup *backup, int result, uint64_t since)
+{
+    const cli_session *session = &backup->session;
+    char sentence[512];
+    if (result != KV_EBUSY)
+        return session_fail(session, result, "backup since commit %llu", (unsigned long long)since);
+    kv_db_errmsg(session->db, sentence, sizeof sentence);
+    return session_explain(session->file, result, "backup", sentence,
+                           backup->writes
+                               ? "--wait 1m waits longer"
+                               : "who may write the file can back it up, --wait 1m waits until "
+                                 "somebody has made it durable");
+}
+
 /* Of the newest commit. *to: which that was. */
 static int backup_once(cli_backup *backup, uint64_t since, uint64_t *to)
 {
@@ -43,7 +70,7 @@ static int backup_once(cli_backup *backup, uint64_t since, uint64_t *to)
         .size = sizeof options, .since = since, .write = backup_write, .context = backup};
     backup->bytes = 0;
     progress_begin(&backup->progress, "bytes", 0, args_given(session->args, ARG_QUIET));
-    int result = kv_backup(session->txn, &options, &info);
+    int result = backup_try(backup, &options, &info);
     progress_end(&backup->progress);
     kv_txn_abort(session->txn);
     session->txn = NULL;
@@ -57,7 +84,7 @@ static int backup_once(cli_backup *backup, uint64_t since, uint64_t *to)
         return CLI_NO;
     }
     if (result != KV_OK)
-        return session_fail(session, result, "backup since commit %llu", (unsigned long long)since);
+        return backup_fail(backup, result, since);
     *to = info.to;
     backup_report(backup, &info);
     return CLI_DONE;
@@ -85,10 +112,12 @@ int cmd_backup(const cli_args *args)
     if (isatty(STDOUT_FILENO))
         return args_wrong(args, "standard output is a terminal; redirect it into a file or a pipe");
     /* who may write can make the newest commit durable, if it is not yet */
-    enum session_mode mode = access(args->file, W_OK) == 0 ? SESSION_WRITE : SESSION_READ;
-    int code = session_open_file(&backup.session, args, mode);
+    backup.writes = access(args->file, W_OK) == 0;
+    int code =
+        session_open_file(&backup.session, args, backup.writes ? SESSION_WRITE : SESSION_READ);
     if (code)
         return code;
+    backup.patience = session_patience(&backup.session);
     backup.session.mode = SESSION_READ; /* of transactions */
     code = args_given(args, ARG_FOLLOW) ? backup_follow(&backup, since)
                                         : backup_once(&backup, since, &to);

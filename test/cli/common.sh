@@ -106,6 +106,18 @@ have() # tool
     return 1
 }
 
+# Can the test run commands as somebody who may not write its files?
+may_be_guest()
+{
+    [ "$(id -u)" = 0 ] || { echo 'skip: guests, without root'; return 1; }
+    have setpriv
+}
+
+guest() # command...
+{
+    setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+}
+
 skip_all() # reason
 {
     echo "skip: $1"

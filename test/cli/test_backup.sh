@@ -148,4 +148,46 @@ same_content a.kv f.kv
 # ---- usage ----
 run kv backup; code 2
 run kv snapshoot a.kv; code 2
+
+# ---- who may not write the file ----
+durable_of() # file: as a guest tells it
+{
+    guest "$BUILD/kv" stat "$1" --json | sed 's/.*"durable_id":\([0-9]*\).*/\1/'
+}
+
+guest_copies() # file: a guest knows that its newest commit is durable, and backs it up
+{
+    [ "$(durable_of "$1")" = "$(commit_of "$1")" ] || fail "durable: $(durable_of "$1")"
+    run guest "$BUILD/kv" backup "$1" -q; code 0; quiet
+    mv out whole
+    rm -f copy.kv
+    run_with whole kv apply copy.kv -q; code 0
+    same_content "$1" copy.kv
+}
+
+if may_be_guest; then
+    chmod 755 .
+    for i in 1 2 3; do
+        kv put g.kv k "$i"
+        guest_copies g.kv
+    done
+    "$BUILD/kv" watch g.kv --timeout 1m >/dev/null &
+    watcher=$!
+    for ((i = 0; i < 200; i++)); do
+        [ ! -e g.kv-lock ] || break
+        sleep 0.05
+    done
+    for i in 4 5 6; do
+        kv put g.kv k "$i"
+        guest_copies g.kv
+    done
+    kv put g.kv k 7 --durability lazy
+    [ "$(durable_of g.kv)" -lt "$(commit_of g.kv)" ] || fail 'a lazy commit counts as durable'
+    run guest "$BUILD/kv" backup g.kv -q; code 3; out; err 'who may write the file can back it up'
+    (sleep 1.5; kv backup g.kv -q >/dev/null) &
+    run guest "$BUILD/kv" backup g.kv -q --wait 1m; code 0; quiet
+    guest_copies g.kv
+    kill $watcher
+    wait
+fi
 finish

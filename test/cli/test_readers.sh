@@ -85,16 +85,7 @@ run kv readers a.kv; code 0; quiet; out 'nobody is reading this file'
 [ ! -e a.kv-lock ] || fail 'a side file was left'
 
 # ---- a guest: seen by those who may write, and sees nobody ----
-# Runs a command as somebody who may not write the file.
-guest()
-{
-    if [ "$(id -u)" = 0 ]; then
-        setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
-    else
-        "$@"
-    fi
-}
-if [ "$(id -u)" = 0 ] && have setpriv; then
+if may_be_guest; then
     chmod 755 .
     chmod 644 a.kv
     hold fourth guest; fourth=$holder fourth_held=$held

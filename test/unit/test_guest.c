@@ -242,12 +242,153 @@ static void test_shared_pin(void **state)
     assert_int_equal(guest->guest.n, 0);
 }
 
+/* ---- durable ---- */
+
+static uint64_t newest_id(void)
+{
+    kv_txn *txn = must_begin(db, KV_TXN_READ);
+    uint64_t id = kv_txn_id(txn);
+    kv_txn_abort(txn);
+    return id;
+}
+
+static void commit_as(uint32_t durability)
+{
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE | durability);
+    assert_int_equal(kv_put(kv_txn_main(txn), "k", 1, "v", 1, 0), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+static int take_bytes(void *context, const void *bytes, size_t len)
+{
+    return 0;
+}
+
+static int backed_up(void)
+{
+    kv_txn *txn = must_begin(guest, KV_TXN_READ);
+    kv_backup_options options = {.size = sizeof options, .write = take_bytes};
+    int rc = kv_backup(txn, &options, NULL);
+    kv_txn_abort(txn);
+    return rc;
+}
+
+static void durable_is(uint64_t id)
+{
+    kv_db_info info = {.size = sizeof info};
+    assert_int_equal(kv_db_durable_id(guest), id);
+    assert_int_equal(kv_db_stat(guest, &info), KV_OK);
+    assert_int_equal(info.durable_id, id);
+}
+
+/* What those who share the file have made durable a guest knows, at once, and may back up. */
+static void test_durable_beside_a_writer(void **state)
+{
+    static const uint32_t kinds[] = {KV_TXN_DURABLE, KV_TXN_STRICT, KV_TXN_DURABLE};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        commit_as(kinds[i]);
+        durable_is(newest_id());
+        assert_int_equal(backed_up(), KV_OK);
+    }
+    uint64_t durable = newest_id();
+    commit_as(KV_TXN_LAZY);
+    durable_is(durable);
+    assert_int_equal(backed_up(), KV_EBUSY);
+    assert_int_equal(kv_db_sync(db), KV_OK);
+    durable_is(newest_id());
+    assert_int_equal(backed_up(), KV_OK);
+}
+
+static void sync_db(void)
+{
+    on_nap = NULL;
+    assert_int_equal(kv_db_sync(db), KV_OK);
+}
+
+static void test_backup_waits_for_a_sync(void **state)
+{
+    commit_as(KV_TXN_LAZY);
+    on_nap = sync_db;
+    assert_int_equal(backed_up(), KV_OK);
+}
+
+static int (*sync_inner)(const kvi_os *os, int fd);
+static unsigned flushes;
+static uint64_t durable_before;
+
+static int sync_seen(const kvi_os *os, int fd)
+{
+    flushes++;
+    assert_int_equal(kv_db_durable_id(guest), durable_before);
+    return sync_inner(os, fd);
+}
+
+/* The meta of a strict commit says that its pages are durable, not that it is itself. */
+static void test_not_durable_before_the_flush(void **state)
+{
+    static const uint32_t kinds[] = {KV_TXN_DURABLE, KV_TXN_STRICT};
+    sync_inner = disk->os.sync;
+    for (size_t i = 0; i < 4; i++) {
+        durable_before = newest_id();
+        disk->os.sync = sync_seen;
+        commit_as(kinds[i / 2]);
+        disk->os.sync = sync_inner;
+    }
+    assert_int_equal(flushes, 2 + 2 * 2);
+}
+
+static int open_without_side_file(const kvi_os *os, const char *path, int flags, uint32_t mode)
+{
+    return strcmp(path, PATH "-lock") != 0 ? open_inner(os, path, flags, mode) : -EACCES;
+}
+
+/* Without the side file the metas are what there is: each says what was durable before it. */
+static void test_durable_by_the_metas(void **state)
+{
+    disk->os.open = open_without_side_file;
+    commit_as(KV_TXN_DURABLE);
+    durable_is(newest_id() - 1);
+    commit_as(KV_TXN_DURABLE);
+    assert_int_equal(backed_up(), KV_EBUSY);
+    disk->os.open = open_inner;
+}
+
+/* Closed well, both metas hold the commit, whichever slot it was written to. A side file that nobody
+ * uses is not believed. */
+static void test_durable_when_all_have_left(void **state)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        commit_as(i < 2 ? KV_TXN_DURABLE : KV_TXN_LAZY);
+        uint64_t id = newest_id();
+        assert_int_equal(kv_db_close(db), KV_OK);
+        kvi_side_head head = {
+            .magic = KVI_SIDE_MAGIC, .version = KVI_SIDE_VERSION, .board.durable = id + 5};
+        const struct iovec part = {&head, sizeof head};
+        int fd = disk->os.open(&disk->os, PATH "-lock", KVI_OS_WRITE | KVI_OS_CREATE, 0666);
+        assert_true(fd >= 0);
+        assert_int_equal(disk->os.pwritev(&disk->os, fd, &part, 1, 0), sizeof head);
+        durable_is(id);
+        assert_int_equal(backed_up(), KV_OK);
+        disk->os.close(&disk->os, fd);
+        db = must_open(disk, PATH);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(half_written), TEST(torn_for_good), TEST(overtaken), TEST(too_fast), TEST(shared_pin),
+        TEST(half_written),
+        TEST(torn_for_good),
+        TEST(overtaken),
+        TEST(too_fast),
+        TEST(shared_pin),
+        TEST(durable_beside_a_writer),
+        TEST(backup_waits_for_a_sync),
+        TEST(not_durable_before_the_flush),
+        TEST(durable_by_the_metas),
+        TEST(durable_when_all_have_left),
     };
     return cmocka_run_group_tests_name("guests", tests, NULL, NULL);
 }
