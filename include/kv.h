@@ -243,9 +243,9 @@ KV_API int kv_db_stat(kv_db *db, kv_db_info *info);
 
 /* Sets the file's clock back to the system's, if it is ahead: a wrong system clock was here, and what
  * expires would expire too early until the right time has caught up. Entries that have expired by the
- * wrong time and were not swept are there again. A commit of its own. As from kv_txn_begin and
- * kv_txn_commit. */
-KV_API int kv_db_reset_clock(kv_db *db);
+ * wrong time and were not swept are there again. A commit of its own. flags: 0, or KV_TXN_TRY: KV_EBUSY
+ * instead of waiting for the writer's turn. As from kv_txn_begin and kv_txn_commit. */
+KV_API int kv_db_reset_clock(kv_db *db, uint32_t flags);
 
 typedef struct kv_reader_info {
     uint64_t snapshot;   /* commit id that is pinned */
@@ -312,7 +312,7 @@ KV_API int kv_txn_copy_fd(kv_txn *txn, int fd, uint32_t flags);
 typedef struct kv_compact_options {
     size_t size;         /* sizeof(kv_compact_options) */
     uint32_t step_pages; /* that one transaction moves, about; 0: 192 */
-    uint32_t reserved;
+    uint32_t wait_ms;    /* how long each waits for the writer's turn; 0: as long as it takes */
     int (*progress)(void *context, const kv_progress *progress); /* may be NULL; not 0 stops */
     void *context;
 } kv_compact_options;
@@ -341,7 +341,7 @@ typedef struct kv_compact_info {
  * have gone. A large value is moved in one piece, if there is a hole for it. Trees are not rebuilt,
  * as a compact copy does. options and info may be NULL. Waits for the writer's turn again and again; a
  * thread that holds a write transaction must not call it. After an error, or KV_ECANCELED, all that
- * was committed stays. KV_EREADONLY; otherwise as kv_txn_begin and kv_txn_commit. O(pages that are
+ * was committed stays. KV_EBUSY: once the turn did not come within wait_ms. KV_EREADONLY; otherwise as kv_txn_begin and kv_txn_commit. O(pages that are
  * moved, and all branches). */
 KV_API int kv_db_compact(kv_db *db, const kv_compact_options *options, kv_compact_info *info);
 
@@ -1272,8 +1272,8 @@ typedef struct kv_apply_options {
     int64_t (*read)(void *context, void *bytes, size_t len); /* as read(2): how many came; 0: no
                                                                 more will; negative: stop */
     void *context;
-    uint32_t flags; /* KV_TXN_DURABLE, KV_TXN_STRICT, KV_TXN_LAZY or none */
-    uint32_t reserved;
+    uint32_t flags;   /* KV_TXN_DURABLE, KV_TXN_STRICT, KV_TXN_LAZY or none */
+    uint32_t wait_ms; /* how long to wait for the writer's turn; 0: as long as it takes */
 } kv_apply_options;
 
 /* Applies the next backup of a stream, and reads to its last byte and no further, so that another can
@@ -1285,7 +1285,8 @@ typedef struct kv_apply_options {
  * database too. (Its bytes are not read then; info->from and info->to are those of the backup.)
  * KV_ECORRUPT: the backup is damaged, or ends too early. KV_ENOTKV, KV_EVERSION: it is none, or of
  * another version. KV_ETOOBIG: a key is too long for this page size. KV_ECANCELED: read asked to stop.
- * Others as from kv_txn_begin and kv_txn_commit. */
+ * KV_EBUSY: the turn did not come within wait_ms; of the backup only its first bytes were read, so the
+ * stream is to be read anew. Others as from kv_txn_begin and kv_txn_commit. */
 KV_API int kv_backup_apply(kv_db *db, const kv_apply_options *options, kv_backup_info *info);
 
 typedef struct kv_merge_options {

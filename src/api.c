@@ -65,15 +65,15 @@ int kv_db_sync(kv_db *db)
     return rc;
 }
 
-int kv_db_reset_clock(kv_db *db)
+int kv_db_reset_clock(kv_db *db, uint32_t flags)
 {
-    if (!db)
+    if (!db || (flags & ~(uint32_t)KV_TXN_TRY))
         return KV_EINVAL;
     if (!kvi_alive(db))
         return KV_EFORKED;
     if (db->readonly)
         return kvi_fail(&db->err, KV_EREADONLY, "%s", kv_strerror(KV_EREADONLY));
-    return kvi_clock_reset(db);
+    return kvi_clock_reset(db, flags & KV_TXN_TRY ? 0 : KVI_WAIT_FOREVER);
 }
 
 uint64_t kv_db_durable_id(kv_db *db)

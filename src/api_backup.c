@@ -29,7 +29,7 @@ KV_API int kv_backup_apply(kv_db *db, const kv_apply_options *options, kv_backup
     kv_backup_info found = {.size = sizeof found};
     if (!db || !options || options->size < sizeof *options || !options->read ||
         (options->flags & ~KVI_DURABILITY_FLAGS) || !kvi_durability_valid(options->flags) ||
-        options->reserved != 0 || (info && info->size < sizeof info->size))
+        (info && info->size < sizeof info->size))
         return KV_EINVAL;
     if (!kvi_alive(db))
         return KV_EFORKED;

@@ -197,7 +197,7 @@ static int writer_space(kv_txn *txn)
     int rc = kvi_space_ready(db);
     if (rc != KV_OK)
         return rc;
-    kvi_space_low(db->space, db->compacting > 0);
+    kvi_space_low(db->space, atomic_load_explicit(&db->compacting, memory_order_relaxed) > 0);
     if (kvi_live_due(db))
         rc = kvi_live_set(txn, &live, &n);
     if (rc != KV_OK)

@@ -250,10 +250,10 @@ int kvi_commit(kv_txn *txn)
     return rc;
 }
 
-int kvi_clock_reset(kv_db *db)
+int kvi_clock_reset(kv_db *db, uint32_t wait_ms)
 {
     kv_txn *txn;
-    int rc = kvi_begin_write(db, KVI_WAIT_FOREVER, db->durability, &txn);
+    int rc = kvi_begin_write(db, wait_ms, db->durability, &txn);
     if (rc != KV_OK)
         return rc;
     txn->now = db->os->clock_ms(db->os);

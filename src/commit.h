@@ -12,7 +12,7 @@ bool kvi_nothing_changed(const kv_txn *txn);
 int kvi_commit(kv_txn *txn) KVI_MUST_CHECK;
 
 /* Sets the file's clock back to the system's, by a commit of its own, if it is ahead. */
-int kvi_clock_reset(kv_db *db) KVI_MUST_CHECK;
+int kvi_clock_reset(kv_db *db, uint32_t wait_ms) KVI_MUST_CHECK;
 
 /* Makes all commits durable (PROTOCOL R7a). Needs the turn. */
 int kvi_sync(kv_db *db) KVI_MUST_CHECK;

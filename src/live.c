@@ -150,7 +150,8 @@ static int merge_all(const kv_db *db, id_list *list)
 
 bool kvi_live_due(const kv_db *db)
 {
-    return db->told_durable != db->head.durable || db->told_pins || db->compacting > 0 ||
+    return db->told_durable != db->head.durable || db->told_pins ||
+           atomic_load_explicit(&db->compacting, memory_order_relaxed) > 0 ||
            kvi_space_due(db->space);
 }
 

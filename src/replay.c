@@ -25,6 +25,7 @@ typedef struct replay {
     kv_txn *txn;
     kvi_stream stream;
     kv_backup_info *info;
+    uint32_t wait_ms;
     bool begun;                /* the main tree was stated */
     replay_map names, entries; /* entries: of the tree that is being stated, if one is */
     uint8_t *name;             /* room for one */
@@ -414,13 +415,14 @@ static int replay_stream(replay *r, int durability)
     memcpy(r->info->file_id, header.file_id, sizeof header.file_id);
     r->info->from = header.from;
     r->info->to = header.to;
-    rc = kvi_begin_write(r->db, KVI_WAIT_FOREVER, durability, &r->txn);
+    rc = kvi_begin_write(r->db, r->wait_ms, durability, &r->txn);
     return rc == KV_OK ? replay_transaction(r, &header) : rc;
 }
 
 int kvi_replay(kv_db *db, const kv_apply_options *options, int durability, kv_backup_info *info)
 {
     replay r = {.db = db,
+                .wait_ms = options->wait_ms ? options->wait_ms : KVI_WAIT_FOREVER,
                 .stream = {.os = db->os,
                            .err = &db->err,
                            .read = options->read,

@@ -81,7 +81,7 @@ static int shrink_txn(shrink *s, bool move)
 {
     kv_db *db = s->db;
     kv_txn *txn;
-    int rc = kvi_begin_write(db, KVI_WAIT_FOREVER, KV_DURABLE, &txn);
+    int rc = kvi_begin_write(db, s->options->wait_ms, KV_DURABLE, &txn);
     if (rc != KV_OK)
         return rc;
     uint64_t began = db->os->mono_ns(db->os);
@@ -174,31 +174,21 @@ static int shrink_run(shrink *s)
     return rc;
 }
 
-/* Pages of this handle are placed low from its next transaction on, or no longer. */
-static int set_low(kv_db *db, int change)
-{
-    int rc = kvi_turn_take(db, KVI_WAIT_FOREVER);
-    if (rc != KV_OK)
-        return rc;
-    db->compacting += change;
-    kvi_turn_give(db);
-    return KV_OK;
-}
-
 int kvi_shrink(kv_db *db, const kv_compact_options *options, kv_compact_info *info)
 {
     kv_compact_options chosen = *options;
     shrink s = {.db = db, .options = &chosen, .info = info};
     if (chosen.step_pages == 0)
         chosen.step_pages = STEP;
-    int rc = set_low(db, 1);
-    if (rc == KV_OK)
-        rc = kvi_file_look(&db->file, &info->before);
+    if (chosen.wait_ms == 0)
+        chosen.wait_ms = KVI_WAIT_FOREVER;
+    int rc = kvi_file_look(&db->file, &info->before);
+    atomic_fetch_add_explicit(&db->compacting, 1, memory_order_relaxed);
     if (rc == KV_OK)
         rc = shrink_run(&s);
-    int rest = set_low(db, -1);
+    atomic_fetch_sub_explicit(&db->compacting, 1, memory_order_relaxed);
     int known = kvi_file_look(&db->file, &info->after);
     if (rc == KV_OK && !file_cut(&s) && !info->held_by)
         info->held_by = KV_HELD_READER; /* the file is cut when it has left */
-    return rc != KV_OK ? rc : rest != KV_OK ? rest : known;
+    return rc != KV_OK ? rc : known;
 }

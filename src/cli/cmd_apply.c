@@ -119,7 +119,10 @@ static int apply_fail(const cli_session *session, const cli_source *source, int 
 /* All backups of one source. */
 static int apply_source(const cli_session *session, cli_source *source)
 {
-    kv_apply_options options = {.size = sizeof options, .read = source_read, .context = source};
+    kv_apply_options options = {.size = sizeof options,
+                                .read = source_read,
+                                .context = source,
+                                .wait_ms = session_patience_least(session)};
     for (;;) {
         kv_backup_info info = {.size = sizeof info};
         int result = kv_backup_apply(session->db, &options, &info);

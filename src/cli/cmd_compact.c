@@ -59,6 +59,7 @@ int cmd_compact(const cli_args *args)
     int code = session_open_file(&session, args, SESSION_WRITE);
     if (code)
         return code;
+    options.wait_ms = session_patience_least(&session);
     progress_begin(&progress, "pages", 0, args_given(args, ARG_QUIET));
     int result = kv_db_compact(session.db, &options, &info);
     double seconds = progress_end(&progress);

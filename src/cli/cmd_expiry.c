@@ -138,12 +138,17 @@ int cmd_sweep(const cli_args *args)
 
 /* ---- the clock ---- */
 
+static int clock_reset(void *context)
+{
+    return kv_db_reset_clock(context, KV_TXN_TRY);
+}
+
 static int clock_run(cli_session *session)
 {
     char ahead[UNITS_MAX];
     kv_db_info info = {.size = sizeof info};
     bool reset = args_given(session->args, ARG_RESET);
-    int result = reset ? kv_db_reset_clock(session->db) : KV_OK;
+    int result = reset ? session_attempt(session, clock_reset, session->db) : KV_OK;
     if (result == KV_OK)
         result = kv_db_stat(session->db, &info);
     if (result != KV_OK)

@@ -6,9 +6,6 @@
 #include "table.h"
 #include "units.h"
 #include <string.h>
-#include <time.h>
-
-#define RETRY_MS 10 /* between two tries while somebody else writes */
 
 typedef struct cli_snapshots {
     cli_session session;
@@ -88,29 +85,32 @@ static int snapshots_list(cli_snapshots *snapshots)
 
 /* ---- changing ---- */
 
-static int snapshot_do(kv_db *db, const char *verb, kv_slice name, uint32_t flags)
+typedef struct snapshot_change {
+    kv_db *db;
+    const char *verb;
+    kv_slice name;
+    uint32_t flags;
+} snapshot_change;
+
+static int change_try(void *context)
 {
-    flags |= KV_TXN_TRY;
-    if (strcmp(verb, "create") == 0)
-        return kv_snapshot_create(db, name.ptr, name.len, KV_TXN_TRY);
-    if (strcmp(verb, "drop") == 0)
-        return kv_snapshot_drop(db, name.ptr, name.len, flags);
-    return kv_snapshot_restore(db, name.ptr, name.len, flags);
+    const snapshot_change *change = context;
+    kv_slice name = change->name;
+    if (strcmp(change->verb, "create") == 0)
+        return kv_snapshot_create(change->db, name.ptr, name.len, KV_TXN_TRY);
+    if (strcmp(change->verb, "drop") == 0)
+        return kv_snapshot_drop(change->db, name.ptr, name.len, change->flags);
+    return kv_snapshot_restore(change->db, name.ptr, name.len, change->flags);
 }
 
-/* Waits for other writers as long as other commands do. */
-static int snapshot_change(cli_session *session, const char *verb, kv_slice name)
+static int change_run(const cli_session *session, const char *verb, kv_slice name)
 {
     static const uint32_t kinds[] = {KV_TXN_STRICT, KV_TXN_DURABLE, KV_TXN_LAZY};
     const cli_args *args = session->args;
-    uint32_t flags = args_given(args, ARG_DURABILITY) ? kinds[args->number[ARG_DURABILITY]] : 0;
-    uint64_t left = session_patience(session);
-    int result = snapshot_do(session->db, verb, name, flags);
-    for (; result == KV_EBUSY && left > 0; left -= left < RETRY_MS ? left : RETRY_MS) {
-        const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000};
-        nanosleep(&pause, NULL);
-        result = snapshot_do(session->db, verb, name, flags);
-    }
+    snapshot_change change = {session->db, verb, name, KV_TXN_TRY};
+    if (args_given(args, ARG_DURABILITY))
+        change.flags |= kinds[args->number[ARG_DURABILITY]];
+    int result = session_attempt(session, change_try, &change);
     if (result == KV_NOTFOUND)
         return session_missing_snapshot(session, name);
     if (result == KV_EXISTS) {
@@ -138,6 +138,6 @@ int cmd_snapshot(const cli_args *args)
     if (code)
         return code;
     code = list ? snapshots_list(&snapshots)
-                : snapshot_change(session, args->verb, args->operands[0].bytes);
+                : change_run(session, args->verb, args->operands[0].bytes);
     return session_close(session, code);
 }

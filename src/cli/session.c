@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define WRITE_WAIT_MS 10000
+#define RETRY_MS      10 /* between two attempts while somebody else writes */
 #define SENTENCE_MAX  512
 
 /* ---- messages ---- */
@@ -161,6 +163,24 @@ static uint32_t session_wait(const cli_args *args, enum session_mode mode)
 uint32_t session_patience(const cli_session *session)
 {
     return session_wait(session->args, session->mode);
+}
+
+uint32_t session_patience_least(const cli_session *session)
+{
+    uint32_t patience = session_patience(session);
+    return patience ? patience : 1;
+}
+
+int session_attempt(const cli_session *session, int (*attempt)(void *context), void *context)
+{
+    uint32_t left = session_patience(session);
+    int result = attempt(context);
+    for (; result == KV_EBUSY && left > 0; left -= left < RETRY_MS ? left : RETRY_MS) {
+        const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000};
+        nanosleep(&pause, NULL);
+        result = attempt(context);
+    }
+    return result;
 }
 
 static kv_options session_options(const cli_args *args, enum session_mode mode)

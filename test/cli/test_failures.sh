@@ -56,6 +56,18 @@ done
 ended $result 'kv put during an import'; code 3; err 'kv: a.kv: another process is writing; --wait'
 run kv put a.kv k v --wait 50ms; code 3
 run kv del a.kv k --wait 50; code 3
+kv put b.kv k v
+kv backup b.kv -q >backup
+for command in 'put a.kv k v' 'cas a.kv k v w' 'swap a.kv k v' 'incr a.kv n' 'append a.kv k v' 'pop a.kv' \
+    'del a.kv --all' 'expire a.kv k 1m' 'persist a.kv k' 'touch a.kv k 1m' 'sweep a.kv' \
+    'clock a.kv --reset' 'import a.kv backup' 'snapshot create a.kv s' 'snapshot drop a.kv s' \
+    'snapshot restore a.kv s' 'compact a.kv' 'apply a.kv backup' 'follow a.kv'; do
+    for wait in 0 50ms; do
+        # shellcheck disable=SC2086 # words
+        run_with backup timeout 60 "$BUILD/kv" $command --wait $wait
+        code 3; err 'kv: a.kv: '; err 'another process is writing; --wait'; out
+    done
+done
 run kv get a.kv new; code 1; err 'no key new' # readers see the commit before it
 for command in 'get a.kv key000001' 'has a.kv key000001' 'scan a.kv' 'count a.kv' 'export a.kv' \
     'trees a.kv' 'stat a.kv' 'readers a.kv' 'check a.kv' 'copy a.kv -' 'meta a.kv'; do
@@ -65,11 +77,14 @@ done
 run kv repair a.kv; code 3; err 'end the other program first'
 "$BUILD/kv" put a.kv waited 'for it' --wait 1m 2>put.err 3>&- &
 waiting=$!
+"$BUILD/kv" compact a.kv --wait 1m >compact.out 2>compact.err 3>&- &
+compacting=$!
 "$BUILD/kv" repair a.kv --wait 1m >repair.out 2>repair.err 3>&- &
 repairing=$!
 exec 3>&-
 wait $importer || fail "the import failed: $(cat import.err)"
 wait $waiting || fail "the waiting put failed: $(cat put.err)"
+wait $compacting || fail "the waiting compact failed: $(cat compact.err)"
 wait $repairing || fail "the waiting repair failed: $(cat repair.err)"
 run kv get a.kv new; out value
 run kv get a.kv waited; out 'for it'

@@ -387,8 +387,8 @@ static void test_wrong_clock(void **state)
     put("", "b", "1");
     bring_up();
     disk->clock_ms -= 2000;
-    assert_int_equal(kv_db_reset_clock(db), KV_OK);
-    assert_int_equal(kv_db_reset_clock(copy), KV_OK);
+    assert_int_equal(kv_db_reset_clock(db, 0), KV_OK);
+    assert_int_equal(kv_db_reset_clock(copy, 0), KV_OK);
     kv_txn *txn = must_begin(copy, KV_TXN_READ);
     assert_int_equal(kv_get(kv_txn_main(txn), "a", 1, &value), KV_OK);
     kv_txn_abort(txn);

@@ -673,7 +673,7 @@ static void test_clock_reset(void **state)
     txn = begin(KV_TXN_READ);
     assert_int_equal(get(kv_txn_main(txn), "a"), KV_NOTFOUND); /* nothing comes back by itself */
     kv_txn_abort(txn);
-    assert_int_equal(kv_db_reset_clock(db), KV_OK);
+    assert_int_equal(kv_db_reset_clock(db, 0), KV_OK);
     assert_int_equal(kv_db_stat(db, &info), KV_OK);
     assert_int_equal(info.clock_wrong, 0);
     assert_int_equal(info.clock_ms, right + 1000);
@@ -684,7 +684,7 @@ static void test_clock_reset(void **state)
     assert_int_equal(kv_txn_now(txn), right + 1000);
     assert_int_equal(ttl_of(kv_txn_main(txn), "a"), 59000);
     kv_txn_abort(txn);
-    assert_int_equal(kv_db_reset_clock(db), KV_OK); /* it is right: no commit */
+    assert_int_equal(kv_db_reset_clock(db, 0), KV_OK); /* it is right: no commit */
     assert_int_equal(kv_db_stat(db, &info), KV_OK);
     assert_int_equal(info.commit_id, id);
 }
