@@ -392,6 +392,8 @@ typedef struct kv_salvage_options {
     void (*note)(void *context, const char *sentence); /* what was chosen and why; when the call
                                                           fails, the last sentence says why */
     void *context;
+    uint32_t wait_ms; /* how long to wait for a writer, or for somebody who has it exclusively */
+    uint32_t reserved;
 } kv_salvage_options;
 
 typedef struct kv_salvage_info {
@@ -415,11 +417,13 @@ typedef struct kv_salvage_info {
  * put together. Where the records of free pages are damaged too, an older version of a page may take
  * the place of a lost one, and deleted entries may come back: a note says so.
  *
- * Never writes to the file at path; keeps writers waiting meanwhile. options and info may be NULL.
+ * Never writes to the file at path, but takes the writer's turn: a damaged file is looked at as a whole,
+ * free pages and old versions too, which writers use again. So it waits for the running write
+ * transaction, others wait meanwhile, and readers go on. options and info may be NULL.
  * KV_OK: the new database is complete and durable; info->losses tells whether it has everything.
  * Otherwise dest is not made. KV_EXISTS: dest is taken. KV_NOTFOUND: nothing of it is readable.
- * KV_ENOTKV, KV_ENOENT, KV_EACCESS, KV_EVERSION, KV_ENOSPC; KV_EBUSY: somebody has it open
- * exclusively, or is writing. O(file). */
+ * KV_ENOTKV, KV_ENOENT, KV_EACCESS, KV_EVERSION, KV_ENOSPC; KV_EBUSY, for longer than wait_ms: somebody
+ * has it open exclusively, or is writing. O(file). */
 KV_API int kv_db_salvage(const char *path, const char *dest, const kv_salvage_options *options,
                          kv_salvage_info *info);
 

@@ -240,17 +240,7 @@ static int carve_metas(kvi_carve *carve)
 
 /* ---- the file ---- */
 
-static int carve_lock(kvi_carve *carve, const char *path)
-{
-    int rc = kvi_lock_open(&carve->lock, carve->os, &carve->err, path, true);
-    if (rc == KV_OK)
-        rc = kvi_lock_try(&carve->lock, &carve->err, KVI_OS_SHARED, KVI_LOCK_GUESTS);
-    if (rc == KV_OK)
-        rc = kvi_lock_try(&carve->lock, &carve->err, KVI_OS_SHARED, KVI_LOCK_WRITER);
-    return rc == KV_EUNSUPPORTED ? KV_OK : rc;
-}
-
-int kvi_carve_open(kvi_carve *carve, const kvi_os *os, const char *path, bool locked)
+static int carve_begin(kvi_carve *carve, const kvi_os *os, const char *path)
 {
     kvi_os_stat stat;
     memset(carve, 0, sizeof *carve);
@@ -263,22 +253,45 @@ int kvi_carve_open(kvi_carve *carve, const kvi_os *os, const char *path, bool lo
         return kvi_fail_os(&carve->err, rc, "%s", path);
     if (!stat.regular)
         return kvi_fail(&carve->err, KV_EINVAL, "%s is not a regular file", path);
-    rc = locked ? carve_lock(carve, path) : KV_OK;
     carve->buffer = os->alloc(os, KVI_PAGE_MAX);
-    if (!carve->buffer)
-        return kvi_fail(&carve->err, KV_ENOMEM, "no memory for a page");
-    if (rc != KV_OK)
-        return rc;
+    return carve->buffer ? KV_OK : kvi_fail(&carve->err, KV_ENOMEM, "no memory for a page");
+}
+
+static int carve_lock(kvi_carve *carve, const char *path, uint32_t wait_ms)
+{
+    static const uint64_t bytes[] = {KVI_LOCK_GUESTS, KVI_LOCK_WRITER};
+    int rc = kvi_lock_open(&carve->lock, carve->os, &carve->err, path, true);
+    for (size_t i = 0; rc == KV_OK && i < 2; i++)
+        rc = kvi_lock_wait(&carve->lock, &carve->err, KVI_OS_SHARED, bytes[i], wait_ms);
+    return rc == KV_EUNSUPPORTED ? KV_OK : rc;
+}
+
+static int carve_read(kvi_carve *carve, const char *path)
+{
+    const kvi_os *os = carve->os;
     int fd = os->open(os, path, KVI_OS_READ, 0);
     if (fd < 0)
         return kvi_fail_os(&carve->err, fd, "opening %s", path);
-    rc = kvi_file_init(&carve->file, os, &carve->err, fd, KVI_PAGE_DEFAULT, 0, true);
-    if (rc != KV_OK) {
-        os->close(os, fd);
-        carve->file.fd = -1;
-        return rc;
-    }
-    return carve_metas(carve);
+    int rc = kvi_file_init(&carve->file, os, &carve->err, fd, KVI_PAGE_DEFAULT, 0, true);
+    if (rc == KV_OK)
+        return carve_metas(carve);
+    os->close(os, fd);
+    carve->file.fd = -1;
+    return rc;
+}
+
+int kvi_carve_open(kvi_carve *carve, const kvi_os *os, const char *path)
+{
+    int rc = carve_begin(carve, os, path);
+    return rc == KV_OK ? carve_read(carve, path) : rc;
+}
+
+int kvi_carve_open_locked(kvi_carve *carve, const kvi_os *os, const char *path, uint32_t wait_ms)
+{
+    int rc = carve_begin(carve, os, path);
+    if (rc == KV_OK)
+        rc = carve_lock(carve, path, wait_ms);
+    return rc == KV_OK ? carve_read(carve, path) : rc;
 }
 
 void kvi_carve_close(kvi_carve *carve)

@@ -46,11 +46,13 @@ typedef struct kvi_carve {
 } kvi_carve;
 
 /* Finds out what it can about the file. KV_ENOTKV: nothing in it looks like kv; KV_ENOENT,
- * KV_EACCESS, KV_EVERSION, KV_EINVAL (no regular file). locked: keeps writers waiting until the end,
- * where the file system has locks; KV_EBUSY: somebody has the file alone, or is writing.
- * kvi_carve_close in any case. */
-int kvi_carve_open(kvi_carve *carve, const kvi_os *os, const char *path,
-                   bool locked) KVI_MUST_CHECK;
+ * KV_EACCESS, KV_EVERSION, KV_EINVAL (no regular file). kvi_carve_close in any case. */
+int kvi_carve_open(kvi_carve *carve, const kvi_os *os, const char *path) KVI_MUST_CHECK;
+
+/* The same, and keeps writers waiting until the end, where the file system has locks. KV_EBUSY, for
+ * longer than wait_ms: somebody has the file alone, or is writing. */
+int kvi_carve_open_locked(kvi_carve *carve, const kvi_os *os, const char *path,
+                          uint32_t wait_ms) KVI_MUST_CHECK;
 void kvi_carve_close(kvi_carve *carve);
 
 /* Reads a page into buf. KV_EIO; KV_ECORRUPT: behind the end of the file. */

@@ -14,7 +14,7 @@ int kvi_dissect_open(const kvi_os *os, const char *path, kv_inspect **look, char
     if (!l)
         return KV_ENOMEM;
     memset(l, 0, sizeof *l);
-    int rc = kvi_carve_open(&l->carve, os, path, false);
+    int rc = kvi_carve_open(&l->carve, os, path);
     if (rc == KV_OK) {
         l->page = os->alloc(os, KVI_PAGE_MAX);
         l->key = os->alloc(os, KVI_PAGE_MAX);

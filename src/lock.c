@@ -59,19 +59,19 @@ void kvi_lock_drop(const kvi_lock *lock, uint64_t byte)
     lock->os->lock(lock->os, lock->fd, KVI_OS_UNLOCK, byte, 1);
 }
 
-int kvi_lock_wait(const kvi_lock *lock, kvi_err *err, uint64_t byte, uint32_t wait_ms)
+int kvi_lock_wait(const kvi_lock *lock, kvi_err *err, int kind, uint64_t byte, uint32_t wait_ms)
 {
     const kvi_os *os = lock->os;
-    int rc = os->lock(os, lock->fd, KVI_OS_EXCLUSIVE, byte, 1);
+    int rc = os->lock(os, lock->fd, kind, byte, 1);
     if (rc == -EAGAIN && wait_ms == KVI_WAIT_FOREVER)
-        rc = os->lock_wait(os, lock->fd, KVI_OS_EXCLUSIVE, byte, 1);
+        rc = os->lock_wait(os, lock->fd, kind, byte, 1);
     if (rc != -EAGAIN || wait_ms == 0)
         return lock_result(err, rc);
     uint64_t give_up = os->mono_ns(os) + (uint64_t)wait_ms * 1000000;
     for (uint32_t pause = POLL_FIRST_US; rc == -EAGAIN && os->mono_ns(os) < give_up;
          pause = KVI_MIN(pause * 2, POLL_MOST_US)) {
         os->sleep_us(os, pause);
-        rc = os->lock(os, lock->fd, KVI_OS_EXCLUSIVE, byte, 1);
+        rc = os->lock(os, lock->fd, kind, byte, 1);
     }
     return lock_result(err, rc);
 }

@@ -51,9 +51,9 @@ void kvi_lock_drop(const kvi_lock *lock, uint64_t byte);
 /* The bytes of a sole owner. */
 int kvi_lock_sole(const kvi_lock *lock, kvi_err *err) KVI_MUST_CHECK;
 
-/* The writer's byte, with a wait: KVI_WAIT_FOREVER sleeps in the kernel. */
+/* As kvi_lock_try, with a wait: KVI_WAIT_FOREVER sleeps in the kernel. */
 #define KVI_WAIT_FOREVER UINT32_MAX
-int kvi_lock_wait(const kvi_lock *lock, kvi_err *err, uint64_t byte,
+int kvi_lock_wait(const kvi_lock *lock, kvi_err *err, int kind, uint64_t byte,
                   uint32_t wait_ms) KVI_MUST_CHECK;
 
 /* Does somebody else hold a byte of the range? A failed question counts as yes. */

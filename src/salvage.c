@@ -584,7 +584,7 @@ static int salvage_run(kvi_rescue *s, const char *path, const char *dest)
 {
     kvi_os_stat stat;
     char *temporary;
-    int rc = kvi_carve_open(&s->carve, s->os, path, true);
+    int rc = kvi_carve_open_locked(&s->carve, s->os, path, s->options.wait_ms);
     if (rc != KV_OK)
         return rc;
     if (s->os->stat_path(s->os, dest, &stat) >= 0)

@@ -298,7 +298,8 @@ uint32_t kvi_side_slots(kvi_side *side)
 
 static int grow_alone(kvi_side *side, uint32_t n)
 {
-    int rc = kvi_lock_wait(&side->lock, side->err, KVI_LOCK_GROWTH, KVI_WAIT_FOREVER);
+    int rc =
+        kvi_lock_wait(&side->lock, side->err, KVI_OS_EXCLUSIVE, KVI_LOCK_GROWTH, KVI_WAIT_FOREVER);
     if (rc != KV_OK)
         return rc;
     if (slots_announced(side) == n) {

@@ -238,11 +238,11 @@ static int lock_wait(kv_db *db, uint32_t wait_ms)
     if (db->turn.pause)
         db->os->sleep_us(db->os, PAUSE_US);
     db->turn.pause = false;
-    int rc = kvi_lock_wait(&db->lock, &db->err, KVI_LOCK_WRITER, 0);
+    int rc = kvi_lock_try(&db->lock, &db->err, KVI_OS_EXCLUSIVE, KVI_LOCK_WRITER);
     if (rc != KV_EBUSY || wait_ms == 0)
         return rc;
     atomic_store_explicit(waiting, 1, memory_order_relaxed);
-    rc = kvi_lock_wait(&db->lock, &db->err, KVI_LOCK_WRITER, wait_ms);
+    rc = kvi_lock_wait(&db->lock, &db->err, KVI_OS_EXCLUSIVE, KVI_LOCK_WRITER, wait_ms);
     atomic_store_explicit(waiting, 1, memory_order_relaxed);
     return rc;
 }

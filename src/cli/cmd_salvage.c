@@ -258,7 +258,7 @@ static int salvage_fail(const cli_salvage *salvage, const char *to, int result)
         return CLI_TROUBLE;
     case KV_EBUSY:
         return session_explain(file, result, "salvage", salvage->sentence,
-                               "end the other program first");
+                               "while it is read, nobody may write; --wait 1m waits longer");
     default:
         return session_explain(file, result, "salvage", salvage->sentence, "");
     }
@@ -276,6 +276,7 @@ int cmd_salvage(const cli_args *args)
         .progress = salvage_on_progress,
         .note = salvage_on_note,
         .context = &salvage,
+        .wait_ms = args_wait(args, SESSION_TURN_MS),
     };
     progress_begin(&salvage.progress, "pages", 0, args_given(args, ARG_QUIET));
     int result = kv_db_salvage(args->file, to, &options, &info);

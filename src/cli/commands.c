@@ -226,10 +226,11 @@ const cli_command cli_commands[] = {
      "read what can be read of a damaged file into a new one",
      "Says exactly what was lost: pages, ranges of keys, large values, names of trees. Entries\n"
      "whose tree cannot be told go to trees lost+found-N. FILE is never written to, DEST never\n"
-     "overwritten. With --json, an object per line.\n"
+     "overwritten. While FILE is read others wait with writing, so it waits for its turn.\n"
+     "With --json, an object per line.\n"
      "Exit status 0: all was recovered, 1: something was lost, or may have been since nothing\n"
      "tells how much there was, 3: nothing is readable.\n",
-     "  kv salvage damaged.kv saved.kv\n", 2, 2, false, O(JSON) | O(QUIET), cmd_salvage},
+     "  kv salvage damaged.kv saved.kv\n", 2, 2, false, O(JSON) | O(QUIET) | O(WAIT), cmd_salvage},
     {"pages", "map layout", "FILE", "list the pages of a file, damaged or not",
      "A line per page: number, type, level, birth, entries, state, tree, and what is wrong with\n"
      "it; then a table of how many there are of each type; --quiet: the table alone.\n"

@@ -10,9 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WRITE_WAIT_MS 10000
-#define RETRY_MS      10 /* between two attempts while somebody else writes */
-#define SENTENCE_MAX  512
+#define RETRY_MS     10 /* between two attempts while somebody else writes */
+#define SENTENCE_MAX 512
 
 /* ---- messages ---- */
 
@@ -157,7 +156,7 @@ static void session_catch_bus_error(const char *file)
 
 static uint32_t session_wait(const cli_args *args, enum session_mode mode)
 {
-    return args_wait(args, mode == SESSION_READ ? 0 : WRITE_WAIT_MS);
+    return args_wait(args, mode == SESSION_READ ? 0 : SESSION_TURN_MS);
 }
 
 uint32_t session_patience(const cli_session *session)

@@ -5,6 +5,8 @@
 
 #include "args.h"
 
+#define SESSION_TURN_MS 10000 /* that a command waits for its turn to write, unless --wait says */
+
 enum session_mode {
     SESSION_READ,   /* read-only, waits for nobody unless asked */
     SESSION_WRITE,  /* an existing file */

@@ -74,6 +74,12 @@ for command in 'get a.kv key000001' 'has a.kv key000001' 'scan a.kv' 'count a.kv
     # shellcheck disable=SC2086 # words
     run kv $command; code 0; quiet
 done
+for wait in 0 50ms; do
+    run kv salvage a.kv saved.kv --wait $wait; code 3; err 'in use by somebody else'; err '; --wait'
+    [ ! -e saved.kv ] || fail 'kv salvage made a file in vain'
+done
+"$BUILD/kv" salvage a.kv saved.kv --wait 1m >salvage.out 2>salvage.err 3>&- &
+salvaging=$!
 run kv repair a.kv; code 3; err 'end the other program first'
 "$BUILD/kv" put a.kv waited 'for it' --wait 1m 2>put.err 3>&- &
 waiting=$!
@@ -84,6 +90,7 @@ repairing=$!
 exec 3>&-
 wait $importer || fail "the import failed: $(cat import.err)"
 wait $waiting || fail "the waiting put failed: $(cat put.err)"
+wait $salvaging || fail "the waiting salvage failed: $(cat salvage.err)"
 wait $compacting || fail "the waiting compact failed: $(cat compact.err)"
 wait $repairing || fail "the waiting repair failed: $(cat repair.err)"
 run kv get a.kv new; out value
