@@ -53,7 +53,7 @@ ifneq ($(call variant_has,afl),)
 CC := afl-clang-fast
 CXX := afl-clang-fast++
 endif
-CFLAGS ?= $(if $(call variant_has,fuzz afl),-O2 -g,$(if $(call variant_has,asan tsan),-O1 -g,\
+CFLAGS ?= $(if $(call variant_has,fuzz afl),-O2 -g1,$(if $(call variant_has,asan tsan),-O1 -g1,\
             $(if $(call variant_has,coverage),-O0 -g,-O2 -g)))
 CPPFLAGS ?=
 LDFLAGS ?=
@@ -114,8 +114,8 @@ ENGINE_CPPFLAGS := $(BASE_CPPFLAGS) -DKV_BUILDING
 TEST_CPPFLAGS := $(BASE_CPPFLAGS) -Isrc -Itest -Itest/support
 # A test takes cmocka's state whether it needs it or not.
 TEST_CFLAGS := -Wno-unused-parameter
-# There is more of the tests than of the engine: what does not run for long shall compile fast.
-TEST_FAST := $(if $(filter file,$(origin CFLAGS)),$(if $(VARIANT:stress=),,-O1))
+# There is more of the tests than of the engine, and the time that they take is the engine's.
+TEST_FAST := $(if $(filter file,$(origin CFLAGS)),$(if $(call variant_has,fuzz afl),,-O0))
 
 # Calls between our own exported functions need no detour: nobody may replace one of them.
 SHARED_CFLAGS := -fPIC -fno-semantic-interposition
@@ -154,6 +154,10 @@ TEST_SH := $(filter-out test/install/%,$(TEST_SH))
 endif
 ifneq ($(call variant_has,stress),)
 TEST_SH :=
+endif
+# Single steps through instructions of a sanitizer show nothing of those that users run.
+ifneq ($(SANITIZE),)
+TEST_C := $(filter-out test/unit/test_step.c,$(TEST_C))
 endif
 # Counting is slow: not every byte is flipped, only some (test_damage).
 ifneq ($(call variant_has,coverage),)
@@ -215,7 +219,12 @@ $(B)/obj/examples/%.o: examples/%.c Makefile
 # Berkeley DB has a header that is called like one of the engine's.
 $(B)/obj/test/bench/%.o: test/bench/%.c Makefile
 	$(call compile,$(BASE_CPPFLAGS))
+# What takes time of its own is optimised.
 $(B)/obj/test/support/%.o: test/support/%.c Makefile
+	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS))
+$(B)/obj/test/demo/%.o: test/demo/%.c Makefile
+	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS))
+$(B)/obj/test/instructions/%.o: test/instructions/%.c Makefile
 	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS))
 $(B)/obj/test/%.o: test/%.c Makefile
 	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS),$(TEST_FAST))
@@ -319,6 +328,10 @@ $(B)/kv.pc: kv.pc.in include/kv.h Makefile
 build = +@$(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 in_build = BUILD='$(CURDIR)/$(B)' SRC='$(CURDIR)' CC='$(CC)' CXX='$(CXX)' VARIANT='$(VARIANT)'
 
+# Scripts run the command and the examples, that of the installation takes the libraries as well.
+SCRIPTS_NEED := $(if $(TEST_SH),torture-program \
+                  $(if $(filter test/install/%,$(TEST_SH)),all,$(B)/kv $(EXAMPLES)))
+
 # The plain run includes the test programs of the stress build.
 WITH_STRESS := $(if $(VARIANT)$(if $(TEST_C),,none),,stress)
 
@@ -338,7 +351,7 @@ demo-program: $(B)/demo
 
 test: ## build and run all tests (TESTS=... for some of them)
 	@$(in_build) .ci/deps build test
-	$(build) test-programs $(if $(TEST_SH),all torture-program) $(WITH_STRESS:%=%-programs)
+	$(build) test-programs $(SCRIPTS_NEED) $(WITH_STRESS:%=%-programs)
 	@$(in_build) test/run $(TEST_SH) $(TEST_PROGRAMS) \
 	    $(if $(WITH_STRESS),$(TEST_C:%.c=build/stress/%))
 

@@ -39,7 +39,7 @@ static void image_fill(kv_tree *tree, unsigned from, unsigned upto, size_t key_l
     char key[KVI_PAGE_MAX / 4];
     memset(key, 'k', sizeof key);
     for (unsigned i = from; i < upto; i++) {
-        snprintf(key + key_len - 5, 6, "%05u", i);
+        snprintf(key + key_len - 5, 6, "%05u", i % 100000);
         must(kv_put(tree, key, key_len, filler + i, i * 37 % (value_max + 1), 0));
     }
 }
