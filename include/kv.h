@@ -341,8 +341,8 @@ typedef struct kv_compact_info {
  * have gone. A large value is moved in one piece, if there is a hole for it. Trees are not rebuilt,
  * as a compact copy does. options and info may be NULL. Waits for the writer's turn again and again; a
  * thread that holds a write transaction must not call it. After an error, or KV_ECANCELED, all that
- * was committed stays. KV_EBUSY: once the turn did not come within wait_ms. KV_EREADONLY; otherwise as kv_txn_begin and kv_txn_commit. O(pages that are
- * moved, and all branches). */
+ * was committed stays. KV_EBUSY: once the turn did not come within wait_ms. KV_EREADONLY; otherwise
+ * as kv_txn_begin and kv_txn_commit. O(pages that are moved, and all branches). */
 KV_API int kv_db_compact(kv_db *db, const kv_compact_options *options, kv_compact_info *info);
 
 /* The exclusive way through what an ordinary open refuses or leaves alone: adopts the newest
@@ -1267,8 +1267,9 @@ typedef struct kv_backup_info {
  *
  * A commit that a power cut could take back (KV_LAZY) is made durable first, as by kv_db_sync, since
  * the copy must not get ahead of the original. KV_EBUSY: somebody else writes for longer than a second;
- * or the handle is read-only, and so long nobody has made it durable. KV_MISMATCH: since is newer than the transaction's commit. KV_ECANCELED: write asked to
- * stop. info (may be NULL) is written whatever is returned, except for a KV_EINVAL. */
+ * or the handle is read-only, and so long nobody has made it durable. KV_MISMATCH: since is newer than
+ * the transaction's commit. KV_ECANCELED: write asked to stop. info (may be NULL) is written whatever
+ * is returned, except for a KV_EINVAL. */
 KV_API int kv_backup(kv_txn *txn, const kv_backup_options *options, kv_backup_info *info);
 
 typedef struct kv_apply_options {

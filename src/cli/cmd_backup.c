@@ -112,11 +112,10 @@ int cmd_backup(const cli_args *args)
     if (isatty(STDOUT_FILENO))
         return args_wrong(args, "standard output is a terminal; redirect it into a file or a pipe");
     /* who may write can make the newest commit durable, if it is not yet */
-    backup.writes = access(args->file, W_OK) == 0;
-    int code =
-        session_open_file(&backup.session, args, backup.writes ? SESSION_WRITE : SESSION_READ);
+    int code = session_open_file(&backup.session, args, SESSION_MAY);
     if (code)
         return code;
+    backup.writes = backup.session.mode != SESSION_READ;
     backup.patience = session_patience(&backup.session);
     backup.session.mode = SESSION_READ; /* of transactions */
     code = args_given(args, ARG_FOLLOW) ? backup_follow(&backup, since)

@@ -171,6 +171,9 @@ if may_be_guest; then
         kv put g.kv k "$i"
         guest_copies g.kv
     done
+    chmod 666 g.kv # the file, but not its folder
+    guest_copies g.kv
+    chmod 644 g.kv
     "$BUILD/kv" watch g.kv --timeout 1m >/dev/null &
     watcher=$!
     for ((i = 0; i < 200; i++)); do
