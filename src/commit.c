@@ -124,11 +124,20 @@ static void meta_make_strict(kvi_meta *meta)
 
 /* ---- 3. after the outcome is known ---- */
 
+/* Does the file end behind what anybody can know of? Somebody died before he had cut it. */
+static bool tail_is_left(const kv_db *db, const kvi_meta *meta)
+{
+    const kvi_head *head = &db->head;
+    uint64_t size = atomic_load_explicit(&db->file.size, memory_order_relaxed);
+    kvi_pgno known = KVI_MAX(meta->high_water, head->meta.high_water);
+    return KVI_MAX(known, head->durable_high_water) << db->file.page_shift < size;
+}
+
 static void head_advance(kv_db *db, const kvi_meta *meta, unsigned slot, uint64_t written)
 {
     kvi_head *head = &db->head;
     bool durable = meta->kind != KVI_KIND_LAZY;
-    if (meta->high_water < head->meta.high_water)
+    if (meta->high_water < head->meta.high_water || (head->shrunk == 0 && tail_is_left(db, meta)))
         head->shrunk = meta->id;
     head->meta = *meta;
     head->next_id = KVI_MAX(head->next_id, meta->id + 1); /* a burnt id stays burnt */
@@ -223,7 +232,7 @@ static int commit_story(kv_txn *txn, kvi_batch *batch)
     kvi_view view;
     if (kvi_file_view(&db->file, meta.high_water, meta.id, &view) == KV_OK)
         kvi_batch_trust(batch, &view);
-    kvi_trim(db);
+    kvi_trim(db, KVI_CUT_MAX);
     atomic_fetch_add_explicit(&db->commits, 1, memory_order_relaxed);
     return KV_OK;
 }
@@ -298,7 +307,7 @@ int kvi_sync(kv_db *db)
     head_advance(db, &meta, slot, 0);
     kvi_publish(db);
     kvi_readers_idle(&db->readers);
-    kvi_trim(db);
+    kvi_trim(db, KVI_CUT_MAX);
     return KV_OK;
 }
 
@@ -339,16 +348,19 @@ static bool tail_needed(kv_db *db)
             kvi_lock_pins(&db->lock, &db->err, guest_before, shrunk) != 0);
 }
 
-void kvi_trim(kv_db *db)
+void kvi_trim(kv_db *db, uint64_t most)
 {
     kvi_head *head = &db->head;
+    unsigned shift = db->file.page_shift;
     kvi_pgno keep = KVI_MAX(head->meta.high_water, head->durable_high_water);
     uint64_t size = atomic_load_explicit(&db->file.size, memory_order_relaxed);
     if (head->shrunk == 0 || head->durable < head->shrunk || kvi_poisoned(db) ||
-        keep << db->file.page_shift >= size)
+        keep << shift >= size)
         return;
     if (tail_needed(db))
         return;
-    if (kvi_file_truncate(&db->file, keep) == KV_OK)
+    kvi_pgno end = size >> shift, step = KVI_MAX(most >> shift, 1);
+    kvi_pgno cut = end - keep > step ? end - step : keep;
+    if (kvi_file_truncate(&db->file, cut) == KV_OK && cut == keep)
         head->shrunk = 0;
 }

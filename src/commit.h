@@ -21,7 +21,15 @@ int kvi_sync(kv_db *db) KVI_MUST_CHECK;
  * open need not prove it (PROTOCOL R5). Not flushed. Needs the turn. */
 void kvi_confirm(kv_db *db);
 
-/* Hands the free tail of the file back when no snapshot can need it (R16). Needs the turn. */
-void kvi_trim(kv_db *db);
+/* A cut takes a file system about a millisecond for each MiB, and nobody writes meanwhile. */
+#ifdef KVI_STRESS
+#define KVI_CUT_MAX ((uint64_t)16 * 512)
+#else
+#define KVI_CUT_MAX ((uint64_t)8 << 20)
+#endif
+
+/* Hands the free tail of the file back when no snapshot can need it (R16): most bytes of it, a page
+ * at least; the rest with the next call. Needs the turn. */
+void kvi_trim(kv_db *db, uint64_t most);
 
 #endif

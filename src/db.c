@@ -307,6 +307,13 @@ static int close_forked(kv_db *db)
     return KV_OK;
 }
 
+/* Nobody else has the file open: it gets its final size and confirmation. Needs the turn. */
+static void close_last(kv_db *db)
+{
+    kvi_trim(db, UINT64_MAX);
+    kvi_confirm(db);
+}
+
 /* What is lazy becomes durable while others are still kept from thinking that we are gone. */
 static int close_writer(kv_db *db)
 {
@@ -316,10 +323,10 @@ static int close_writer(kv_db *db)
         return owed ? rc : KV_OK; /* nothing of ours is in doubt: others go on with it */
     if (db->close_sync && db->head.lazy_bytes > 0)
         rc = kvi_sync(db);
-    if (!kvi_poisoned(db))
-        kvi_trim(db);
     if (db->role == KVI_SOLE)
-        kvi_confirm(db);
+        close_last(db);
+    else
+        kvi_trim(db, KVI_CUT_MAX); /* others may wait for the turn */
     kvi_turn_give(db);
     return rc;
 }
@@ -348,14 +355,14 @@ static bool head_is_newest(kv_db *db)
     return newest;
 }
 
-/* The last sharer confirms the newest commit. */
+/* The last sharer cuts the file and confirms the newest commit. */
 static void close_sharer(kv_db *db)
 {
     if (!kvi_join_leave(db))
         return;
     if (!db->readonly && story_complete(db) && kvi_turn_take(db, KVI_WAIT_FOREVER) == KV_OK) {
         if (head_is_newest(db))
-            kvi_confirm(db);
+            close_last(db);
         kvi_turn_give(db);
     }
     kvi_join_leave_last(db);

@@ -76,6 +76,14 @@ static int look(shrink *s)
     return KV_OK;
 }
 
+/* Until the pause for others is over. */
+static void step_over(shrink *s, uint64_t began)
+{
+    kv_db *db = s->db;
+    s->info->longest_us = KVI_MAX(s->info->longest_us, (db->os->mono_ns(db->os) - began) / 1000);
+    db->os->sleep_us(db->os, PAUSE_US);
+}
+
 /* move: else the transaction is there to let pages fall free and the file end sooner. */
 static int shrink_txn(shrink *s, bool move)
 {
@@ -96,9 +104,8 @@ static int shrink_txn(shrink *s, bool move)
         return rc;
     }
     rc = kvi_commit(txn);
-    s->info->longest_us = KVI_MAX(s->info->longest_us, (db->os->mono_ns(db->os) - began) / 1000);
     s->info->steps++;
-    db->os->sleep_us(db->os, PAUSE_US);
+    step_over(s, began);
     return rc == KV_OK ? look(s) : rc;
 }
 
@@ -113,10 +120,35 @@ static int shrink_tell(shrink *s)
 
 /* ---- passes ---- */
 
+static uint64_t file_size(const shrink *s)
+{
+    return atomic_load_explicit(&s->db->file.size, memory_order_relaxed);
+}
+
 static bool file_cut(const shrink *s)
 {
-    uint64_t size = atomic_load_explicit(&s->db->file.size, memory_order_relaxed);
-    return size <= s->high_water << s->db->file.page_shift;
+    return file_size(s) <= s->high_water << s->db->file.page_shift;
+}
+
+/* Hands the end of the file back piece by piece, as far as nobody needs it. */
+static int hand_back(shrink *s)
+{
+    kv_db *db = s->db;
+    for (;;) {
+        int rc = kvi_turn_take(db, KVI_WAIT_FOREVER);
+        if (rc != KV_OK)
+            return rc;
+        uint64_t began = db->os->mono_ns(db->os), before = file_size(s);
+        kvi_trim(db, KVI_CUT_MAX);
+        bool shorter = file_size(s) < before;
+        kvi_turn_give(db);
+        if (!shorter)
+            return KV_OK;
+        step_over(s, began);
+        rc = shrink_tell(s);
+        if (rc != KV_OK)
+            return rc;
+    }
 }
 
 /* Does the end of the file wait for a reader? Others come and go, and that is soon. */
@@ -136,6 +168,8 @@ static int settle(shrink *s)
         rc = shrink_txn(s, false);
         if (rc == KV_OK)
             rc = shrink_tell(s);
+        if (rc == KV_OK)
+            rc = hand_back(s);
         if (i > 0 && s->high_water <= s->pass.target && file_cut(s))
             break;
     }

@@ -57,7 +57,7 @@ typedef struct kvi_head {
     bool unproven;       /* found by a handle that may not write: to be adopted first */
     bool foreign;        /* others have a part in the tail: written again before the next flush */
     uint64_t lazy_bytes; /* written since the last flush */
-    kvi_id shrunk;       /* newest commit that lowered the high-water mark */
+    kvi_id shrunk;       /* newest commit with a lower high-water mark, or with a longer file */
 } kvi_head;
 
 /* What readers are told of the newest commit. */

@@ -1,7 +1,8 @@
 /* The file grows and shrinks while readers look at it through their maps.
  *
  * Two processes write by turns, durably or lazily, with any high-water mark, and are killed; each
- * remembers the size that it last saw. Readers pin and go on reading old commits.
+ * remembers the size that it last saw, and cuts the file at once or in pieces. Readers pin and go
+ * on reading old commits.
  *
  * Shown: the file is never shorter than the commit that a reader sees, than the published, or than
  * the durable one.
@@ -13,6 +14,7 @@
  *   TRIM_EARLY    nor before that commit is published
  *   TRIM_LAZY     nor before it is durable
  *   NO_HANDOVER   which commit shrank is handed over from writer to writer
+ *   LEFT_BLIND    what a dead writer left is cut when all snapshots are as new as who finds it
  */
 #ifndef READERS
 #define READERS 2
@@ -43,12 +45,13 @@ inline trim()
     :: atomic {
            i == READERS ->
            if
-           :: size > high[published] && size > high[durable] ->
+           :: size > high[published] && size > high[durable] -> /* as far as may be */
                   size = (high[published] > high[durable] -> high[published] : high[durable]);
-                  known = size
-           :: else
+                  lower = 0
+           :: size > high[published] + 1 && size > high[durable] + 1 -> size-- /* a piece */
+           :: size <= high[published] || size <= high[durable] -> lower = 0
            fi;
-           lower = 0;
+           known = size;
            break
        }
     od;
@@ -88,6 +91,12 @@ end:
         fi;
         if
         :: high[id] < high[id - 1] -> lower = id
+        :: lower == 0 && known > high[id] && known > high[id - 1] && known > high[durable] ->
+#ifdef LEFT_BLIND
+               lower = 1
+#else
+               lower = id /* somebody died before he had cut all */
+#endif
         :: else
         fi
     }

@@ -1,4 +1,4 @@
-/* Recovery at the edges of a file's life: read-only opens, what an open costs, creation, truncation. */
+/* Recovery at the edges of a file's life: read-only opens, what an open costs, creation. */
 #include "recover_machine.h"
 
 /* ---- read-only ---- */
@@ -183,55 +183,6 @@ static void test_creation_is_durable(void **state)
     assert_non_null(sim_get_file(other, "db").ptr);
 }
 
-/* ---- truncation ---- */
-
-static void test_truncation_waits_for_readers(void **state)
-{
-    kv_db *db = open_db();
-    commit_many(db, 0, 3000, 100);
-    uint64_t full = stat_of(db).file_size;
-    kv_txn *reader = begin(db, KV_TXN_READ);
-    kv_txn *txn = begin(db, KV_TXN_WRITE);
-    assert_int_equal(kv_tree_clear(kv_txn_main(txn)), KV_OK);
-    assert_int_equal(kv_txn_commit(txn), KV_OK);
-    for (int i = 0; i < 5; i++)
-        commit_text(db, 0, i % 2 ? "odd" : "even");
-    assert_true(stat_of(db).file_size >= full);
-    uint64_t count = 0;
-    kv_cursor *cursor;
-    assert_int_equal(kv_cursor_open(kv_txn_main(reader), NULL, &cursor), KV_OK);
-    while (kv_cursor_next(cursor) == KV_OK)
-        count++;
-    assert_int_equal(count, 3000);
-    kv_txn_abort(reader);
-    for (int i = 0; i < 5; i++)
-        commit_text(db, 0, i % 2 ? "odd" : "even");
-    assert_true(stat_of(db).file_size < full / 4);
-    assert_int_equal(sim_get_file(disk, "db").len, stat_of(db).file_size);
-    sound(db);
-    close_db(db);
-}
-
-/* Pages of the last durable commit stay until a durable one has taken its place. */
-static void test_truncation_waits_for_durability(void **state)
-{
-    kv_db *db = open_db();
-    commit_many(db, 0, 3000, 100);
-    uint64_t full = sim_get_file(disk, "db").len;
-    kv_txn *txn = begin(db, KV_TXN_WRITE | KV_TXN_LAZY);
-    assert_int_equal(kv_tree_clear(kv_txn_main(txn)), KV_OK);
-    assert_int_equal(kv_txn_commit(txn), KV_OK);
-    for (int i = 0; i < 5; i++)
-        commit_text(db, KV_TXN_LAZY, i % 2 ? "odd" : "even");
-    assert_true(sim_get_file(disk, "db").len >= full);
-    assert_int_equal(kv_db_sync(db), KV_OK);
-    for (int i = 0; i < 5; i++)
-        commit_text(db, 0, i % 2 ? "odd" : "even");
-    assert_true(sim_get_file(disk, "db").len < full / 4);
-    sound(db);
-    close_db(db);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,8 +193,6 @@ int main(void)
         TEST(test_open_reads_the_last_commit_only),
         TEST(test_creation_is_whole_or_nothing),
         TEST(test_creation_is_durable),
-        TEST(test_truncation_waits_for_readers),
-        TEST(test_truncation_waits_for_durability),
     };
     return RUN_BOTH_WAYS("recover_life", tests);
 }
