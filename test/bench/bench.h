@@ -161,6 +161,7 @@ int bench_watch(const struct options *o);
 int bench_sessions(const struct options *o);
 int bench_begin_cost(const struct options *o);
 int bench_by_number(const struct options *o);
+int bench_few(const struct options *o);
 void bench_list_cases(FILE *out);
 
 /* ---- cases.c: what compare measures ---- */

@@ -25,6 +25,7 @@ static void usage(FILE *out)
         "  machine       where the others run, and with what\n"
         "  begincost     the same alone, for test/bench/begin_cost.sh\n"
         "  order         rank, nth and range count, for test/bench/order.sh\n"
+        "  few           difference, backup and sweep of a few among many: pages read\n"
         "options\n"
         "  --n N         records (1000000; growth: 50000; commitcost, writers, sessions: 100000)\n"
         "  --value N     bytes of a value (100; import: 500; sessions: 200)\n"
@@ -183,6 +184,7 @@ static const struct mode modes[] = {
     {"machine", machine, 1000000, 100, 0},
     {"begincost", bench_begin_cost, 1000, 100, 1000},
     {"order", bench_by_number, 1000000, 100, 0},
+    {"few", bench_few, 10000000, 100, 0},
 };
 
 static const struct mode *find_mode(const char *name)
