@@ -135,7 +135,7 @@ static int hand_back(shrink *s)
 {
     kv_db *db = s->db;
     for (;;) {
-        int rc = kvi_turn_take(db, KVI_WAIT_FOREVER);
+        int rc = kvi_turn_take(db, s->options->wait_ms);
         if (rc != KV_OK)
             return rc;
         uint64_t began = db->os->mono_ns(db->os), before = file_size(s);
