@@ -3,6 +3,7 @@
 
 #include "os.h"
 #include "bytes.h"
+#include "mounts.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -275,6 +276,22 @@ static const uint32_t unshareable[] = {
     0xbacbacbc, /* VMware shared folders */
 };
 
+#define FUSE_MAGIC 0x65735546 /* a program decides what it is */
+
+static bool fuse_shareable(int fd)
+{
+    struct stat st;
+    char device[32];
+    if (fstat(fd, &st) < 0)
+        return true;
+    snprintf(device, sizeof device, "%u:%u", major(st.st_dev), minor(st.st_dev));
+    FILE *mounts = fopen("/proc/self/mountinfo", "re");
+    bool shared = mounts && kvi_mounts_shared(mounts, device);
+    if (mounts)
+        fclose(mounts);
+    return !shared;
+}
+
 static int sys_shareable(const kvi_os *os UNUSED, int fd)
 {
     struct statfs fs;
@@ -282,6 +299,8 @@ static int sys_shareable(const kvi_os *os UNUSED, int fd)
     REPEAT(rc, fstatfs(fd, &fs));
     if (rc < 0)
         return -errno;
+    if ((uint32_t)fs.f_type == FUSE_MAGIC && !fuse_shareable(fd))
+        return -EOPNOTSUPP;
     for (size_t i = 0; i < KVI_COUNT(unshareable); i++)
         if ((uint32_t)fs.f_type == unshareable[i])
             return -EOPNOTSUPP;

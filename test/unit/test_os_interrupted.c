@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -111,7 +113,7 @@ FILE *__real_fopen64(const char *path, const char *mode);
 FILE *__wrap_fopen64(const char *path, const char *mode);
 FILE *__wrap_fopen64(const char *path, const char *mode)
 {
-    static char text[64];
+    static char text[256];
     if (!plan.hide || !strstr(path, plan.hide))
         return __real_fopen64(path, mode);
     if (!plan.text) {
@@ -228,6 +230,29 @@ static void network_file_systems_are_known(void **state)
     assert_int_equal(os->close(os, fd), 0);
 }
 
+/* The number says only that a program decides; the list of mounts says which. */
+static void programs_are_known_by_name(void **state)
+{
+    char line[128];
+    struct stat st;
+    int fd = open_a();
+    assert_int_equal(stat(scratch_path(&dir, "a"), &st), 0);
+    const uint32_t fuse = 0x65735546;
+    static const char *const types[] = {"fuse.sshfs", "virtiofs", "fuseblk", "fuse.mine"};
+    for (size_t i = 0; i < KVI_COUNT(types); i++) {
+        snprintf(line, sizeof line, "9 1 %u:%u / /far rw - %s x rw\n", major(st.st_dev),
+                 minor(st.st_dev), types[i]);
+        plan = (struct plan){.fs = fuse, .hide = "/proc/self/mountinfo", .text = line};
+        assert_int_equal(os->shareable(os, fd), i < 2 ? -EOPNOTSUPP : 0);
+        plan.fs = 0xef53; /* ext4: nobody asks for the name */
+        assert_int_equal(os->shareable(os, fd), 0);
+    }
+    plan = (struct plan){.fs = fuse, .hide = "/proc"};
+    assert_int_equal(os->shareable(os, fd), 0);
+    plan_make(0, 0);
+    assert_int_equal(os->close(os, fd), 0);
+}
+
 static void random_bytes_come_in_pieces(void **state)
 {
     uint8_t buf[64] = {0}, zero[16] = {0};
@@ -289,6 +314,7 @@ int main(void)
         cmocka_unit_test(failures_are_told),
         cmocka_unit_test(a_lease_is_waited_for),
         cmocka_unit_test(network_file_systems_are_known),
+        cmocka_unit_test(programs_are_known_by_name),
         cmocka_unit_test(random_bytes_come_in_pieces),
         cmocka_unit_test(boots_have_numbers_all_the_same),
     };
