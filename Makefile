@@ -53,7 +53,7 @@ ifneq ($(call variant_has,afl),)
 CC := afl-clang-fast
 CXX := afl-clang-fast++
 endif
-CFLAGS ?= $(if $(call variant_has,fuzz afl),-O2 -g1,$(if $(call variant_has,asan tsan),-O1 -g1,\
+CFLAGS ?= $(if $(call variant_has,fuzz afl),-O2 -g1,$(if $(call variant_has,asan tsan mutants),-O1 -g1,\
             $(if $(call variant_has,coverage),-O0 -g,-O2 -g)))
 CPPFLAGS ?=
 LDFLAGS ?=
