@@ -20,7 +20,7 @@
 #ifdef KVI_STRESS /* the same pages */
 #define SOME FEW
 #else
-#define SOME 7
+#define SOME 13
 #endif
 #define META_USED 512
 

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <cmocka.h>
 
-#define STATES_DEFAULT 100000
+#define STATES_DEFAULT 60000
 #define STATES_A_RUN   40000 /* then the workload begins anew with another seed */
 #define EPOCHS_LEAST   100   /* no epoch has more than one state in so many */
 #define RUNS_MAX       10000

@@ -27,7 +27,7 @@
 #endif
 #define SNAPSHOTS_FROM 1024 /* page size: into a smaller one the names do not fit */
 #define METAS_END      (2 * kvi_meta_stride(PAGE_SIZE))
-#define RUNS           200 /* of each plan, unless FAULT_RUNS says otherwise */
+#define RUNS           100 /* of each plan, unless FAULT_RUNS says otherwise */
 #define SCRIPT_SEED    7
 #define BIG            (6 * PAGE_SIZE + 100)
 #define SIDE           "db-lock"

@@ -17,9 +17,9 @@
 #include <stdlib.h>
 
 #ifdef KVI_STRESS /* more calls for the same file */
-#define RUNS 8
+#define RUNS 5
 #else
-#define RUNS 16
+#define RUNS 10
 #endif
 
 static victim patient;
