@@ -27,7 +27,7 @@ static bool put_options_sound(const kv_put_options *options)
     return options->size == sizeof *options && options->reserved == 0 && flags <= KV_PUT_EQUALS &&
            (flags & (flags - 1)) == 0 && slice_sound(&options->equals) &&
            !(options->ttl_ms && options->expires_at) &&
-           (flags == KV_PUT_EQUALS || (!options->equals.ptr && !options->equals.len));
+           (flags == KV_PUT_EQUALS || !options->equals.ptr);
 }
 
 KV_API int kv_put_with(kv_tree *tree, const void *key, size_t key_len, const void *value,

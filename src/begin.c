@@ -259,8 +259,7 @@ static void writer_end(kv_txn *txn)
         kvi_readers_idle(&db->readers);
     txn_clean(txn);
     savepoints_free(txn);
-    if (db->space)
-        kvi_space_abort(db->space); /* nothing, after a commit */
+    kvi_space_abort(db->space); /* nothing, after a commit */
     kvi_dirty_reset(&db->dirty);
     memset(txn, 0, sizeof *txn);
     atomic_fetch_sub_explicit(&db->n_writers, 1, memory_order_release);

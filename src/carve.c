@@ -59,7 +59,7 @@ int kvi_carve_scan(kvi_carve *carve, int (*step)(void *context, uint64_t pages),
             carve->carved[page] = kvi_carve_judge(carve, page, carve->buffer);
         if (!carve->carved[page].broken)
             carve->newest = KVI_MAX(carve->newest, carve->carved[page].birth);
-        if (step && page % STEP == 0 && (rc = step(context, STEP)) != KV_OK)
+        if (page % STEP == 0 && (rc = step(context, STEP)) != KV_OK)
             return rc;
     }
     return KV_OK;

@@ -496,9 +496,7 @@ static int check_begin(check *c)
 
 int kvi_check(kv_db *db, const kv_check_options *options)
 {
-    check c = {.db = db, .meta = &c.look.meta};
-    if (options)
-        c.options = *options;
+    check c = {.db = db, .meta = &c.look.meta, .options = *options};
     int rc = check_begin(&c);
     if (rc != KV_OK)
         return rc;

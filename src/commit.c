@@ -69,7 +69,7 @@ static bool content_changed(const kv_txn *txn)
 {
     bool changed = txn->main.changed || txn->catalog.changed;
     for (const kv_tree *tree = txn->trees; tree; tree = tree->next)
-        changed = changed || (tree->changed && !tree->gone);
+        changed = changed || tree->changed; /* the catalog has, if one is gone */
     return changed;
 }
 
