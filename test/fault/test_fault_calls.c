@@ -458,6 +458,7 @@ static int run_batch(kv_db *db)
     kv_op_result popped = {.room = room, .room_size = sizeof room};
     const kv_op ops[] = {
         {.kind = KV_OP_POP_FIRST, .key = {"key00060", 8}, .result = &popped},
+        {.kind = KV_OP_POP_LAST, .flags = KV_OP_PREFIX, .key = {"key0004", 7}},
         {.kind = KV_OP_DEL_PREFIX, .key = {"key0030", 7}},
         {.kind = KV_OP_MULTI_DEL,
          .tree = {"many", 4},

@@ -67,6 +67,20 @@ static int64_t on_read(void *context, void *bytes, size_t len)
 static kv_backup_options backup = {.size = sizeof backup, .write = on_bytes};
 static kv_apply_options apply = {.size = sizeof apply, .read = on_read};
 
+static int64_t on_read_of(void *context, size_t which, void *bytes, size_t len)
+{
+    return 0;
+}
+
+static const kv_merge_options merge = {
+    .size = sizeof merge, .n = 2, .read = on_read_of, .write = on_bytes};
+static const kv_merge_options wrong_merges[] = {
+    {.size = 1, .n = 2, .read = on_read_of, .write = on_bytes},
+    {.size = sizeof merge, .read = on_read_of, .write = on_bytes},
+    {.size = sizeof merge, .n = 2, .write = on_bytes},
+    {.size = sizeof merge, .n = 2, .read = on_read_of},
+};
+
 /* ---- the calls ---- */
 
 #define DB_CALLS(X)                                                                                \
@@ -575,7 +589,9 @@ static void test_nothing(void **state)
     X(kv_backup_apply(db, NULL, NULL))                                                             \
     X(kv_diff(txn, reader, NULL, NULL))                                                            \
     X(kv_diff(reader, txn, NULL, NULL))                                                            \
-    X(kv_diff(reader, NULL, NULL, NULL))
+    X(kv_diff(reader, NULL, NULL, NULL))                                                           \
+    X(kv_diff(NULL, reader, NULL, NULL))                                                           \
+    X(kv_backup_merge(NULL, NULL, NULL, 0))
 
 static void test_wrong(void **state)
 {
@@ -635,6 +651,9 @@ static void test_wrong_structures(void **state)
         wrong.flags = i == 0 ? KV_TXN_WRITE : KV_TXN_LAZY | KV_TXN_STRICT;
         ASK(kv_backup_apply(db, &wrong, NULL))
     }
+    for (size_t i = 0; i < sizeof wrong_merges / sizeof *wrong_merges; i++)
+        ASK(kv_backup_merge(&wrong_merges[i], NULL, NULL, 0))
+    ASK(kv_backup_merge(&merge, &backup_info, NULL, 0))
     assert_int_equal(kv_inspect_open(path, &look, NULL, 0), KV_OK);
     ASK(kv_inspect_meta(look, 0, NULL))
     ASK(kv_inspect_meta(look, 2, &(kv_meta_info){.size = sizeof(kv_meta_info)}))
@@ -649,6 +668,40 @@ static void test_wrong_structures(void **state)
     ASK(kv_inspect_slots(look, 0, NULL, NULL))
     kv_inspect_close(look);
     assert_int_equal(disappointed, 0);
+}
+
+/* No place for the message, or one of no size: the answer is the same, and nothing is written. */
+static void test_messages_left_out(void **state)
+{
+    char text[8] = "-";
+    kv_inspect *look;
+    assert_int_equal(kv_inspect_open("", &look, text, 0), KV_EINVAL);
+    assert_int_equal(kv_inspect_open(path, &look, text, 0), KV_OK);
+    assert_int_equal(kv_inspect_choose(look, 2, other, text, 0), KV_EINVAL);
+    assert_int_equal(kv_inspect_choose(look, 0, path, text, 0), KV_EXISTS);
+    kv_inspect_close(look);
+    assert_int_equal(kv_backup_merge(NULL, NULL, text, 0), KV_EINVAL);
+    assert_int_equal(kv_backup_merge(&merge, NULL, text, 0), KV_ECORRUPT);
+    assert_int_equal(kv_backup_merge(&merge, NULL, NULL, sizeof text), KV_ECORRUPT);
+    kv_db_errmsg(NULL, text, 0);
+    kv_db_errmsg(db, text, 0);
+    assert_string_equal(text, "-");
+    kv_db_errmsg(NULL, NULL, sizeof text);
+    kv_db_errmsg(db, NULL, sizeof text);
+    kv_db_errmsg(NULL, text, sizeof text);
+    assert_string_equal(text, "");
+}
+
+/* Two snapshots are compared when they are of one database. */
+static void test_two_databases(void **state)
+{
+    kv_db *second;
+    kv_txn *foreign;
+    assert_int_equal(kv_db_open(other, NULL, &second), KV_OK);
+    assert_int_equal(kv_txn_begin(second, KV_TXN_READ, &foreign), KV_OK);
+    assert_int_equal(kv_diff(reader, foreign, NULL, NULL), KV_EINVAL);
+    kv_txn_abort(foreign);
+    assert_int_equal(kv_db_close(second), KV_OK);
 }
 
 static void test_put_options(void **state)
@@ -735,6 +788,33 @@ static void test_too_long(void **state)
     assert_int_equal(disappointed, 0);
 }
 
+/* The empty key needs no bytes. */
+static void test_empty_key(void **state)
+{
+    kv_slice key;
+    assert_int_equal(kv_put(tree, NULL, 0, "empty", 5, 0), KV_OK);
+    assert_int_equal(kv_get_info(tree, NULL, 0, &entry_info), KV_OK);
+    assert_int_equal(kv_expire(tree, NULL, 0, 1000), KV_OK);
+    assert_int_equal(kv_ttl(tree, NULL, 0, &out), KV_OK);
+    assert_int_equal(out, 1000);
+    assert_int_equal(kv_rank(tree, "k", 1, &out), KV_OK);
+    assert_int_equal(out, 1);
+    assert_int_equal(kv_rank(tree, NULL, 0, &out), KV_OK);
+    assert_int_equal(out, 0);
+    assert_int_equal(kv_cursor_seek(cursor, KV_SEEK_EQ, NULL, 0), KV_OK);
+    assert_int_equal(kv_cursor_get(cursor, &key, NULL), KV_OK);
+    assert_int_equal(key.len, 0);
+    assert_int_equal(kv_append(tree, NULL, 0, NULL, 0, 0, &out), KV_OK);
+    assert_int_equal(out, 5);
+    assert_int_equal(kv_multi_put(many, NULL, 0, NULL, 0), KV_OK);
+    assert_int_equal(kv_multi_count(many, NULL, 0, &out), KV_OK);
+    assert_int_equal(out, 1);
+    assert_int_equal(kv_rank(many, NULL, 0, &out), KV_OK);
+    assert_int_equal(out, 0);
+    assert_int_equal(kv_rank(many, "k", 1, &out), KV_OK);
+    assert_int_equal(out, 1);
+}
+
 /* Answers that nobody wants to have are left out, not refused. */
 static void test_answers_left_out(void **state)
 {
@@ -751,6 +831,49 @@ static void test_answers_left_out(void **state)
     assert_int_equal(kv_sweep(tree, NULL, NULL), KV_OK);
     assert_int_equal(kv_sweep_all(txn, NULL, NULL), KV_OK);
     assert_int_equal(kv_watch_next(watch, 0, NULL), KV_NOTFOUND);
+    assert_int_equal(kv_put(kv_txn_main(txn), "changed", 7, "v", 1, 0), KV_OK);
+    close_cursors();
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = NULL;
+    assert_int_equal(kv_watch_next(watch, 0, NULL), KV_OK);
+    assert_int_equal(kv_cursor_open(kv_txn_main(reader), NULL, &cursor_out), KV_OK);
+    assert_int_equal(kv_cursor_first(cursor_out), KV_OK);
+    assert_int_equal(kv_cursor_get(cursor_out, NULL, NULL), KV_OK);
+    assert_int_equal(kv_cursor_get(cursor_out, NULL, &slice_out), KV_OK);
+    assert_int_equal(slice_out.len, 1);
+}
+
+/* A cursor that is not on an entry has none to tell of. */
+static void test_nowhere(void **state)
+{
+    assert_int_equal(kv_del_range(tree, NULL, NULL), KV_OK);
+    assert_int_equal(kv_del_range(many, NULL, NULL), KV_OK);
+    expect_all(KV_NOTFOUND);
+    ASK(kv_cursor_get(cursor, &slice_out, NULL))
+    ASK(kv_cursor_info(cursor, &entry_info))
+    ASK(kv_cursor_sizes(cursor, &sizes))
+    ASK(kv_cursor_put(cursor, "v", 1))
+    ASK(kv_cursor_del(cursor))
+    ASK(kv_cursor_read(cursor, &pair_out, 1, &size_out))
+    ASK(kv_cursor_get(cursor_m, &slice_out, NULL))
+    ASK(kv_cursor_next_key(cursor_m))
+    ASK(kv_cursor_prev_key(cursor_m))
+    ASK(kv_cursor_del(cursor_m))
+    assert_int_equal(disappointed, 0);
+}
+
+/* Who only tries does not wait for the turn. */
+static void test_turn_is_taken(void **state)
+{
+    expect_all(KV_EBUSY);
+    ASK(kv_db_reset_clock(db, KV_TXN_TRY))
+    ASK(kv_txn_begin(db, KV_TXN_WRITE | KV_TXN_TRY, &txn_out))
+    ASK(kv_txn_begin_wait(db, 0, 0, &txn_out))
+    ASK(kv_snapshot_create(db, "u", 1, KV_TXN_TRY))
+    ASK(kv_snapshot_drop(db, "s", 1, KV_TXN_TRY))
+    ASK(kv_snapshot_restore(db, "s", 1, KV_TXN_TRY))
+    ASK(kv_db_close(db))
+    assert_int_equal(disappointed, 0);
 }
 
 #define CALLS(name) cmocka_unit_test_setup_teardown(name, open_all, close_all)
@@ -758,12 +881,15 @@ static void test_answers_left_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CALLS(test_forked),      CALLS(test_failed_transaction),
-        CALLS(test_gone),        CALLS(test_reading_only),
-        CALLS(test_kinds),       CALLS(test_nothing),
-        CALLS(test_wrong),       CALLS(test_wrong_structures),
-        CALLS(test_put_options), CALLS(test_ranges),
-        CALLS(test_too_long),    CALLS(test_answers_left_out),
+        CALLS(test_forked),        CALLS(test_failed_transaction),
+        CALLS(test_gone),          CALLS(test_reading_only),
+        CALLS(test_kinds),         CALLS(test_nothing),
+        CALLS(test_wrong),         CALLS(test_wrong_structures),
+        CALLS(test_put_options),   CALLS(test_ranges),
+        CALLS(test_too_long),      CALLS(test_answers_left_out),
+        CALLS(test_empty_key),     CALLS(test_messages_left_out),
+        CALLS(test_two_databases), CALLS(test_turn_is_taken),
+        CALLS(test_nowhere),
     };
     return cmocka_run_group_tests_name("arguments", tests, setup, teardown);
 }

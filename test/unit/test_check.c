@@ -17,7 +17,8 @@
 #include <unistd.h>
 
 #define ENTRIES 9000
-#define BIG     40000 /* bytes of a large value */
+#define BIG     40000       /* bytes of a large value */
+#define WIDE    (80 * 4096) /* one that progress is told of on its own */
 
 static scratch dir;
 static surgeon base; /* a sound file, as built by base_build */
@@ -58,10 +59,11 @@ static kv_tree *create_tree(kv_txn *txn, const char *name, uint64_t compress_fro
 }
 
 /* The main tree has three levels; "packed" has compressed values in its leaf and outside; "raw" a
- * plain large value; "small" so small entries that its leaf has hints. */
+ * plain large value, "wide" a larger one; "small" so small entries that its leaf has hints; "void"
+ * entries without values. */
 static void base_fill(kv_db *db)
 {
-    static uint8_t bytes[4 * BIG];
+    static uint8_t bytes[WIDE];
     rng random;
     rng_seed(&random, 7);
     rng_fill(&random, bytes, BIG);
@@ -69,9 +71,11 @@ static void base_fill(kv_db *db)
     fill(kv_txn_main(txn), ENTRIES, 150);
     put(create_tree(txn, "raw", 0), 1, bytes, BIG);
     kv_tree *packed = create_tree(txn, "packed", 1000);
-    put(packed, 1, bytes, sizeof bytes); /* three quarters are zeros */
+    put(packed, 1, bytes, (size_t)4 * BIG); /* three quarters are zeros */
     put(packed, 2, bytes + BIG - 500, 3000);
     fill(create_tree(txn, "small", 0), 100, 4);
+    fill(create_tree(txn, "void", 0), 10, 0);
+    put(create_tree(txn, "wide", 0), 1, bytes, WIDE);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
 }
 
@@ -182,16 +186,18 @@ static surgeon patient(void)
     return s;
 }
 
-/* The damaged file breaks this invariant at this page (0: anywhere). */
+/* The damaged file breaks this invariant at this page (0: anywhere); who is told may end the check. */
 static void expect(surgeon *s, const char *invariant, kvi_pgno page)
 {
-    findings f = {.wanted = invariant, .page = page};
+    findings f = {.wanted = invariant, .page = page}, first = {.stop_after = 1};
     surgeon_save(s, path);
     surgeon_free(s);
     int rc = check_file(&f);
     if (rc != KV_ECORRUPT || f.named == 0)
         fail_msg("result %d; wanted %s at page %llu, found:\n%s", rc, invariant,
                  (unsigned long long)page, f.all);
+    assert_int_equal(check_file(&first), KV_ECANCELED);
+    assert_int_equal(first.n, 1);
 }
 
 /* ---- sound files ---- */
@@ -615,6 +621,23 @@ static void test_c1(void **state)
     expect(&s, "C1", leaf);
 }
 
+/* Trees whose descriptors call them multi-value, though their entries are no pairs: compressed, with a
+ * value, of one part. */
+static void test_t7(void **state)
+{
+    static const unsigned trees[] = {0, 2, 3};
+    for (size_t i = 0; i < KVI_COUNT(trees); i++) {
+        surgeon s = patient();
+        kvi_pgno leaf;
+        kvi_tree_desc desc;
+        uint8_t *bytes = surgeon_catalog(&s, trees[i], &leaf, &desc);
+        desc.flags |= KVI_TREE_MULTI;
+        kvi_tree_desc_encode(&desc, bytes);
+        surgeon_stamp(&s, leaf);
+        expect(&s, "T7", surgeon_node(&s, &desc, 0, 0).page);
+    }
+}
+
 /* ---- space and meta ---- */
 
 static void test_s1_used_twice(void **state)
@@ -811,6 +834,13 @@ static void test_path_of_an_odd_name(void **state)
     snprintf(wanted, sizeof wanted, "tree a\\x01\\x5c\\x7f\\xc3%.59s...: %llu", name + 5,
              (unsigned long long)desc.root.page);
     expect_path(&s, "N9", desc.root.page, wanted);
+    surgeon_load(&s, path);
+    uint8_t *bytes = surgeon_catalog(&s, 0, &leaf, &desc);
+    surgeon_page(&s, desc.root.page)[200] ^= 1;
+    desc.entries++;
+    kvi_tree_desc_encode(&desc, bytes);
+    surgeon_stamp(&s, leaf);
+    expect(&s, "T5", desc.root.page);
 }
 
 /* ---- how a check goes on and ends ---- */
@@ -847,11 +877,37 @@ static void test_stops_at_too_many(void **state)
     assert_int_equal(f.named, 100);
     assert_int_equal(f.n, 101);
     assert_non_null(strstr(f.note, "too many"));
+    f = (findings){.stop_after = 101}; /* as if there were a choice */
+    assert_int_equal(check_file(&f), KV_ECANCELED);
 }
 
 static int stop_at_once(void *context, const kv_progress *progress)
 {
     return 1;
+}
+
+static int count_down(void *context, const kv_progress *progress)
+{
+    return --*(unsigned *)context == 0;
+}
+
+/* Wherever it is. */
+static void test_progress_stops_it(void **state)
+{
+    kv_db *db;
+    unsigned left, steps = 0;
+    kv_check_options options = {.size = sizeof options, .progress = count_down, .context = &left};
+    surgeon s = patient();
+    surgeon_save(&s, path);
+    surgeon_free(&s);
+    assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
+    do {
+        left = ++steps;
+        int rc = kv_db_check(db, &options);
+        assert_int_equal(rc, left == 0 ? KV_ECANCELED : KV_OK);
+    } while (left == 0);
+    assert_true(steps > base.meta.high_water / 100);
+    assert_int_equal(kv_db_close(db), KV_OK);
 }
 
 static void test_callbacks_stop_it(void **state)
@@ -913,6 +969,7 @@ int main(void)
         cmocka_unit_test(test_v3_reading),
         cmocka_unit_test(test_v4),
         cmocka_unit_test(test_c1),
+        cmocka_unit_test(test_t7),
         cmocka_unit_test(test_s1_used_twice),
         cmocka_unit_test(test_s1_large_used_twice),
         cmocka_unit_test(test_s1_used_and_free),
@@ -925,6 +982,7 @@ int main(void)
         cmocka_unit_test(test_goes_on_after_a_problem),
         cmocka_unit_test(test_stops_at_too_many),
         cmocka_unit_test(test_callbacks_stop_it),
+        cmocka_unit_test(test_progress_stops_it),
         cmocka_unit_test(test_arguments),
     };
     return cmocka_run_group_tests(tests, base_build, base_remove);

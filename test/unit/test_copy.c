@@ -622,6 +622,36 @@ static void test_to_a_pipe(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+/* What is built first stands in $TMPDIR, or else in /tmp. */
+static void test_without_a_temporary_folder(void **state)
+{
+    kv_db *db = create(4096);
+    setenv("TMPDIR", "", 1);
+    copy_through_pipe(db, KV_COPY_COMPACT);
+    copy_is_good(db, target);
+    unlink(target);
+    unsetenv("TMPDIR");
+    copy_through_pipe(db, KV_COPY_COMPACT);
+    copy_is_good(db, target);
+    setenv("TMPDIR", dir.dir, 1);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+static int64_t no_write(const kvi_os *os, int fd, const void *buf, size_t len)
+{
+    return 0;
+}
+
+/* A write that takes nothing would be repeated for ever. */
+static void test_nothing_is_written(void **state)
+{
+    kv_db *db = open_meddled();
+    meddler.os.write = no_write;
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++)
+        assert_int_equal(kv_db_copy_fd(db, 1, flags), KV_EIO);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 static void test_short_counts(void **state)
 {
     kv_db *db = open_meddled();
@@ -669,6 +699,8 @@ int main(void)
         TEST(test_commits_between_reads),
         TEST(test_compact_in_little_memory),
         TEST(test_to_a_pipe),
+        TEST(test_without_a_temporary_folder),
+        TEST(test_nothing_is_written),
         TEST(test_short_counts),
         TEST(test_to_a_full_device),
     };

@@ -105,12 +105,28 @@ static const lie lies[] = {
     {"never", 1, -1},      {"never above", 2, -1},      {"never of the tree", OF_THE_TREE, -1},
 };
 
+/* A file in the place of the sound one, opened so long after that was made; gives the bytes back. */
+static void open_forged(surgeon *s, uint64_t age)
+{
+    sim_reset(disk);
+    disk->clock_ms = born + age;
+    sim_put_file(disk, "db", s->bytes, s->size);
+    surgeon_free(s);
+    open_db();
+}
+
+static surgeon sound(void)
+{
+    surgeon s;
+    surgeon_take(&s, base.bytes, base.size);
+    return s;
+}
+
 /* A file that lies, opened when half of the entries have expired, or sooner. */
 static void open_lying(const lie *l, uint64_t age)
 {
-    surgeon s;
+    surgeon s = sound();
     uint64_t says = l->says < 0 ? 0 : born + (uint64_t)l->says;
-    surgeon_take(&s, base.bytes, base.size);
     if (l->level == OF_THE_TREE) {
         s.meta.main.min_expiry = says;
         surgeon_put_meta(&s);
@@ -119,11 +135,7 @@ static void open_lying(const lie *l, uint64_t age)
         kvi_branch_set_expiry(surgeon_page(&s, page), s.page_size, 0, says);
         surgeon_stamp(&s, page);
     }
-    sim_reset(disk);
-    disk->clock_ms = born + age;
-    sim_put_file(disk, "db", s.bytes, s.size);
-    surgeon_free(&s);
-    open_db();
+    open_forged(&s, age);
 }
 
 static int note_problem(void *context, const kv_check_problem *problem)
@@ -234,13 +246,100 @@ static void test_changes(void **state)
     }
 }
 
+/* ---- numbers ---- */
+
+/* More entries than there are, in the tree or below the last child of a branch: behind those that are
+ * there is nothing, or a contradiction. */
+static void test_tallies(void **state)
+{
+    for (unsigned level = 1; level <= 3; level++) {
+        surgeon s = sound();
+        if (level < 3) {
+            kvi_pgno page = surgeon_node(&s, &s.meta.main, level, 0).page;
+            unsigned last = kvi_node_count(surgeon_page(&s, page));
+            uint64_t tally = kvi_branch_tally(surgeon_page(&s, page), s.page_size, last);
+            kvi_branch_set_tally(surgeon_page(&s, page), s.page_size, last, tally + 7);
+            surgeon_stamp(&s, page);
+        }
+        s.meta.main.entries += 7;
+        surgeon_put_meta(&s);
+        open_forged(&s, TTL);
+        kv_txn *txn = begin(KV_TXN_READ);
+        for (unsigned n = ENTRIES / 2 - 20; n < ENTRIES / 2 + 20; n++) {
+            kv_pair pair;
+            int rc = kv_nth(kv_txn_main(txn), NULL, n, &pair);
+            bool told = rc == KV_NOTFOUND || rc == KV_ECORRUPT;
+            assert_true(n < ENTRIES / 2 - 7 ? rc == KV_OK
+                                            : told || (rc == KV_OK && n < ENTRIES / 2));
+        }
+        kv_txn_abort(txn);
+        assert_int_equal(kv_db_close(db), KV_OK);
+    }
+}
+
+/* A file of nothing but the way to its first leaf, which has expired, and all children are the first
+ * one: who counts does not go on for ever. */
+static void repeat_children(surgeon *s)
+{
+    kvi_pgno page = kvi_first_page(s->page_size);
+    kvi_ptr child = {0, 0};
+    for (unsigned level = 0; level <= base.meta.main.level; level++, page++) {
+        uint8_t *bytes = surgeon_page(s, page);
+        kvi_ptr node = surgeon_node(&base, &base.meta.main, level, 0);
+        memcpy(bytes, surgeon_page(&base, node.page), s->page_size);
+        kvi_put64(bytes + KVI_P_page, page);
+        for (unsigned i = 0; level > 0 && i <= kvi_node_count(bytes); i++) {
+            kvi_branch_set_child(bytes, s->page_size, i, child);
+            kvi_branch_set_expiry(bytes, s->page_size, i, born + 1);
+        }
+        surgeon_stamp(s, page);
+        child = (kvi_ptr){page, node.birth};
+    }
+    s->meta.main.root = child;
+    s->meta.high_water = page;
+    s->meta.catalog = (kvi_tree_desc){.level = 0};
+    s->meta.log = s->meta.map = s->meta.blocked = (kvi_ptr){0, 0};
+    s->meta.log_pages = s->meta.blocked_pages = s->meta.delta_len = 0;
+    s->meta.map_levels = 0;
+    surgeon_put_meta(s);
+}
+
+static void test_pages_used_again(void **state)
+{
+    uint64_t n;
+    surgeon s = sound();
+    repeat_children(&s);
+    open_forged(&s, TTL);
+    kv_txn *txn = begin(KV_TXN_READ);
+    assert_int_equal(kv_count(kv_txn_main(txn), NULL, &n), KV_ECORRUPT);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+/* A tree without entries, some of which have expired. */
+static void test_nothing_expires(void **state)
+{
+    uint64_t n = 1;
+    surgeon s = sound();
+    s.meta.main = (kvi_tree_desc){.flags = KVI_TREE_EXPIRY, .min_expiry = born};
+    surgeon_put_meta(&s);
+    open_forged(&s, TTL);
+    kv_txn *txn = begin(KV_TXN_READ);
+    assert_int_equal(kv_rank(kv_txn_main(txn), "key", 3, &n), KV_OK);
+    assert_int_equal(n, 0);
+    assert_int_equal(kv_count(kv_txn_main(txn), NULL, &n), KV_OK);
+    assert_int_equal(n, 0);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reads),
-        cmocka_unit_test(test_sweeps),
-        cmocka_unit_test(test_small_sweeps),
-        cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_reads),           cmocka_unit_test(test_sweeps),
+        cmocka_unit_test(test_small_sweeps),    cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_tallies),         cmocka_unit_test(test_pages_used_again),
+        cmocka_unit_test(test_nothing_expires),
     };
     return cmocka_run_group_tests_name("expiry_lies", tests, setup, teardown);
 }

@@ -306,6 +306,11 @@ static void test_old_values(void **state)
     gone.flags = 0; /* there is none, and none is needed */
     WRITE_OK(gone);
     assert_null(gone.result->value.ptr);
+    gone.result =
+        &(kv_op_result){.room = NULL}; /* no bytes need no room, and are no lack of a value */
+    WRITE_OK(put("a", ""), gone);
+    assert_non_null(gone.result->value.ptr);
+    assert_int_equal(gone.result->value.len, 0);
     expect(NULL, "");
 }
 
@@ -387,6 +392,15 @@ static void test_arguments(void **state)
         {.kind = KV_OP_INCR, .key = text("a"), .flags = KV_PUT_ABSENT},
         {.kind = KV_OP_APPEND, .key = text("a"), .flags = KV_NUMBER_TEXT},
         {.kind = KV_OP_PUT, .key = text("a"), .flags = KV_PUT_EQUALS, .end = {NULL, 1}},
+        {.kind = KV_OP_PUT, .key = text("a"), .ttl_ms = 1, .expires_at = 1},
+        {.kind = KV_OP_DEL, .key = text("a"), .ttl_ms = 1},
+        {.kind = KV_OP_DEL, .key = text("a"), .expires_at = 1},
+        {.kind = KV_OP_TOUCH, .key = text("a")},
+        {.kind = KV_OP_TOUCH, .key = text("a"), .ttl_ms = 1, .expires_at = 1},
+        {.kind = KV_OP_EXPIRE, .key = text("a")},
+        {.kind = KV_OP_MULTI_PUT, .key = text("a")},
+        {.kind = KV_OP_MULTI_DEL, .key = text("a")},
+        {.kind = KV_OP_MULTI_DEL_KEY, .key = text("a")},
     };
     bad[4].flags = KV_PUT_ABSENT;
     for (size_t i = 0; i < KVI_COUNT(bad); i++)

@@ -118,6 +118,41 @@ static void test_no_memory(void **state)
     assert_true(n > 10);
 }
 
+/* One read fails, or all from one on: where it is met, it is told; later all is as before. */
+static bool inspect_unreadable(fault_case plan)
+{
+    fault_os fault;
+    kv_inspect *look;
+    fault_init(&fault, &patient.disk->os);
+    fault_plan(&fault, plan);
+    int rc = kvi_dissect_open(&fault.os, VICTIM_NAME, &look, NULL, 0);
+    assert_true(rc == KV_OK || rc == KV_EIO || rc == KV_ENOTKV);
+    for (uint64_t page = 0; rc == KV_OK && page < n_pages; page++) {
+        uint8_t bytes[16];
+        size_t got = 0;
+        sight seen;
+        int one = kv_inspect_bytes(look, page, bytes, sizeof bytes, &got);
+        assert_true(one == KV_EIO || (one == KV_OK && got == sizeof bytes));
+        one = look_at(look, page, &seen);
+        assert_true(one == KV_EIO || one == KV_OK || one == KV_ECORRUPT);
+    }
+    bool hit = fault_hit(&fault);
+    if (rc == KV_OK)
+        kvi_dissect_close(look);
+    assert_true(fault_balanced(&fault));
+    return hit;
+}
+
+static void test_unreadable(void **state)
+{
+    for (int sticky = 0; sticky < 2; sticky++) {
+        fault_case plan = {.at = 1, .mask = FAULT_BIT(FAULT_PREAD), .sticky = sticky};
+        while (inspect_unreadable(plan))
+            plan.at++;
+        assert_true(plan.at > n_pages);
+    }
+}
+
 static scratch dir;
 static char path[SCRATCH_MAX], copy[SCRATCH_MAX];
 
@@ -219,6 +254,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_unreadable),
         cmocka_unit_test_setup_teardown(test_open_arguments, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(test_page_arguments, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(test_byte_arguments, folder_setup, folder_teardown),

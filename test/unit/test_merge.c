@@ -315,6 +315,48 @@ static void test_damage(void **state)
     }
 }
 
+/* ---- forged ---- */
+
+#define MAIN      "\x01\x00\x00\x00\x00\x00" /* TREE, no name, flags, codec or sequence */
+#define ALL       "\x02\x00"                 /* FROM, open */
+#define END       "\x05\x00"
+#define NAMES     "\x06\x00"
+#define NAMES_END "\x07\x00"
+#define TREE_T    "\x01\x01t\x00\x00\x00\x00"
+#define PUT_C     "\x03\x01\x63\x00" /* no value */
+#define KEPT_C    "\x04\x01\x63"
+
+/* Behind right checksums, what no backup says. */
+#define FORGED(first, second)                                                                      \
+    {                                                                                              \
+        {first, sizeof(first) - 1},                                                                \
+        {                                                                                          \
+            second, sizeof(second) - 1                                                             \
+        }                                                                                          \
+    }
+static const kv_slice forged[][2] = {
+    FORGED(MAIN ALL END, MAIN ALL END NAMES), /* no end of the names */
+    FORGED(MAIN ALL END, MAIN ALL END NAMES NAMES_END ALL END),
+    FORGED(MAIN ALL END, MAIN ALL END NAMES NAMES_END PUT_C),
+    FORGED(MAIN ALL END, MAIN ALL KEPT_C END), /* the older one sees it, and has it not */
+    FORGED(MAIN ALL PUT_C END NAMES TREE_T ALL "\x09", MAIN ALL END NAMES NAMES_END),
+    FORGED(MAIN ALL PUT_C END NAMES TREE_T ALL "\x03", MAIN ALL END NAMES NAMES_END),
+};
+
+static void test_forged(void **state)
+{
+    for (size_t i = 0; i < KVI_COUNT(forged); i++) {
+        for (size_t k = 0; k < 2; k++) {
+            const kvi_stream_header header = {.page_size = 4096, .from = k, .to = k + 1};
+            kvi_slice records = kvi_slice_of(forged[i][k].ptr, forged[i][k].len);
+            parcel_free(&parts[k]);
+            assert_int_equal(parcel_seal(&parts[k], sim_os(disk), &header, records), KV_OK);
+        }
+        if (merge(0, 1) != KV_ECORRUPT)
+            fail_msg("forgery %zu: %s", i, message);
+    }
+}
+
 static int64_t read_nothing(void *context, size_t number, void *bytes, size_t len)
 {
     return -1;
@@ -364,7 +406,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_newest_says), TEST(test_leads_on),  TEST(test_kept),     TEST(test_trees),
         TEST(test_expiry),      TEST(test_arguments), TEST(test_mismatch), TEST(test_damage),
-        TEST(test_stopped),     TEST(test_memory),
+        TEST(test_stopped),     TEST(test_memory),    TEST(test_forged),
     };
     return cmocka_run_group_tests_name("merge", tests, NULL, NULL);
 }

@@ -26,6 +26,7 @@ static scratch dir;
 /* The next calls fail so; those behind them are the kernel's. */
 static struct plan {
     int times, error;
+    int then;                /* the error of those behind the first; 0: the same */
     int calls;               /* since the plan was made */
     uint32_t fs;             /* what fstatfs says; 0: the truth */
     size_t random;           /* most bytes of one getrandom; 0: all */
@@ -44,6 +45,7 @@ static bool refused(void)
         return false;
     plan.times--;
     errno = plan.error;
+    plan.error = plan.then ? plan.then : plan.error;
     return true;
 }
 
@@ -214,6 +216,15 @@ static void a_lease_is_waited_for(void **state)
     plan_make(0, 0);
     assert_int_equal(os->close(os, fd), 0);
     TOLD(EACCES, open_a());
+    plan_make(2, EWOULDBLOCK);
+    plan.then = EINTR; /* while we wait */
+    fd = open_a();
+    assert_true(fd >= 0);
+    assert_int_equal(plan.calls, 3);
+    assert_int_equal(os->close(os, fd), 0);
+    plan_make(2, EWOULDBLOCK);
+    plan.then = EACCES; /* when it is given back */
+    assert_int_equal(open_a(), -EACCES);
 }
 
 static void network_file_systems_are_known(void **state)

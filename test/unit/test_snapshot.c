@@ -555,33 +555,92 @@ static void test_open_races(void **state)
 /* Between the look at the list and the pin, somebody drops the snapshot and its pages are used again:
  * the second look notices. Beginning to read asks for the time, which is where the other one acts. */
 static kvi_os hooked;
-static int until_hook; /* calls; 0: never */
+static void (*hook)(void);
+static int until_hook, until_next; /* calls; 0: never */
 
 static uint64_t hooked_clock(const kvi_os *os)
 {
     if (until_hook && --until_hook == 0) {
-        assert_int_equal(drop("a"), KV_OK);
-        for (unsigned i = 2; i < 6; i++)
-            write_all(i, 0);
+        hook();
+        until_hook = until_next;
     }
     return kvi_os_posix.clock_ms(os);
+}
+
+static void open_hooked(void)
+{
+    kv_options options = {.size = sizeof options};
+    assert_int_equal(kv_db_close(db), KV_OK);
+    hooked = kvi_os_posix;
+    hooked.clock_ms = hooked_clock;
+    until_hook = until_next = 0;
+    assert_int_equal(kvi_db_open(&hooked, path, &options, &db, NULL, 0), KV_OK);
+    write_all(1, 0);
+    assert_int_equal(create("a"), KV_OK);
+}
+
+static void drop_and_reuse(void)
+{
+    assert_int_equal(drop("a"), KV_OK);
+    for (unsigned i = 2; i < 6; i++)
+        write_all(i, 0);
 }
 
 static void test_pin_too_late(void **state)
 {
     kv_txn *txn;
-    char message[320];
-    kv_options options = {.size = sizeof options};
-    assert_int_equal(kv_db_close(db), KV_OK);
-    hooked = kvi_os_posix;
-    hooked.clock_ms = hooked_clock;
-    assert_int_equal(kvi_db_open(&hooked, path, &options, &db, message, sizeof message), KV_OK);
-    write_all(1, 0);
-    assert_int_equal(create("a"), KV_OK);
+    open_hooked();
+    hook = drop_and_reuse;
     until_hook = 2; /* the first transaction has begun, the second gets the pin */
     assert_int_equal(kv_snapshot_open(db, "a", 1, &txn), KV_NOTFOUND);
     assert_int_equal(until_hook, 0);
     assert_true(newest_is(5));
+}
+
+static void drop_only(void)
+{
+    assert_int_equal(drop("a"), KV_OK);
+}
+
+static void make_again(void)
+{
+    assert_int_equal(drop("a"), KV_OK);
+    assert_int_equal(create("a"), KV_OK);
+}
+
+static int copy_all(void)
+{
+    unlink(other);
+    return kv_db_copy(db, other, 0);
+}
+
+static int check_all(void)
+{
+    return kv_db_check(db, NULL);
+}
+
+/* Who needs all snapshots pins one after the other. One that goes away meanwhile, or becomes another,
+ * makes it begin anew; not for ever. */
+static void test_list_changes(void **state)
+{
+    int (*const works[])(void) = {copy_all, check_all};
+    for (size_t i = 0; i < KVI_COUNT(works); i++)
+        for (int again = 0; again < 2; again++) {
+            open_hooked();
+            hook = again ? make_again : drop_only;
+            until_hook = 3; /* that looks, that looks once more, that pins */
+            assert_int_equal(works[i](), KV_OK);
+            assert_int_equal(until_hook, 0);
+            if (!again)
+                assert_int_equal(create("a"), KV_OK);
+            hook = make_again;
+            until_hook = 3;
+            until_next = 4; /* and that looks whether it is still listed */
+            assert_int_equal(works[i](), KV_EBUSY);
+            until_hook = until_next = 0;
+            assert_int_equal(works[i](), KV_OK);
+            assert_int_equal(drop("a"), KV_OK);
+        }
 }
 
 /* ---- damage ---- */
@@ -609,6 +668,8 @@ static void test_damaged_list(void **state)
     assert_int_equal(kv_db_check(db, NULL), KV_ECORRUPT);
 }
 
+#define NEXT_ID ((uint64_t)1 << 63) /* of the commit that a writer is about to make */
+
 /* Forged entries, all checksums right: commits to come, roots behind the end, the list itself as its
  * snapshot, the present's pages under another commit. */
 static const struct forgery {
@@ -620,6 +681,7 @@ static const struct forgery {
     {KVI_N_id, 0, 8, false},
     {KVI_N_id, (uint64_t)1 << 40, 8, false},
     {KVI_N_id, UINT64_MAX, 8, false},
+    {KVI_N_id, NEXT_ID, 8, false},
     {KVI_N_main + KVI_T_root, (uint64_t)1 << 40, 6, false},
     {KVI_N_catalog + KVI_T_root, 1, 6, false},
     {KVI_N_main + KVI_T_root + 6, (uint64_t)1 << 30, 6, false},
@@ -638,8 +700,9 @@ static void forge(const struct forgery *f)
     uint8_t *page = surgeon_page(&s, leaf);
     kvi_slice value = kvi_leaf_value(page, s.page_size, 0, &special);
     uint8_t *at = page + (value.ptr - page) + f->at;
+    uint64_t forged = f->value == NEXT_ID ? s.meta.id + 1 : f->value;
     for (unsigned i = 0; i < f->size; i++)
-        at[i] = (uint8_t)(f->value >> 8 * i);
+        at[i] = (uint8_t)(forged >> 8 * i);
     surgeon_stamp(&s, leaf);
     surgeon_save(&s, path);
     surgeon_free(&s);
@@ -690,6 +753,7 @@ int main(void)
         TEST(test_lazy_drop),
         TEST(test_open_races),
         TEST(test_pin_too_late),
+        TEST(test_list_changes),
         TEST(test_damaged_list),
         TEST(test_forged),
     };
