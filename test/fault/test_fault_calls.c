@@ -374,6 +374,10 @@ static int work_single(kv_txn *txn)
     if (rc == KV_OK)
         rc = kv_bits(tree, "key00007", 8, KV_BITS_XOR, value, 200);
     if (rc == KV_OK)
+        rc = kv_put(tree, "key00450", 8, value, LARGE, 0);
+    for (int i = 0; rc == KV_OK && i < 2; i++)
+        rc = kv_swap(tree, "key00010", 8, &next, &old);
+    if (rc == KV_OK)
         rc = kv_expire(tree, "key00008", 8, 10);
     if (rc == KV_OK)
         rc = kv_expire(tree, "key00600", 8, 10);

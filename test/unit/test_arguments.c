@@ -692,6 +692,79 @@ static void test_messages_left_out(void **state)
     assert_string_equal(text, "");
 }
 
+/* Opening is told so, too; and what options cannot be. */
+static void test_open_options(void **state)
+{
+    static const kv_options wrong[] = {
+        {.size = 1},
+        {.size = 5000},
+        {.size = sizeof *wrong, .flags = 1u << 31},
+        {.size = sizeof *wrong, .flags = KV_OPEN_IMMUTABLE},
+        {.size = sizeof *wrong, .flags = KV_OPEN_READONLY | KV_OPEN_CREATE},
+        {.size = sizeof *wrong, .flags = KV_OPEN_READONLY | KV_OPEN_EXCLUSIVE},
+        {.size = sizeof *wrong, .page_size = 1000},
+        {.size = sizeof *wrong, .durability = KV_DEFAULT - 1},
+        {.size = sizeof *wrong, .durability = KV_LAZY + 1},
+        {.size = sizeof *wrong, .reserved = 1},
+    };
+    char text[8] = "-";
+    kv_db *second;
+    expect_all(KV_EINVAL);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        ASK(kv_db_open_explain(other, &wrong[i], &second, text, 0))
+    assert_int_equal(disappointed, 0);
+    assert_null(second);
+    assert_int_equal(kv_db_open_explain(other, NULL, &second, text, 0), KV_OK);
+    assert_string_equal(text, "-");
+    assert_int_equal(kv_db_close(second), KV_OK);
+    assert_int_equal(kv_db_open_explain(other, NULL, &second, text, sizeof text), KV_OK);
+    assert_string_equal(text, "");
+    assert_int_equal(kv_db_close(second), KV_OK);
+}
+
+static int verdict;
+static kv_slice wanted_value;
+
+static int on_strange_update(void *context, const kv_slice *old, kv_slice *value)
+{
+    *value = wanted_value;
+    return verdict;
+}
+
+/* What fn of kv_update may not answer. */
+static void test_strange_updates(void **state)
+{
+    static const struct {
+        int verdict;
+        kv_slice value;
+        int rc;
+    } answers[] = {
+        {99, {"v", 1}, KV_EINVAL},
+        {KV_UPDATE_STORE, {NULL, 1}, KV_EINVAL},
+        {KV_UPDATE_STORE, {"v", (size_t)KV_VALUE_MAX + 1}, KV_ETOOBIG},
+        {KV_UPDATE_STORE, {NULL, 0}, KV_OK},
+        {-7, {NULL, 0}, -7},
+    };
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        verdict = answers[i].verdict;
+        wanted_value = answers[i].value;
+        assert_int_equal(kv_update(tree, "k", 1, on_strange_update, NULL), answers[i].rc);
+    }
+    assert_int_equal(kv_get(tree, "k", 1, &slice_out), KV_OK);
+    assert_int_equal(slice_out.len, 0);
+}
+
+/* No entry to be chosen. */
+static void test_empty_range(void **state)
+{
+    const kv_range none = {.size = sizeof none, .from = "z", .from_len = 1};
+    expect_all(KV_NOTFOUND);
+    ASK(kv_random(tree, &none, 5, &pair_out))
+    ASK(kv_percentile(tree, &none, 50, &pair_out))
+    ASK(kv_nth(tree, &none, 0, &pair_out))
+    assert_int_equal(disappointed, 0);
+}
+
 /* Two snapshots are compared when they are of one database. */
 static void test_two_databases(void **state)
 {
@@ -881,15 +954,26 @@ static void test_turn_is_taken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CALLS(test_forked),        CALLS(test_failed_transaction),
-        CALLS(test_gone),          CALLS(test_reading_only),
-        CALLS(test_kinds),         CALLS(test_nothing),
-        CALLS(test_wrong),         CALLS(test_wrong_structures),
-        CALLS(test_put_options),   CALLS(test_ranges),
-        CALLS(test_too_long),      CALLS(test_answers_left_out),
-        CALLS(test_empty_key),     CALLS(test_messages_left_out),
-        CALLS(test_two_databases), CALLS(test_turn_is_taken),
+        CALLS(test_forked),
+        CALLS(test_failed_transaction),
+        CALLS(test_gone),
+        CALLS(test_reading_only),
+        CALLS(test_kinds),
+        CALLS(test_nothing),
+        CALLS(test_wrong),
+        CALLS(test_wrong_structures),
+        CALLS(test_put_options),
+        CALLS(test_ranges),
+        CALLS(test_too_long),
+        CALLS(test_answers_left_out),
+        CALLS(test_empty_key),
+        CALLS(test_messages_left_out),
+        CALLS(test_two_databases),
+        CALLS(test_turn_is_taken),
         CALLS(test_nowhere),
+        CALLS(test_open_options),
+        CALLS(test_strange_updates),
+        CALLS(test_empty_range),
     };
     return cmocka_run_group_tests_name("arguments", tests, setup, teardown);
 }

@@ -312,6 +312,26 @@ static void test_limit(void **state)
     }
 }
 
+/* Key or value may be left out, wherever the cursor has come by which way. */
+static void test_halves(void **state)
+{
+    fixture *f = *state;
+    kv_slice key, value, again;
+    put_numbers(f, 200);
+    commit_and_begin(f, KV_TXN_READ);
+    kv_cursor *c = cursor_of(f, 0);
+    for (uint64_t i = 0; i < 200; i++) {
+        assert_int_equal(kv_cursor_next(c), KV_OK);
+        assert_int_equal(kv_cursor_get(c, &key, &value), KV_OK);
+        assert_int_equal(kv_cursor_get(c, NULL, &again), KV_OK);
+        assert_ptr_equal(again.ptr, value.ptr);
+        assert_int_equal(again.len, value.len);
+        assert_int_equal(kv_cursor_get(c, &again, NULL), KV_OK);
+        assert_number(again, i);
+        assert_int_equal(kv_cursor_get(c, NULL, NULL), KV_OK);
+    }
+}
+
 /* Outside a range at either end, the next step back leads in again. */
 static void test_ends(void **state)
 {
@@ -608,6 +628,7 @@ int main(void)
         CASE(test_between_after_del),
         CASE(test_replace_while_walking),
         CASE(test_limit),
+        CASE(test_halves),
         CASE(test_ends),
         CASE(test_own_bytes_as_arguments),
         CASE(test_refresh),

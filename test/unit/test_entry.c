@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "entry.h"
+#include "node.h"
 #include <stdlib.h>
 
 #define L KVI_ENTRY_LARGE
@@ -51,6 +52,7 @@ static const sample samples[] = {
 
 static void test_special(void **state)
 {
+    static uint8_t page[4096];
     for (size_t i = 0; i < KVI_COUNT(samples); i++) {
         const sample *s = &samples[i];
         kvi_entry entry;
@@ -67,6 +69,9 @@ static void test_special(void **state)
         assert_true(kvi_entry_parse(stored, &entry));
         assert_int_equal(entry.raw_len, s->len);
         assert_int_equal(kvi_stored_expiry(stored), 0);
+        kvi_leaf_open(page, sizeof page, &(kvi_item){.value = stored.bytes, .special = true}, 0);
+        assert_true(kvi_leaf_least_expiry(page, sizeof page) == s->expiry);
+        assert_int_equal(kvi_leaf_expired(page, sizeof page, 0, 1, ONES), s->expiry != 0);
         free(bytes);
     }
 }

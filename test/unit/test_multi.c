@@ -432,6 +432,71 @@ static void pairs_have_a_limit(void **state)
     close_world(&w);
 }
 
+/* On from a pair that went away meanwhile, or from behind the limit. */
+static void cursors_go_on(void **state)
+{
+    static world w;
+    kv_cursor *c;
+    kv_slice key, value;
+    const kv_range first = {.size = sizeof first, .limit = 1};
+    open_world(&w);
+    const char *const pairs[][2] = {{"a", "1"}, {"a", "2"}, {"b", "1"}, {"c", "1"}};
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(kv_multi_put(w.tree, pairs[i][0], 1, pairs[i][1], 1), KV_OK);
+    assert_int_equal(kv_cursor_open(w.tree, NULL, &c), KV_OK);
+    for (int forward = 0; forward < 2; forward++) {
+        assert_int_equal(kv_cursor_seek_pair(c, KV_SEEK_EQ, "b", 1, "1", 1), KV_OK);
+        assert_int_equal(kv_multi_del(w.tree, "b", 1, "1", 1), KV_OK);
+        assert_int_equal(forward ? kv_cursor_next_key(c) : kv_cursor_prev_key(c), KV_OK);
+        assert_int_equal(kv_cursor_get(c, &key, &value), KV_OK);
+        assert_memory_equal(key.ptr, forward ? "c" : "a", 1);
+        assert_memory_equal(value.ptr, forward ? "1" : "2", 1);
+        assert_int_equal(kv_multi_put(w.tree, "b", 1, "1", 1), KV_OK);
+    }
+    kv_cursor_close(c);
+    assert_int_equal(kv_txn_commit(w.txn), KV_OK);
+    begin(&w, KV_TXN_READ);
+    assert_int_equal(kv_cursor_open(w.tree, &first, &c), KV_OK);
+    assert_int_equal(kv_cursor_next(c), KV_OK);
+    assert_int_equal(kv_cursor_next(c), KV_NOTFOUND);
+    assert_int_equal(kv_cursor_next_key(c), KV_OK);
+    assert_int_equal(kv_cursor_get(c, &key, NULL), KV_OK);
+    assert_memory_equal(key.ptr, "b", 1);
+    close_world(&w);
+}
+
+/* Parts do not divide a key; an empty one begins no part but that of its pairs. */
+static void splits_are_between_keys(void **state)
+{
+    static world w;
+    kv_slice keys[8];
+    char room[8];
+    size_t got;
+    const kv_range down = {.size = sizeof down, .flags = KV_RANGE_REVERSE};
+    open_world(&w);
+    const char *const names[] = {"", "long key", "z"};
+    for (size_t i = 0; i < 3; i++)
+        for (char value = 'a'; value < 'd'; value++)
+            assert_int_equal(kv_multi_put(w.tree, names[i], strlen(names[i]), &value, 1), KV_OK);
+    assert_int_equal(kv_split(w.tree, NULL, 9, keys, room, sizeof room, &got), KV_ETOOBIG);
+    assert_int_equal(kv_split(w.tree, &down, 9, keys, room, sizeof room, &got), KV_ETOOBIG);
+    char enough[64];
+    assert_int_equal(kv_split(w.tree, NULL, 9, keys, enough, sizeof enough, &got), KV_OK);
+    assert_int_equal(got, 3);
+    assert_int_equal(keys[0].len, 0);
+    assert_memory_equal(keys[1].ptr, "long key", 8);
+    assert_memory_equal(keys[2].ptr, "z", 1);
+    kv_tree *main = kv_txn_main(w.txn);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(kv_put(main, names[i], strlen(names[i]), "v", 1, 0), KV_OK);
+    assert_int_equal(kv_split(main, &down, 3, keys, room, sizeof room, &got), KV_ETOOBIG);
+    assert_int_equal(kv_split(main, &down, 3, keys, enough, sizeof enough, &got), KV_OK);
+    assert_int_equal(got, 2);
+    assert_memory_equal(keys[0].ptr, "long key", 8);
+    assert_memory_equal(keys[1].ptr, "z", 1);
+    close_world(&w);
+}
+
 /* Copies, snapshots' differences and savepoints have pairs, too. */
 static int count_change(void *context, const kv_change *change)
 {
@@ -532,6 +597,8 @@ int main(void)
         cmocka_unit_test(ranges_are_of_keys),
         cmocka_unit_test(cursors_seek_keys_and_pairs),
         cmocka_unit_test(cursors_go_over_distinct_keys),
+        cmocka_unit_test(cursors_go_on),
+        cmocka_unit_test(splits_are_between_keys),
         cmocka_unit_test(pairs_come_and_go),
         cmocka_unit_test(kinds_of_trees_are_kept_apart),
         cmocka_unit_test(pairs_have_a_limit),
