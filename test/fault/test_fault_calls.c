@@ -243,10 +243,28 @@ static int work_order(kv_txn *txn)
     return order_of(kv_txn_main(txn));
 }
 
+/* The first thing that a cursor over pairs does. */
+static int first_steps(kv_tree *tree, bool seek)
+{
+    kv_cursor *cursor;
+    int rc = kv_cursor_open(tree, NULL, &cursor);
+    if (rc != KV_OK)
+        return rc;
+    rc = seek ? kv_cursor_seek(cursor, KV_SEEK_GE, "key00003", 8) : kv_cursor_first(cursor);
+    if (rc == KV_OK && !seek)
+        rc = kv_cursor_next_key(cursor);
+    kv_cursor_close(cursor);
+    return rc;
+}
+
 static int work_order_pairs(kv_txn *txn)
 {
     kv_tree *tree;
     int rc = named(txn, "many", &tree);
+    if (rc == KV_OK)
+        rc = first_steps(tree, false);
+    if (rc == KV_OK)
+        rc = first_steps(tree, true);
     return rc == KV_OK ? order_of(tree) : rc;
 }
 

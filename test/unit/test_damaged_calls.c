@@ -436,12 +436,12 @@ static int seek_pairs(void)
     return rc;
 }
 
-/* Each second entry goes away, every third one changes. */
+/* Each second entry goes away, of pairs all; every third one changes. */
 static int edit(kv_tree *tree)
 {
     int rc = kv_cursor_open(tree, NULL, &cursor);
     for (unsigned i = 0; rc == KV_OK && (rc = kv_cursor_next(cursor)) == KV_OK; i++) {
-        if (i % 2 == 0)
+        if (i % 2 == 0 || tree == pairs)
             rc = kv_cursor_del(cursor);
         else if (i % 3 == 0 && tree != pairs)
             rc = kv_cursor_put(cursor, "new", 3);
@@ -478,6 +478,11 @@ static int diff_all(void)
 static int diff_one(void)
 {
     return diff_of("a tree 1");
+}
+
+static int diff_none(void)
+{
+    return done(diff_of("a tree that never was"));
 }
 
 static int diff_inside(void)
@@ -672,6 +677,7 @@ static const call calls[] = {
     CALL(seek_pairs, READS),
     CALL(diff_all, READS),
     CALL(diff_one, READS),
+    CALL(diff_none, READS),
     CALL(diff_inside, READS),
     CALL(backup_all, READS),
     CALL(backup_newest, READS),

@@ -144,12 +144,19 @@ static int note_problem(void *context, const kv_check_problem *problem)
     return 0;
 }
 
+static int stop(void *context, const kv_check_problem *problem)
+{
+    return 1;
+}
+
 static bool check_complains(void)
 {
     bool lying = false;
     kv_check_options options = {.size = sizeof options, .problem = note_problem, .context = &lying};
     int rc = kv_db_check(db, &options);
     assert_int_equal(rc, lying ? KV_ECORRUPT : KV_OK);
+    options.problem = stop;
+    assert_int_equal(kv_db_check(db, &options), lying ? KV_ECANCELED : KV_OK);
     return lying;
 }
 

@@ -1,6 +1,7 @@
-/* Opening while the file, its name or what stands beside it is not what it was a moment ago: who opens
- * tries again, gives up when that takes too long, and says why. On a simulated disk, whose clock does
- * not keep us waiting. */
+/* A system that is not as usual. Opening while the file, its name or what stands beside it is not what
+ * it was a moment ago: who opens tries again, gives up when that takes too long, and says why. Address
+ * space that is short, writes that take nothing. On a simulated disk, whose clock does not keep us
+ * waiting. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -116,6 +117,103 @@ static void test_side_file_forbidden(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+static int path_error;
+
+static int no_writing(const kvi_os *os, const char *path, int flags, uint32_t mode)
+{
+    if (strcmp(path, PATH) == 0)
+        return flags & KVI_OS_WRITE ? path_error : real.open(os, path, flags, mode);
+    return -EACCES;
+}
+
+/* A file that may not be written can be read, whatever it is that forbids it. */
+static void test_forbidden(void **state)
+{
+    static const int errors[] = {-EACCES, -EPERM, -EROFS};
+    for (size_t i = 0; i < KVI_COUNT(errors); i++) {
+        path_error = errors[i];
+        disk->os.open = no_writing;
+        assert_int_not_equal(open_only(0), KV_OK);
+        disk->os.open = no_writing;
+        assert_int_equal(open_only(KV_OPEN_READONLY), KV_OK);
+    }
+    path_error = -EIO;
+    disk->os.open = no_writing;
+    assert_int_equal(open_only(KV_OPEN_READONLY), KV_EIO);
+}
+
+/* ---- maps and writes ---- */
+
+static size_t map_most;
+static int map_error;
+
+static int map_some(const kvi_os *os, int fd, size_t len, const uint8_t **ptr)
+{
+    return len > map_most ? map_error : real.map(os, fd, len, ptr);
+}
+
+static int put_large(kv_db *db, size_t len)
+{
+    static uint8_t bytes[3 << 20];
+    kv_op op = {.kind = KV_OP_PUT, .key = {&len, sizeof len}, .value = {bytes, len}};
+    return kv_db_write(db, &op, 1, 0, NULL);
+}
+
+static int put_many(kv_db *db)
+{
+    static uint8_t bytes[50000];
+    char keys[40];
+    kv_op ops[40];
+    for (size_t i = 0; i < KVI_COUNT(ops); i++) {
+        keys[i] = (char)i;
+        ops[i] = (kv_op){.kind = KV_OP_PUT, .key = {&keys[i], 1}, .value = {bytes, sizeof bytes}};
+    }
+    return kv_db_write(db, ops, KVI_COUNT(ops), 0, NULL);
+}
+
+/* As much address space as there is, asked for anew as the file grows. */
+static void test_small_maps(void **state)
+{
+    static const int errors[] = {-ENOMEM, -EINVAL};
+    kv_db *db;
+    for (size_t i = 0; i < KVI_COUNT(errors); i++) {
+        map_error = errors[i];
+        map_most = 3 << 20;
+        disk->os.map = map_some;
+        assert_int_equal(open_as(0, &db), KV_OK);
+        assert_int_equal(put_large(db, 100 + i), KV_OK);
+        assert_int_equal(put_large(db, (2 << 20) + i), KV_OK);
+        assert_int_equal(put_many(db), KV_OK); /* nobody has to see it yet */
+        kv_txn *txn;
+        assert_int_not_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+        assert_int_not_equal(put_large(db, 100), KV_OK);
+        map_most = 100 << 20;
+        assert_int_equal(put_large(db, 100), KV_OK);
+        assert_int_equal(kv_db_check(db, NULL), KV_OK);
+        assert_int_equal(kv_db_close(db), KV_OK);
+        disk->os = real;
+        teardown(NULL);
+        setup(NULL);
+    }
+}
+
+static int64_t write_nothing(const kvi_os *os, int fd, const struct iovec *iov, int n, uint64_t off)
+{
+    return 0;
+}
+
+/* A write that takes nothing would be repeated for ever. */
+static void test_nothing_is_written(void **state)
+{
+    kv_db *db;
+    assert_int_equal(open_as(0, &db), KV_OK);
+    disk->os.pwritev = write_nothing;
+    assert_int_equal(put_large(db, 100), KV_EIO);
+    disk->os = real;
+    assert_int_equal(put_large(db, 100), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 /* ---- an empty file, of which somebody else is making a database ---- */
 
 static void empty_behind(int kind, uint64_t byte, int rc)
@@ -127,6 +225,7 @@ static void empty_behind(int kind, uint64_t byte, int rc)
     assert_int_equal(os->lock(os, fd, kind, byte, 1), 0);
     sim_process(disk, 1);
     assert_int_equal(open_only(KV_OPEN_CREATE), rc);
+    assert_int_equal(open_only(KV_OPEN_CREATE | KV_OPEN_EXCLUSIVE), rc);
     sim_process(disk, STRANGE);
     os->close(os, fd);
     sim_process(disk, 1);
@@ -138,6 +237,7 @@ static void test_empty(void **state)
     empty_behind(KVI_OS_EXCLUSIVE, KVI_LOCK_LIFECYCLE, KV_EBUSY);
     empty_behind(KVI_OS_SHARED, KVI_LOCK_LIFECYCLE, KV_EBUSY);
     empty_behind(KVI_OS_SHARED, KVI_LOCK_GUESTS, KV_EBUSY);
+    empty_behind(KVI_OS_EXCLUSIVE, KVI_LOCK_GUESTS, KV_EBUSY);
 }
 
 int main(void)
@@ -147,6 +247,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_replaced_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_side_file_forbidden, setup, teardown),
         cmocka_unit_test_setup_teardown(test_empty, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_forbidden, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_small_maps, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nothing_is_written, setup, teardown),
     };
     return cmocka_run_group_tests_name("join", tests, NULL, NULL);
 }

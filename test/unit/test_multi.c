@@ -509,6 +509,15 @@ static int count_change(void *context, const kv_change *change)
     return 0;
 }
 
+static int no_value(void *context, const kv_change *change)
+{
+    if (!change->key.ptr)
+        return 0;
+    assert_null(change->new_value.ptr);
+    ++*(unsigned *)context;
+    return 0;
+}
+
 static void pairs_survive_elsewhere(void **state)
 {
     static world w;
@@ -540,6 +549,13 @@ static void pairs_survive_elsewhere(void **state)
     options.range = &range;
     assert_int_equal(kv_diff(old, w.txn, &options, NULL), KV_OK);
     assert_int_equal(changes, 2);
+    kv_diff_info info = {.size = sizeof info};
+    assert_int_equal(kv_diff(old, w.txn, NULL, &info), KV_OK);
+    assert_int_equal(info.added, 1);
+    options.flags = KV_DIFF_KEYS;
+    options.change = no_value;
+    assert_int_equal(kv_diff(old, w.txn, &options, NULL), KV_OK);
+    assert_int_equal(changes, 3);
     kv_txn_abort(old);
     kv_txn_abort(w.txn);
     char copy[512];

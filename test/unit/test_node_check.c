@@ -265,6 +265,28 @@ static subject sample(unsigned level)
     return s;
 }
 
+/* Numbers that the node does not have change nothing. */
+static void test_numbers_beyond(void **state)
+{
+    for (unsigned level = 0; level < 2; level++) {
+        subject s = sample(level);
+        uint8_t before[4096];
+        kvi_item item = {.key = kvi_slice_of("the prefix of all 5", 19), .child = {7, 1}};
+        memcpy(before, s.page, sizeof before);
+        if (level == 0) {
+            assert_false(kvi_leaf_insert(s.page, 4096, s.scratch, 42, &item));
+            assert_false(kvi_leaf_replace(s.page, 4096, s.scratch, 40, &item));
+            kvi_leaf_remove(s.page, 4096, 40);
+        } else {
+            assert_false(kvi_branch_insert(s.page, 4096, s.scratch, 42, &item));
+            kvi_branch_remove(s.page, 4096, 41);
+            kvi_branch_remove(s.page, 4096, 42);
+        }
+        assert_memory_equal(s.page, before, sizeof before);
+        subject_free(&s);
+    }
+}
+
 static uint8_t *heads_of(const subject *s)
 {
     return s->page + 128;
@@ -499,6 +521,7 @@ static void entry_above_the_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_numbers_beyond),
         cmocka_unit_test(damaged_pages),
         cmocka_unit_test(noise),
         cmocka_unit_test(type_and_level),
