@@ -280,15 +280,13 @@ typedef struct filler {
     uint8_t *at, *end;
 } filler;
 
-/* Fills slot i with bytes as they are in another node. */
+/* Fills slot i with bytes as they are in another node; the heap has them, since lengths differ. */
 static bool slot_copy(filler *f, unsigned i, const kvi_reader *r, unsigned from)
 {
     const uint8_t *page = r->part->page;
     kvi_node_slot slot = kvi_slot_at(page, &r->shape, from);
     uint32_t size = kvi_slot_size(page, &slot);
     kvi_put32(f->page + f->shape->heads + 4 * i, kvi_head_at(page, &r->shape, from));
-    if (kvi_shape_heapless(f->shape))
-        return true;
     if (size > (size_t)(f->end - f->at))
         return false;
     kvi_put16(f->page + f->shape->offsets + 2 * i, (uint16_t)(f->at - f->page));
