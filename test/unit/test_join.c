@@ -117,6 +117,34 @@ static void test_side_file_forbidden(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+static unsigned stats;
+
+/* The n-th question what a file is gets no answer. */
+static int stat_failing(const kvi_os *os, int fd, kvi_os_stat *stat)
+{
+    return --stats == 0 ? -EIO : real.stat(os, fd, stat);
+}
+
+static void test_second_cannot_look(void **state)
+{
+    kv_db *db, *second;
+    unsigned n = 0, told = 0;
+    assert_int_equal(open_as(0, &db), KV_OK);
+    sim_process(disk, STRANGE);
+    do {
+        stats = ++n;
+        disk->os.stat = stat_failing;
+        int rc = open_as(0, &second);
+        disk->os = real;
+        assert_true(rc <= KV_OK);
+        told += rc == KV_EIO;
+        assert_int_equal(rc == KV_OK ? kv_db_close(second) : KV_OK, KV_OK);
+    } while (stats == 0);
+    assert_true(told > 2);
+    sim_process(disk, 1);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 static int path_error;
 
 static int no_writing(const kvi_os *os, const char *path, int flags, uint32_t mode)
@@ -247,6 +275,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_replaced_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_side_file_forbidden, setup, teardown),
         cmocka_unit_test_setup_teardown(test_empty, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_second_cannot_look, setup, teardown),
         cmocka_unit_test_setup_teardown(test_forbidden, setup, teardown),
         cmocka_unit_test_setup_teardown(test_small_maps, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nothing_is_written, setup, teardown),

@@ -281,6 +281,19 @@ static void test_id_skip_after_a_boot(void **state)
     close_db(db);
 }
 
+/* The gap between two ids that may have been seen is not bridged by lazy commits. */
+static void test_lazy_commits_end_before_the_skip(void **state)
+{
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    db->head.next_id = db->head.durable + KVI_ID_SKIP - 2;
+    uint64_t lazy = commit_text(db, KV_TXN_LAZY, "two");
+    assert_true(kv_db_durable_id(db) < lazy);
+    uint64_t id = commit_text(db, KV_TXN_LAZY, "three");
+    assert_int_equal(kv_db_durable_id(db), id);
+    close_db(db);
+}
+
 static void test_id_skip_is_durable_in_every_mode(void **state)
 {
     static const struct {
@@ -545,6 +558,7 @@ int main(void)
         TEST(test_a_rejected_commit_does_not_come_back),
         TEST(test_one_torn_meta),
         TEST(test_id_skip_after_a_boot),
+        TEST(test_lazy_commits_end_before_the_skip),
         TEST(test_id_skip_is_durable_in_every_mode),
         TEST(test_pending_skip_is_not_confirmed),
         TEST(test_burnt_id),

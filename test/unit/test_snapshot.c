@@ -708,6 +708,22 @@ static void forge(const struct forgery *f)
     surgeon_free(&s);
 }
 
+/* One that calls itself the newest commit is no newer than what everybody keeps anyway. */
+static void test_forged_as_newest(void **state)
+{
+    kv_txn *txn;
+    write_all(1, 0);
+    assert_int_equal(create("a"), KV_OK);
+    const struct forgery f = {KVI_N_id, db->head.meta.id, 8, false};
+    assert_int_equal(kv_db_close(db), KV_OK);
+    forge(&f);
+    open_db(0);
+    assert_int_equal(kv_snapshot_open(db, "a", 1, &txn), KV_ECORRUPT);
+    for (unsigned i = 2; i < 6; i++)
+        write_all(i, 0);
+    assert_true(newest_is(5));
+}
+
 static void test_forged(void **state)
 {
     for (size_t i = 0; i < KVI_COUNT(forgeries); i++) {
@@ -756,6 +772,7 @@ int main(void)
         TEST(test_list_changes),
         TEST(test_damaged_list),
         TEST(test_forged),
+        TEST(test_forged_as_newest),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
