@@ -9,8 +9,10 @@
 #include "dissect.h"
 #include "fault_os.h"
 #include "scratch.h"
+#include "surgeon.h"
 #include "victim.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PAGES_MAX 256
@@ -153,6 +155,75 @@ static void test_unreadable(void **state)
     }
 }
 
+/* The second meta instead of the one that a close leaves, and what is said of the two. */
+static const struct second_meta {
+    uint64_t ids, walk; /* newer by so many; bytes that it claims to have written */
+    bool proven;        /* it says that it is durable itself */
+    bool impossible;
+    const char *reasons[2];
+} second_metas[] = {
+    {0, 0, true, false, {"the same commit", "both metas hold this commit"}},
+    {1, 0, false, false, {"older than the other", "all its pages are there"}},
+    {1, 4096, false, false, {"the newer commit is not whole", "not all that commit"}},
+    {0, 0, true, true, {"the newest commit", "its numbers are impossible"}},
+};
+
+static void test_what_metas_are_told(void **state)
+{
+    for (size_t i = 0; i < KVI_COUNT(second_metas); i++) {
+        const struct second_meta *m = &second_metas[i];
+        surgeon s;
+        kv_inspect *look;
+        surgeon_take(&s, patient.image, patient.size);
+        kvi_meta meta = s.meta;
+        meta.id += m->ids;
+        meta.kind = m->proven ? meta.kind : KVI_KIND_DURABLE;
+        meta.seal = meta.walk = m->walk;
+        meta.high_water = m->impossible ? 2 : meta.high_water;
+        uint8_t *block = s.bytes + kvi_meta_stride(s.page_size);
+        kvi_meta_encode(&meta, block);
+        sim_put_file(patient.disk, VICTIM_NAME, s.bytes, s.size);
+        assert_int_equal(kvi_dissect_open(&patient.disk->os, VICTIM_NAME, &look, NULL, 0), KV_OK);
+        bool straight = true, crossed = true; /* which of two like metas is which */
+        for (unsigned slot = 0; slot < 2; slot++) {
+            kv_meta_info info = {.size = sizeof info};
+            assert_int_equal(kv_inspect_meta(look, slot, &info), KV_OK);
+            straight = straight && strstr(info.reason, m->reasons[slot]);
+            crossed = crossed && m->ids == 0 && strstr(info.reason, m->reasons[1 - slot]);
+        }
+        assert_true(straight || crossed);
+        kvi_dissect_close(look);
+        surgeon_free(&s);
+    }
+    victim_heal(&patient, patient.size);
+}
+
+/* The file may be longer than what the commit knows of, and space records lead somewhere, too. */
+static int stop_at_once(void *context, const kv_page_slot *slot)
+{
+    return 1;
+}
+
+static void test_beyond_and_stopped(void **state)
+{
+    kv_inspect *look;
+    kv_page_info info = {.size = sizeof info};
+    uint8_t *longer = calloc(1, patient.size + 4096);
+    uint64_t end = patient.size / 4096;
+    memcpy(longer, patient.image, patient.size);
+    sim_put_file(patient.disk, VICTIM_NAME, longer, patient.size + 4096);
+    free(longer);
+    assert_int_equal(kvi_dissect_open(&patient.disk->os, VICTIM_NAME, &look, NULL, 0), KV_OK);
+    assert_int_equal(kv_inspect_page(look, end, &info), KV_OK);
+    assert_int_equal(info.state, KV_STATE_BEYOND);
+    for (uint64_t page = 0; page < end; page++) {
+        int rc = kv_inspect_slots(look, page, stop_at_once, NULL);
+        assert_int_equal(rc == KV_ECANCELED, truth[page].slots > 0);
+    }
+    kvi_dissect_close(look);
+    victim_heal(&patient, patient.size);
+}
+
 static scratch dir;
 static char path[SCRATCH_MAX], copy[SCRATCH_MAX];
 
@@ -255,6 +326,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_what_metas_are_told),
+        cmocka_unit_test(test_beyond_and_stopped),
         cmocka_unit_test_setup_teardown(test_open_arguments, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(test_page_arguments, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(test_byte_arguments, folder_setup, folder_teardown),
