@@ -27,6 +27,7 @@ static enum kvi_meta_state slot_read(const kvi_os *os, int fd, kvi_slots *slots,
     uint8_t *block = slots->block[slot];
     if (!block_read(os, fd, slot * kvi_meta_stride(page_size), block, &slots->error))
         return KVI_META_TORN;
+    slots->ours |= kvi_meta_has_magic(block);
     return kvi_meta_decode(block, &slots->meta[slot]);
 }
 
@@ -65,7 +66,7 @@ int kvi_recover_slots(const kvi_os *os, kvi_err *err, int fd, kvi_slots *slots)
         return KV_OK;
     if (slots->error)
         return kvi_fail_os(err, slots->error, "reading the meta pages");
-    if (kvi_meta_has_magic(slots->block[0]) || kvi_meta_has_magic(slots->block[1]))
+    if (slots->ours)
         return kvi_fail(err, KV_ECORRUPT, "both meta pages are damaged");
     return kvi_fail(err, KV_ENOTKV, "%s", kv_strerror(KV_ENOTKV));
 }

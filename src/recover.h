@@ -13,6 +13,7 @@ typedef struct kvi_slots {
     bool valid[2];
     kvi_meta meta[2];
     uint8_t block[2][KVI_META_SIZE];
+    bool ours;     /* a meta of kv's began where one may be, however damaged */
     int64_t error; /* of a read that failed: -errno; 0: none */
 } kvi_slots;
 

@@ -1,5 +1,6 @@
 /* What an open finds after each kind of end, rule by rule (docs/design.md, recovery). */
 #include "recover_machine.h"
+#include <stdlib.h>
 
 /* ---- adoption and confirmation ---- */
 
@@ -542,6 +543,238 @@ static void test_unreadable_metas(void **state)
     assert_true(fault_balanced(&fault));
 }
 
+/* ---- every call of an open that has something to prove ---- */
+
+typedef struct crashed {
+    uint8_t *bytes; /* of the file that a crash left */
+    size_t len;
+    uint64_t boots;
+} crashed;
+
+static crashed take_bytes(void)
+{
+    kvi_slice file = sim_get_file(disk, "db");
+    crashed left = {malloc(file.len), file.len, disk->boots};
+    assert_non_null(left.bytes);
+    memcpy(left.bytes, file.ptr, file.len);
+    return left;
+}
+
+static crashed crash_to_bytes(kv_db *db)
+{
+    crash(db, false);
+    return take_bytes();
+}
+
+static void lay(const crashed *left)
+{
+    sim_reset(disk);
+    sim_put_file(disk, "db", left->bytes, left->len);
+    disk->boots = left->boots;
+    watch(disk);
+}
+
+static uint8_t *block_of(const crashed *left, unsigned slot)
+{
+    return left->bytes + slot * kvi_meta_stride(PAGE_SIZE);
+}
+
+/* Opens with the plan in force. */
+static int open_planned(const crashed *left, fault_case plan, kv_db **db)
+{
+    kv_options options = {.size = sizeof options, .flags = exclusive ? KV_OPEN_EXCLUSIVE : 0};
+    lay(left);
+    fault_plan(&fault, plan);
+    int rc = kvi_db_open(&fault.os, "db", &options, db, NULL, 0);
+    assert_true(rc == KV_OK || fault_balanced(&fault));
+    return rc;
+}
+
+/* Fails each call of the kind in turn, from number at on: an open that succeeds all the same has this
+ * text, and so has the next one, that nothing fails. */
+static void fail_each(crashed left, uint32_t mask, uint64_t at, const char *text)
+{
+    for (bool hit = true; hit; at++) {
+        kv_db *db;
+        int rc = open_planned(&left, (fault_case){.at = at, .mask = mask}, &db);
+        hit = fault_hit(&fault);
+        assert_true(rc == KV_OK || hit);
+        fault_plan(&fault, (fault_case){0});
+        if (rc == KV_OK) {
+            expect_text(db, text);
+            close_db(db);
+        }
+        db = open_db();
+        expect_text(db, text);
+        sound(db);
+        close_db(db);
+    }
+    free(left.bytes);
+}
+
+static crashed a_lazy_tail(void)
+{
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    commit_many(db, KV_TXN_LAZY, 40, 200);
+    commit_text(db, KV_TXN_LAZY, "two");
+    return crash_to_bytes(db);
+}
+
+/* The newest of three is not whole, the one before it has yet to be proven. */
+static crashed a_remnant(void)
+{
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    commit_text(db, 0, "two");
+    size_t event = disk->n_events;
+    commit_text(db, 0, "three");
+    damage_since(event);
+    return crash_to_bytes(db);
+}
+
+static crashed a_long_tail(void)
+{
+    uint64_t durable, last;
+    return crash_to_bytes(long_tail(&durable, &last));
+}
+
+#define FAULT_CHANGES (FAULT_BIT(FAULT_PWRITEV) | FAULT_BIT(FAULT_SYNC))
+
+/* A long tail of another boot is discarded before the first commit; until that worked, nothing is
+ * written. */
+static void test_unwritable_burial(void **state)
+{
+    crashed left = a_long_tail();
+    left.boots++;
+    bool hit = true;
+    unsigned refused = 0;
+    for (uint64_t at = 1; hit; at++) {
+        kv_db *db;
+        int rc = open_planned(&left, (fault_case){.at = at, .mask = FAULT_CHANGES}, &db);
+        hit = fault_hit(&fault);
+        assert_true(hit ? rc == KV_EPOISONED || rc == KV_EIO : rc == KV_OK);
+        refused += rc == KV_EPOISONED;
+        if (rc == KV_OK) {
+            expect_text(db, "one");
+            close_db(db);
+        }
+    }
+    assert_int_equal(refused, 2); /* the write, the flush; others make the side file */
+    free(left.bytes);
+}
+
+static void test_no_memory_to_recover(void **state)
+{
+    fail_each(a_lazy_tail(), FAULT_MEMORY, 1, "two");
+    fail_each(a_remnant(), FAULT_MEMORY, 1, "two");
+}
+
+static void test_unreadable_pages(void **state)
+{
+    fail_each(a_lazy_tail(), FAULT_BIT(FAULT_PREAD), 3, "two"); /* behind both metas */
+    fail_each(a_remnant(), FAULT_BIT(FAULT_PREAD), 3, "two");
+}
+
+static void test_unwritable_adoption(void **state)
+{
+    fail_each(a_lazy_tail(), FAULT_CHANGES, 1, "two");
+    fail_each(a_remnant(), FAULT_CHANGES, 1, "two");
+    fail_each(a_long_tail(), FAULT_BIT(FAULT_SYNC), 1, "two");
+}
+
+/* ---- metas that do not belong together ---- */
+
+static void stamp(uint8_t *block)
+{
+    kvi_put64(block + KVI_M_checksum,
+              kvi_hash_meta(block + KVI_M_version, KVI_META_SIZE - KVI_M_version));
+}
+
+static void lie32(uint8_t *block, unsigned at, uint32_t number)
+{
+    kvi_put32(block + at, number);
+    stamp(block);
+}
+
+/* What an open says of two metas of which some are changed. */
+static void test_odd_pairs(void **state)
+{
+    enum change { RIGHT, GONE, TORN, OTHER_SIZE, OTHER_SEED, OTHER_VERSION };
+    static const struct {
+        enum change metas[2];
+        int rc;
+    } cases[] = {
+        {{RIGHT, OTHER_SIZE}, KV_OK},
+        {{RIGHT, OTHER_SEED}, KV_OK},
+        {{RIGHT, OTHER_VERSION}, KV_EVERSION},
+        {{OTHER_VERSION, RIGHT}, KV_EVERSION},
+        {{GONE, OTHER_VERSION}, KV_EVERSION},
+        {{GONE, RIGHT}, KV_OK},
+        {{GONE, OTHER_SIZE}, KV_ECORRUPT},
+        {{TORN, TORN}, KV_ECORRUPT},
+        {{TORN, GONE}, KV_ECORRUPT},
+        {{GONE, TORN}, KV_ECORRUPT},
+        {{GONE, GONE}, KV_ENOTKV},
+    };
+    kv_db *db = open_db();
+    commit_text(db, 0, "one");
+    close_db(db);
+    crashed right = take_bytes();
+    for (size_t i = 0; i < KVI_COUNT(cases); i++) {
+        lay(&right);
+        crashed odd = take_bytes();
+        for (unsigned slot = 0; slot < 2; slot++) {
+            uint8_t *block = block_of(&odd, slot);
+            switch (cases[i].metas[slot]) {
+            case RIGHT:
+                break;
+            case GONE:
+                memset(block, 0, KVI_META_SIZE);
+                break;
+            case TORN:
+                block[300] ^= 1;
+                break;
+            case OTHER_SIZE:
+                lie32(block, KVI_M_page_size, 2 * PAGE_SIZE);
+                break;
+            case OTHER_SEED:
+                lie32(block, KVI_M_hash_seed, 12345);
+                break;
+            case OTHER_VERSION:
+                lie32(block, KVI_M_version, KVI_VERSION + 1);
+                break;
+            }
+        }
+        int rc = open_planned(&odd, (fault_case){0}, &db);
+        if (rc != cases[i].rc)
+            fail_msg("case %zu: %d", i, rc);
+        if (rc == KV_OK) {
+            expect_text(db, "one");
+            close_db(db);
+        }
+        free(odd.bytes);
+    }
+    free(right.bytes);
+}
+
+/* The meta of the newest commit says that more pages belong to it than do: it is not whole. */
+static void test_longer_walk(void **state)
+{
+    crashed left = a_lazy_tail();
+    kvi_meta meta[2];
+    for (unsigned slot = 0; slot < 2; slot++)
+        assert_int_equal(kvi_meta_decode(block_of(&left, slot), &meta[slot]), KVI_META_VALID);
+    unsigned newest = meta[1].id > meta[0].id;
+    meta[newest].walk += PAGE_SIZE;
+    kvi_meta_encode(&meta[newest], block_of(&left, newest));
+    kv_db *db;
+    assert_int_equal(open_planned(&left, (fault_case){0}, &db), KV_OK);
+    expect_text(db, "one");
+    close_db(db);
+    free(left.bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -571,6 +804,12 @@ int main(void)
         TEST(test_failed_flush_of_the_adoption),
         TEST(test_read_error_in_the_walk),
         TEST(test_unreadable_metas),
+        TEST(test_no_memory_to_recover),
+        TEST(test_unreadable_pages),
+        TEST(test_unwritable_adoption),
+        TEST(test_unwritable_burial),
+        TEST(test_odd_pairs),
+        TEST(test_longer_walk),
     };
     return RUN_BOTH_WAYS("recover", tests);
 }
