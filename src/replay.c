@@ -269,7 +269,7 @@ static int tree_named(replay *r, kvi_slice name, uint16_t flags, kv_tree **tree)
     } else if (rc == KV_OK && had) {
         return map_step(&r->names);
     }
-    if (rc == KV_OK && !had)
+    if (rc == KV_OK)
         rc = kvi_catalog_open(r->txn, r->names.last, create, NULL, tree);
     return rc;
 }

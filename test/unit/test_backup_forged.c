@@ -117,9 +117,11 @@ static const forgery forgeries[] = {
     FORGE("endless number", MAIN ALL "\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
     FORGE("name cut short", "\x01\x8a\x00"),
     FORGE("endless name", "\x01\xff\xff\x7f"),
-    FORGE("unknown nature", "\x01\x00\x02\x00\x00\x00" ALL END),
+    FORGE("main tree of pairs", "\x01\x00\x02\x00\x00\x00" ALL END),
+    FORGE("unknown nature", MAIN ALL END NAMES "\x01\x01"
+                                               "t\x01\x00\x00\x00" ALL END NAMES_END),
     FORGE("no pair", MAIN ALL END "\x06\x00\x01\x01"
-                                  "t\x01\x00\x00\x00" ALL "\x03\x01"
+                                  "t\x02\x00\x00\x00" ALL "\x03\x01"
                                   "a\x00" END "\x07\x00"),
     FORGE("impossible codec", "\x01\x00\x00\x80\x02\x00\x00" ALL END),
     FORGE("bound cut short", MAIN "\x02\x09"
@@ -129,9 +131,9 @@ static const forgery forgeries[] = {
                                               "c" END),
     FORGE("tree in a range of entries", MAIN ALL END NAMES TREE_T ALL TREE_U ALL END NAMES_END),
     FORGE("pair with a value", MAIN ALL END NAMES "\x01\x01"
-                                                  "t\x01\x00\x00\x00" ALL "\x03\x03"
-                                                  "\x01"
-                                                  "ab\x01"
+                                                  "t\x02\x00\x00\x00" ALL "\x03\x03"
+                                                  "a\x00"
+                                                  "b\x01"
                                                   "v" END NAMES_END),
     FORGE("expiry of nothing", MAIN ALL "\x08\x05" END),
     FORGE("expiry of an expiry", MAIN ALL "\x08\x05\x08\x05" PUT_C END),
@@ -237,6 +239,10 @@ static void test_unusual(void **state)
         FORGE("a codec", "\x01\x00\x00\x01\x00\x00" ALL PUT_C END),
         FORGE("values that are compressed", "\x01\x00\x00\x01\x64\x00" ALL PUT_C END),
         FORGE("a sequence", "\x01\x00\x00\x01\x64\x07" ALL PUT_C END),
+        FORGE("a pair", MAIN ALL END NAMES "\x01\x01"
+                                           "t\x02\x00\x00\x00" ALL "\x03\x03"
+                                           "a\x00"
+                                           "b\x00" END NAMES_END),
     };
     for (size_t i = 0; i < KVI_COUNT(sound); i++) {
         int applied = apply(&sound[i]), one = merge_apply(&sound[i], 1);
