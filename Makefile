@@ -268,7 +268,7 @@ BATON_WRAP := $(foreach f,mutex_lock cond_wait cond_timedwait cond_signal,-Wl,--
 $(B)/test/schedule/%: private LDFLAGS += $(BATON_WRAP)
 # The test plays the kernel.
 INTERRUPTED_WRAP := $(foreach f,open64 close pread64 pwritev64 fdatasync ftruncate64 fsync fcntl64 \
-                      fstatfs64 getrandom fopen64,-Wl,--wrap=$(f))
+                      fstatfs64 getrandom fopen64 statx fstatat64 nanosleep syscall,-Wl,--wrap=$(f))
 $(B)/test/unit/test_os_interrupted: private LDFLAGS += $(INTERRUPTED_WRAP)
 # The engine asks it which of its bugs is chosen.
 $(TEST_PROGRAMS): $(if $(call variant_has,mutants),$(B)/obj/test/support/mutant.o)

@@ -27,6 +27,7 @@ static scratch dir;
 static struct plan {
     int times, error;
     int then;                /* the error of those behind the first; 0: the same */
+    int after;               /* so many that succeed */
     int calls;               /* since the plan was made */
     uint32_t fs;             /* what fstatfs says; 0: the truth */
     size_t random;           /* most bytes of one getrandom; 0: all */
@@ -41,7 +42,7 @@ static void plan_make(int times, int error)
 static bool refused(void)
 {
     plan.calls++;
-    if (plan.times <= 0)
+    if (plan.times <= 0 || plan.calls <= plan.after)
         return false;
     plan.times--;
     errno = plan.error;
@@ -62,6 +63,24 @@ KERNEL(ssize_t, pwritev64, (int fd, const struct iovec *iov, int n, off_t off), 
 KERNEL(int, fdatasync, (int fd), (fd))
 KERNEL(int, ftruncate64, (int fd, off_t size), (fd, size))
 KERNEL(int, fsync, (int fd), (fd))
+KERNEL(int, statx, (int at, const char *path, int flags, unsigned mask, struct statx *st),
+       (at, path, flags, mask, st))
+KERNEL(int, fstatat64, (int at, const char *path, struct stat64 *st, int flags),
+       (at, path, st, flags))
+KERNEL(int, nanosleep, (const struct timespec *time, struct timespec *left), (time, left))
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+long __wrap_syscall(long number, ...)
+{
+    long a[6];
+    va_list more;
+    va_start(more, number);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(more, long);
+    va_end(more);
+    return refused() ? -1 : __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
 
 int __real_close(int fd);
 int __wrap_close(int fd);
@@ -180,12 +199,13 @@ static void each_call_is_repeated(void **state)
 static void the_directory_is_flushed_all_the_same(void **state)
 {
     const char *path = scratch_path(&dir, "a");
-    for (int times = 1; times < 3; times++) { /* the open, then the flush as well */
-        plan_make(times, EINTR);
+    for (int after = 0; after < 2; after++) { /* the open, the flush */
+        plan = (struct plan){.times = 2, .error = EINTR, .after = after};
         assert_int_equal(os->sync_dir(os, path), 0);
         assert_int_equal(plan.times, 0);
+        plan = (struct plan){.times = 1, .error = EIO, .after = after};
+        assert_int_equal(os->sync_dir(os, path), -EIO);
     }
-    TOLD(EIO, os->sync_dir(os, path));
     plan_make(0, 0);
 }
 
@@ -205,6 +225,48 @@ static void failures_are_told(void **state)
     plan_make(1, EACCES); /* what some systems say instead of EAGAIN */
     assert_int_equal(os->lock(os, fd, KVI_OS_EXCLUSIVE, 0, 1), -EAGAIN);
     TOLD(EIO, os->close(os, fd));
+}
+
+/* The older call serves where the newer one is unknown, or forbidden. */
+static void files_are_described_all_the_same(void **state)
+{
+    static const int unknown[] = {ENOSYS, EPERM};
+    kvi_os_stat stat;
+    int fd = open_a();
+    assert_int_equal(os->truncate(os, fd, 77), 0);
+    for (size_t i = 0; i < KVI_COUNT(unknown); i++) {
+        stat = (kvi_os_stat){0};
+        plan_make(1, unknown[i]);
+        assert_int_equal(os->stat(os, fd, &stat), 0);
+        assert_int_equal(plan.calls, 2);
+        assert_int_equal(stat.size, 77);
+        assert_true(stat.regular && stat.links == 1 && stat.inode != 0);
+        plan_make(2, unknown[i]);
+        assert_int_equal(os->stat(os, fd, &stat), -unknown[i]);
+    }
+    TOLD(EACCES, os->stat_path(os, scratch_path(&dir, "a"), &stat));
+    assert_int_equal(os->close(os, fd), 0);
+}
+
+/* Who waits looks again after a signal at once, and after a pause where waiting is forbidden. */
+static void pauses_are_made(void **state)
+{
+    static const struct {
+        int error, calls;
+    } waits[] = {{EINTR, 1}, {ETIMEDOUT, 1}, {EAGAIN, 1}, {ENOSYS, 2}, {EPERM, 2}};
+    _Atomic uint32_t word = 1;
+    for (size_t i = 0; i < KVI_COUNT(waits); i++) {
+        plan_make(1, waits[i].error);
+        os->word_wait(os, &word, 1, UINT64_MAX / 2);
+        assert_int_equal(plan.calls, waits[i].calls);
+    }
+    plan_make(2, EINTR);
+    os->sleep_us(os, 10);
+    assert_int_equal(plan.calls, 3);
+    plan_make(1, EINVAL);
+    os->sleep_us(os, 10);
+    assert_int_equal(plan.calls, 1);
+    plan_make(0, 0);
 }
 
 /* Somebody has a lease on the file: waited for without O_NONBLOCK. */
@@ -288,6 +350,9 @@ static void boots_have_numbers_all_the_same(void **state)
     plan.text = "too short: 12345\n";
     assert_int_equal(os->boot_id(os, second), 0);
     assert_memory_equal(first, second, 16);
+    plan.text = "";
+    assert_int_equal(os->boot_id(os, second), 0);
+    assert_memory_equal(first, second, 16);
     plan = (struct plan){.hide = "/proc"}; /* nothing is known: each call is a boot of its own */
     assert_int_equal(os->boot_id(os, first), 0);
     assert_int_equal(os->boot_id(os, second), 0);
@@ -323,6 +388,8 @@ int main(void)
         cmocka_unit_test(each_call_is_repeated),
         cmocka_unit_test(the_directory_is_flushed_all_the_same),
         cmocka_unit_test(failures_are_told),
+        cmocka_unit_test(files_are_described_all_the_same),
+        cmocka_unit_test(pauses_are_made),
         cmocka_unit_test(a_lease_is_waited_for),
         cmocka_unit_test(network_file_systems_are_known),
         cmocka_unit_test(programs_are_known_by_name),
