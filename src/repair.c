@@ -27,7 +27,6 @@ typedef struct repair {
     uint64_t pages;  /* in use */
     uint64_t broken; /* parts that cannot be read */
     uint64_t seal;   /* over the pages newer than the meta's durable commit */
-    bool silent;     /* broken parts are not reported */
 } repair;
 
 KVI_PRINTF(2, 3) static void repair_say(repair *r, const char *format, ...)
@@ -64,8 +63,6 @@ static int repair_broken(kvi_walk *walk, kvi_ptr ptr, unsigned level, int rc)
     (void)level;
     (void)rc;
     r->broken++;
-    if (r->silent)
-        return KV_OK;
     kvi_err_text(walk->file->err, text, sizeof text);
     repair_say(r, "%s", text);
     return KV_OK;

@@ -19,12 +19,9 @@ static int add_value(kv_cursor *c, kvi_stored stored, uint32_t page_size, kv_siz
     if (!kvi_entry_parse(stored, &entry))
         return kvi_fail(&c->txn->db->err, KV_ECORRUPT, "an entry breaks V1");
     if (entry.flags & KVI_ENTRY_LARGE) {
-        uint64_t pages = entry.large.pages;
-        if (pages == 0) /* private: not in the file yet */
-            pages = kvi_large_pages(entry.large.stored_len, page_size);
         sizes->value_bytes += entry.large.raw_len;
-        sizes->large_pages += pages;
-        sizes->disk_bytes += pages * page_size;
+        sizes->large_pages += entry.large.pages;
+        sizes->disk_bytes += entry.large.pages * page_size;
     } else {
         sizes->value_bytes +=
             entry.flags & KVI_ENTRY_COMPRESSED ? entry.raw_len : entry.payload.len;

@@ -368,8 +368,6 @@ static int cut_branch(kv_tree *tree, uint8_t *branch, unsigned level, const kvi_
     unsigned last = to ? kvi_branch_search(branch, page_size, *to) : kvi_node_count(branch);
     cut_result left = {0}, right = {0};
     int rc = KV_OK;
-    if (first > last)
-        return KV_OK;
     if (first == last && from && to) {
         rc = cut_child(tree, branch, level, first, from, to, &left);
     } else {
@@ -386,7 +384,7 @@ static int cut_branch(kv_tree *tree, uint8_t *branch, unsigned level, const kvi_
     unsigned end = one ? (left.empty ? last + 1 : begin) : (to && !right.empty ? last : last + 1);
     if (begin >= end)
         return KV_OK;
-    return cut_children(tree, branch, level, begin, end, left.empty, right.empty && !one, result);
+    return cut_children(tree, branch, level, begin, end, left.empty, right.empty, result);
 }
 
 static int cut_node(kv_tree *tree, kvi_ptr *ptr, unsigned level, const kvi_slice *from,

@@ -141,8 +141,6 @@ static unsigned split_places(const kvi_seq *seq, enum kvi_split how, uint8_t *tr
     unsigned count = kvi_seq_count(seq);
     at[0] = 0;
     at[1] = kvi_seq_split_point(seq, how);
-    if (at[1] == 0 && how != KVI_SPLIT_EVEN)
-        at[1] = kvi_seq_split_point(seq, KVI_SPLIT_EVEN);
     at[2] = count;
     if (at[1] != 0)
         return 2;
@@ -187,8 +185,7 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
     kvi_seq seq = {parts, arrival_parts(step->page, in, (kvi_slice){0}, parts), in->level,
                    page_size, flags};
     /* An ascending load opens a new leaf for each newcomer that finds its leaf full. */
-    bool untouched =
-        how == KVI_SPLIT_APPEND && in->level == 0 && in->element == element_count(step->page);
+    bool untouched = how == KVI_SPLIT_APPEND && in->level == 0;
     unsigned pieces = 2;
     if (untouched) {
         tree->txn->appended++;

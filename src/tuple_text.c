@@ -325,11 +325,10 @@ static bool parse_number(parser *p, bool desc)
     bool real;
     kv_part part = {.flags = desc ? KV_PART_DESC : 0};
     size_t len = number_copy(p, text, &real);
-    if (len == 0 || !(real ? parse_real(text, &part) : parse_integer(text, &part)) ||
-        !kvi_tuple_put(&p->to, &part))
+    if (len == 0 || !(real ? parse_real(text, &part) : parse_integer(text, &part)))
         return false;
     p->at += len;
-    return true;
+    return kvi_tuple_put(&p->to, &part);
 }
 
 static const struct word {

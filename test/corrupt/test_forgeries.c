@@ -12,6 +12,7 @@
 #include "db.h"
 #include "surgeon.h"
 #include "victim.h"
+#include <stdio.h>
 
 #define ALLOC_SANE ((size_t)64 << 20)
 #define END_SANE   ((uint64_t)64 << 20) /* the file is far smaller, and hardly grows */
@@ -361,6 +362,51 @@ static void test_prefix_moves(void **state)
     end_found(&s);
 }
 
+enum growth { MORE_KEYS, MORE_KEYS_THAT_EXPIRE, A_LONGER_VALUE };
+
+/* Fills a leaf from its low end until that fails. */
+static int overfill(enum growth growth)
+{
+    static const uint8_t value[1000];
+    kv_txn *txn;
+    kv_db *db = open_it(0);
+    int rc = kv_txn_begin(db, KV_TXN_WRITE, &txn);
+    for (unsigned i = 0; rc == KV_OK && i < 2000; i++) {
+        char key[16];
+        bool longer = growth == A_LONGER_VALUE;
+        kv_put_options options = {.size = sizeof options,
+                                  .ttl_ms = growth == MORE_KEYS_THAT_EXPIRE ? 1000000 : 0};
+        snprintf(key, sizeof key, "k00000%05u", longer ? 0 : i);
+        rc = kv_put_with(kv_txn_main(txn), key, strlen(key), value, longer ? i % 1000 : 10,
+                         &options);
+    }
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    return rc;
+}
+
+/* Leaves of two branches change places. Their keys lie outside their separators: the pieces of a split
+ * belong to a branch that is not on the way. */
+static void test_swapped_leaves(void **state)
+{
+    surgeon s = begin();
+    kvi_ptr low = surgeon_node(&s, &s.meta.main, 1, 0);
+    kvi_ptr high = surgeon_node(&s, &s.meta.main, 1, UINT16_MAX);
+    kvi_ptr first = kvi_branch_child(surgeon_page(&s, low.page), s.page_size, 0);
+    kvi_ptr second = kvi_branch_child(surgeon_page(&s, high.page), s.page_size, 1);
+    kvi_branch_set_child(surgeon_page(&s, low.page), s.page_size, 0, second);
+    kvi_branch_set_child(surgeon_page(&s, high.page), s.page_size, 1, first);
+    surgeon_stamp(&s, low.page);
+    surgeon_stamp(&s, high.page);
+    for (enum growth growth = MORE_KEYS; growth <= A_LONGER_VALUE; growth++) {
+        put_on_disk(&s);
+        int rc = overfill(growth);
+        if (low.page != high.page)
+            assert_int_equal(rc, KV_ECORRUPT);
+    }
+    end_found(&s);
+}
+
 static void test_heads(void **state)
 {
     surgeon s = begin();
@@ -436,14 +482,15 @@ static void test_space_outside(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bomb),         cmocka_unit_test(test_run),
-        cmocka_unit_test(test_cycle),        cmocka_unit_test(test_shared_leaf),
-        cmocka_unit_test(test_shared_tree),  cmocka_unit_test(test_space_cycle),
-        cmocka_unit_test(test_future),       cmocka_unit_test(test_tally),
-        cmocka_unit_test(test_descriptor),   cmocka_unit_test(test_node_counts),
-        cmocka_unit_test(test_prefix),       cmocka_unit_test(test_prefix_moves),
-        cmocka_unit_test(test_heads),        cmocka_unit_test(test_hints),
-        cmocka_unit_test(test_space_claims), cmocka_unit_test(test_space_outside),
+        cmocka_unit_test(test_bomb),           cmocka_unit_test(test_run),
+        cmocka_unit_test(test_cycle),          cmocka_unit_test(test_shared_leaf),
+        cmocka_unit_test(test_shared_tree),    cmocka_unit_test(test_space_cycle),
+        cmocka_unit_test(test_future),         cmocka_unit_test(test_tally),
+        cmocka_unit_test(test_descriptor),     cmocka_unit_test(test_node_counts),
+        cmocka_unit_test(test_prefix),         cmocka_unit_test(test_prefix_moves),
+        cmocka_unit_test(test_swapped_leaves), cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_hints),          cmocka_unit_test(test_space_claims),
+        cmocka_unit_test(test_space_outside),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -19,6 +19,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#ifdef KVI_STRESS
+#define PAGE_SIZE 1024
+#else
+#define PAGE_SIZE 4096
+#endif
 #define NAME      "db"
 #define TARGET    "copy"
 #define ENTRIES   700
@@ -26,14 +31,20 @@
 #define NOW       1000000 /* ms; some entries have expired by then */
 #define TTL       1000
 #define LARGE     9000
+#define HUGE_LEN  (40 * PAGE_SIZE) /* more than half of the memory budget */
 #define RUNS      100
 #define FORGERIES 120 /* of each operation */
 
 static sim_disk *disk;
 static fault_os fault;
-static uint8_t *image;
+static struct picture {
+    uint8_t *bytes;
+    size_t len;
+} pictures[2];         /* of the database, and of a copy that lacks the newest commit */
+static uint8_t *image; /* one of them, or a forged one */
 static size_t image_len;
-static uint8_t value[LARGE];
+static parcel increment; /* what the copy lacks */
+static uint8_t value[LARGE], huge[HUGE_LEN];
 
 static void must(int rc)
 {
@@ -77,6 +88,10 @@ static void fill(kv_db *db)
     fill_pairs(tree);
     must(kv_tree_open(txn, "packed", 6, KV_TREE_CREATE, &packed, &tree));
     fill_tree(tree, 200);
+    must(kv_tree_open(txn, "gone", 4, KV_TREE_CREATE, NULL, &tree));
+    fill_tree(tree, 30);
+    must(kv_tree_open(txn, "turned", 6, KV_TREE_CREATE, NULL, &tree));
+    fill_tree(tree, 30);
     must(kv_txn_commit(txn));
 }
 
@@ -91,10 +106,59 @@ static void change(kv_db *db)
         size_t len = key_of(i + 1, key);
         must(kv_put(kv_txn_main(txn), key, len, "other", 5, 0));
     }
+    for (unsigned i = 150; i <= 300; i += 150) { /* other values of the same length */
+        char key[16];
+        size_t len = key_of(i, key);
+        must(kv_put(kv_txn_main(txn), key, len, huge, LARGE, 0));
+    }
+    must(kv_tree_open(txn, "packed", 6, 0, NULL, &tree));
+    must(kv_put(tree, "key00150", 8, huge, LARGE, 0));
     must(kv_put(kv_txn_main(txn), "number", 6, "12345678", 8, 0));
     must(kv_tree_open(txn, "new", 3, KV_TREE_CREATE, NULL, &tree));
     fill_tree(tree, 20);
+    must(kv_tree_open(txn, "gone", 4, 0, NULL, &tree));
+    must(kv_tree_drop(tree));
+    must(kv_tree_open(txn, "turned", 6, 0, NULL, &tree));
+    must(kv_tree_drop(tree));
+    must(kv_tree_open(txn, "turned", 6, KV_TREE_CREATE | KV_TREE_MULTI, NULL, &tree));
+    must(kv_multi_put(tree, "key", 3, "one", 3));
     must(kv_txn_commit(txn));
+}
+
+static kv_db *open_new(const char *name)
+{
+    kv_db *db;
+    const kv_options options = {.size = sizeof options,
+                                .flags = KV_OPEN_CREATE | KV_OPEN_EXCLUSIVE,
+                                .page_size = PAGE_SIZE};
+    must(kvi_db_open(sim_os(disk), name, &options, &db, NULL, 0));
+    return db;
+}
+
+static void take_picture(struct picture *of, const char *name)
+{
+    kvi_slice file = sim_get_file(disk, name);
+    *of = (struct picture){malloc(file.len), file.len};
+    memcpy(of->bytes, file.ptr, file.len);
+}
+
+static void make_copy(kv_db *db)
+{
+    parcel p = {0};
+    kv_db *copy = open_new(TARGET);
+    must(parcel_pack_newest(&p, db, 0, NULL));
+    must(parcel_unpack(&p, copy, 0, NULL));
+    parcel_free(&p);
+    must(kv_db_close(copy));
+    take_picture(&pictures[1], TARGET);
+}
+
+static void make_increment(kv_db *db)
+{
+    kv_txn *snap;
+    must(kv_snapshot_open(db, "snap", 4, &snap));
+    must(parcel_pack_newest(&increment, db, kv_txn_id(snap), NULL));
+    kv_txn_abort(snap);
 }
 
 static int run_commits(kv_db *db);
@@ -104,9 +168,6 @@ static int (*lock_inner)(const kvi_os *os, int fd, int kind, uint64_t off, uint6
 
 static int setup(void **state)
 {
-    kv_db *db;
-    const kv_options options = {
-        .size = sizeof options, .flags = KV_OPEN_CREATE | KV_OPEN_EXCLUSIVE, .page_size = 4096};
     disk = sim_new(3);
     open_inner = disk->os.open;
     lock_inner = disk->os.lock;
@@ -114,23 +175,24 @@ static int setup(void **state)
     disk->clock_ms = NOW - TTL - 1;
     for (size_t i = 0; i < sizeof value; i++)
         value[i] = (uint8_t)(i % 251);
-    must(kvi_db_open(sim_os(disk), NAME, &options, &db, NULL, 0));
+    kv_db *db = open_new(NAME);
     fill(db);
     for (unsigned i = 0; i < 12; i++)
         must(run_commits(db));
     must(kv_snapshot_create(db, "snap", 4, 0));
+    make_copy(db);
     change(db);
+    make_increment(db);
     must(kv_db_close(db));
-    kvi_slice file = sim_get_file(disk, NAME);
-    image_len = file.len;
-    image = malloc(image_len);
-    memcpy(image, file.ptr, image_len);
+    take_picture(&pictures[0], NAME);
     return 0;
 }
 
 static int teardown(void **state)
 {
-    free(image);
+    free(pictures[0].bytes);
+    free(pictures[1].bytes);
+    parcel_free(&increment);
     sim_free(disk);
     return 0;
 }
@@ -211,6 +273,12 @@ static int run_increment(kv_db *db)
     parcel_free(&p);
     kv_txn_abort(snap);
     return rc;
+}
+
+static int run_apply(kv_db *db)
+{
+    increment.read = 0;
+    return parcel_unpack(&increment, db, 0, NULL);
 }
 
 static int order_of(kv_tree *tree)
@@ -363,6 +431,11 @@ static int run_snapshots(kv_db *db)
     return rc == KV_OK ? kv_snapshot_drop(db, "snap", 4, 0) : rc;
 }
 
+static int run_naming(kv_db *db)
+{
+    return kv_snapshot_create(db, "another", 7, 0);
+}
+
 static int run_restore(kv_db *db)
 {
     return kv_snapshot_restore(db, "snap", 4, 0);
@@ -387,6 +460,8 @@ static int work_single(kv_txn *txn)
         rc = kv_take(tree, "key00150", 8, &old);
     if (rc == KV_OK)
         rc = kv_append(tree, "key00300", 8, "more", 4, 0, &len);
+    if (rc == KV_OK)
+        rc = kv_take(tree, "key00300", 8, &old);
     if (rc == KV_OK)
         rc = kv_incr(tree, "number", 6, 1, 0, 0, NULL);
     if (rc == KV_OK)
@@ -450,6 +525,79 @@ static int work_ranges(kv_txn *txn)
     const kv_range few = {.size = sizeof few, .prefix = "key000", .prefix_len = 6, .limit = 30};
     int rc = kv_del_range(kv_txn_main(txn), &few, NULL);
     return rc == KV_OK ? kv_del_range(kv_txn_main(txn), &middle, NULL) : rc;
+}
+
+/* Beyond the memory budget: pages are written before the commit, and then changed again. */
+static int work_large(kv_txn *txn)
+{
+    kv_tree *tree = kv_txn_main(txn), *packed;
+    kv_slice old;
+    void *place;
+    int rc = kv_put(tree, "huge", 4, huge, HUGE_LEN, 0);
+    for (unsigned round = 0; round < 2; round++)
+        for (unsigned i = 0; rc == KV_OK && i < 900; i++) {
+            char key[16];
+            size_t len = key_of(i, key);
+            rc = kv_put(tree, key, len, value, i % 30 ? 300 : LARGE, 0);
+        }
+    if (rc == KV_OK)
+        rc = kv_take(tree, "huge", 4, &old);
+    if (rc == KV_OK)
+        rc = named(txn, "packed", &packed);
+    return rc == KV_OK ? kv_reserve(packed, "place", 5, LARGE, 0, &place) : rc;
+}
+
+static int work_sizes_pairs(kv_txn *txn)
+{
+    kv_sizes sizes = {.size = sizeof sizes};
+    kv_tree *tree;
+    int rc = named(txn, "many", &tree);
+    return rc == KV_OK ? kv_range_sizes(tree, NULL, &sizes) : rc;
+}
+
+/* Key by key: leaves that become empty, others that are merged. */
+static int work_thinning(kv_txn *txn)
+{
+    int rc = KV_OK;
+    for (unsigned i = 100; rc >= 0 && i < 500; i++) {
+        char key[16];
+        size_t len = key_of(i, key);
+        if (i < 300 || i % 5)
+            rc = kv_del(kv_txn_main(txn), key, len);
+        if (rc == KV_NOTFOUND)
+            rc = KV_OK;
+    }
+    return rc;
+}
+
+static int work_limits(kv_txn *txn)
+{
+    kv_range range = {.size = sizeof range,
+                      .from = "key00100",
+                      .from_len = 8,
+                      .to = "key00500",
+                      .to_len = 8,
+                      .limit = 150};
+    int rc = kv_del_range(kv_txn_main(txn), &range, NULL);
+    range.flags = KV_RANGE_REVERSE;
+    return rc == KV_OK ? kv_del_range(kv_txn_main(txn), &range, NULL) : rc;
+}
+
+/* Their values are large, or packed. */
+static int work_pops(kv_txn *txn)
+{
+    const kv_range from = {.size = sizeof from, .from = "key00600", .from_len = 8};
+    const kv_range middle = {.size = sizeof middle, .from = "key00150", .from_len = 8};
+    const kv_range to = {
+        .size = sizeof to, .to = "key00300", .to_len = 8, .flags = KV_RANGE_TO_CLOSED};
+    kv_tree *tree;
+    kv_pair pair;
+    int rc = kv_pop_first(kv_txn_main(txn), &from, &pair);
+    if (rc == KV_OK)
+        rc = kv_pop_last(kv_txn_main(txn), &to, &pair);
+    if (rc == KV_OK)
+        rc = named(txn, "packed", &tree);
+    return rc == KV_OK ? kv_pop_first(tree, &middle, &pair) : rc;
 }
 
 static int work_trees(kv_txn *txn)
@@ -582,41 +730,55 @@ IN(in_write, work_single)
 IN(in_write, work_many)
 IN(in_write, work_pairs)
 IN(in_write, work_ranges)
+IN(in_write, work_large)
+IN(in_read, work_sizes_pairs)
+IN(in_write, work_thinning)
+IN(in_write, work_limits)
+IN(in_write, work_pops)
 IN(in_write, work_trees)
+
+enum effect { READS, WRITES, CATCHES_UP /* the copy, with the newest commit */ };
 
 typedef struct operation {
     const char *name;
     int (*run)(kv_db *db);
-    bool writes;
+    enum effect effect;
 } operation;
 
 static const operation operations[] = {
-    {"diff", run_diff, false},
-    {"backup", run_backup, false},
-    {"increment", run_increment, false},
-    {"order", run_work_order, false},
-    {"order of pairs", run_work_order_pairs, false},
-    {"scan", run_work_scan, false},
-    {"scan of pairs", run_work_scan_pairs, false},
-    {"get_many", run_work_get_many, false},
-    {"check", run_check, false},
-    {"stat", run_stat, false},
-    {"snapshots", run_snapshots, true},
-    {"restore", run_restore, true},
-    {"sweep", run_work_sweep, true},
-    {"single keys", run_work_single, true},
-    {"put_many", run_work_many, true},
-    {"pairs", run_work_pairs, true},
-    {"ranges", run_work_ranges, true},
-    {"trees", run_work_trees, true},
-    {"batch", run_batch, true},
-    {"watch", run_watch, true},
-    {"compaction", run_compaction, true},
-    {"copies", run_copies, false},
-    {"copy to a descriptor", run_copy_fd, false},
-    {"wait", run_wait, false},
-    {"commits", run_commits, true},
-    {"begin_wait", run_begin_wait, true},
+    {"diff", run_diff, READS},
+    {"backup", run_backup, READS},
+    {"increment", run_increment, READS},
+    {"order", run_work_order, READS},
+    {"order of pairs", run_work_order_pairs, READS},
+    {"scan", run_work_scan, READS},
+    {"scan of pairs", run_work_scan_pairs, READS},
+    {"get_many", run_work_get_many, READS},
+    {"check", run_check, READS},
+    {"stat", run_stat, READS},
+    {"snapshots", run_snapshots, WRITES},
+    {"restore", run_restore, WRITES},
+    {"sweep", run_work_sweep, WRITES},
+    {"single keys", run_work_single, WRITES},
+    {"put_many", run_work_many, WRITES},
+    {"pairs", run_work_pairs, WRITES},
+    {"ranges", run_work_ranges, WRITES},
+    {"trees", run_work_trees, WRITES},
+    {"batch", run_batch, WRITES},
+    {"watch", run_watch, WRITES},
+    {"compaction", run_compaction, WRITES},
+    {"copies", run_copies, READS},
+    {"copy to a descriptor", run_copy_fd, READS},
+    {"wait", run_wait, READS},
+    {"commits", run_commits, WRITES},
+    {"begin_wait", run_begin_wait, WRITES},
+    {"naming", run_naming, WRITES},
+    {"large values", run_work_large, WRITES},
+    {"sizes of pairs", run_work_sizes_pairs, READS},
+    {"thinning", run_work_thinning, WRITES},
+    {"limits", run_work_limits, WRITES},
+    {"pops", run_work_pops, WRITES},
+    {"apply", run_apply, CATCHES_UP},
 };
 
 /* ---- running ---- */
@@ -636,6 +798,13 @@ static int open_kept_out(const kvi_os *os, const char *path, int flags, uint32_t
 
 static unsigned asked;
 
+static void choose(const operation *op)
+{
+    const struct picture *picture = &pictures[op && op->effect == CATCHES_UP];
+    image = picture->bytes;
+    image_len = picture->len;
+}
+
 /* Two times out of three somebody else has the writer's lock for a moment. */
 static int lock_crowded(const kvi_os *os, int fd, int kind, uint64_t off, uint64_t len)
 {
@@ -647,7 +816,8 @@ static int lock_crowded(const kvi_os *os, int fd, int kind, uint64_t off, uint64
 static int open_as(role as, fault_case plan, kv_db **db)
 {
     static const uint32_t flags[] = {KV_OPEN_EXCLUSIVE, 0, KV_OPEN_READONLY, KV_OPEN_READONLY};
-    const kv_options options = {.size = sizeof options, .flags = flags[as]};
+    const kv_options options = {
+        .size = sizeof options, .flags = flags[as], .memory_budget = 60 * PAGE_SIZE};
     sim_reset(disk);
     sim_put_file(disk, NAME, image, image_len);
     disk->clock_ms = NOW;
@@ -717,8 +887,9 @@ static uint64_t calls_of(const operation *op, role as, fault_case plan)
 static void fail_calls(role as, fault_case plan)
 {
     for (size_t i = 0; i < KVI_COUNT(operations); i++) {
-        if (as > SHARER && operations[i].writes)
+        if (as > SHARER && operations[i].effect != READS)
             continue;
+        choose(&operations[i]);
         uint64_t calls = calls_of(&operations[i], as, plan);
         uint64_t step = step_of(calls);
         for (plan.at = 1; plan.at <= calls; plan.at += step)
@@ -729,6 +900,7 @@ static void fail_calls(role as, fault_case plan)
 /* Opening and closing, with every call failing in turn. */
 static void fail_openings(role as, fault_case plan)
 {
+    choose(NULL);
     for (plan.at = 1;; plan.at++) {
         kv_db *db = NULL;
         char text[200];
@@ -792,15 +964,16 @@ static void test_damaged_pages(void **state)
 {
     uint64_t errors = 0;
     for (size_t i = 0; i < KVI_COUNT(operations); i++) {
-        for (size_t page = 2; page < image_len / 4096; page++) {
+        choose(&operations[i]);
+        for (size_t page = kvi_first_page(PAGE_SIZE); page < image_len / PAGE_SIZE; page++) {
             kv_db *db;
-            image[page * 4096 + 1000] ^= 0x55;
+            image[page * PAGE_SIZE + 1000] ^= 0x55;
             int rc = open_as(SOLE, (fault_case){0}, &db);
             if (rc == KV_OK) {
                 rc = operations[i].run(db);
                 (void)kv_db_close(db);
             }
-            image[page * 4096 + 1000] ^= 0x55;
+            image[page * PAGE_SIZE + 1000] ^= 0x55;
             if (rc > 0 || !fault_balanced(&fault))
                 fail_msg("%s: page %zu damaged: result %d", operations[i].name, page, rc);
             errors += rc < 0;
@@ -829,15 +1002,16 @@ static void forge(surgeon *s, kvi_pgno page, rng *random)
 /* The same behind a right checksum: any answer, but an end. */
 static void test_forged_pages(void **state)
 {
-    uint8_t *sound = image;
     rng random;
     rng_seed(&random, 11);
     for (size_t run = 0; run < FORGERIES * KVI_COUNT(operations); run++) {
         const operation *op = &operations[run % KVI_COUNT(operations)];
         surgeon s;
         kv_db *db;
-        surgeon_take(&s, sound, image_len);
-        forge(&s, 2 + rng_below(&random, image_len / 4096 - 2), &random);
+        choose(op);
+        surgeon_take(&s, image, image_len);
+        kvi_pgno first = kvi_first_page(PAGE_SIZE);
+        forge(&s, first + rng_below(&random, image_len / PAGE_SIZE - first), &random);
         image = s.bytes;
         if (open_as(SOLE, (fault_case){0}, &db) == KV_OK) {
             (void)op->run(db);
@@ -847,17 +1021,265 @@ static void test_forged_pages(void **state)
             fail_msg("%s: run %zu: something was not given back", op->name, run);
         surgeon_free(&s);
     }
-    image = sound;
+}
+
+/* ---- lies ---- */
+
+static bool tell_form(uint8_t *stored, const kvi_entry *entry)
+{
+    (void)entry;
+    stored[0] = 0xf8;
+    return true;
+}
+
+static bool tell_expiry(uint8_t *stored, const kvi_entry *entry)
+{
+    if (!(entry->flags & KVI_ENTRY_EXPIRY))
+        return false;
+    memset(stored + 1 + !!(entry->flags & KVI_ENTRY_COMPRESSED), 0, 8);
+    return true;
+}
+
+static bool tell_codec(uint8_t *stored, const kvi_entry *entry)
+{
+    if (!(entry->flags & KVI_ENTRY_COMPRESSED))
+        return false;
+    stored[1] = 77;
+    return true;
+}
+
+static bool tell_large(uint8_t *stored, const kvi_entry *entry, kvi_large large)
+{
+    if (!(entry->flags & KVI_ENTRY_LARGE))
+        return false;
+    kvi_large_put(stored + kvi_entry_ref_at(entry), &large);
+    return true;
+}
+
+#define LARGE_LIE(name, lie)                                                                       \
+    static bool tell_##name(uint8_t *stored, const kvi_entry *entry)                               \
+    {                                                                                              \
+        kvi_large large = entry->large;                                                            \
+        large.lie;                                                                                 \
+        return tell_large(stored, entry, large);                                                   \
+    }
+LARGE_LIE(nowhere, ptr.page = KVI_PGNO_MAX)
+LARGE_LIE(metas, ptr.page = 0)
+LARGE_LIE(end, ptr.page = image_len / PAGE_SIZE - 1)
+LARGE_LIE(private, ptr.birth = 0)
+LARGE_LIE(future, ptr.birth = KVI_ID_MAX)
+LARGE_LIE(pages, pages++)
+LARGE_LIE(no_pages, pages = 0)
+LARGE_LIE(nothing, stored_len = 0)
+LARGE_LIE(length, stored_len += PAGE_SIZE)
+LARGE_LIE(raw_length, raw_len++)
+LARGE_LIE(checksum, checksum ^= 1)
+
+static const struct lie {
+    const char *name;
+    bool (*tell)(uint8_t *stored, const kvi_entry *entry);
+} lies[] = {
+    {"form", tell_form},         {"expiry", tell_expiry},     {"codec", tell_codec},
+    {"nowhere", tell_nowhere},   {"metas", tell_metas},       {"end", tell_end},
+    {"private", tell_private},   {"future", tell_future},     {"pages", tell_pages},
+    {"no pages", tell_no_pages}, {"nothing", tell_nothing},   {"length", tell_length},
+    {"raw", tell_raw_length},    {"checksum", tell_checksum},
+};
+
+/* Of all values of a leaf that are no plain ones; false: of none. */
+static bool tell_leaf(surgeon *s, kvi_pgno number, const struct lie *lie)
+{
+    uint8_t *page = surgeon_page(s, number);
+    bool told = false;
+    if (page[KVI_P_type] != KVI_LEAF || kvi_get64(page + KVI_P_page) != number)
+        return false;
+    for (unsigned i = 0; i < kvi_node_count(page); i++) {
+        kvi_stored stored;
+        kvi_entry entry;
+        stored.bytes = kvi_leaf_value(page, s->page_size, i, &stored.special);
+        if (stored.special && kvi_entry_parse(stored, &entry))
+            told |= lie->tell(page + (stored.bytes.ptr - page), &entry);
+    }
+    surgeon_stamp(s, number);
+    return told;
+}
+
+/* Descriptors of the catalog that are none. */
+static void tell_names(surgeon *s)
+{
+    kvi_tree_desc desc;
+    kvi_pgno leaf;
+    surgeon_catalog(s, 1, &leaf, &desc)[KVI_T_level] = 0xff;
+    surgeon_stamp(s, leaf);
+}
+
+/* The tree of pairs gets the pages of one whose keys are none. */
+static void tell_pairs(surgeon *s)
+{
+    kvi_tree_desc pairs, packed;
+    kvi_pgno leaf;
+    uint8_t *at = surgeon_catalog(s, 0, &leaf, &pairs);
+    (void)surgeon_catalog(s, 2, &leaf, &packed);
+    assert_true(pairs.flags & KVI_TREE_MULTI);
+    packed.flags |= KVI_TREE_MULTI;
+    kvi_tree_desc_encode(&packed, at);
+    surgeon_stamp(s, leaf);
+}
+
+/* The list of trees, or of snapshots, is another tree: of values that are no plain ones, or too short. */
+static void tell_list(surgeon *s, kvi_tree_desc *list, unsigned other)
+{
+    kvi_pgno leaf;
+    (void)surgeon_catalog(s, other, &leaf, list);
+    surgeon_put_meta(s);
+}
+
+static void tell_special_trees(surgeon *s)
+{
+    tell_list(s, &s->meta.catalog, 1);
+}
+
+static void tell_short_trees(surgeon *s)
+{
+    tell_list(s, &s->meta.catalog, 3);
+}
+
+static void tell_special_snapshots(surgeon *s)
+{
+    tell_list(s, &s->meta.snapshots, 1);
+}
+
+static void tell_short_snapshots(surgeon *s)
+{
+    tell_list(s, &s->meta.snapshots, 3);
+}
+
+/* The only named snapshot, where it stands. */
+static uint8_t *snapshot_of(surgeon *s, kvi_named *named)
+{
+    bool special;
+    uint8_t *page = surgeon_page(s, s->meta.snapshots.root.page);
+    kvi_slice bytes = kvi_leaf_value(page, s->page_size, 0, &special);
+    assert_true(kvi_named_decode(bytes.ptr, s->page_size, s->meta.high_water, s->meta.id, named));
+    return page + (bytes.ptr - page);
+}
+
+static void tell_future_snapshot(surgeon *s)
+{
+    kvi_named named;
+    kvi_put64(snapshot_of(s, &named) + KVI_N_id, KVI_ID_MAX);
+    surgeon_stamp(s, s->meta.snapshots.root.page);
+}
+
+/* The snapshot has a leaf twice. */
+static void tell_leaf_twice(surgeon *s)
+{
+    kvi_named named;
+    (void)snapshot_of(s, &named);
+    kvi_ptr parent = surgeon_node(s, &named.main, 1, 0);
+    uint8_t *page = surgeon_page(s, parent.page);
+    kvi_branch_set_child(page, s->page_size, 1, kvi_branch_child(page, s->page_size, 0));
+    surgeon_stamp(s, parent.page);
+}
+
+/* All large values are the first that was one. */
+static void tell_value_twice(surgeon *s)
+{
+    kvi_large first = {.stored_len = 0};
+    for (kvi_pgno page = kvi_first_page(PAGE_SIZE); page < s->size / PAGE_SIZE; page++) {
+        uint8_t *stored;
+        kvi_entry entry;
+        if (surgeon_page(s, page)[KVI_P_type] != KVI_LEAF ||
+            kvi_get64(surgeon_page(s, page) + KVI_P_page) != page ||
+            !surgeon_entry(s, page, KVI_ENTRY_LARGE, &stored, &entry) ||
+            entry.large.stored_len != LARGE)
+            continue;
+        if (first.stored_len == 0)
+            first = entry.large;
+        kvi_large_put(stored + kvi_entry_ref_at(&entry), &first);
+        surgeon_stamp(s, page);
+    }
+}
+
+/* Runs an operation on the forged file. */
+static bool run_on(const surgeon *s, const operation *op)
+{
+    kv_db *db;
+    image = s->bytes;
+    image_len = s->size;
+    int rc = open_as(SOLE, (fault_case){0}, &db);
+    if (rc == KV_OK) {
+        rc = op->run(db);
+        (void)kv_db_close(db);
+    }
+    if (rc > KV_NOTFOUND || !fault_balanced(&fault))
+        fail_msg("%s: result %d", op->name, rc);
+    return rc < 0;
+}
+
+/* All operations on one picture, with a lie in one leaf after the other. */
+static uint64_t spread_lie(const struct lie *lie, bool copy)
+{
+    uint64_t noticed = 0;
+    surgeon s;
+    surgeon_take(&s, pictures[copy].bytes, pictures[copy].len);
+    image_len = s.size;
+    for (kvi_pgno page = kvi_first_page(PAGE_SIZE); page < s.size / PAGE_SIZE; page++) {
+        if (tell_leaf(&s, page, lie))
+            for (size_t k = 0; k < KVI_COUNT(operations); k++)
+                if ((operations[k].effect == CATCHES_UP) == copy)
+                    noticed += run_on(&s, &operations[k]);
+        memcpy(surgeon_page(&s, page), pictures[copy].bytes + page * PAGE_SIZE, PAGE_SIZE);
+    }
+    surgeon_free(&s);
+    return noticed;
+}
+
+static void test_lies(void **state)
+{
+    for (size_t i = 0; i < KVI_COUNT(lies); i++) {
+        uint64_t noticed = spread_lie(&lies[i], false) + spread_lie(&lies[i], true);
+        if (noticed < 3)
+            fail_msg("%s: nobody notices", lies[i].name);
+    }
+}
+
+static void test_lies_of_the_catalog(void **state)
+{
+    static void (*const tells[])(surgeon * s) = {
+        tell_names,          tell_pairs,       tell_special_trees,     tell_short_trees,
+        tell_leaf_twice,     tell_value_twice, tell_special_snapshots, tell_short_snapshots,
+        tell_future_snapshot};
+    for (size_t i = 0; i < KVI_COUNT(tells); i++) {
+        uint64_t noticed = 0;
+        for (size_t k = 0; k < KVI_COUNT(operations); k++) {
+            surgeon s;
+            if (operations[k].effect == CATCHES_UP)
+                continue;
+            surgeon_take(&s, pictures[0].bytes, pictures[0].len);
+            tells[i](&s);
+            noticed += run_on(&s, &operations[k]);
+            surgeon_free(&s);
+        }
+        if (noticed == 0)
+            fail_msg("lie %zu: nobody notices", i);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_memory),       cmocka_unit_test(test_no_more_memory),
-        cmocka_unit_test(test_calls),        cmocka_unit_test(test_calls_shared),
-        cmocka_unit_test(test_calls_late),   cmocka_unit_test(test_readers),
-        cmocka_unit_test(test_openings),     cmocka_unit_test(test_damaged_pages),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_no_more_memory),
+        cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_calls_shared),
+        cmocka_unit_test(test_calls_late),
+        cmocka_unit_test(test_readers),
+        cmocka_unit_test(test_openings),
+        cmocka_unit_test(test_damaged_pages),
         cmocka_unit_test(test_forged_pages),
+        cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_lies_of_the_catalog),
     };
     return cmocka_run_group_tests_name("calls", tests, setup, teardown);
 }

@@ -9,6 +9,7 @@
 #include "db.h"
 #include "fault_os.h"
 #include "parcel.h"
+#include "surgeon.h"
 #include "victim.h"
 #include <errno.h>
 
@@ -222,12 +223,30 @@ static void test_readers(void **state)
     fail_every_call(run_readers);
 }
 
-/* A repair that fails leaves a file that opens with everything in it. */
-static bool repair_with(fault_case plan)
+/* An open refuses the newest commit, and the one before it is not there: one has to be adopted. */
+static void lose_commits(void)
+{
+    surgeon s;
+    surgeon_take(&s, patient.image, patient.size);
+    s.meta.id++;
+    s.meta.durable = 1;
+    s.meta.seal = 12345;
+    s.meta.walk = s.page_size;
+    s.meta.kind = KVI_KIND_LAZY;
+    s.meta.log = s.meta.map = s.meta.blocked = (kvi_ptr){0};
+    s.meta.log_pages = s.meta.blocked_pages = s.meta.map_levels = 0;
+    kvi_meta_encode(&s.meta, victim_bytes(&patient));
+    surgeon_free(&s);
+}
+
+/* A repair that fails leaves a file that opens with everything in it, or that a repair can help. */
+static bool repair_with(fault_case plan, bool lost)
 {
     char text[200];
     sim_reset(patient.disk);
     victim_heal(&patient, patient.size);
+    if (lost)
+        lose_commits();
     fault_init(&fault, sim_os(patient.disk));
     fault_plan(&fault, plan);
     int rc = kvi_db_repair(&fault.os, VICTIM_NAME, 0, NULL, NULL);
@@ -237,6 +256,8 @@ static bool repair_with(fault_case plan)
         fail_msg("%s: result %d", text, rc);
     if (!fault_balanced(&fault))
         fail_msg("%s: something was not given back", text);
+    if (lost && kvi_db_repair(sim_os(patient.disk), VICTIM_NAME, 0, NULL, NULL) != KV_OK)
+        fail_msg("%s: it is past repair", text);
     uint64_t errors = patient.errors;
     const char *wrong = victim_read(&patient);
     if (wrong || patient.errors != errors)
@@ -247,11 +268,11 @@ static bool repair_with(fault_case plan)
 static void test_repair(void **state)
 {
     static const fault_mode modes[] = {FAULT_ERROR, FAULT_LATE, FAULT_SHORT};
-    for (size_t m = 0; m < KVI_COUNT(modes); m++) {
-        uint64_t n = 1;
-        while (repair_with((fault_case){.at = n, .mode = modes[m], .error = EIO}))
-            n++;
-        assert_true(n > 20);
+    for (size_t m = 0; m < 2 * KVI_COUNT(modes); m++) {
+        fault_case plan = {.at = 1, .mode = modes[m / 2], .error = EIO};
+        while (repair_with(plan, m % 2))
+            plan.at++;
+        assert_true(plan.at > 21);
     }
 }
 

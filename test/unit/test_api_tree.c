@@ -531,6 +531,50 @@ static void test_configure(void **state)
     assert_int_equal(info.compress_from, 0);
 }
 
+static size_t counted_key(uint8_t *key, size_t len, unsigned number)
+{
+    for (size_t i = 0; i < len; i++)
+        key[i] = (uint8_t)(number >> 8 * KVI_MIN(len - 1 - i, sizeof number - 1));
+    return len;
+}
+
+static uint64_t leaf_pages(void)
+{
+    kv_tree_info info = {.size = sizeof info};
+    assert_int_equal(kv_tree_stat(tree, &info), KV_OK);
+    return info.leaf_pages;
+}
+
+/* Among many short entries of one form comes a long one, by which they lose the form: two leaves may
+ * be too few for them. */
+static void test_three_leaves(void **state)
+{
+    uint64_t most = 0;
+    for (size_t key_len = 2; key_len <= 6; key_len++)
+        for (size_t len = 0; len < 8; len++)
+            for (unsigned part = 1; part < 8; part++) {
+                uint8_t key[8] = {0};
+                unsigned n = 0;
+                kv_slice found;
+                assert_int_equal(kv_tree_clear(tree), KV_OK);
+                while (n == 0 || leaf_pages() < 2)
+                    assert_int_equal(
+                        kv_put(tree, key, counted_key(key, key_len, n++), bytes, len, 0), KV_OK);
+                counted_key(key, key_len, n * part / 8);
+                key[key_len] = 0;
+                assert_int_equal(kv_put(tree, key, key_len + 1, bytes, 1900, 0), KV_OK);
+                most = KVI_MAX(most, leaf_pages());
+                assert_int_equal(kv_get(tree, key, key_len + 1, &found), KV_OK);
+                assert_int_equal(found.len, 1900);
+                for (unsigned i = 0; i < n; i++)
+                    assert_int_equal(kv_get(tree, key, counted_key(key, key_len, i), &found),
+                                     KV_OK);
+                next(KV_TXN_WRITE);
+                assert_int_equal(kv_db_check(db, NULL), KV_OK);
+            }
+    assert_int_equal(most, 4);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_fresh, close_all)
 
 int main(void)
@@ -555,6 +599,7 @@ int main(void)
         TEST(test_clear_and_stat),
         TEST(test_configure),
         TEST(test_thinned),
+        TEST(test_three_leaves),
     };
     return cmocka_run_group_tests_name("api: trees", tests, setup, teardown);
 }

@@ -597,6 +597,8 @@ static void batches_have_pairs(void **state)
     assert_int_equal(kv_db_write(w.db, &ops[4], 1, 0, &result), KV_NOTFOUND);
     ops[0] = (kv_op){.kind = KV_OP_PUT, .tree = tree, .key = key, .value = {"v", 1}};
     assert_int_equal(kv_db_write(w.db, ops, 1, 0, &result), KV_EINVAL);
+    ops[0].kind = KV_OP_POP_FIRST;
+    assert_int_equal(kv_db_write(w.db, ops, 1, 0, &result), KV_EINVAL);
     ops[0] = (kv_op){.kind = KV_OP_MULTI_PUT, .key = key, .value = {"v", 1}};
     assert_int_equal(kv_db_write(w.db, ops, 1, 0, &result), KV_EINVAL);
     assert_int_equal(kv_txn_begin(w.db, KV_TXN_READ, &w.txn), KV_OK);

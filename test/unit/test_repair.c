@@ -306,6 +306,84 @@ static void test_no_commit_by_the_rules(void **state)
     victim_is_well();
 }
 
+/* A newest commit that an open refuses, with what change does to its meta. */
+static surgeon unfinished(void (*change)(kvi_meta *wrong))
+{
+    surgeon s = patient();
+    kvi_meta wrong = s.meta;
+    wrong.id++;
+    wrong.durable = 1;
+    wrong.seal = 12345;
+    wrong.walk = s.page_size;
+    wrong.kind = KVI_KIND_LAZY;
+    change(&wrong);
+    kvi_meta_encode(&wrong, s.bytes);
+    kvi_meta_encode(&s.meta, s.bytes + kvi_meta_stride(s.page_size));
+    return s;
+}
+
+static void no_records(kvi_meta *wrong)
+{
+    wrong->log = wrong->map = wrong->blocked = (kvi_ptr){0};
+    wrong->log_pages = wrong->blocked_pages = wrong->map_levels = 0;
+}
+
+/* Any page that is new enough will do: they are made anew. */
+static void only_log(kvi_meta *wrong)
+{
+    kvi_ptr page = wrong->map;
+    no_records(wrong);
+    wrong->log = page;
+    wrong->log_pages = 1;
+}
+
+static void only_map(kvi_meta *wrong)
+{
+    kvi_ptr page = wrong->map;
+    no_records(wrong);
+    wrong->map = page;
+    wrong->map_levels = 1;
+}
+
+static void only_blocked(kvi_meta *wrong)
+{
+    kvi_ptr page = wrong->map;
+    no_records(wrong);
+    wrong->blocked = page;
+    wrong->blocked_pages = 1;
+}
+
+static void beyond_the_end(kvi_meta *wrong)
+{
+    wrong->high_water += 1000;
+}
+
+/* What is newer than the durable commit is held against the seal, unless there are space records
+ * among it. */
+static void test_which_commit_is_adopted(void **state)
+{
+    static const struct {
+        void (*change)(kvi_meta *wrong);
+        bool newest;
+    } cases[] = {{only_log, true},
+                 {only_map, true},
+                 {only_blocked, true},
+                 {no_records, false},
+                 {beyond_the_end, false}};
+    for (size_t i = 0; i < KVI_COUNT(cases); i++) {
+        char sentence[100];
+        surgeon s = unfinished(cases[i].change);
+        operated(&s);
+        snprintf(sentence, sizeof sentence, "commit %llu is the newest that can be read",
+                 (unsigned long long)s.meta.id + cases[i].newest);
+        surgeon_free(&s);
+        repair_succeeds();
+        if (!strstr(said, sentence))
+            fail_msg("case %zu: no '%s' in '%s'", i, sentence, said);
+        victim_is_well();
+    }
+}
+
 /* ---- what cannot ---- */
 
 static void expect_corrupt(surgeon *s)
@@ -344,6 +422,21 @@ static void test_page_used_twice(void **state)
     kvi_branch_set_child(surgeon_page(&s, root), s.page_size, 2, child);
     surgeon_stamp(&s, root);
     expect_corrupt(&s);
+}
+
+/* Nor can a commit be adopted then. */
+static void test_nothing_to_adopt(void **state)
+{
+    surgeon s = unfinished(only_log);
+    surgeon_page(&s, surgeon_node(&s, &s.meta.main, 0, 1).page)[200] ^= 1;
+    expect_corrupt(&s);
+    s = unfinished(only_log);
+    kvi_pgno root = s.meta.main.root.page;
+    kvi_ptr child = kvi_branch_child(surgeon_page(&s, root), s.page_size, 1);
+    kvi_branch_set_child(surgeon_page(&s, root), s.page_size, 2, child);
+    surgeon_stamp(&s, root);
+    expect_corrupt(&s);
+    assert_non_null(strstr(said, "no commit can be read"));
 }
 
 static void test_both_metas(void **state)
@@ -404,6 +497,8 @@ int main(void)
         cmocka_unit_test(test_leaked_page),
         cmocka_unit_test(test_one_meta),
         cmocka_unit_test(test_no_commit_by_the_rules),
+        cmocka_unit_test(test_which_commit_is_adopted),
+        cmocka_unit_test(test_nothing_to_adopt),
         cmocka_unit_test(test_unreadable_leaf),
         cmocka_unit_test(test_unreadable_large_value),
         cmocka_unit_test(test_page_used_twice),

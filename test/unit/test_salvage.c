@@ -730,6 +730,81 @@ static void test_high_water_lies(void **state)
     check_complete(&small);
 }
 
+/* The newest commit is not whole, as after a power cut: the one before it is read. */
+static void test_unfinished_commit(void **state)
+{
+    const uint64_t none = 0;
+    kv_salvage_info info;
+    surgeon s;
+    surgeon_take(&s, small.file.bytes, small.file.size);
+    kvi_meta newer = s.meta;
+    newer.id++;
+    newer.durable = s.meta.id;
+    newer.seal = 12345;
+    newer.walk = s.page_size;
+    newer.kind = KVI_KIND_LAZY;
+    kvi_meta_encode(&newer, s.bytes);
+    kvi_meta_encode(&s.meta, s.bytes + s.page_size);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    assert_int_equal(info.commit_id, s.meta.id);
+    surgeon_free(&s);
+    assert_non_null(strstr(said.notes, "is not whole"));
+    assert_int_equal(info.losses, 0);
+    assert_int_equal(check_saved(&small, &none, 0), 0);
+}
+
+/* Nothing is there, or nothing but the name of a tree: that is not a failure. */
+static void test_empty(void **state)
+{
+    for (int named = 0; named < 2; named++) {
+        surgeon s;
+        kv_salvage_info info;
+        kv_db *db;
+        kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
+        unlink(path);
+        assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
+        if (named) {
+            kv_txn *txn = begin(db);
+            (void)create(txn, "alone", 0);
+            assert_int_equal(kv_txn_commit(txn), KV_OK);
+        }
+        assert_int_equal(kv_db_close(db), KV_OK);
+        surgeon_load(&s, path);
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        assert_int_equal(info.trees, named);
+        assert_int_equal(info.entries, 0);
+        assert_int_equal(info.losses, 0);
+    }
+}
+
+/* An entry that has no form, bytes that do not decompress: the value is lost, and said to be. */
+static void test_senseless_values(void **state)
+{
+    for (int packed = 0; packed < 2; packed++) {
+        surgeon s;
+        kv_salvage_info info;
+        kvi_tree_desc desc;
+        kvi_pgno leaf;
+        kvi_entry entry;
+        uint8_t *stored;
+        surgeon_take(&s, small.file.bytes, small.file.size);
+        surgeon_catalog(&s, 0, &leaf, &desc);
+        assert_true(surgeon_find(&s, packed ? &desc : &s.meta.main,
+                                 packed ? KVI_ENTRY_COMPRESSED : KVI_ENTRY_LARGE, &leaf, &stored,
+                                 &entry));
+        if (packed)
+            memset(stored + 10, 0xff, 20);
+        else
+            stored[0] = 0xf8;
+        surgeon_stamp(&s, leaf);
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        assert_int_equal(info.lost_values, 1);
+        assert_int_equal(info.losses, 1);
+    }
+}
+
 /* ---- kv_inspect ---- */
 
 static int slot_stop(void *context, const kv_page_slot *slot)
@@ -910,6 +985,9 @@ int main(void)
         cmocka_unit_test(test_no_space_records),
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_high_water_lies),
+        cmocka_unit_test(test_unfinished_commit),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_senseless_values),
         cmocka_unit_test(test_inspect_arguments),
         cmocka_unit_test(test_inspect_counts),
         cmocka_unit_test(test_nothing_readable),

@@ -9,6 +9,7 @@
 #include "db.h"
 #include "scratch.h"
 #include "surgeon.h"
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -608,6 +609,36 @@ static void make_again(void)
     assert_int_equal(create("a"), KV_OK);
 }
 
+static unsigned anew; /* so often the name gets another commit */
+
+static void make_anew(void)
+{
+    make_again();
+    if (--anew == 0)
+        until_next = 0;
+}
+
+/* The name stands for another commit each time: tried again, though not for ever. */
+static void test_name_moves(void **state)
+{
+    kv_txn *txn;
+    open_hooked();
+    hook = make_anew;
+    until_hook = 2;
+    until_next = 1;
+    anew = 3;
+    assert_int_equal(kv_snapshot_open(db, "a", 1, &txn), KV_OK);
+    assert_int_equal(anew, 0);
+    assert_true(sees(txn, 1));
+    kv_txn_abort(txn);
+    until_hook = 2;
+    until_next = 1;
+    anew = UINT_MAX;
+    assert_int_equal(kv_snapshot_open(db, "a", 1, &txn), KV_EBUSY);
+    until_hook = until_next = 0;
+    assert_true(named_is("a", 1));
+}
+
 static int copy_all(void)
 {
     unlink(other);
@@ -769,6 +800,7 @@ int main(void)
         TEST(test_lazy_drop),
         TEST(test_open_races),
         TEST(test_pin_too_late),
+        TEST(test_name_moves),
         TEST(test_list_changes),
         TEST(test_damaged_list),
         TEST(test_forged),

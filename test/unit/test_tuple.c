@@ -408,6 +408,7 @@ static void text_is_parsed_strictly(void **state)
         {"(1e+22, 1e300)", "(1e+22, 1e+300)"},
         {"(\"\\t\\n\\r\\\\\\\"\\x07\xc3\xa9\")", "(\"\\t\\n\\r\\\\\\\"\\x07\xc3\xa9\")"},
         {"(x\"AbCd\")", "(x\"abcd\")"},
+        {"(\"\x1f\x7f \")", "(\"\\x1f\\x7f \")"},
         {"(desc(desc\"a\"))", "(desc (desc \"a\"))"},
     };
     static const struct {
@@ -471,6 +472,7 @@ static void text_is_refused(void **state)
         {"(true", 5},      {"(desc", 5},   {"(desc (", 7}, {"(1,", 3},         {"(@)", 3},
         {"([)", 3},        {"(`)", 3},     {"({)", 3},     {"(/)", 3},         {"(:)", 3},
         {"(1.-)", 5},      {"(-.5)", 5},   {"(99x)", 5},   {"(9/)", 4},        {"(e)", 3},
+        {"(--1.5)", 7},
     };
     uint8_t bytes[64];
     size_t len;
@@ -478,11 +480,16 @@ static void text_is_refused(void **state)
         if (kv_tuple_parse(mistakes[i].ptr, mistakes[i].len, bytes, sizeof bytes, &len, NULL) !=
             KV_EINVAL)
             fail_msg("%s", (const char *)mistakes[i].ptr);
-    char text[2 * KV_TUPLE_DEPTH_MAX + 8];
+    char text[500]; /* no number is so long, nor a tuple so deep */
     memset(text, '(', sizeof text);
     assert_int_equal(kv_tuple_parse(text, sizeof text, bytes, sizeof bytes, &len, NULL), KV_EINVAL);
-    memset(text + 1, '1', sizeof text - 1); /* no number is so long */
-    assert_int_equal(kv_tuple_parse(text, sizeof text, bytes, sizeof bytes, &len, NULL), KV_EINVAL);
+    for (size_t n = 2; n < sizeof text; n++) {
+        memcpy(text, "(0.", 3);
+        memset(text + 3, '1', sizeof text - 3);
+        text[n] = ')';
+        int rc = kv_tuple_parse(text, n + 1, bytes, sizeof bytes, &len, NULL);
+        assert_int_equal(rc, n > 399 ? KV_EINVAL : KV_OK);
+    }
     assert_int_equal(kv_tuple_parse("(\t1E2)", 6, bytes, sizeof bytes, &len, NULL), KV_OK);
 }
 
@@ -554,6 +561,33 @@ static void open_ends_are_prefixes(void **state)
                         "al",
                         3);
     assert_int_equal(kv_tuple_encode(parts, 2, bytes, sizeof bytes, &len), KV_EINVAL);
+    const kv_part inner[] = {{.type = KV_PART_TUPLE}, parts[0]}; /* open with it */
+    assert_int_equal(kv_tuple_encode(inner, 2, bytes, sizeof bytes, &len), KV_OK);
+    assert_int_equal(len, 4);
+}
+
+/* Doubles have one encoding each: none is that of -0.0, or of another nan than ours. */
+static void other_doubles_are_refused(void **state)
+{
+    static const struct {
+        const char *bytes;
+        int rc;
+    } cases[] = {
+        {"\x30\x80\x00\x00\x00\x00\x00\x00\x00", KV_OK},
+        {"\x30\x7f\xff\xff\xff\xff\xff\xff\xff", KV_EINVAL},
+        {"\x30\xff\xf8\x00\x00\x00\x00\x00\x00", KV_OK},
+        {"\x30\xff\xf8\x00\x00\x00\x00\x00\x01", KV_EINVAL},
+        {"\x30\xff\xf0\x00\x00\x00\x00\x00\x01", KV_EINVAL},
+        {"\x30\x00\x07\xff\xff\xff\xff\xff\xff", KV_EINVAL},
+        {"\x30\x00\x0f\xff\xff\xff\xff\xff\xff", KV_OK},
+    };
+    kv_tuple_reader reader;
+    kv_part part;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(kv_tuple_begin(&reader, cases[i].bytes, 9, NULL, 0), KV_OK);
+        if (kv_tuple_next(&reader, &part) != cases[i].rc)
+            fail_msg("case %zu", i);
+    }
 }
 
 static void wrong_parts_are_refused(void **state)
@@ -593,6 +627,14 @@ static void wrong_parts_are_refused(void **state)
     assert_int_equal(kv_tuple_begin(&reader, NULL, 0, NULL, 0), KV_OK);
     assert_int_equal(kv_tuple_next(&reader, &part), KV_NOTFOUND);
     assert_int_equal(kv_tuple_next(&reader, NULL), KV_EINVAL);
+    /* an empty text needs no room */
+    assert_int_equal(kv_tuple_begin(&reader, "\x39\x00", 2, NULL, 0), KV_OK);
+    assert_int_equal(kv_tuple_next(&reader, &part), KV_OK);
+    assert_null(part.bytes.ptr);
+    assert_int_equal(part.bytes.len, 0);
+    const kv_part empty = {.type = KV_PART_TEXT};
+    assert_int_equal(kv_tuple_encode(&empty, 1, buf, sizeof buf, &len), KV_OK);
+    assert_int_equal(len, 2);
     /* without room the text waits, and nothing before it is lost */
     assert_int_equal(kv_tuple_begin(&reader,
                                     "\x20\x39"
@@ -617,6 +659,7 @@ int main(void)
         cmocka_unit_test(text_is_refused),
         cmocka_unit_test(arguments_are_checked),
         cmocka_unit_test(open_ends_are_prefixes),
+        cmocka_unit_test(other_doubles_are_refused),
         cmocka_unit_test(wrong_parts_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -122,6 +122,20 @@ static void test_wrong_arguments(void **state)
     assert_int_equal(kv_watch_open(db, &options, &watch), KV_EINVAL);
     options = (kv_watch_options){.size = 1};
     assert_int_equal(kv_watch_open(db, &options, &watch), KV_EINVAL);
+    for (int i = 0; i < 4; i++) { /* more than there is memory to remember them in */
+        size_t len = SIZE_MAX;
+        range = (kv_range){.size = sizeof range};
+        options = (kv_watch_options){.size = sizeof options, .range = &range};
+        options.tree = i == 0 ? "" : NULL;
+        options.tree_len = i == 0 ? len : 0;
+        range.from = i == 1 ? "" : NULL;
+        range.from_len = i == 1 ? len : 0;
+        range.to = i == 2 ? "" : NULL;
+        range.to_len = i == 2 ? len : 0;
+        range.prefix = i == 3 ? "" : NULL;
+        range.prefix_len = i == 3 ? len : 0;
+        assert_int_equal(kv_watch_open(db, &options, &watch), KV_ENOMEM);
+    }
     assert_int_equal(kv_watch_next(NULL, 0, NULL), KV_EINVAL);
     assert_null(kv_watch_txn(NULL));
     kv_watch_cancel(NULL);
