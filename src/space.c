@@ -523,8 +523,6 @@ void kvi_space_own_free(kvi_space_own *own, const kvi_os *os)
 
 void kvi_space_close(kvi_space *space)
 {
-    if (!space)
-        return;
     const kvi_os *os = space->os;
     held_forget(space);
     os->free(os, space->held);

@@ -99,7 +99,7 @@ static int level_resize(fold *f, unsigned level, size_t n)
     for (size_t i = n; rc == KV_OK && i < old; i++)
         if (next->level[level][i].page)
             rc = drop_own(f, next->level[level][i]);
-    if (n > old && rc == KV_OK) {
+    if (n > old) {
         const kvi_os *os = f->space->os;
         kvi_ptr *ptrs = os->realloc(os, next->level[level], n * sizeof *ptrs);
         if (!ptrs)

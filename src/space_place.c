@@ -335,7 +335,7 @@ static bool group_find(kvi_space *space, int least, uint64_t *group)
 static int zone_extend(kvi_space *space)
 {
     uint64_t group;
-    if (space->group_wait == 0 && !space->unknown) {
+    if (space->group_wait == 0) {
         if (group_find(space, GROUP_FROM, &group))
             return zone_add(space, group);
         space->group_wait = space->high_water / (4 * GROUP) + GROUP;

@@ -323,7 +323,7 @@ static int walk_node(kvi_walk *walk, kvi_ptr ptr, unsigned level)
     int rc = walk_load(walk, ptr, level);
     if (rc != KV_OK)
         return walk_broken(walk, ptr, level, rc);
-    rc = walk->page ? walk->page(walk, ptr, walk->tree->steps[level].bytes) : KV_OK;
+    rc = walk->page(walk, ptr, walk->tree->steps[level].bytes);
     if (rc == KVI_WALK_SKIP) {
         walk->tree->gaps++;
         return KV_OK;
@@ -421,7 +421,7 @@ static int space_fetch(void *context, kvi_ptr ptr, int type, const uint8_t **pag
         *kept = space->fresh;
         space->fresh = spare;
     }
-    rc = walk->page ? walk->page(walk, ptr, *page) : KV_OK;
+    rc = walk->page(walk, ptr, *page);
     space->failed = rc != KV_OK;
     space->forgiven = rc == KVI_WALK_SKIP;
     return rc;

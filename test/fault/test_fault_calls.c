@@ -77,6 +77,9 @@ static void fill_pairs(kv_tree *tree)
     }
 }
 
+static const kv_put_options soon = {.size = sizeof soon, .ttl_ms = 1u << 30};
+static const kv_put_options late = {.size = sizeof late, .ttl_ms = 1u << 31};
+
 static void fill(kv_db *db)
 {
     static const kv_tree_options packed = {.size = sizeof packed, .compress_from = 500};
@@ -84,6 +87,7 @@ static void fill(kv_db *db)
     kv_tree *tree;
     must(kv_txn_begin(db, KV_TXN_WRITE, &txn));
     fill_tree(kv_txn_main(txn), ENTRIES);
+    must(kv_put_with(kv_txn_main(txn), "void", 4, "", 0, &soon));
     must(kv_tree_open(txn, "many", 4, KV_TREE_CREATE | KV_TREE_MULTI, NULL, &tree));
     fill_pairs(tree);
     must(kv_tree_open(txn, "packed", 6, KV_TREE_CREATE, &packed, &tree));
@@ -113,6 +117,7 @@ static void change(kv_db *db)
     }
     must(kv_tree_open(txn, "packed", 6, 0, NULL, &tree));
     must(kv_put(tree, "key00150", 8, huge, LARGE, 0));
+    must(kv_put_with(kv_txn_main(txn), "void", 4, "", 0, &late));
     must(kv_put(kv_txn_main(txn), "number", 6, "12345678", 8, 0));
     must(kv_tree_open(txn, "new", 3, KV_TREE_CREATE, NULL, &tree));
     fill_tree(tree, 20);
@@ -559,7 +564,7 @@ static int work_sizes_pairs(kv_txn *txn)
 static int work_thinning(kv_txn *txn)
 {
     int rc = KV_OK;
-    for (unsigned i = 100; rc >= 0 && i < 500; i++) {
+    for (unsigned i = 500; rc >= 0 && i-- > 100;) {
         char key[16];
         size_t len = key_of(i, key);
         if (i < 300 || i % 5)
@@ -1071,6 +1076,7 @@ LARGE_LIE(future, ptr.birth = KVI_ID_MAX)
 LARGE_LIE(pages, pages++)
 LARGE_LIE(no_pages, pages = 0)
 LARGE_LIE(nothing, stored_len = 0)
+LARGE_LIE(long_run, pages = (large.stored_len = large.raw_len = image_len) / PAGE_SIZE)
 LARGE_LIE(length, stored_len += PAGE_SIZE)
 LARGE_LIE(raw_length, raw_len++)
 LARGE_LIE(checksum, checksum ^= 1)
@@ -1079,11 +1085,11 @@ static const struct lie {
     const char *name;
     bool (*tell)(uint8_t *stored, const kvi_entry *entry);
 } lies[] = {
-    {"form", tell_form},         {"expiry", tell_expiry},     {"codec", tell_codec},
-    {"nowhere", tell_nowhere},   {"metas", tell_metas},       {"end", tell_end},
-    {"private", tell_private},   {"future", tell_future},     {"pages", tell_pages},
-    {"no pages", tell_no_pages}, {"nothing", tell_nothing},   {"length", tell_length},
-    {"raw", tell_raw_length},    {"checksum", tell_checksum},
+    {"form", tell_form},         {"expiry", tell_expiry},   {"codec", tell_codec},
+    {"nowhere", tell_nowhere},   {"metas", tell_metas},     {"end", tell_end},
+    {"private", tell_private},   {"future", tell_future},   {"pages", tell_pages},
+    {"no pages", tell_no_pages}, {"nothing", tell_nothing}, {"long run", tell_long_run},
+    {"length", tell_length},     {"raw", tell_raw_length},  {"checksum", tell_checksum},
 };
 
 /* Of all values of a leaf that are no plain ones; false: of none. */
@@ -1126,11 +1132,15 @@ static void tell_pairs(surgeon *s)
     surgeon_stamp(s, leaf);
 }
 
-/* The list of trees, or of snapshots, is another tree: of values that are no plain ones, or too short. */
+/* The list of trees, or of snapshots, is another tree: of values that are no plain ones, or too short.
+ * That tree has no name then. */
 static void tell_list(surgeon *s, kvi_tree_desc *list, unsigned other)
 {
     kvi_pgno leaf;
-    (void)surgeon_catalog(s, other, &leaf, list);
+    kvi_tree_desc desc;
+    (void)surgeon_catalog(s, other, &leaf, &desc);
+    s->meta.catalog = (kvi_tree_desc){.entries = 0};
+    *list = desc;
     surgeon_put_meta(s);
 }
 
@@ -1201,6 +1211,18 @@ static void tell_value_twice(surgeon *s)
     }
 }
 
+/* A leaf below a branch has no entries. */
+static void tell_empty_leaf(surgeon *s)
+{
+    kvi_ptr leaf = surgeon_node(s, &s->meta.main, 0, 0);
+    uint8_t *page = surgeon_page(s, leaf.page);
+    memset(page, 0, s->page_size);
+    kvi_leaf_init(page, s->page_size);
+    kvi_put64(page + KVI_P_page, leaf.page);
+    kvi_put64(page + KVI_P_birth, leaf.birth);
+    surgeon_stamp(s, leaf.page);
+}
+
 /* Runs an operation on the forged file. */
 static bool run_on(const surgeon *s, const operation *op)
 {
@@ -1247,9 +1269,9 @@ static void test_lies(void **state)
 static void test_lies_of_the_catalog(void **state)
 {
     static void (*const tells[])(surgeon * s) = {
-        tell_names,          tell_pairs,       tell_special_trees,     tell_short_trees,
-        tell_leaf_twice,     tell_value_twice, tell_special_snapshots, tell_short_snapshots,
-        tell_future_snapshot};
+        tell_names,           tell_pairs,       tell_special_trees,     tell_short_trees,
+        tell_leaf_twice,      tell_value_twice, tell_special_snapshots, tell_short_snapshots,
+        tell_future_snapshot, tell_empty_leaf};
     for (size_t i = 0; i < KVI_COUNT(tells); i++) {
         uint64_t noticed = 0;
         for (size_t k = 0; k < KVI_COUNT(operations); k++) {

@@ -321,13 +321,40 @@ static void test_reader_lies(void **state)
     assert_int_equal(kv_backup_apply(copy, &options, NULL), KV_ECANCELED);
 }
 
+static unsigned reads_left;
+
+static int64_t read_for_a_while(void *context, void *bytes, size_t len)
+{
+    return reads_left-- > 0 ? parcel_read(context, bytes, len) : -1;
+}
+
+/* A callback that gives up at any of its calls: nothing is applied. */
+static void test_reader_gives_up(void **state)
+{
+    parcel p = {0};
+    int rc = KV_ECANCELED;
+    pack_forgery(&p, &(forgery)FORGE("sound", MAIN ALL PUT_C END));
+    p.piece = 10;
+    uint64_t id = must_stat(copy).commit_id;
+    kv_apply_options options = {.size = sizeof options, .read = read_for_a_while, .context = &p};
+    for (unsigned reads = 0; rc == KV_ECANCELED; reads++) {
+        assert_int_equal(must_stat(copy).commit_id, id);
+        p.read = 0;
+        reads_left = reads;
+        rc = kv_backup_apply(copy, &options, NULL);
+    }
+    assert_int_equal(rc, KV_OK);
+    assert_true(must_stat(copy).commit_id > id);
+    parcel_free(&p);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, open_both, close_both)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(forgeries), TEST(unusual), TEST(key_too_long),
-        TEST(headers),   TEST(another), TEST(reader_lies),
+        TEST(forgeries), TEST(unusual),     TEST(key_too_long),    TEST(headers),
+        TEST(another),   TEST(reader_lies), TEST(reader_gives_up),
     };
     return cmocka_run_group_tests_name("forged backups", tests, NULL, NULL);
 }

@@ -374,6 +374,17 @@ static void test_durable_when_all_have_left(void **state)
     }
 }
 
+/* A guest's watch has nobody to wake: it looks again by itself. */
+static void test_cancelled_watch(void **state)
+{
+    kv_watch *watch;
+    kv_watch_event event = {.size = sizeof event};
+    assert_int_equal(kv_watch_open(guest, NULL, &watch), KV_OK);
+    kv_watch_cancel(watch);
+    assert_int_equal(kv_watch_next(watch, KV_FOREVER, &event), KV_ECANCELED);
+    kv_watch_close(watch);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int main(void)
@@ -384,6 +395,7 @@ int main(void)
         TEST(overtaken),
         TEST(too_fast),
         TEST(shared_pin),
+        TEST(cancelled_watch),
         TEST(durable_beside_a_writer),
         TEST(backup_waits_for_a_sync),
         TEST(not_durable_before_the_flush),

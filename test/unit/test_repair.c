@@ -358,6 +358,22 @@ static void beyond_the_end(kvi_meta *wrong)
     wrong->high_water += 1000;
 }
 
+static void begun_on_the_sound_one(kvi_meta *wrong)
+{
+    wrong->durable = wrong->id - 1;
+}
+
+/* As after a power cut: an open takes the commit before it, and says nothing; repair does. */
+static void test_unfinished_commit(void **state)
+{
+    surgeon s = unfinished(begun_on_the_sound_one);
+    operated(&s);
+    surgeon_free(&s);
+    repair_succeeds();
+    assert_non_null(strstr(said, "was never finished"));
+    victim_is_well();
+}
+
 /* What is newer than the durable commit is held against the seal, unless there are space records
  * among it. */
 static void test_which_commit_is_adopted(void **state)
@@ -497,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_leaked_page),
         cmocka_unit_test(test_one_meta),
         cmocka_unit_test(test_no_commit_by_the_rules),
+        cmocka_unit_test(test_unfinished_commit),
         cmocka_unit_test(test_which_commit_is_adopted),
         cmocka_unit_test(test_nothing_to_adopt),
         cmocka_unit_test(test_unreadable_leaf),

@@ -935,6 +935,8 @@ static void test_callbacks_stop_it(void **state)
     options.loss = NULL;
     options.progress = stop_progress;
     assert_int_equal(kv_db_salvage(path, dest, &options, NULL), KV_ECANCELED);
+    surgeon_save(&tall.file, path); /* long before the end */
+    assert_int_equal(kv_db_salvage(path, dest, &options, NULL), KV_ECANCELED);
     assert_int_equal(files_there(), 1);
 }
 

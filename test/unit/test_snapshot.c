@@ -777,6 +777,8 @@ static void test_forged(void **state)
         write_all(3, 0);
         assert_true(newest_is(3));
         assert_int_equal(kv_db_close(db), KV_OK);
+        if (!f->listed)
+            assert_int_equal(kv_db_repair(path, 0, NULL, NULL), KV_ECORRUPT);
         unlink(path);
         open_db(0);
     }

@@ -529,6 +529,14 @@ static void test_forged_directory(void **state)
     fetched = 0;
     assert_int_equal(kvi_space_walk(&meta, meta.page_size, 0, fetch_forged, &m), KV_ECORRUPT);
     assert_in_range(fetched, 8, 500);
+    uint8_t *top = page_bytes(&m, first);
+    top[KVI_P_level]--;
+    assert_int_equal(kvi_space_walk(&meta, meta.page_size, 0, fetch_forged, &m), KV_ECORRUPT);
+    top[KVI_P_level]++;
+    kvi_put16(top + KVI_P_count, (uint16_t)(kvi_map_fanout(m.file.page_size) + 1));
+    fetched = 0;
+    assert_int_equal(kvi_space_walk(&meta, meta.page_size, 0, fetch_forged, &m), KV_ECORRUPT);
+    assert_int_equal(fetched, 1);
     model_close(&m);
 }
 
