@@ -32,7 +32,7 @@
 #define TTL       1000
 #define LARGE     9000
 #define HUGE_LEN  (40 * PAGE_SIZE) /* more than half of the memory budget */
-#define RUNS      100
+#define RUNS      60
 #define FORGERIES 120 /* of each operation */
 
 static sim_disk *disk;
