@@ -7,13 +7,14 @@
 #include "session.h"
 #include <unistd.h>
 
-#define LOOK_MS 250  /* between two looks whether the reader is still there */
-#define TRY_MS  1000 /* about what kv_backup waits for a commit to become durable */
+#define LOOK_MS 250 /* between two looks whether the reader is still there */
 
 typedef struct cli_backup {
     cli_session session;
-    uint32_t patience; /* for that, in all */
+    uint32_t patience; /* for the commit to become durable */
     bool writes;       /* the file may be written */
+    kv_backup_options options;
+    kv_backup_info info;
     cli_progress progress;
     uint64_t bytes;
 } cli_backup;
@@ -27,21 +28,18 @@ static int backup_write(void *context, const void *bytes, size_t len)
     return out_failed();
 }
 
-static void backup_report(const cli_backup *backup, const kv_backup_info *info)
+static void backup_report(const cli_backup *backup)
 {
     char text[BACKUPS_TEXT_MAX];
     if (!args_given(backup->session.args, ARG_QUIET))
-        cli_say(backup->session.file, "%s", backups_text(text, info));
+        cli_say(backup->session.file, "%s", backups_text(text, &backup->info));
 }
 
 /* Nothing is written before the commit is durable, so it may be tried again. */
-static int backup_try(cli_backup *backup, const kv_backup_options *options, kv_backup_info *info)
+static int backup_try(void *context)
 {
-    int result = kv_backup(backup->session.txn, options, info);
-    for (uint32_t left = backup->patience; result == KV_EBUSY && left > 0;
-         left -= left < TRY_MS ? left : TRY_MS)
-        result = kv_backup(backup->session.txn, options, info);
-    return result;
+    cli_backup *backup = context;
+    return kv_backup(backup->session.txn, &backup->options, &backup->info);
 }
 
 static int backup_fail(const cli_backup *backup, int result, uint64_t since)
@@ -65,12 +63,13 @@ static int backup_once(cli_backup *backup, uint64_t since, uint64_t *to)
     int code = session_begin(session);
     if (code)
         return code;
-    kv_backup_info info = {.size = sizeof info};
-    kv_backup_options options = {
-        .size = sizeof options, .since = since, .write = backup_write, .context = backup};
+    kv_backup_info *info = &backup->info;
+    *info = (kv_backup_info){.size = sizeof *info};
+    backup->options = (kv_backup_options){
+        .size = sizeof backup->options, .since = since, .write = backup_write, .context = backup};
     backup->bytes = 0;
     progress_begin(&backup->progress, "bytes", 0, args_given(session->args, ARG_QUIET));
-    int result = backup_try(backup, &options, &info);
+    int result = session_attempt(backup->patience, backup_try, backup);
     progress_end(&backup->progress);
     kv_txn_abort(session->txn);
     session->txn = NULL;
@@ -80,13 +79,13 @@ static int backup_once(cli_backup *backup, uint64_t since, uint64_t *to)
         return CLI_TROUBLE;
     if (result == KV_MISMATCH) {
         cli_say(session->file, "commit %llu is newer than the newest one, %llu",
-                (unsigned long long)since, (unsigned long long)info.to);
+                (unsigned long long)since, (unsigned long long)info->to);
         return CLI_NO;
     }
     if (result != KV_OK)
         return backup_fail(backup, result, since);
-    *to = info.to;
-    backup_report(backup, &info);
+    *to = info->to;
+    backup_report(backup);
     return CLI_DONE;
 }
 

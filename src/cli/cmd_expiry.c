@@ -148,7 +148,8 @@ static int clock_run(cli_session *session)
     char ahead[UNITS_MAX];
     kv_db_info info = {.size = sizeof info};
     bool reset = args_given(session->args, ARG_RESET);
-    int result = reset ? session_attempt(session, clock_reset, session->db) : KV_OK;
+    int result =
+        reset ? session_attempt(session_patience(session), clock_reset, session->db) : KV_OK;
     if (result == KV_OK)
         result = kv_db_stat(session->db, &info);
     if (result != KV_OK)

@@ -110,7 +110,7 @@ static int change_run(const cli_session *session, const char *verb, kv_slice nam
     snapshot_change change = {session->db, verb, name, KV_TXN_TRY};
     if (args_given(args, ARG_DURABILITY))
         change.flags |= kinds[args->number[ARG_DURABILITY]];
-    int result = session_attempt(session, change_try, &change);
+    int result = session_attempt(session_patience(session), change_try, &change);
     if (result == KV_NOTFOUND)
         return session_missing_snapshot(session, name);
     if (result == KV_EXISTS) {

@@ -170,12 +170,19 @@ uint32_t session_patience_least(const cli_session *session)
     return patience ? patience : 1;
 }
 
-int session_attempt(const cli_session *session, int (*attempt)(void *context), void *context)
+static uint64_t now_ms(void)
 {
-    uint32_t left = session_patience(session);
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+int session_attempt(uint32_t patience_ms, int (*attempt)(void *context), void *context)
+{
+    const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000};
+    uint64_t give_up = now_ms() + patience_ms;
     int result = attempt(context);
-    for (; result == KV_EBUSY && left > 0; left -= left < RETRY_MS ? left : RETRY_MS) {
-        const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000};
+    while (result == KV_EBUSY && now_ms() < give_up) {
         nanosleep(&pause, NULL);
         result = attempt(context);
     }

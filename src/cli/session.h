@@ -59,8 +59,8 @@ uint32_t session_patience(const cli_session *session);
 /* The same for calls to which 0 means for ever. */
 uint32_t session_patience_least(const cli_session *session);
 
-/* Attempts, none of which waits, until one does not find somebody else writing, or patience ends. */
-int session_attempt(const cli_session *session, int (*attempt)(void *context), void *context);
+/* Attempts again and again while somebody else writes, until patience_ms are over. */
+int session_attempt(uint32_t patience_ms, int (*attempt)(void *context), void *context);
 
 /* Begins a transaction with the tree that was current. */
 int session_begin(cli_session *session);
