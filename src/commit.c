@@ -124,13 +124,17 @@ static void meta_make_strict(kvi_meta *meta)
 
 /* ---- 3. after the outcome is known ---- */
 
+/* Pages that the newest commit or the durable one may have. */
+static kvi_pgno end_needed(const kvi_head *head)
+{
+    return KVI_MAX(head->meta.high_water, head->durable_high_water);
+}
+
 /* Does the file end behind what anybody can know of? Somebody died before he had cut it. */
 static bool tail_is_left(const kv_db *db, const kvi_meta *meta)
 {
-    const kvi_head *head = &db->head;
     uint64_t size = atomic_load_explicit(&db->file.size, memory_order_relaxed);
-    kvi_pgno known = KVI_MAX(meta->high_water, head->meta.high_water);
-    return KVI_MAX(known, head->durable_high_water) << db->file.page_shift < size;
+    return KVI_MAX(meta->high_water, end_needed(&db->head)) << db->file.page_shift < size;
 }
 
 static void head_advance(kv_db *db, const kvi_meta *meta, unsigned slot, uint64_t written)
@@ -352,7 +356,7 @@ void kvi_trim(kv_db *db, uint64_t most)
 {
     kvi_head *head = &db->head;
     unsigned shift = db->file.page_shift;
-    kvi_pgno keep = KVI_MAX(head->meta.high_water, head->durable_high_water);
+    kvi_pgno keep = end_needed(head);
     uint64_t size = atomic_load_explicit(&db->file.size, memory_order_relaxed);
     if (head->shrunk == 0 || head->durable < head->shrunk || kvi_poisoned(db) ||
         keep << shift >= size)
