@@ -116,6 +116,8 @@ TEST_CPPFLAGS := $(BASE_CPPFLAGS) -Isrc -Itest -Itest/support
 TEST_CFLAGS := -Wno-unused-parameter
 # There is more of the tests than of the engine, and the time that they take is the engine's.
 TEST_FAST := $(if $(filter file,$(origin CFLAGS)),$(if $(call variant_has,fuzz afl),,-O0))
+# What takes time of its own stays optimised.
+TEST_SLOW := test/support/% test/demo/% test/instructions/%
 
 # Calls between our own exported functions need no detour: nobody may replace one of them.
 SHARED_CFLAGS := -fPIC -fno-semantic-interposition
@@ -219,15 +221,8 @@ $(B)/obj/examples/%.o: examples/%.c Makefile
 # Berkeley DB has a header that is called like one of the engine's.
 $(B)/obj/test/bench/%.o: test/bench/%.c Makefile
 	$(call compile,$(BASE_CPPFLAGS))
-# What takes time of its own is optimised.
-$(B)/obj/test/support/%.o: test/support/%.c Makefile
-	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS))
-$(B)/obj/test/demo/%.o: test/demo/%.c Makefile
-	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS))
-$(B)/obj/test/instructions/%.o: test/instructions/%.c Makefile
-	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS))
 $(B)/obj/test/%.o: test/%.c Makefile
-	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS),$(TEST_FAST))
+	$(call compile,$(TEST_CFLAGS) $(TEST_CPPFLAGS),$(if $(filter $(TEST_SLOW),$<),,$(TEST_FAST)))
 
 define archive
 	$(call say,AR,$@)
