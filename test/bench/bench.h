@@ -191,6 +191,10 @@ double bench_now(void); /* seconds */
 /* The same, or with --cpu the processor time of this process. */
 double bench_clock(const struct options *o);
 _Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Dies with the database's own words unless rc is KV_OK. */
+struct kv_db;
+void bench_must(struct kv_db *db, int rc, const char *what);
 void bench_path(char *path, size_t size, const struct options *o, const char *engine,
                 const char *file);
 void bench_remove(const char *path);        /* a file and what lies beside it, or a folder */

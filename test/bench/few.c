@@ -29,19 +29,10 @@ static uint64_t clock_ms(const kvi_os *os)
     return now_ms;
 }
 
-static void must(struct few *f, int rc, const char *what)
-{
-    char text[320];
-    if (rc == KV_OK)
-        return;
-    kv_db_errmsg(f->db, text, sizeof text);
-    bench_die("%s: %s: %s", what, kv_strerror(rc), text);
-}
-
 static kv_txn *begin(struct few *f, uint32_t flags)
 {
     kv_txn *txn;
-    must(f, kv_txn_begin(f->db, flags, &txn), "begin");
+    bench_must(f->db, kv_txn_begin(f->db, flags, &txn), "begin");
     return txn;
 }
 
@@ -69,8 +60,9 @@ static void put(struct few *f, kv_tree *tree, uint64_t number, uint64_t version)
     bench_key(o, number, key);
     bench_value(o, number, version, value);
     bool expires = f->marked[number] & 1;
-    must(f, kv_put_with(tree, key, o->key_len, value, o->value_len, expires ? &until : NULL),
-         "put");
+    bench_must(f->db,
+               kv_put_with(tree, key, o->key_len, value, o->value_len, expires ? &until : NULL),
+               "put");
 }
 
 /* The first ones of a random order expire, those behind them will change. */
@@ -83,9 +75,9 @@ static void load(struct few *f)
     kv_txn *txn = begin(f, KV_TXN_WRITE);
     for (uint64_t i = 0; i < n; i++)
         put(f, kv_txn_main(txn), i, 0);
-    must(f, kv_txn_commit(txn), "commit");
+    bench_must(f->db, kv_txn_commit(txn), "commit");
     kv_db_info info = {.size = sizeof info};
-    must(f, kv_db_stat(f->db, &info), "stat");
+    bench_must(f->db, kv_db_stat(f->db, &info), "stat");
     print_row(f, "load", n, info.leaf_pages + info.branch_pages, 0, (double)info.file_size,
               bench_now() - start);
 }
@@ -99,7 +91,7 @@ static void change(struct few *f)
         f->marked[number] = 2;
         put(f, kv_txn_main(txn), number, 1);
     }
-    must(f, kv_txn_commit(txn), "commit");
+    bench_must(f->db, kv_txn_commit(txn), "commit");
 }
 
 /* ---- the pages that hold them ---- */
@@ -113,7 +105,7 @@ static uint64_t pages_with(struct few *f, kv_txn *txn, kvi_ptr ptr, unsigned lev
     uint32_t size = f->db->file.page_size;
     if (level == 0)
         return memchr(f->marked + first, mark, entries) != NULL;
-    must(f, kvi_txn_node(txn, ptr, level, &page), "page");
+    bench_must(f->db, kvi_txn_node(txn, ptr, level, &page), "page");
     for (unsigned i = 0; i <= kvi_node_count(page); i++) {
         uint64_t below = kvi_branch_tally(page, size, i);
         pages += pages_with(f, txn, kvi_branch_child(page, size, i), level - 1, first, below, mark);
@@ -139,7 +131,7 @@ static void diff(struct few *f, kv_txn *before)
     kv_diff_options options = {.size = sizeof options};
     kv_txn *after = begin(f, KV_TXN_READ);
     double start = bench_now();
-    must(f, kv_diff(before, after, &options, &info), "diff");
+    bench_must(f->db, kv_diff(before, after, &options, &info), "diff");
     double seconds = bench_now() - start;
     kv_txn_abort(after);
     if (info.changed != CHANGES || info.added + info.removed > 0)
@@ -161,7 +153,7 @@ static void backup(struct few *f, uint64_t since)
     kv_backup_options options = {.size = sizeof options, .since = since, .write = forget};
     kv_txn *txn = begin(f, KV_TXN_READ);
     double start = bench_now();
-    must(f, kv_backup(txn, &options, &info), "backup");
+    bench_must(f->db, kv_backup(txn, &options, &info), "backup");
     double seconds = bench_now() - start;
     kv_txn_abort(txn);
     print_row(f, "backup", info.entries, info.pages, least_pages(f, 2), (double)info.bytes,
@@ -175,8 +167,8 @@ static void sweep(struct few *f)
     now_ms += 2 * HOUR_MS;
     double start = bench_now();
     kv_txn *txn = begin(f, KV_TXN_WRITE);
-    must(f, kv_sweep(kv_txn_main(txn), NULL, &result), "sweep");
-    must(f, kv_txn_commit(txn), "commit");
+    bench_must(f->db, kv_sweep(kv_txn_main(txn), NULL, &result), "sweep");
+    bench_must(f->db, kv_txn_commit(txn), "commit");
     double seconds = bench_now() - start;
     if (result.removed != f->o->n / EXPIRES || !result.done)
         bench_die("sweep: %llu removed", (unsigned long long)result.removed);
@@ -190,7 +182,7 @@ static void few_run(void *context, void *result)
     kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
     bench_path(path, sizeof path, f->o, "kv", "few");
     bench_remove(path);
-    must(f, kvi_db_open(&f->os, path, &options, &f->db, NULL, 0), "open");
+    bench_must(f->db, kvi_db_open(&f->os, path, &options, &f->db, NULL, 0), "open");
     load(f);
     kv_txn *before = begin(f, KV_TXN_READ);
     change(f);
@@ -198,7 +190,7 @@ static void few_run(void *context, void *result)
     backup(f, kv_txn_id(before));
     kv_txn_abort(before);
     sweep(f);
-    must(f, kv_db_close(f->db), "close");
+    bench_must(f->db, kv_db_close(f->db), "close");
     bench_remove(path);
     *(bool *)result = true;
 }

@@ -28,15 +28,6 @@ static uint64_t clock_ms(const kvi_os *os)
     return now_ms;
 }
 
-static void must(struct server *s, int rc, const char *what)
-{
-    char text[320];
-    if (rc == KV_OK)
-        return;
-    kv_db_errmsg(s->db, text, sizeof text);
-    bench_die("%s: %s: %s", what, kv_strerror(rc), text);
-}
-
 /* Random bytes, for the sessions come in no order. */
 static void key_of(struct server *s, uint64_t session, unsigned char *key)
 {
@@ -50,7 +41,7 @@ static void login(struct server *s, kv_tree *tree)
     kv_put_options until = {.size = sizeof until, .ttl_ms = o->n};
     key_of(s, s->logins, key);
     bench_value(o, s->logins, 0, value);
-    must(s, kv_put_with(tree, key, o->key_len, value, o->value_len, &until), "put");
+    bench_must(s->db, kv_put_with(tree, key, o->key_len, value, o->value_len, &until), "put");
     s->logins++;
     now_ms++;
 }
@@ -65,23 +56,23 @@ static void request(struct server *s, kv_tree *tree)
     key_of(s, s->logins > back ? s->logins - 1 - back : 0, key);
     int rc = kv_get(tree, key, o->key_len, &value);
     if (rc == KV_OK)
-        must(s, kv_touch(tree, key, o->key_len, o->n, o->n / 10), "touch");
+        bench_must(s->db, kv_touch(tree, key, o->key_len, o->n, o->n / 10), "touch");
     else if (rc != KV_NOTFOUND)
-        must(s, rc, "get");
+        bench_must(s->db, rc, "get");
 }
 
 static void commit_some(struct server *s)
 {
     kv_sweep_options some = {.size = sizeof some, .max_entries = 2 * s->per_commit};
     kv_txn *txn;
-    must(s, kv_txn_begin(s->db, KV_TXN_WRITE, &txn), "begin");
+    bench_must(s->db, kv_txn_begin(s->db, KV_TXN_WRITE, &txn), "begin");
     kv_tree *tree = kv_txn_main(txn);
     for (uint64_t i = 0; i < s->per_commit; i++) {
         login(s, tree);
         request(s, tree);
     }
-    must(s, kv_sweep(tree, &some, NULL), "sweep");
-    must(s, kv_txn_commit(txn), "commit");
+    bench_must(s->db, kv_sweep(tree, &some, NULL), "sweep");
+    bench_must(s->db, kv_txn_commit(txn), "commit");
 }
 
 static void print_turnover(struct server *s, int turnover, double seconds)
@@ -90,9 +81,9 @@ static void print_turnover(struct server *s, int turnover, double seconds)
     kv_db_info file = {.size = sizeof file};
     uint64_t live;
     kv_txn *txn;
-    must(s, kv_db_stat(s->db, &file), "stat");
-    must(s, kv_txn_begin(s->db, KV_TXN_READ, &txn), "begin");
-    must(s, kv_count(kv_txn_main(txn), NULL, &live), "count");
+    bench_must(s->db, kv_db_stat(s->db, &file), "stat");
+    bench_must(s->db, kv_txn_begin(s->db, KV_TXN_READ, &txn), "begin");
+    bench_must(s->db, kv_count(kv_txn_main(txn), NULL, &live), "count");
     kv_txn_abort(txn);
     double bytes = (double)(live * (o->key_len + o->value_len));
     double leaves = (double)(file.leaf_pages * file.page_size), size = (double)file.file_size;
@@ -114,14 +105,14 @@ static void serve(void *context, void *result)
     kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
     bench_path(path, sizeof path, s->o, "kv", "sessions");
     bench_remove(path);
-    must(s, kvi_db_open(&s->os, path, &options, &s->db, NULL, 0), "open");
+    bench_must(s->db, kvi_db_open(&s->os, path, &options, &s->db, NULL, 0), "open");
     for (int turnover = 1; turnover <= s->o->overwrites; turnover++) {
         double start = bench_now();
         for (uint64_t i = 0; i < s->o->n; i += s->per_commit)
             commit_some(s);
         print_turnover(s, turnover, bench_now() - start);
     }
-    must(s, kv_db_close(s->db), "close");
+    bench_must(s->db, kv_db_close(s->db), "close");
     bench_remove(path);
     *(bool *)result = true;
 }

@@ -1,6 +1,7 @@
 /* util.c - the clock, failing, processes, files, and how numbers and the machine are printed. */
 #include "bench.h"
 
+#include <kv.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
@@ -43,6 +44,15 @@ void bench_die(const char *format, ...)
     va_end(arguments);
     fputc('\n', stderr);
     exit(1);
+}
+
+void bench_must(struct kv_db *db, int rc, const char *what)
+{
+    char text[320];
+    if (rc == KV_OK)
+        return;
+    kv_db_errmsg(db, text, sizeof text);
+    bench_die("%s: %s: %s", what, kv_strerror(rc), text);
 }
 
 void bench_path(char *path, size_t size, const struct options *o, const char *engine,
