@@ -319,7 +319,7 @@ int kvi_side_grow(kvi_side *side, uint32_t n)
     pthread_mutex_lock(&side->mutex);
     int rc = slots_announced(side) == n ? grow_alone(side, n) : KV_OK;
     pthread_mutex_unlock(&side->mutex);
-    return rc == KV_OK ? slots_learn(side, slots_announced(side)) : rc;
+    return rc == KV_OK ? kvi_side_look(side) : rc;
 }
 
 bool kvi_side_bury(kvi_side *side, uint32_t handle)
