@@ -23,9 +23,10 @@ static kv_slice answer_copy(uint8_t **at, kv_slice bytes)
     if (!bytes.ptr)
         return bytes;
     kv_slice copy = {*at ? *at : (const uint8_t *)"", bytes.len};
-    if (bytes.len)
+    if (bytes.len) {
         memcpy(*at, bytes.ptr, bytes.len);
-    *at += bytes.len;
+        *at += bytes.len;
+    }
     return copy;
 }
 

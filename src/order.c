@@ -105,8 +105,8 @@ static int split_all(kv_cursor *cursor, uint64_t n, size_t parts, kv_slice *keys
         uint64_t first = share(n, part, parts);
         if (first == share(n, part - 1, parts)) /* fewer entries than parts */
             continue;
-        int rc =
-            split_at(cursor, down ? n - 1 - first : first, buf + used, size - used, &keys[made]);
+        uint8_t *room = used ? buf + used : buf; /* which may be none at all */
+        int rc = split_at(cursor, down ? n - 1 - first : first, room, size - used, &keys[made]);
         if (rc != KV_OK)
             return rc;
         if (made > 0 && cursor->tree->desc.flags & KVI_TREE_MULTI &&

@@ -42,7 +42,7 @@ esac
 finds() # fault what
 {
     local output
-    for _ in 1 2 3; do # found by chance, if a likely one
+    for _ in 1 2 3 4 5 6 7 8; do # found by chance, if a likely one; beside other work less so
         output=$("$torture" --kills 400 --patience 2 --stop --dir "$folder" --fault "$1")
         [ $? = 1 ] && grep -q -E "^  ($2) +worker" <<<"$output" && return
     done

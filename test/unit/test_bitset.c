@@ -10,6 +10,7 @@
 #include "fault_os.h"
 #include "kv.h"
 #include "rng.h"
+#include "rounds.h"
 #include <errno.h>
 
 #define CAP 5000
@@ -61,7 +62,7 @@ static void test_bitset(void **state)
     rng_seed(&random, seed);
     memset(in, 0, sizeof in);
     kvi_bitset_init(&set, &kvi_os_posix);
-    for (unsigned round = 0; round < 60000; round++) {
+    for (unsigned round = 0; round < rounds_of(60000); round++) {
         if (set.size == 0 || rng_one_in(&random, 200)) {
             uint64_t size = rng_below(&random, CAP);
             if (size > set.size)
@@ -165,7 +166,7 @@ static void test_push_and_pop(void **state)
     size_t n = 0;
     rng random;
     rng_seed(&random, seed);
-    for (unsigned round = 0; round < 20000; round++) {
+    for (unsigned round = 0; round < rounds_of(20000); round++) {
         if (n < CAP - 10 && rng_below(&random, 100) < 52) {
             uint64_t next = n ? stack[n - 1] + 1 : 0;
             uint64_t page = rng_one_in(&random, 2) ? next : rng_below(&random, 100000);

@@ -1,6 +1,7 @@
 /* test_cursor.c - cursors against a model that knows nothing but a sorted array and the words of
  * kv.h: every movement, in trees that change under the cursor in every way. */
 #include "rng.h"
+#include "rounds.h"
 #include "scratch.h"
 #include "sorted.h"
 #include <setjmp.h>
@@ -561,10 +562,10 @@ static void do_change(world *w, int i)
 
 /* ---- tests ---- */
 
-static void random_moves(world *w, int rounds, bool changing)
+static void random_moves(world *w, unsigned rounds, bool changing)
 {
     open_cursors(w);
-    for (int round = 0; round < rounds; round++) {
+    for (unsigned round = 0; round < rounds; round++) {
         int i = (int)rng_below(&w->random, CURSORS);
         if (changing && rng_one_in(&w->random, 4))
             do_change(w, i);
@@ -589,7 +590,7 @@ static void read_only(world *w)
 {
     end_txn(w);
     begin_txn(w, KV_TXN_READ);
-    random_moves(w, 4000, false);
+    random_moves(w, rounds_of(4000), false);
 }
 
 static void test_moves_reading(void **state)
@@ -599,10 +600,10 @@ static void test_moves_reading(void **state)
 
 static void read_and_write(world *w)
 {
-    random_moves(w, 4000, true);
+    random_moves(w, rounds_of(4000), true);
     end_txn(w);
     begin_txn(w, KV_TXN_WRITE);
-    random_moves(w, 4000, true); /* over pages of the file */
+    random_moves(w, rounds_of(4000), true); /* over pages of the file */
     end_txn(w);
     check_db(w);
     begin_txn(w, KV_TXN_READ);

@@ -1,5 +1,6 @@
 /* Branches against a sorted array: separators, children, tallies, expiries, ranks. */
 #include "node_model.h"
+#include "rounds.h"
 
 typedef struct branch_test {
     uint8_t *page, *scratch, *before;
@@ -139,7 +140,7 @@ static void nth_same(const branch_test *t)
 static void branch_random(uint32_t page_size, unsigned level, enum key_kind keys, bool expiry)
 {
     branch_test t = branch_test_new(page_size, level, keys, expiry);
-    unsigned steps = page_size <= 1024 ? 500 : KVI_MIN(page_size / 6, 3000);
+    unsigned steps = page_size <= 1024 ? 500 : rounds_of(KVI_MIN(page_size / 6, 3000));
     for (unsigned i = 0; i < steps; i++) {
         unsigned phase = i * 4 / steps;
         step(&t, phase == 2 ? 50 : phase == 1 ? 30 : 5);

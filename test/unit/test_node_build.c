@@ -1,5 +1,6 @@
 /* Splitting, merging, separators: sequences out of several pages and single elements. */
 #include "node_model.h"
+#include "rounds.h"
 
 #define PIECES 6
 
@@ -206,7 +207,7 @@ static void fewer_elements_fit(void **state)
 {
     (void)state;
     chance_state = 10;
-    for (unsigned round = 0; round < 3000; round++) {
+    for (unsigned round = 0; round < rounds_of(3000); round++) {
         unsigned level = chance(2);
         model m = model_random(512, level, (enum key_kind)(round % KEY_KINDS),
                                (enum value_kind)(level ? 0 : chance(VALUE_KINDS)), chance(1000));

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "node_model.h"
+#include "rounds.h"
 
 typedef struct subject {
     uint32_t page_size;
@@ -225,7 +226,7 @@ static void noise(void **state)
 {
     (void)state;
     chance_state = 7;
-    for (unsigned round = 0; round < 3000; round++) {
+    for (unsigned round = 0; round < rounds_of(3000); round++) {
         subject s = subject_new(page_sizes[chance(round % 16 ? 4 : 8)], chance(3));
         chance_bytes(s.page + 8 * chance(8), s.page_size - 64);
         if (chance(2)) { /* a likely header before the noise */

@@ -1,6 +1,7 @@
 /* Leaves against a sorted array: random inserts, replacements, removals, packing. */
 #include "node_model.h"
 #include "node_scan.h"
+#include "rounds.h"
 
 typedef struct leaf_test {
     uint8_t *page, *scratch, *before;
@@ -168,7 +169,7 @@ static uint64_t plain_slots; /* seen in plain leaves */
 static void leaf_random(uint32_t page_size, enum key_kind keys, enum value_kind values)
 {
     leaf_test t = leaf_test_new(page_size, keys, values);
-    unsigned steps = page_size <= 1024 ? 600 : KVI_MIN(page_size / 8, 2000);
+    unsigned steps = page_size <= 1024 ? 600 : rounds_of(KVI_MIN(page_size / 8, 2000));
     for (unsigned i = 0; i < steps; i++) {
         unsigned phase = i * 4 / steps; /* growing, mixed, shrinking, growing */
         step(&t, phase == 2 ? 60 : phase == 1 ? 40 : 10);

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "rounds.h"
 #include "space_impl.h"
 #include "space_model.h"
 
@@ -40,7 +41,7 @@ static void test_record_round_trip(void **state)
     const kvi_os *os = &kvi_os_posix;
     rng random;
     rng_seed(&random, seed);
-    for (unsigned round = 0; round < 2000; round++) {
+    for (unsigned round = 0; round < rounds_of(2000); round++) {
         kvi_record record = {.id = 1 + rng_below(&random, 1u << rng_below(&random, 30))};
         kvi_extents all = {0};
         random_runs(&random, &record.taken, os, rng_below(&random, 40), record.id, false);
@@ -87,7 +88,7 @@ static void test_record_garbage(void **state)
     rng random;
     rng_seed(&random, seed);
     unsigned accepted = 0;
-    for (unsigned round = 0; round < 300000; round++) {
+    for (unsigned round = 0; round < rounds_of(300000); round++) {
         uint8_t bytes[40];
         size_t len = 1 + rng_below(&random, sizeof bytes);
         uint8_t mask = rng_one_in(&random, 2) ? 3 : 255;
@@ -488,7 +489,7 @@ static void test_forged_walk(void **state)
 {
     space_model m;
     make_file(&m);
-    for (unsigned round = 0; round < 3000; round++) {
+    for (unsigned round = 0; round < rounds_of(3000); round++) {
         kvi_pgno page;
         do
             page = rng_between(&m.random, m.first, m.meta.high_water - 1);

@@ -30,7 +30,7 @@
 #define VALUE   1500
 #define COMMITS 3 /* while somebody is stopped, and again before he reads */
 /* Of all rounds; a call that needs more is not stopped everywhere. */
-#if defined KVI_STRESS || defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#ifdef KVI_STRESS
 #define STEPS 50000
 #else
 #define STEPS 400000

@@ -1,6 +1,7 @@
 /* What real systems do to a database from outside: disks that fill up, limits, signals, files that
  * are moved, cut or put in the way, layers of file systems. On real files; what needs root is left
  * out without it. */
+#include "rounds.h"
 #include "sharing_machine.h"
 #include <sched.h>
 #include <sys/mount.h>
@@ -203,7 +204,7 @@ static void little_address_space(void)
 
 static void test_little_address_space(void **state)
 {
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#ifdef SANITIZED
     skip(); /* their shadow is larger than any limit */
 #endif
     kv_db *db = open_ok(KV_OPEN_CREATE);

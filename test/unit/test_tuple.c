@@ -2,6 +2,7 @@
  * nothing that is read is believed; the text form comes back as the same key. */
 #include "kv.h"
 #include "rng.h"
+#include "rounds.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -221,7 +222,7 @@ static void order_of_keys_is_order_of_tuples(void **state)
     static key x, y;
     unsigned smaller = 0, greater = 0, equal = 0, prefixes = 0;
     rng_seed(&r, rng_choose_seed(7));
-    for (unsigned round = 0; round < 60000; round++) {
+    for (unsigned round = 0; round < rounds_of(60000); round++) {
         uint64_t plan = round % 3 ? rng_next(&r) | 1 : 0;
         a = (tuple){.n = 0};
         random_tuple(&a, &r, plan, 0);
@@ -247,7 +248,7 @@ static void parts_come_back(void **state)
     static tuple a, b;
     static key x, y;
     rng_seed(&r, rng_choose_seed(8));
-    for (unsigned round = 0; round < 20000; round++) {
+    for (unsigned round = 0; round < rounds_of(20000); round++) {
         a = (tuple){.n = 0};
         random_tuple(&a, &r, rng_next(&r) | 1, 0);
         encode(&a, &x);
@@ -270,7 +271,7 @@ static void hostile_bytes_are_read_safely(void **state)
     static key x, y;
     unsigned sound = 0, refused = 0;
     rng_seed(&r, rng_choose_seed(9));
-    for (unsigned round = 0; round < 100000; round++) {
+    for (unsigned round = 0; round < rounds_of(100000); round++) {
         a = (tuple){.n = 0};
         random_tuple(&a, &r, round & 1 ? rng_next(&r) | 1 : 0, 0);
         encode(&a, &x);
@@ -288,7 +289,7 @@ static void hostile_bytes_are_read_safely(void **state)
         encode(&b, &y);
         assert_int_equal(compare_bytes(x.bytes, x.len, y.bytes, y.len), 0);
     }
-    assert_true(sound > 10000 && refused > 10000);
+    assert_true(sound > rounds_of(10000) && refused > rounds_of(10000));
 }
 
 static void text_comes_back(void **state)
@@ -299,7 +300,7 @@ static void text_comes_back(void **state)
     static char text[KEY_MAX * 4];
     size_t len, wrong = 0;
     rng_seed(&r, rng_choose_seed(10));
-    for (unsigned round = 0; round < 20000; round++) {
+    for (unsigned round = 0; round < rounds_of(20000); round++) {
         a = (tuple){.n = 0};
         random_tuple(&a, &r, rng_next(&r) | 1, 0);
         encode(&a, &x);
