@@ -11,29 +11,19 @@
 
 static int seal_trees(kv_txn *txn, kvi_batch *batch)
 {
-    int rc = kvi_batch_count(batch, &txn->main);
+    int rc = kvi_batch_gather(batch, &txn->main);
     if (rc == KV_OK)
-        rc = kvi_batch_count(batch, &txn->snapshots);
+        rc = kvi_batch_gather(batch, &txn->snapshots);
     for (kv_tree *tree = txn->trees; tree && rc == KV_OK; tree = tree->next)
-        rc = tree->gone ? KV_OK : kvi_batch_count(batch, tree);
+        rc = tree->gone ? KV_OK : kvi_batch_gather(batch, tree);
     if (rc == KV_OK)
-        rc = kvi_batch_take(batch);
-    if (rc == KV_OK)
-        rc = kvi_batch_seal(batch, &txn->main);
-    if (rc == KV_OK)
-        rc = kvi_batch_seal(batch, &txn->snapshots);
-    for (kv_tree *tree = txn->trees; tree && rc == KV_OK; tree = tree->next)
-        rc = tree->gone ? KV_OK : kvi_batch_seal(batch, tree);
+        rc = kvi_batch_seal(batch);
     /* The catalog names the other trees' roots, so it comes after them. */
     if (rc == KV_OK)
         rc = kvi_catalog_update(txn);
     if (rc == KV_OK)
-        rc = kvi_batch_count(batch, &txn->catalog);
-    if (rc == KV_OK)
-        rc = kvi_batch_take(batch);
-    if (rc == KV_OK)
-        rc = kvi_batch_seal(batch, &txn->catalog);
-    return rc;
+        rc = kvi_batch_gather(batch, &txn->catalog);
+    return rc == KV_OK ? kvi_batch_seal(batch) : rc;
 }
 
 static int emit_space_page(void *context, kvi_pgno page, const uint8_t *bytes)

@@ -117,6 +117,7 @@ static void db_free(kv_db *db)
     kvi_lock_close(&db->lock);
     os->free(os, db->scratch_value);
     os->free(os, db->spare);
+    kvi_batch_room_free(&db->batch_room, os);
     os->free(os, db->path);
     kvi_group_destroy(&db->group);
     if (!forked) /* it would wait for waiters that only the parent has */

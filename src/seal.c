@@ -4,17 +4,16 @@
 
 void kvi_batch_init(kvi_batch *batch, kv_txn *txn)
 {
-    memset(batch, 0, sizeof *batch);
-    batch->txn = txn;
+    *batch = (kvi_batch){.txn = txn, .room = txn->db->batch_room};
+    txn->db->batch_room = (kvi_batch_room){0};
 }
 
 void kvi_batch_close(kvi_batch *batch)
 {
-    const kvi_os *os = batch->txn->db->os;
-    os->free(os, batch->numbers[0]);
-    os->free(os, batch->numbers[1]);
-    os->free(os, batch->writes);
-    os->free(os, batch->handles);
+    kv_db *db = batch->txn->db;
+    kvi_batch_room older = db->batch_room; /* of a batch that began behind this one */
+    db->batch_room = batch->room;
+    kvi_batch_room_free(&older, db->os);
 }
 
 static enum kvi_space_kind kind_of(unsigned level)
@@ -22,11 +21,7 @@ static enum kvi_space_kind kind_of(unsigned level)
     return level == 0 ? KVI_SPACE_LEAF : KVI_SPACE_BRANCH;
 }
 
-/* The buffer of a private node that is still to be written, else NULL. */
-static uint8_t *unsealed(const kvi_batch *batch, kvi_ptr ptr)
-{
-    return ptr.birth == 0 ? kvi_dirty_at(&batch->txn->db->dirty, ptr.page)->bytes : NULL;
-}
+/* ---- gathering ---- */
 
 static int seal_large_values(kvi_batch *batch, uint8_t *leaf)
 {
@@ -42,121 +37,142 @@ static int seal_large_values(kvi_batch *batch, uint8_t *leaf)
     return KV_OK;
 }
 
-static int count_node(kvi_batch *batch, kv_tree *tree, kvi_ptr ptr, unsigned level)
+static int node_add(kvi_batch *batch, kvi_unsealed node)
 {
-    uint8_t *page = unsealed(batch, ptr);
-    uint32_t page_size = batch->txn->db->file.page_size;
-    if (!page)
-        return KV_OK;
-    batch->n[kind_of(level)]++;
-    if (level == 0)
-        return tree->desc.large_pages ? seal_large_values(batch, page) : KV_OK;
-    int rc = KV_OK;
-    unsigned i = kvi_branch_private(page, page_size, 0), count = kvi_node_count(page);
-    for (; rc == KV_OK && i <= count; i = kvi_branch_private(page, page_size, i + 1))
-        rc = count_node(batch, tree, kvi_branch_child(page, page_size, i), level - 1);
-    return rc;
-}
-
-int kvi_batch_count(kvi_batch *batch, kv_tree *tree)
-{
-    return tree->desc.root.page ? count_node(batch, tree, tree->desc.root, tree->desc.level)
-                                : KV_OK;
-}
-
-static int room_for_writes(kvi_batch *batch, size_t more)
-{
-    const kvi_os *os = batch->txn->db->os;
-    size_t need = batch->n_writes + more;
-    if (need <= batch->cap_writes)
-        return KV_OK;
-    kvi_page_write *writes = os->realloc(os, batch->writes, need * sizeof *writes);
-    if (!writes)
+    kvi_batch_room *room = &batch->room;
+    kvi_unsealed *nodes = kvi_os_room(batch->txn->db->os, room->nodes, &room->nodes_cap,
+                                      batch->n_nodes + 1, sizeof *nodes);
+    if (!nodes)
         return KV_ENOMEM;
-    batch->writes = writes;
-    kvi_handle *handles = os->realloc(os, batch->handles, need * sizeof *handles);
-    if (!handles)
-        return KV_ENOMEM;
-    batch->handles = handles;
-    batch->cap_writes = need;
+    room->nodes = nodes;
+    nodes[batch->n_nodes++] = node;
     return KV_OK;
 }
 
-int kvi_batch_take(kvi_batch *batch)
-{
-    kv_db *db = batch->txn->db;
-    for (int kind = 0; kind < 2; kind++) {
-        size_t n = batch->n[kind] - batch->used[kind];
-        kvi_pgno *numbers =
-            db->os->realloc(db->os, batch->numbers[kind], (batch->n[kind] + 1) * sizeof *numbers);
-        if (!numbers)
-            return KV_ENOMEM;
-        batch->numbers[kind] = numbers;
-        int rc = n ? kvi_space_take(db->space, kind, n, numbers + batch->used[kind]) : KV_OK;
-        if (rc != KV_OK)
-            return rc;
-    }
-    return room_for_writes(batch, batch->n[0] + batch->n[1]);
-}
+static int gather_node(kvi_batch *batch, kvi_unsealed node);
 
-static void batch_append(kvi_batch *batch, kvi_pgno page, const uint8_t *bytes, kvi_handle handle)
-{
-    batch->writes[batch->n_writes] = (kvi_page_write){page, bytes};
-    batch->handles[batch->n_writes++] = handle;
-}
-
-static const kvi_private *seal_node(kvi_batch *batch, const kv_tree *tree, kvi_ptr ptr,
-                                    unsigned level);
-
-/* Completes a branch's private children, and then knows the least expiry below each. */
-static void seal_children(kvi_batch *batch, const kv_tree *tree, uint8_t *page, unsigned level)
+static int gather_children(kvi_batch *batch, const kvi_unsealed *node, uint8_t *page)
 {
     uint32_t page_size = batch->txn->db->file.page_size;
     unsigned count = kvi_node_count(page), i = kvi_branch_private(page, page_size, 0);
-    for (; i <= count; i = kvi_branch_private(page, page_size, i + 1)) {
-        kvi_ptr child = kvi_branch_child(page, page_size, i);
-        const kvi_private *item = seal_node(batch, tree, child, level - 1);
-        kvi_branch_set_child(page, page_size, i, item->sealed);
-        if (kvi_tree_expires(tree))
-            kvi_branch_set_expiry(page, page_size, i, item->expiry);
+    int rc = KV_OK;
+    for (; rc == KV_OK && i <= count; i = kvi_branch_private(page, page_size, i + 1)) {
+        kvi_handle child = kvi_branch_child(page, page_size, i).page;
+        rc = gather_node(batch, (kvi_unsealed){child, node->tree, page, i, node->level - 1});
     }
+    return rc;
 }
 
-/* Gives a private node its place in the file, children first. */
-static const kvi_private *seal_node(kvi_batch *batch, const kv_tree *tree, kvi_ptr ptr,
-                                    unsigned level)
+/* What an early batch has written under a savepoint has no bytes any more, and nothing below it that
+ * is private; its parent has yet to learn where it went. */
+static int gather_node(kvi_batch *batch, kvi_unsealed node)
+{
+    uint8_t *page = kvi_dirty_at(&batch->txn->db->dirty, node.handle)->bytes;
+    int rc = KV_OK;
+    if (page && node.level > 0)
+        rc = gather_children(batch, &node, page);
+    else if (page && node.tree->desc.large_pages)
+        rc = seal_large_values(batch, page);
+    if (page)
+        batch->n[kind_of(node.level)]++;
+    return rc == KV_OK ? node_add(batch, node) : rc;
+}
+
+int kvi_batch_gather(kvi_batch *batch, kv_tree *tree)
+{
+    kvi_ptr root = tree->desc.root;
+    tree->run_leaf = 0; /* its handle is not going to lead to it any more */
+    kvi_unsealed node = {.handle = root.page, .tree = tree, .level = tree->desc.level};
+    return root.page && root.birth == 0 ? gather_node(batch, node) : KV_OK;
+}
+
+/* ---- sealing ---- */
+
+static int room_for_writes(kvi_batch *batch, size_t more)
+{
+    kvi_batch_room *room = &batch->room;
+    kvi_page_write *writes = kvi_os_room(batch->txn->db->os, room->writes, &room->writes_cap,
+                                         batch->n_writes + more, sizeof *writes);
+    if (!writes)
+        return KV_ENOMEM;
+    room->writes = writes;
+    return KV_OK;
+}
+
+/* The numbers of each kind, those of leaves first. */
+static int take_numbers(kvi_batch *batch)
+{
+    kv_db *db = batch->txn->db;
+    kvi_batch_room *room = &batch->room;
+    size_t all = batch->n[0] + batch->n[1], at = 0;
+    if (all == 0)
+        return KV_OK;
+    kvi_pgno *numbers =
+        kvi_os_room(db->os, room->numbers, &room->numbers_cap, all, sizeof *numbers);
+    if (!numbers)
+        return KV_ENOMEM;
+    room->numbers = numbers;
+    int rc = KV_OK;
+    for (int kind = 0; rc == KV_OK && kind < 2; kind++) {
+        if (batch->n[kind])
+            rc = kvi_space_take(db->space, kind, batch->n[kind], numbers + at);
+        at += batch->n[kind];
+    }
+    return rc == KV_OK ? room_for_writes(batch, all) : rc;
+}
+
+static void batch_append(kvi_batch *batch, kvi_pgno page, const uint8_t *bytes)
+{
+    batch->room.writes[batch->n_writes++] = (kvi_page_write){page, bytes};
+}
+
+/* Completes a node whose children know their places, and gives it its own. */
+static void seal_node(kvi_batch *batch, const kv_tree *tree, kvi_private *item, kvi_pgno number)
 {
     kv_db *db = batch->txn->db;
     uint32_t page_size = db->file.page_size;
-    kvi_private *item = kvi_dirty_at(&db->dirty, ptr.page);
-    if (item->sealed.page)
-        return item;
-    uint8_t *page = item->bytes;
-    if (level > 0)
-        seal_children(batch, tree, page, level);
-    kvi_node_pack(page, page_size, db->scratch);
-    enum kvi_space_kind kind = kind_of(level);
-    kvi_ptr place = {batch->numbers[kind][batch->used[kind]++], batch->txn->id};
-    uint64_t checksum = kvi_file_stamp(&db->file, page, place);
-    batch->sums.seal += checksum;
+    kvi_node_pack(item->bytes, page_size, db->scratch);
+    item->sealed = (kvi_ptr){number, batch->txn->id};
+    item->checksum = kvi_file_stamp(&db->file, item->bytes, item->sealed);
+    item->expiry = kvi_tree_expires(tree) ? kvi_node_least_expiry(item->bytes, page_size) : 0;
+    batch->sums.seal += item->checksum;
     batch->sums.walk += page_size;
-    batch_append(batch, place.page, page, ptr.page);
-    item->sealed = place;
-    item->checksum = checksum;
-    item->expiry = kvi_tree_expires(tree) ? kvi_node_least_expiry(page, page_size) : 0;
-    return item;
+    batch_append(batch, number, item->bytes);
 }
 
-int kvi_batch_seal(kvi_batch *batch, kv_tree *tree)
+/* Tells whoever leads to a sealed node where it is, and the least expiry below it. */
+static void node_link(const kvi_unsealed *node, const kvi_private *item, uint32_t page_size)
 {
-    kvi_tree_desc *desc = &tree->desc;
-    if (desc->root.page && desc->root.birth == 0) {
-        const kvi_private *root = seal_node(batch, tree, desc->root, desc->level);
-        desc->root = root->sealed;
-        desc->min_expiry = root->expiry;
+    kv_tree *tree = node->tree;
+    if (!node->parent) {
+        tree->desc.root = item->sealed;
+        tree->desc.min_expiry = item->expiry;
+        return;
     }
+    kvi_branch_set_child(node->parent, page_size, node->child, item->sealed);
+    if (kvi_tree_expires(tree))
+        kvi_branch_set_expiry(node->parent, page_size, node->child, item->expiry);
+}
+
+int kvi_batch_seal(kvi_batch *batch)
+{
+    const kv_db *db = batch->txn->db;
+    int rc = take_numbers(batch);
+    if (rc != KV_OK)
+        return rc;
+    size_t next[2] = {0, batch->n[0]};
+    for (; batch->n_sealed < batch->n_nodes; batch->n_sealed++) {
+        const kvi_unsealed *node = &batch->room.nodes[batch->n_sealed];
+        kvi_private *item = kvi_dirty_at(&db->dirty, node->handle);
+        if (item->bytes)
+            seal_node(batch, node->tree, item, batch->room.numbers[next[kind_of(node->level)]++]);
+        node_link(node, item, db->file.page_size);
+    }
+    batch->n[0] = batch->n[1] = 0;
     return KV_OK;
 }
+
+/* ---- writing ---- */
 
 int kvi_batch_add(kvi_batch *batch, kvi_pgno page, const uint8_t *bytes)
 {
@@ -170,7 +186,7 @@ int kvi_batch_add(kvi_batch *batch, kvi_pgno page, const uint8_t *bytes)
     memcpy(copy, bytes, dirty->page_size);
     batch->sums.seal += kvi_get64(copy + KVI_P_checksum);
     batch->sums.walk += dirty->page_size;
-    batch_append(batch, page, copy, 0);
+    batch_append(batch, page, copy);
     return KV_OK;
 }
 
@@ -187,14 +203,14 @@ int kvi_batch_write(kvi_batch *batch)
     if (batch->n_writes == 0)
         return KV_OK;
     kvi_txn_writes(txn);
-    qsort(batch->writes, batch->n_writes, sizeof *batch->writes, by_page);
-    return kvi_file_write_pages(file, batch->writes, batch->n_writes);
+    qsort(batch->room.writes, batch->n_writes, sizeof *batch->room.writes, by_page);
+    return kvi_file_write_pages(file, batch->room.writes, batch->n_writes);
 }
 
 void kvi_batch_trust(const kvi_batch *batch, const kvi_view *view)
 {
     for (size_t i = 0; i < batch->n_writes; i++)
-        kvi_file_trust(view, (kvi_ptr){batch->writes[i].page, batch->txn->id}, false);
+        kvi_file_trust(view, (kvi_ptr){batch->room.writes[i].page, batch->txn->id}, false);
 }
 
 /* ---- early ---- */
@@ -214,44 +230,47 @@ static void forget_buffers(kvi_batch *batch)
         kvi_dirty_reset(dirty);
         return;
     }
-    for (size_t i = 0; i < batch->n_writes; i++) {
-        const kvi_private *item = kvi_dirty_at(dirty, batch->handles[i]);
-        kvi_dirty_seal(dirty, batch->handles[i], item->sealed, item->checksum);
+    for (size_t i = 0; i < batch->n_nodes; i++) {
+        kvi_handle handle = batch->room.nodes[i].handle;
+        const kvi_private *item = kvi_dirty_at(dirty, handle);
+        kvi_dirty_seal(dirty, handle, item->sealed, item->checksum);
     }
 }
 
-static int for_each_tree(kvi_batch *batch, int (*step)(kvi_batch *batch, kv_tree *tree))
+static int gather_all(kvi_batch *batch)
 {
     kv_txn *txn = batch->txn;
-    int rc = step(batch, &txn->main);
+    int rc = kvi_batch_gather(batch, &txn->main);
     if (rc == KV_OK)
-        rc = step(batch, &txn->catalog);
+        rc = kvi_batch_gather(batch, &txn->catalog);
     if (rc == KV_OK)
-        rc = step(batch, &txn->snapshots);
+        rc = kvi_batch_gather(batch, &txn->snapshots);
     for (kv_tree *tree = txn->trees; tree && rc == KV_OK; tree = tree->next)
-        rc = tree->gone ? KV_OK : step(batch, tree);
+        rc = tree->gone ? KV_OK : kvi_batch_gather(batch, tree);
     return rc;
 }
 
-static int seal_tree_early(kvi_batch *batch, kv_tree *tree)
+/* A savepoint may bring back the state of a root's handle. */
+static void keep_handles(kvi_batch *batch)
 {
-    kvi_ptr handle = tree->desc.root;
-    int rc = kvi_batch_seal(batch, tree);
-    if (batch->txn->db->dirty.floor != 0)
-        tree->desc.root = handle; /* a savepoint may bring the handle's buffer state back */
-    tree->run_leaf = 0;
-    return rc;
+    if (batch->txn->db->dirty.floor == 0)
+        return;
+    for (size_t i = 0; i < batch->n_nodes; i++) {
+        const kvi_unsealed *node = &batch->room.nodes[i];
+        if (!node->parent)
+            node->tree->desc.root = (kvi_ptr){node->handle, 0};
+    }
 }
 
 static int seal_all_early(kvi_batch *batch)
 {
     kv_txn *txn = batch->txn;
     kv_db *db = txn->db;
-    int rc = for_each_tree(batch, kvi_batch_count);
+    int rc = gather_all(batch);
     if (rc == KV_OK)
-        rc = kvi_batch_take(batch);
+        rc = kvi_batch_seal(batch);
     if (rc == KV_OK)
-        rc = for_each_tree(batch, seal_tree_early);
+        keep_handles(batch);
     if (rc == KV_OK)
         rc = kvi_batch_write(batch);
     if (rc == KV_OK)

@@ -100,6 +100,30 @@ typedef struct kvi_listed {
     size_t n, cap;
 } kvi_listed;
 
+/* A private node that a batch (seal.h) is to write. */
+typedef struct kvi_unsealed {
+    kvi_handle handle;
+    kv_tree *tree;
+    uint8_t *parent; /* private, too; NULL: the node is the tree's root */
+    unsigned child;  /* of the parent */
+    unsigned level;
+} kvi_unsealed;
+
+/* Memory of batches. */
+typedef struct kvi_batch_room {
+    kvi_unsealed *nodes;
+    kvi_pgno *numbers;
+    kvi_page_write *writes;
+    size_t nodes_cap, numbers_cap, writes_cap;
+} kvi_batch_room;
+
+static inline void kvi_batch_room_free(kvi_batch_room *room, const kvi_os *os)
+{
+    os->free(os, room->nodes);
+    os->free(os, room->numbers);
+    os->free(os, room->writes);
+}
+
 struct kv_db {
     const kvi_os *os;
     uint8_t *alive; /* a page: its first byte is 1, in a forked child 0 */
@@ -121,12 +145,13 @@ struct kv_db {
     kvi_os_stat opened; /* guarded by the turn: the file that is locked; links 0: not asked yet */
     atomic_int compacting; /* calls of kv_db_compact under way: new pages are placed low */
     /* What the space was told last about live snapshots, guarded by the turn. */
-    kvi_id told_durable;  /* the durable commit; 0: it was told nothing */
-    bool told_pins;       /* somebody was reading */
-    kvi_listed listed[2]; /* guarded by the turn: by the newest commit, by the durable one */
-    kvi_space *space;     /* guarded by the turn; NULL until first needed */
-    kvi_dirty dirty;      /* guarded by the turn */
-    kv_txn *spare;        /* guarded by the turn: the write transaction's memory, for reuse */
+    kvi_id told_durable;       /* the durable commit; 0: it was told nothing */
+    bool told_pins;            /* somebody was reading */
+    kvi_listed listed[2];      /* guarded by the turn: by the newest commit, by the durable one */
+    kvi_space *space;          /* guarded by the turn; NULL until first needed */
+    kvi_dirty dirty;           /* guarded by the turn */
+    kv_txn *spare;             /* guarded by the turn: the write transaction's memory, for reuse */
+    kvi_batch_room batch_room; /* guarded by the turn: for reuse, too */
     uint8_t *scratch; /* guarded by the turn: KVI_SCRATCH_PAGES pages for splits and rebuilds, then
                           three keys for each level of a tree */
     uint8_t *scratch_value; /* guarded by the turn: one page, the value that is being put */
