@@ -97,7 +97,10 @@ static int64_t sys_pwritev(const kvi_os *os UNUSED, int fd, const struct iovec *
                            uint64_t off)
 {
     ssize_t put;
-    REPEAT(put, pwritev(fd, iov, KVI_MIN(n, IOV_MAX), (off_t)off));
+    if (n == 1) /* most calls; the kernel has no list to copy and check */
+        REPEAT(put, pwrite(fd, iov->iov_base, iov->iov_len, (off_t)off));
+    else
+        REPEAT(put, pwritev(fd, iov, KVI_MIN(n, IOV_MAX), (off_t)off));
     return put < 0 ? -errno : put;
 }
 

@@ -59,6 +59,7 @@ static bool refused(void)
     }
 
 KERNEL(ssize_t, pread64, (int fd, void *buf, size_t len, off_t off), (fd, buf, len, off))
+KERNEL(ssize_t, pwrite64, (int fd, const void *buf, size_t len, off_t off), (fd, buf, len, off))
 KERNEL(ssize_t, pwritev64, (int fd, const struct iovec *iov, int n, off_t off), (fd, iov, n, off))
 KERNEL(int, fdatasync, (int fd), (fd))
 KERNEL(int, ftruncate64, (int fd, off_t size), (fd, size))
@@ -173,11 +174,12 @@ static int open_a(void)
 static void each_call_is_repeated(void **state)
 {
     char buf[8];
-    struct iovec iov = {buf, sizeof buf};
+    struct iovec iov = {buf, sizeof buf}, two[2] = {iov, iov};
     const char *path = scratch_path(&dir, "a");
     int fd = open_a();
     assert_true(fd >= 0);
     UNNOTICED(8, os->pwritev(os, fd, &iov, 1, 0));
+    UNNOTICED(16, os->pwritev(os, fd, two, 2, 0));
     UNNOTICED(8, os->pread(os, fd, buf, sizeof buf, 0));
     UNNOTICED(0, os->sync(os, fd));
     UNNOTICED(0, os->truncate(os, fd, 100));
@@ -212,9 +214,10 @@ static void the_directory_is_flushed_all_the_same(void **state)
 static void failures_are_told(void **state)
 {
     char buf[8];
-    struct iovec iov = {buf, sizeof buf};
+    struct iovec iov = {buf, sizeof buf}, two[2] = {iov, iov};
     int fd = open_a();
     TOLD(EIO, os->pwritev(os, fd, &iov, 1, 0));
+    TOLD(EIO, os->pwritev(os, fd, two, 2, 0));
     TOLD(EIO, os->pread(os, fd, buf, sizeof buf, 0));
     TOLD(EIO, os->sync(os, fd));
     TOLD(ENOSPC, os->truncate(os, fd, 100));
