@@ -127,13 +127,19 @@ static bool tail_is_left(const kv_db *db, const kvi_meta *meta)
     return KVI_MAX(meta->high_water, end_needed(&db->head)) << db->file.page_shift < size;
 }
 
+/* Of the records of free space as many as there are. */
+static void meta_copy(kvi_meta *to, const kvi_meta *from)
+{
+    memcpy(to, from, offsetof(kvi_meta, delta) + from->delta_len);
+}
+
 static void head_advance(kv_db *db, const kvi_meta *meta, unsigned slot, uint64_t written)
 {
     kvi_head *head = &db->head;
     bool durable = meta->kind != KVI_KIND_LAZY;
     if (meta->high_water < head->meta.high_water || (head->shrunk == 0 && tail_is_left(db, meta)))
         head->shrunk = meta->id;
-    head->meta = *meta;
+    meta_copy(&head->meta, meta);
     head->next_id = KVI_MAX(head->next_id, meta->id + 1); /* a burnt id stays burnt */
     head->confirmed = false;
     head->foreign = head->foreign && !durable;
@@ -206,11 +212,12 @@ static int commit_meta(kv_db *db, const kvi_meta *meta, unsigned slot)
 static int commit_story(kv_txn *txn, kvi_batch *batch)
 {
     kv_db *db = txn->db;
-    kvi_meta meta = db->head.meta;
+    kvi_meta meta;
     unsigned slot = db->head.durable_slot ^ 1; /* never the newest durable commit's (R3) */
     if (KVI_MUTANT(META_OVER_DURABLE))
         slot ^= 1;
     uint64_t written = 0;
+    meta_copy(&meta, &db->head.meta);
     int rc = commit_pages(txn, batch, &meta, &written);
     if (KVI_MUTANT(TRUNCATED_EARLY) && rc == KV_OK && meta.high_water < db->head.meta.high_water)
         rc = kvi_file_truncate(&db->file, meta.high_water);
