@@ -34,22 +34,14 @@ static int record_dropped(kvi_space *space)
 static int record_taken(kvi_space *space)
 {
     const kvi_os *os = space->os;
-    kvi_extents *taken = &space->record.taken;
-    kvi_extents all = {0}, undone = {0};
+    kvi_extents undone = {0};
     int rc = KV_OK;
-    taken->n = 0;
-    for (size_t i = 0; rc == KV_OK && i < space->taken.n; i++)
-        rc = kvi_extents_push(&all, os, space->taken.at[i]);
+    space->record.taken.n = 0;
     for (size_t i = 0; rc == KV_OK && i < space->drops.n; i++)
         if (space->drops.at[i].birth == space->id)
             rc = kvi_extents_push(&undone, os, space->drops.at[i]);
     if (rc == KV_OK)
-        rc = kvi_extents_sort(&all, os);
-    if (rc == KV_OK)
-        rc = kvi_extents_sort(&undone, os);
-    if (rc == KV_OK)
-        rc = kvi_extents_subtract(&all, &undone, taken, os);
-    kvi_extents_free(&all, os);
+        rc = kvi_extents_subtract(&space->taken, &undone, &space->record.taken, os);
     kvi_extents_free(&undone, os);
     return rc;
 }
@@ -84,7 +76,11 @@ static void record_cut(kvi_space *space)
 int kvi_space_record(kvi_space *space)
 {
     space->record.id = space->id;
-    int rc = record_taken(space);
+    int rc = kvi_extents_sort(&space->taken, space->os);
+    if (rc == KV_OK)
+        rc = kvi_extents_sort(&space->drops, space->os);
+    if (rc == KV_OK)
+        rc = record_taken(space);
     if (rc == KV_OK)
         rc = record_dropped(space);
     if (rc != KV_OK)
