@@ -362,6 +362,41 @@ static int no_name(void *context, kv_slice name)
     return 0;
 }
 
+/* Handles made inside a savepoint stay what they are when a rollback leaves their trees there: none of
+ * the older ones stands for the same tree. */
+static void test_savepoint_handles(void **state)
+{
+    static const char *const names[] = {"three", "two", "six"};
+    kv_tree *trees[3], *one, *again;
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(
+            kv_tree_open(txn, names[i], strlen(names[i]), KV_TREE_CREATE, NULL, &trees[i]), KV_OK);
+        put_text(trees[i], "k", names[i]);
+    }
+    assert_int_equal(kv_tree_open(txn, "one", 3, KV_TREE_CREATE, NULL, &one), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_tree_open(txn, "one", 3, 0, NULL, &one), KV_OK);
+    assert_int_equal(kv_tree_drop(one), KV_OK);
+    assert_int_equal(kv_tree_open(txn, "two", 3, 0, NULL, &again), KV_OK);
+    assert_int_equal(kv_tree_drop(again), KV_OK);
+    assert_int_equal(kv_tree_open(txn, "two", 3, KV_TREE_CREATE, NULL, &again), KV_OK);
+    put_text(again, "k", "other");
+    uint32_t point = savepoint(txn);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(kv_tree_open(txn, names[i], strlen(names[i]), 0, NULL, &trees[i]), KV_OK);
+    assert_ptr_equal(trees[1], again);
+    for (size_t i = 0; i < 3; i++)
+        put_text(trees[i], "k", "inside");
+    assert_int_equal(kv_txn_rollback_to(txn, point), KV_OK);
+    expect_text(trees[0], "k", "three");
+    expect_text(trees[1], "k", "other");
+    expect_text(trees[2], "k", "six");
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
 static void test_failed_transaction(void **state)
 {
     kv_tree *tree, *other;
@@ -419,6 +454,7 @@ int main(void)
         TEST(test_savepoint_numbers),
         TEST(test_savepoint_content),
         TEST(test_savepoint_trees),
+        TEST(test_savepoint_handles),
         TEST(test_failed_transaction),
     };
     return cmocka_run_group_tests_name("api: transactions", tests, setup, teardown);

@@ -692,39 +692,65 @@ static void run_group(kvi_member *members, size_t n)
         members[i].rc = rc;
 }
 
+/* Three members that change what each has changed before. */
+typedef struct trio {
+    kv_op ops[3][4];
+    char trees[3][32];
+    kvi_member m[3];
+} trio;
+
+static const char *const trio_names[] = {"first", "second", "third"};
+
+/* False: the plan did not come true. number: of trees that were not there before. */
+static bool trio_run(trio *t, uint64_t number, fault_case plan)
+{
+    const kv_op clear = op_of(KV_OP_DEL_PREFIX, NULL, NULL);
+    assert_int_equal(kv_db_write(db, &clear, 1, KV_TXN_LAZY, NULL), KV_OK);
+    for (size_t i = 0; i < 3; i++) {
+        const char *name = trio_names[i];
+        snprintf(t->trees[i], sizeof t->trees[i], "%s-%llu", name, (unsigned long long)number);
+        t->ops[i][0] = put(name, "0");
+        t->ops[i][1] = op_of(KV_OP_DEL, name, NULL);
+        t->ops[i][2] = put(name, "1");
+        t->ops[i][3] = in_tree(t->trees[i], put_if("a", "1", KV_OP_CREATE_TREE));
+        t->m[i] = (kvi_member){.ops = t->ops[i], .n = 4, .durability = KV_LAZY};
+    }
+    fault_plan(&fault, plan);
+    run_group(t->m, 3);
+    bool hit = fault_hit(&fault);
+    fault_plan(&fault, (fault_case){.at = 0});
+    return hit;
+}
+
+/* What those who were told so did is there, and nothing else. Returns how many failed. */
+static size_t trio_check(const trio *t)
+{
+    char line[100] = "";
+    size_t failed = 0, at = 0;
+    for (size_t i = 0; i < 3; i++) {
+        const kvi_member *m = &t->m[i];
+        assert_true(m->rc != KV_OK || m->deleted == 1);
+        failed += m->rc != KV_OK;
+        if (m->rc == KV_OK)
+            at += (size_t)snprintf(line + at, sizeof line - at, "%s%s=1", at ? " " : "",
+                                   trio_names[i]);
+    }
+    expect(NULL, line);
+    return failed;
+}
+
 /* With the n-th allocation failing. False: there was no n-th. *alone: one member failed; *again: and
  * spoiled what others had done, which was done once more. */
 static bool run_short_of_memory(uint64_t n, size_t *alone, size_t *again)
 {
-    static const char *const names[] = {"first", "second", "third"};
-    kv_op ops[3][4], clear = op_of(KV_OP_DEL_PREFIX, NULL, NULL);
-    kvi_member m[3];
-    char line[100] = "", trees[3][32];
-    size_t failed = 0, at = 0;
-    assert_int_equal(kv_db_write(db, &clear, 1, KV_TXN_LAZY, NULL), KV_OK);
-    for (size_t i = 0; i < 3; i++) {
-        ops[i][0] = put(names[i], "0");
-        ops[i][1] = op_of(KV_OP_DEL, names[i], NULL);
-        ops[i][2] = put(names[i], "1");
-        snprintf(trees[i], sizeof trees[i], "%s-%llu", names[i], (unsigned long long)n);
-        ops[i][3] = in_tree(trees[i], put_if("a", "1", KV_OP_CREATE_TREE));
-        m[i] = (kvi_member){.ops = ops[i], .n = 4, .durability = KV_LAZY};
-    }
-    fault_plan(&fault, (fault_case){.at = n, .mask = FAULT_MEMORY});
-    run_group(m, 3);
-    bool hit = fault_hit(&fault);
-    fault_plan(&fault, (fault_case){.at = 0});
-    for (size_t i = 0; i < 3; i++) {
-        assert_true(m[i].rc == KV_OK || (m[i].rc == KV_ENOMEM && hit));
-        assert_true(m[i].rc != KV_OK || m[i].deleted == 1);
-        failed += m[i].rc != KV_OK;
-        if (m[i].rc == KV_OK)
-            at += (size_t)snprintf(line + at, sizeof line - at, "%s%s=1", at ? " " : "", names[i]);
-    }
+    trio t;
+    bool hit = trio_run(&t, n, (fault_case){.at = n, .mask = FAULT_MEMORY});
+    size_t failed = trio_check(&t);
+    for (size_t i = 0; i < 3; i++)
+        assert_true(t.m[i].rc == KV_OK || (t.m[i].rc == KV_ENOMEM && hit));
     assert_true(failed != 2);
     *alone += failed == 1;
-    *again += failed == 1 && (m[1].out || m[2].out);
-    expect(NULL, line);
+    *again += failed == 1 && (t.m[1].out || t.m[2].out);
     return hit;
 }
 
@@ -737,6 +763,29 @@ static void test_out_of_memory(void **state)
     assert_true(n > 10);
     assert_true(alone > 3);
     assert_true(again > 1);
+}
+
+/* A member spoiled what others had done, and it cannot be done once more: they are told why, and the
+ * member what went wrong in it. */
+static void test_no_second_beginning(void **state)
+{
+    const uint32_t mask = FAULT_MEMORY | FAULT_BIT(FAULT_STAT_PATH);
+    size_t told = 0;
+    trio t;
+    for (uint64_t n = 2;
+         trio_run(&t, 1000 + n, (fault_case){.at = n, .mask = mask, .sticky = true}); n++) {
+        trio_check(&t);
+        for (size_t i = 0, out = 0; i < 3; i++) {
+            const kvi_member *m = &t.m[i];
+            out += m->out;
+            if (m->out)
+                assert_int_equal(m->rc, KV_ENOMEM);
+            else if (m->rc == KV_EIO)
+                assert_int_equal(m->failed_op, m->n);
+            told += i == 2 && m->rc == KV_EIO && out == 1;
+        }
+    }
+    assert_true(told > 0);
 }
 
 /* A condition failed because of a neighbour's change, and then memory ran out for good. *out: the
@@ -892,6 +941,7 @@ int main(void)
         TEST(test_poison_reaches_the_queue),
         TEST(test_a_full_disk_fails_all_cleanly),
         TEST(test_out_of_memory),
+        TEST(test_no_second_beginning),
         TEST(test_an_answer_needs_its_ground),
         TEST(test_threads),
     };

@@ -18,6 +18,11 @@
 
 #define TREES_MAX  8
 #define LOSSES_MAX 4096
+#ifdef KVI_STRESS
+#define DEEP_ENTRIES 2500 /* for branches on three levels */
+#else
+#define DEEP_ENTRIES 300
+#endif
 
 static scratch dir;
 static char path[SCRATCH_MAX], dest[SCRATCH_MAX];
@@ -39,7 +44,7 @@ typedef struct patient {
     size_t n, cap;
 } patient;
 
-static patient small, tall;
+static patient small, tall, deep;
 
 static uint8_t *copy_of(const void *bytes, size_t len)
 {
@@ -202,12 +207,23 @@ static void tall_make(kv_db *db)
     }
 }
 
-static void patient_make(patient *p, void (*make)(kv_db *db))
+static void deep_make(kv_db *db)
+{
+    rng random;
+    rng_seed(&random, 6);
+    kv_txn *txn = begin(db);
+    fill(kv_txn_main(txn), "key%05u", DEEP_ENTRIES, 90, &random);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+static void patient_make(patient *p, uint32_t page_size, void (*make)(kv_db *db))
 {
     kv_db *db;
     kv_slice none = {"", 0};
+    const kv_options options = {
+        .size = sizeof options, .flags = KV_OPEN_CREATE, .page_size = page_size};
     unlink(path);
-    assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
+    assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
     make(db);
     assert_int_equal(kv_db_close(db), KV_OK);
     surgeon_load(&p->file, path);
@@ -230,8 +246,9 @@ static int make_all(void **state)
     scratch_make(&dir);
     scratch_path_to(&dir, "damaged.kv", path);
     scratch_path_to(&dir, "saved.kv", dest);
-    patient_make(&small, small_make);
-    patient_make(&tall, tall_make);
+    patient_make(&small, 4096, small_make);
+    patient_make(&tall, 4096, tall_make);
+    patient_make(&deep, KVI_PAGE_MIN, deep_make);
     return 0;
 }
 
@@ -239,6 +256,7 @@ static int free_all(void **state)
 {
     patient_free(&small);
     patient_free(&tall);
+    patient_free(&deep);
     scratch_remove(&dir);
     return 0;
 }
@@ -577,6 +595,35 @@ static void test_tall_branches(void **state)
     }
 }
 
+/* A leaf is missing at the edge of what fills a gap: the gap's bounds are the leaf's. */
+static void test_gap_within_a_gap(void **state)
+{
+    const surgeon *file = &deep.file;
+    const kvi_tree_desc *main = &file->meta.main;
+#ifdef KVI_STRESS
+    assert_int_equal(main->level, 3);
+#endif
+    for (unsigned child = 0; main->level > 2 && child < 3; child++)
+        for (unsigned edge = 0; edge < 2; edge++) {
+            kvi_ptr ptr = surgeon_node(file, main, 2, child);
+            uint64_t pages[2] = {ptr.page};
+            size_t gone, ranges = 0;
+            for (unsigned level = 2; level > 0; level--) {
+                const uint8_t *page = surgeon_page(file, ptr.page);
+                ptr = kvi_branch_child(page, file->page_size, edge ? kvi_node_count(page) : 0);
+            }
+            pages[1] = ptr.page;
+            salvage_damaged(&deep, pages, 2, HARM_WIPED, &gone);
+            assert_int_equal(gone, living(&deep, ptr.page));
+            for (size_t i = 0; i < said.n; i++)
+                if (said.losses[i].kind == KV_LOSS_RANGE) {
+                    assert_int_equal(said.losses[i].entries, gone);
+                    ranges++;
+                }
+            assert_int_equal(ranges, 1);
+        }
+}
+
 /* What is left of a branch tells between which leaves one is missing. */
 static void test_remains_tell_the_place(void **state)
 {
@@ -712,6 +759,48 @@ static void test_truncated(void **state)
     surgeon_free(&s);
     assert_true(info.lost_entries > 100 && info.losses > 0);
     check_there(&tall, cut, true); /* names and roots are gone too */
+}
+
+/* The value at the end, and its leaf in a page that an earlier version left. */
+static void tail_make(kv_db *db)
+{
+    static const uint8_t bytes[30000];
+    for (unsigned round = 0; round < 8; round++) {
+        kv_txn *txn = begin(db);
+        put(kv_txn_main(txn), "key%05u", round, "small", 5);
+        if (round == 4)
+            put(kv_txn_main(txn), "large%u", 1, bytes, sizeof bytes);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+}
+
+/* The end of the file is missing with half of a large value, and nobody knows the checksums' seed:
+ * what is left of the value is not taken for all of it. */
+static void test_truncated_unsealed(void **state)
+{
+    static patient tail;
+    kv_salvage_info info;
+    surgeon s;
+    kvi_pgno leaf;
+    kvi_entry entry;
+    uint8_t *stored;
+    patient_make(&tail, 4096, tail_make);
+    surgeon_take(&s, tail.file.bytes, tail.file.size);
+    assert_true(surgeon_find(&s, &s.meta.main, KVI_ENTRY_LARGE, &leaf, &stored, &entry));
+    assert_true(leaf < entry.large.ptr.page && entry.large.pages > 2);
+    uint64_t cut = entry.large.ptr.page + 2;
+    damage(&s, 0, HARM_HEADER);
+    damage(&s, 1, HARM_HEADER);
+    s.size = cut * s.page_size;
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    assert_int_equal(info.unsealed, 1);
+    assert_int_equal(info.lost_values, 1);
+    assert_int_equal(info.losses, 1);
+    assert_int_equal(said.losses[0].from_len, 6);
+    assert_memory_equal(said.losses[0].from, "large1", 6);
+    check_there(&tail, cut - 1, false);
+    patient_free(&tail);
 }
 
 /* A page that the file will never have. */
@@ -980,12 +1069,14 @@ int main(void)
         cmocka_unit_test(test_every_page),
         cmocka_unit_test(test_every_pair),
         cmocka_unit_test(test_tall_branches),
+        cmocka_unit_test(test_gap_within_a_gap),
         cmocka_unit_test(test_remains_tell_the_place),
         cmocka_unit_test(test_both_metas),
         cmocka_unit_test(test_newer_of_two_damaged_metas),
         cmocka_unit_test(test_nameless_leaves_stay_apart),
         cmocka_unit_test(test_no_space_records),
         cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_truncated_unsealed),
         cmocka_unit_test(test_high_water_lies),
         cmocka_unit_test(test_unfinished_commit),
         cmocka_unit_test(test_empty),

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "catalog.h"
 #include "must.h"
 #include "salvage.h"
 #include "sim_os.h"
@@ -267,6 +268,77 @@ static void test_metas_gone(void **state)
     }
 }
 
+/* Also where the catalog itself had to be put together: what a tree lacks is said of that tree. */
+static void test_root_and_tree_gone(void **state)
+{
+    surgeon s;
+    kvi_pgno leaf;
+    kvi_tree_desc desc;
+    surgeon_take(&s, sound.bytes, sound.size);
+    surgeon_catalog(&s, 7, &leaf, &desc);
+    damage(&s, desc.root.page, HARM_WIPED);
+    damage(&s, sound.meta.catalog.root.page, HARM_WIPED);
+    assert_int_equal(salvage(&s), KV_OK);
+    assert_int_equal(info.bad_pages, 2);
+    assert_int_equal(info.losses, 1);
+    assert_int_equal(n_lost, 0);
+    assert_int_equal(info.lost_entries, 1);
+    assert_int_equal(info.trees, TREES);
+    surgeon_free(&s);
+}
+
+/* One leaf has become a copy of another: what it names is there already, and the trees that it named
+ * have no names. */
+static void test_names_twice(void **state)
+{
+    surgeon s;
+    surgeon_take(&s, sound.bytes, sound.size);
+    uint8_t *to = surgeon_page(&s, catalog_leaf(1));
+    const uint8_t *from = surgeon_page(&s, catalog_leaf(0));
+    uint64_t birth = kvi_get64(to + KVI_P_birth);
+    unsigned nameless = kvi_node_count(to);
+    assert_true(kvi_get64(from + KVI_P_birth) <= birth);
+    memcpy(to, from, s.page_size);
+    kvi_put64(to + KVI_P_page, catalog_leaf(1));
+    kvi_put64(to + KVI_P_birth, birth);
+    surgeon_stamp(&s, catalog_leaf(1));
+    assert_int_equal(salvage(&s), KV_OK);
+    info.guessed = true; /* no gap tells which names are gone */
+    assert_int_equal(check_saved().found, nameless);
+    surgeon_free(&s);
+}
+
+/* A catalog may say what no interface lets pass: the main tree's name is not to be had. */
+static void test_tree_without_name(void **state)
+{
+    kv_db *db;
+    kv_tree *tree;
+    kv_slice whose;
+    static const char *const names[] = {"", "lost+found-0"};
+    sim_reset(disk);
+    db = must_open(disk, PATH);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    put_tree(txn, "");
+    put_tree(txn, "other");
+    assert_int_equal(kvi_catalog_rename(must_tree(txn, "other"), kvi_slice_of("", 0)), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    info = (kv_salvage_info){.size = sizeof info};
+    assert_int_equal(kvi_salvage(sim_os(disk), PATH, DEST, NULL, &info), KV_OK);
+    assert_int_equal(info.losses + info.bad_pages, 0);
+    db = must_open(disk, DEST);
+    txn = must_begin(db, KV_TXN_READ);
+    for (size_t i = 0; i < KVI_COUNT(names); i++) {
+        tree = kv_txn_main(txn);
+        if (i)
+            assert_int_equal(kv_tree_open(txn, names[i], strlen(names[i]), 0, NULL, &tree), KV_OK);
+        assert_int_equal(kv_get(tree, "whose", 5, &whose), KV_OK);
+        assert_int_equal(whose.len, i ? 5 : 0);
+    }
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 /* A tree that bears the name of a found one keeps it. */
 static void test_name_taken(void **state)
 {
@@ -338,10 +410,11 @@ static void test_empty(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_root_gone),         cmocka_unit_test(test_leaf_gone),
-        cmocka_unit_test(test_descriptor_forged), cmocka_unit_test(test_metas_gone),
-        cmocka_unit_test(test_callbacks),         cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_name_taken),
+        cmocka_unit_test(test_root_gone),          cmocka_unit_test(test_leaf_gone),
+        cmocka_unit_test(test_descriptor_forged),  cmocka_unit_test(test_metas_gone),
+        cmocka_unit_test(test_callbacks),          cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_root_and_tree_gone), cmocka_unit_test(test_names_twice),
+        cmocka_unit_test(test_tree_without_name),  cmocka_unit_test(test_name_taken),
     };
     return cmocka_run_group_tests_name("names in salvage", tests, setup, teardown);
 }

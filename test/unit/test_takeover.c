@@ -2,6 +2,7 @@
  * keeps its snapshot, writes at once, sees all of the dead one's commit or nothing, and what it then
  * commits survives a power cut. On a simulated machine. */
 #include "takeover_machine.h"
+#include <errno.h>
 
 #define SIDE_SLOTS (KVI_SLOTS_FIRST + 3) /* more than the side file has at first */
 
@@ -404,6 +405,94 @@ static void test_death_of_the_last(void **state)
     }
 }
 
+/* ---- metas that go bad while processes share the file ---- */
+
+enum spoil { SPOIL_TORN, SPOIL_OTHER, SPOIL_UNREADABLE, SPOILS };
+
+static uint64_t unreadable_at = UINT64_MAX; /* place in the file */
+static int64_t (*plain_pread)(const kvi_os *os, int fd, void *buf, size_t len, uint64_t offset);
+
+static int64_t spoiled_pread(const kvi_os *os, int fd, void *buf, size_t len, uint64_t offset)
+{
+    return offset == unreadable_at ? -EIO : plain_pread(os, fd, buf, len, offset);
+}
+
+/* Where the meta of that commit is, and what it says. */
+static uint64_t meta_find(uint64_t id, kvi_meta *meta)
+{
+    kvi_slice file = sim_get_file(disk, "db");
+    for (unsigned slot = 0; slot < 2; slot++) {
+        uint64_t at = slot * kvi_meta_stride(PAGE_SIZE);
+        if (kvi_meta_decode(file.ptr + at, meta) == KVI_META_VALID && meta->id == id)
+            return at;
+    }
+    fail();
+    return 0;
+}
+
+static void spoil_meta(uint64_t at, kvi_meta meta, enum spoil how)
+{
+    uint8_t *block = disk->files[sim_find(disk, "db")].bytes + at;
+    if (how == SPOIL_TORN)
+        block[KVI_META_SIZE / 2] ^= 1;
+    meta.id -= 2; /* of a commit that is past */
+    meta.durable = KVI_MIN(meta.durable, meta.id);
+    if (how == SPOIL_OTHER)
+        kvi_meta_encode(&meta, block);
+    if (how == SPOIL_UNREADABLE)
+        unreadable_at = at;
+}
+
+/* Somebody begins to write who knows nothing but what he is told. Without the newest commit's meta
+ * he refuses, for the commit was seen; without the durable one's he goes on, unless it may be there. */
+static void metas_once(bool died, bool newest, enum spoil how)
+{
+    kv_db *db = survivor_open(), *late;
+    kv_db_info info = {.size = sizeof info};
+    kvi_meta meta;
+    kv_txn *txn;
+    uint8_t saved[KVI_META_SIZE];
+    commit_n(db, 0, "base", 10, 70, 'f');
+    commit_n(db, KV_TXN_LAZY, "lazy", 10, 50, 'z');
+    assert_int_equal(open_on(sim_os(disk), 0, &late), KV_OK);
+    uint64_t hash = content_now(db);
+    assert_int_equal(kv_db_stat(db, &info), KV_OK);
+    assert_true(info.durable_id < info.commit_id);
+    uint64_t at = meta_find(newest ? info.commit_id : info.durable_id, &meta);
+    memcpy(saved, disk->files[sim_find(disk, "db")].bytes + at, sizeof saved);
+    spoil_meta(at, meta, how);
+    side_head()->board.writing = died;
+    int rc = kv_txn_begin(late, KV_TXN_WRITE, &txn), expected = KV_OK;
+    if (how == SPOIL_UNREADABLE && (newest || !died))
+        expected = KV_EIO;
+    else if (newest)
+        expected = KV_ECORRUPT;
+    if (rc != expected)
+        fail_msg("died %d, newest %d, spoil %d: result %d", died, newest, how, rc);
+    unreadable_at = UINT64_MAX;
+    if (rc == KV_OK) {
+        assert_int_equal(content(txn), hash);
+        kv_txn_abort(txn);
+    } else
+        memcpy(disk->files[sim_find(disk, "db")].bytes + at, saved, sizeof saved);
+    side_head()->board.writing = 0;
+    commit_mark(late, 0);
+    assert_int_equal(content_now(db), hash);
+    sound(late);
+    expect_after_crash(hash);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    assert_int_equal(kv_db_close(late), KV_OK);
+}
+
+static void test_spoiled_metas(void **state)
+{
+    plain_pread = disk->os.pread;
+    disk->os.pread = spoiled_pread;
+    for (int i = 0; i < 4 * SPOILS; i++)
+        metas_once(i & 1, i & 2, (enum spoil)(i / 4));
+    disk->os.pread = plain_pread;
+}
+
 #define TEST(f) cmocka_unit_test_setup(f, fresh)
 
 int main(void)
@@ -411,6 +500,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_every_death),
         TEST(test_death_of_the_last),
+        TEST(test_spoiled_metas),
     };
     return cmocka_run_group_tests_name("takeover", tests, setup, teardown);
 }
