@@ -227,7 +227,7 @@ static kvi_pgno high_water_within(const kvi_carve *carve, kvi_pgno high_water)
 static int carve_metas(kvi_carve *carve)
 {
     int rc = kvi_recover_slots(carve->os, &carve->err, carve->file.fd, &carve->slots);
-    if (rc == KV_EVERSION || rc == KV_ENOMEM)
+    if (rc == KV_EVERSION)
         return rc;
     rc = rc == KV_OK ? carve_choose(carve) : carve_without_metas(carve, rc);
     carve->meta.high_water = high_water_within(carve, carve->meta.high_water);

@@ -122,7 +122,7 @@ int kvi_salvage_tree(kvi_rescue *s, kvi_slice name, const kvi_tree_desc *desc, s
 static int salvage_target(kvi_rescue *s, const kvi_walked *walked)
 {
     kvi_slice name = walked->name;
-    if (s->target != KVI_NO_TREE && !walked->outer) {
+    if (s->target != KVI_NO_TREE) {
         s->current = s->target;
         return KV_OK;
     }
@@ -321,10 +321,9 @@ static int salvage_broken(kvi_walk *walk, kvi_ptr ptr, unsigned level, int rc)
     (void)rc;
     if (invariant && invariant[0] == 'C')
         return name_lost(s, ptr.page, reason);
-    if (invariant && invariant[0] == 'V') {
-        rc = salvage_target(s, walk->tree);
-        return rc == KV_OK ? value_lost(s, ptr.page, reason) : rc;
-    }
+    if (invariant && invariant[0] == 'V')
+        return value_lost(s, ptr.page,
+                          reason); /* of the newest entry, whose tree is the current one */
     return page_lost(walk, ptr, level, reason);
 }
 

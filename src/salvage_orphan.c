@@ -65,7 +65,8 @@ static int measure_broken(kvi_walk *walk, kvi_ptr ptr, unsigned level, int rc)
     (void)walk;
     (void)ptr;
     (void)level;
-    return rc == KV_ENOMEM ? rc : KV_OK;
+    (void)rc;
+    return KV_OK;
 }
 
 /* The budget is for hostile files, whose subtrees share pages. */
@@ -106,7 +107,7 @@ static bool measured_catalog(const measure *m)
 typedef bool node_filter(const kvi_rescue *s, kvi_pgno page);
 
 /* Marks the nodes that a branch leads to; of both, only those that the filter lets through. */
-static int mark_children(kvi_rescue *s, node_filter *wanted, kvi_pgset *led_to)
+static void mark_children(kvi_rescue *s, node_filter *wanted, kvi_pgset *led_to)
 {
     kvi_carve *carve = &s->carve;
     uint32_t page_size = carve->file.page_size;
@@ -120,7 +121,6 @@ static int mark_children(kvi_rescue *s, node_filter *wanted, kvi_pgset *led_to)
                 kvi_pgset_add(led_to, child.page, 1);
         }
     }
-    return KV_OK;
 }
 
 static bool node_any(const kvi_rescue *s, kvi_pgno page)
@@ -258,7 +258,9 @@ static void orphans_mentioned(kvi_rescue *s, const kvi_pgset *seen, const kvi_pg
 
 static int orphans_list(kvi_rescue *s, kvi_pgset *led_to, kvi_pgset *seen)
 {
-    int rc = s->space ? mark_children(s, node_lost, led_to) : KV_OK;
+    int rc = KV_OK;
+    if (s->space)
+        mark_children(s, node_lost, led_to);
     for (kvi_pgno page = 0; rc == KV_OK && page < s->carve.pages; page++)
         if (node_lost(s, page) && !kvi_pgset_has(led_to, page))
             rc = orphan_add(s, seen, page);
@@ -361,9 +363,8 @@ static int root_choose(root_search *r)
     kvi_rescue *s = r->s;
     kvi_pgno catalog, main = 0;
     measure m = {.s = s, .seen = &r->seen};
-    int rc = mark_children(s, node_any, &r->led_to);
-    if (rc == KV_OK)
-        rc = root_of_catalog(r, &catalog);
+    mark_children(s, node_any, &r->led_to);
+    int rc = root_of_catalog(r, &catalog);
     if (rc == KV_OK && catalog)
         rc = measure_below(&m, root_desc(s, catalog).root, s->carve.carved[catalog].level,
                            KVI_WALK_CATALOG);

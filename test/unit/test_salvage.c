@@ -624,6 +624,86 @@ static void test_gap_within_a_gap(void **state)
         }
 }
 
+/* The remains tell who was below the page, but not in which order: it is an older version, or its
+ * number of entries is wrong. */
+static void test_remains_of_another(void **state)
+{
+    uint64_t root = tall.file.meta.main.root.page;
+    for (int counted = 0; counted < 2; counted++) {
+        surgeon s;
+        kv_salvage_info info;
+        surgeon_take(&s, tall.file.bytes, tall.file.size);
+        uint8_t *page = surgeon_page(&s, root);
+        if (counted)
+            kvi_put16(page + KVI_P_count, UINT16_MAX);
+        else
+            kvi_put64(page + KVI_P_birth, kvi_get64(page + KVI_P_birth) - 1);
+        surgeon_stamp(&s, root);
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        check_nothing_lost(check_saved(&tall, &root, 1));
+    }
+}
+
+/* A branch that nothing leads to has a child that is none of its own: a node of its level, or a leaf
+ * of another tree. The child that it should have had is found. */
+static void test_wrong_children(void **state)
+{
+    uint64_t root = tall.file.meta.main.root.page;
+    for (int foreign = 0; foreign < 2; foreign++) {
+        surgeon s;
+        kv_salvage_info info;
+        kvi_tree_desc twin;
+        kvi_pgno leaf;
+        surgeon_take(&s, tall.file.bytes, tall.file.size);
+        kvi_ptr wrong = {0}, newest = surgeon_node(&s, &s.meta.main, 1, 0);
+        for (unsigned i = 1; i <= kvi_node_count(surgeon_page(&s, root)); i++) {
+            kvi_ptr other = surgeon_node(&s, &s.meta.main, 1, i);
+            wrong = other.birth > newest.birth ? newest : other;
+            newest = other.birth > newest.birth ? other : newest;
+        }
+        surgeon_catalog(&s, 0, &leaf, &twin);
+        if (foreign)
+            wrong = surgeon_node(&s, &twin, 0, 1);
+        assert_true(wrong.page && wrong.birth <= newest.birth);
+        kvi_branch_set_child(surgeon_page(&s, newest.page), s.page_size, 3, wrong);
+        surgeon_stamp(&s, newest.page);
+        damage(&s, root, HARM_WIPED);
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        assert_int_equal(info.bad_pages, 2);
+        assert_int_equal(check_saved(&tall, &root, 1), 0);
+        assert_int_equal(said.found, 1);
+    }
+}
+
+/* What lies behind the end that the commit knows is not its own, nor is what only looks like a page. */
+static void test_beyond_the_end(void **state)
+{
+    uint64_t root = small.file.meta.main.root.page, end = small.file.size / small.file.page_size;
+    kvi_pgno leaf = surgeon_node(&small.file, &small.file.meta.main, 0, 0).page;
+    surgeon s;
+    kv_salvage_info info;
+    surgeon_take(&s, small.file.bytes, small.file.size);
+    s.bytes = realloc(s.bytes, s.size + 4 * (size_t)s.page_size);
+    assert_non_null(s.bytes);
+    for (unsigned i = 0; i < 4; i++) {
+        uint8_t *page = surgeon_page(&s, end + i);
+        memcpy(page, surgeon_page(&s, leaf), s.page_size);
+        kvi_put64(page + KVI_P_page, end + i);
+        if (i == 1)
+            kvi_put64(page + KVI_P_birth, 0);
+        else if (i > 1)
+            page[KVI_P_type] = i == 2 ? 0 : UINT8_MAX;
+        surgeon_stamp(&s, end + i);
+    }
+    s.size += 4 * (size_t)s.page_size;
+    damage(&s, root, HARM_WIPED);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    check_nothing_lost(check_saved(&small, &root, 1));
+}
+
 /* What is left of a branch tells between which leaves one is missing. */
 static void test_remains_tell_the_place(void **state)
 {
@@ -708,6 +788,69 @@ static void test_newer_of_two_damaged_metas(void **state)
         assert_int_equal(info.commit_id, s.meta.id);
         surgeon_free(&s);
     }
+}
+
+/* The metas' checksums are wrong, and their roots are not where they say: what one of them still leads
+ * to is believed, else the pages alone count. */
+static void test_roots_elsewhere(void **state)
+{
+    enum { MAIN_GONE, BOTH_GONE, OTHER_BIRTHS, OTHER_LEVELS, CASES };
+    for (int i = 0; i < CASES; i++) {
+        surgeon s;
+        kv_salvage_info info;
+        surgeon_take(&s, small.file.bytes, small.file.size);
+        kvi_tree_desc *main = &s.meta.main, *catalog = &s.meta.catalog;
+        s.meta.high_water += 10;
+        if (i == MAIN_GONE || i == BOTH_GONE)
+            main->root.page = s.size / s.page_size + 5;
+        if (i == BOTH_GONE)
+            catalog->root.page = s.size / s.page_size + 6;
+        main->root.birth -= i == OTHER_BIRTHS;
+        catalog->root.birth += i == OTHER_BIRTHS;
+        main->level = (uint8_t)(main->level + (i == OTHER_LEVELS));
+        catalog->level = (uint8_t)(catalog->level + (i == OTHER_LEVELS));
+        surgeon_put_meta(&s);
+        damage(&s, 0, HARM_CHECKSUM);
+        damage(&s, 1, HARM_CHECKSUM);
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        assert_int_equal(info.guessed, 1);
+        assert_int_equal(info.unsealed, 0);
+        assert_int_equal(info.commit_id == 0, i != MAIN_GONE);
+        check_there(&small, UINT64_MAX, i == MAIN_GONE);
+    }
+}
+
+static void test_another_version(void **state)
+{
+    surgeon s;
+    kv_salvage_info info;
+    surgeon_take(&s, small.file.bytes, small.file.size);
+    for (unsigned slot = 0; slot < 2; slot++) {
+        kvi_put32(s.bytes + slot * kvi_meta_stride(s.page_size) + KVI_M_version, KVI_VERSION + 1);
+        surgeon_stamp_meta(&s, slot);
+    }
+    assert_int_equal(salvage(&s, &info), KV_EVERSION);
+    surgeon_free(&s);
+    assert_int_not_equal(access(dest, F_OK), 0);
+}
+
+/* An entry of the catalog is lost with the main tree's root: whose leaves they are is not guessed. */
+static void test_nameless_tree_and_root(void **state)
+{
+    uint64_t root = small.file.meta.main.root.page;
+    surgeon s;
+    kv_salvage_info info;
+    kvi_tree_desc desc;
+    kvi_pgno leaf;
+    surgeon_take(&s, small.file.bytes, small.file.size);
+    memset(surgeon_catalog(&s, 1, &leaf, &desc), 0xff, KVI_TREE_SIZE);
+    surgeon_stamp(&s, leaf);
+    damage(&s, root, HARM_WIPED);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    assert_true(said.found > 1);
+    check_there(&small, UINT64_MAX, true);
 }
 
 /* While names are lost, what fits a gap of the main tree need not belong there. */
@@ -803,6 +946,55 @@ static void test_truncated_unsealed(void **state)
     patient_free(&tail);
 }
 
+/* The root is gone and so is the end, to which its children lead. */
+static void test_root_and_end_gone(void **state)
+{
+    uint64_t pages = tall.file.size / tall.file.page_size;
+    for (uint64_t cut = pages - 1; cut > pages - 12; cut--) {
+        kv_salvage_info info;
+        surgeon s;
+        surgeon_take(&s, tall.file.bytes, tall.file.size);
+        damage(&s, s.meta.main.root.page, HARM_WIPED);
+        s.size = cut * s.page_size;
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        check_there(&tall, cut, true);
+    }
+}
+
+/* The tree reaches pages that are free by the records: neither is believed about the other. */
+static void test_contradicting_records(void **state)
+{
+    kv_db *db;
+    surgeon s;
+    kv_salvage_info info;
+    rng random;
+    rng_seed(&random, 7);
+    unlink(path);
+    assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
+    kv_txn *txn = begin(db);
+    fill(kv_txn_main(txn), "key%05u", 100, 150, &random);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon_load(&s, path);
+    kvi_tree_desc older = s.meta.main;
+    surgeon_free(&s);
+    assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
+    txn = begin(db);
+    put(kv_txn_main(txn), "key%05u", 50, "changed", 7);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon_load(&s, path);
+    s.meta.main = older;
+    surgeon_put_meta(&s);
+    damage(&s, surgeon_node(&s, &older, 0, 0).page, HARM_WIPED);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    assert_non_null(strstr(said.notes, "which pages are in use"));
+    assert_int_equal(info.bad_pages, 1);
+    assert_true(info.entries > 50 && info.entries < 100);
+}
+
 /* A page that the file will never have. */
 static void test_high_water_lies(void **state)
 {
@@ -842,26 +1034,34 @@ static void test_unfinished_commit(void **state)
     assert_int_equal(check_saved(&small, &none, 0), 0);
 }
 
-/* Nothing is there, or nothing but the name of a tree: that is not a failure. */
+/* Nothing is there, or nothing but the name of a tree, or nothing any more: that is not a failure. */
 static void test_empty(void **state)
 {
-    for (int named = 0; named < 2; named++) {
+    for (int named = 0; named < 3; named++) {
         surgeon s;
         kv_salvage_info info;
         kv_db *db;
         kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
         unlink(path);
         assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
-        if (named) {
+        if (named == 1) {
             kv_txn *txn = begin(db);
             (void)create(txn, "alone", 0);
+            assert_int_equal(kv_txn_commit(txn), KV_OK);
+        }
+        for (int there = 1; named == 2 && there >= 0; there--) {
+            kv_txn *txn = begin(db);
+            if (there)
+                put(kv_txn_main(txn), "key%u", 1, "", 0);
+            else
+                assert_int_equal(kv_del(kv_txn_main(txn), "key1", 4), KV_OK);
             assert_int_equal(kv_txn_commit(txn), KV_OK);
         }
         assert_int_equal(kv_db_close(db), KV_OK);
         surgeon_load(&s, path);
         assert_int_equal(salvage(&s, &info), KV_OK);
         surgeon_free(&s);
-        assert_int_equal(info.trees, named);
+        assert_int_equal(info.trees, named == 1);
         assert_int_equal(info.entries, 0);
         assert_int_equal(info.losses, 0);
     }
@@ -892,6 +1092,149 @@ static void test_senseless_values(void **state)
         assert_int_equal(info.lost_values, 1);
         assert_int_equal(info.losses, 1);
     }
+}
+
+/* A value on a leaf that nothing leads to says that it is longer than the file: it is lost, and nothing
+ * else is. */
+static void test_endless_value(void **state)
+{
+    uint64_t root = small.file.meta.main.root.page;
+    surgeon s;
+    kv_salvage_info info;
+    kvi_pgno leaf;
+    kvi_entry entry;
+    uint8_t *stored;
+    surgeon_take(&s, small.file.bytes, small.file.size);
+    assert_true(surgeon_find(&s, &s.meta.main, KVI_ENTRY_LARGE, &leaf, &stored, &entry));
+    s.meta.high_water *= 100;
+    surgeon_put_meta(&s);
+    entry.large.stored_len = entry.large.raw_len = 50 * s.size;
+    entry.large.pages = kvi_large_pages(entry.large.stored_len, s.page_size);
+    kvi_large_put(stored + kvi_entry_ref_at(&entry), &entry.large);
+    surgeon_stamp(&s, leaf);
+    damage(&s, root, HARM_WIPED);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    assert_int_equal(info.lost_values, 1);
+    assert_int_equal(info.losses, 1);
+    assert_int_equal(info.entries, small.n - 1);
+}
+
+/* ---- without a meta ---- */
+
+static void lose_metas(surgeon *s)
+{
+    memset(s->bytes, 0, 2 * (size_t)s->page_size);
+}
+
+static bool root_taken(const char *of, kvi_ptr root)
+{
+    char sentence[100];
+    snprintf(sentence, sizeof sentence, "page %llu (birth %llu) is taken for the root of the %s",
+             (unsigned long long)root.page, (unsigned long long)root.birth, of);
+    return strstr(said.notes, sentence);
+}
+
+/* The newest catalog counts, wherever it lies. */
+static void test_two_catalogs(void **state)
+{
+    uint64_t end = small.file.size / small.file.page_size;
+    uint64_t catalog = small.file.meta.catalog.root.page;
+    for (int twice = 0; twice < 2; twice++) {
+        surgeon s;
+        kv_salvage_info info;
+        surgeon_take(&s, small.file.bytes, small.file.size);
+        s.bytes = realloc(s.bytes, s.size + 2 * (size_t)s.page_size);
+        assert_non_null(s.bytes);
+        for (unsigned i = 0; i < 2; i++) { /* births 2 and 1, or 1 and 2, above the sound one's */
+            uint8_t *page = surgeon_page(&s, end + i);
+            memcpy(page, surgeon_page(&s, catalog), s.page_size);
+            kvi_put64(page + KVI_P_page, end + i);
+            kvi_put64(page + KVI_P_birth,
+                      kvi_get64(page + KVI_P_birth) + 1 + (i ^ (unsigned)twice));
+        }
+        s.size += 2 * (size_t)s.page_size;
+        lose_metas(&s);
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        const kvi_ptr newest = {end + !twice, small.file.meta.catalog.root.birth + 2};
+        assert_true(root_taken("catalog", newest));
+        check_complete(&small);
+    }
+}
+
+/* A catalog of which no tree is there is none. */
+static void test_catalog_without_trees(void **state)
+{
+    surgeon s;
+    kv_salvage_info info;
+    kvi_tree_desc desc;
+    kvi_pgno leaf;
+    surgeon_take(&s, small.file.bytes, small.file.size);
+    for (unsigned i = 0; i < small.n_trees - 1; i++) {
+        surgeon_catalog(&s, i, &leaf, &desc);
+        damage(&s, desc.root.page, HARM_WIPED);
+    }
+    lose_metas(&s);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    assert_null(strstr(said.notes, "root of the catalog"));
+    assert_true(root_taken("main tree", small.file.meta.main.root));
+    assert_int_equal(info.trees, info.found_trees);
+}
+
+static void old_root_make(kv_db *db)
+{
+    static const char *const names[] = {"", "twin"};
+    static uint8_t bytes[9000];
+    rng random;
+    rng_seed(&random, 8);
+    for (size_t i = 0; i < 2; i++) {
+        kv_txn *txn = begin(db);
+        kv_tree *tree = i ? create(txn, names[i], 0) : kv_txn_main(txn);
+        fill(tree, "key%05u", 200, 150, &random);
+        if (i)
+            put(tree, "large%u", 1, bytes, sizeof bytes);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+    kv_txn *txn = begin(db);
+    put(create(txn, "twin", 0), "key%05u", 20, "changed", 7);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* An older root of a named tree is newer than the main tree's; so is what a user's value pretends to
+ * be. Neither is taken for that. */
+static void test_roots_of_others(void **state)
+{
+    static patient old;
+    patient_make(&old, 4096, old_root_make);
+    for (int forged = 0; forged < 2; forged++) {
+        surgeon s;
+        kv_salvage_info info;
+        kvi_tree_desc twin;
+        kvi_pgno leaf;
+        kvi_entry entry;
+        uint8_t *stored;
+        surgeon_take(&s, old.file.bytes, old.file.size);
+        surgeon_catalog(&s, 0, &leaf, &twin);
+        assert_int_equal(twin.level, s.meta.main.level);
+        assert_true(surgeon_find(&s, &twin, KVI_ENTRY_LARGE, &leaf, &stored, &entry));
+        if (forged) {
+            kvi_pgno at = entry.large.ptr.page + 1;
+            uint8_t *page = surgeon_page(&s, at);
+            memcpy(page, surgeon_page(&s, s.meta.main.root.page), s.page_size);
+            kvi_put64(page + KVI_P_page, at);
+            kvi_put64(page + KVI_P_birth, s.meta.id);
+            kvi_branch_set_child(page, s.page_size, 0, kvi_branch_child(page, s.page_size, 1));
+        }
+        lose_metas(&s);
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        assert_true(root_taken("main tree", old.file.meta.main.root));
+        if (!forged)
+            check_complete(&old);
+    }
+    patient_free(&old);
 }
 
 /* ---- kv_inspect ---- */
@@ -983,6 +1326,36 @@ static void test_nothing_readable(void **state)
     assert_int_equal(files_there(), 1);
 }
 
+/* The main tree has no entries, and the only named one is gone with the catalog; or pages still have
+ * headers, and nothing else. */
+static void test_no_entry_readable(void **state)
+{
+    kv_db *db;
+    surgeon s;
+    kv_salvage_info info;
+    unlink(path);
+    assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
+    kv_txn *txn = begin(db);
+    put(create(txn, "alone", 0), "key%u", 1, "value", 5);
+    put(kv_txn_main(txn), "key%u", 1, "value", 5);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = begin(db);
+    assert_int_equal(kv_del(kv_txn_main(txn), "key1", 4), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon_load(&s, path);
+    memset(s.bytes + 2 * s.page_size, 0, s.size - 2 * s.page_size);
+    assert_int_equal(salvage(&s, &info), KV_NOTFOUND);
+    surgeon_free(&s);
+    surgeon_take(&s, small.file.bytes, small.file.size);
+    memset(s.bytes, 0, 2 * (size_t)s.page_size);
+    for (kvi_pgno page = 2; page < s.size / s.page_size; page++)
+        memset(surgeon_page(&s, page) + KVI_HEADER_SIZE, 0xff, s.page_size - KVI_HEADER_SIZE);
+    assert_int_equal(salvage(&s, &info), KV_NOTFOUND);
+    surgeon_free(&s);
+    assert_int_equal(files_there(), 1);
+}
+
 static void test_file_is_left_alone(void **state)
 {
     surgeon s, after;
@@ -1029,6 +1402,50 @@ static void test_callbacks_stop_it(void **state)
     assert_int_equal(files_there(), 1);
 }
 
+static unsigned calls_left; /* of a callback, before it stops the salvage */
+
+static int stop_loss_later(void *context, const kv_salvage_loss *loss)
+{
+    return calls_left-- == 0;
+}
+
+static int stop_progress_later(void *context, const kv_progress *progress)
+{
+    return calls_left-- == 0;
+}
+
+/* Whichever call of a callback it is: nothing half made is left. */
+static void test_callbacks_stop_it_anywhere(void **state)
+{
+    surgeon s;
+    kvi_pgno leaf;
+    kvi_tree_desc desc;
+    surgeon_take(&s, tall.file.bytes, tall.file.size);
+    damage(&s, s.meta.main.root.page, HARM_WIPED);
+    damage(&s, surgeon_node(&s, &tall.file.meta.main, 0, 0).page, HARM_WIPED);
+    surgeon_catalog(&s, 0, &leaf, &desc);
+    damage(&s, surgeon_node(&s, &desc, 0, 1).page, HARM_WIPED);
+    surgeon_save(&s, path);
+    surgeon_free(&s);
+    for (int progress = 0; progress < 2; progress++) {
+        kv_salvage_options options = {.size = sizeof options};
+        int rc = KV_ECANCELED;
+        unsigned stops = 0;
+        if (progress)
+            options.progress = stop_progress_later;
+        else
+            options.loss = stop_loss_later;
+        unlink(dest);
+        for (; rc == KV_ECANCELED; stops++) {
+            calls_left = stops;
+            rc = kv_db_salvage(path, dest, &options, NULL);
+            assert_int_equal(files_there(), rc == KV_OK ? 2 : 1);
+        }
+        assert_int_equal(rc, KV_OK);
+        assert_true(stops > 4);
+    }
+}
+
 static void test_arguments(void **state)
 {
     kv_salvage_options options = {0};
@@ -1070,22 +1487,36 @@ int main(void)
         cmocka_unit_test(test_every_pair),
         cmocka_unit_test(test_tall_branches),
         cmocka_unit_test(test_gap_within_a_gap),
+        cmocka_unit_test(test_remains_of_another),
         cmocka_unit_test(test_remains_tell_the_place),
+        cmocka_unit_test(test_wrong_children),
+        cmocka_unit_test(test_beyond_the_end),
         cmocka_unit_test(test_both_metas),
         cmocka_unit_test(test_newer_of_two_damaged_metas),
+        cmocka_unit_test(test_roots_elsewhere),
+        cmocka_unit_test(test_another_version),
         cmocka_unit_test(test_nameless_leaves_stay_apart),
+        cmocka_unit_test(test_nameless_tree_and_root),
         cmocka_unit_test(test_no_space_records),
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_truncated_unsealed),
+        cmocka_unit_test(test_root_and_end_gone),
+        cmocka_unit_test(test_contradicting_records),
         cmocka_unit_test(test_high_water_lies),
         cmocka_unit_test(test_unfinished_commit),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_senseless_values),
+        cmocka_unit_test(test_endless_value),
+        cmocka_unit_test(test_two_catalogs),
+        cmocka_unit_test(test_catalog_without_trees),
+        cmocka_unit_test(test_roots_of_others),
         cmocka_unit_test(test_inspect_arguments),
         cmocka_unit_test(test_inspect_counts),
         cmocka_unit_test(test_nothing_readable),
+        cmocka_unit_test(test_no_entry_readable),
         cmocka_unit_test(test_file_is_left_alone),
         cmocka_unit_test(test_callbacks_stop_it),
+        cmocka_unit_test(test_callbacks_stop_it_anywhere),
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_others),
     };

@@ -7,13 +7,16 @@
 #include <cmocka.h>
 
 #include "catalog.h"
+#include "fault_os.h"
 #include "must.h"
 #include "salvage.h"
 #include "sim_os.h"
 #include "surgeon.h"
+#include <errno.h>
 #include <stdio.h>
 
 #define TREES     400
+#define IN_MAIN   200 /* entries; enough for a branch */
 #define PATH      "trees"
 #define DEST      "saved"
 #define NAME_SIZE 16
@@ -37,6 +40,7 @@ static void put_tree(kv_txn *txn, const char *name)
 static void make(unsigned trees, const char *extra)
 {
     char name[NAME_SIZE];
+    static const uint8_t value[100];
     kv_db *db;
     sim_reset(disk);
     db = must_open(disk, PATH);
@@ -49,6 +53,11 @@ static void make(unsigned trees, const char *extra)
         if (extra)
             put_tree(txn, extra);
         put_tree(txn, "");
+        for (unsigned i = 0; i < IN_MAIN && round == 0; i++) {
+            name_of(i, name);
+            assert_int_equal(kv_put(kv_txn_main(txn), name, strlen(name), value, sizeof value, 0),
+                             KV_OK);
+        }
         assert_int_equal(kv_txn_commit(txn), KV_OK);
     }
     assert_int_equal(kv_db_close(db), KV_OK);
@@ -62,6 +71,7 @@ static int setup(void **state)
     disk->recording = SIM_RECORD_NOTHING;
     make(TREES, NULL);
     assert_int_equal(sound.meta.catalog.level, 1);
+    assert_int_equal(sound.meta.main.level, 1);
     return 0;
 }
 
@@ -268,6 +278,39 @@ static void test_metas_gone(void **state)
     }
 }
 
+/* Once the catalog is whole again, a leaf that fits the main tree is the main tree's. */
+static void test_both_roots_gone(void **state)
+{
+    surgeon s;
+    surgeon_take(&s, sound.bytes, sound.size);
+    damage(&s, sound.meta.main.root.page, HARM_WIPED);
+    damage(&s, sound.meta.catalog.root.page, HARM_WIPED);
+    assert_int_equal(salvage(&s), KV_OK);
+    assert_int_equal(info.bad_pages, 2);
+    assert_int_equal(info.losses, 0);
+    assert_int_equal(info.entries, TREES + IN_MAIN + 1);
+    assert_int_equal(check_saved().there, TREES);
+    surgeon_free(&s);
+}
+
+/* Old versions of the catalog's leaves lie about: they do not take the place of the newest. */
+static void test_root_gone_and_old_leaves(void **state)
+{
+    surgeon s;
+    surgeon_take(&s, sound.bytes, sound.size);
+    memset(s.meta.delta, 0xff, sizeof s.meta.delta);
+    surgeon_put_meta(&s);
+    damage(&s, sound.meta.catalog.root.page, HARM_WIPED);
+    for (int leaf = 0; leaf < 2; leaf++) {
+        if (leaf)
+            damage(&s, catalog_leaf(1), HARM_WIPED);
+        assert_int_equal(salvage(&s), KV_OK);
+        assert_int_equal(info.losses > 0, leaf);
+        assert_int_equal(check_saved().there == TREES, !leaf);
+    }
+    surgeon_free(&s);
+}
+
 /* Also where the catalog itself had to be put together: what a tree lacks is said of that tree. */
 static void test_root_and_tree_gone(void **state)
 {
@@ -407,14 +450,65 @@ static void test_empty(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+static int salvage_through(fault_os *fault)
+{
+    info = (kv_salvage_info){.size = sizeof info};
+    return kvi_salvage(&fault->os, PATH, DEST, NULL, &info);
+}
+
+/* Whatever there is no memory for, in whichever way the file is put together. */
+static void test_no_memory(void **state)
+{
+    for (int metas = 0; metas < 2; metas++) {
+        surgeon s;
+        fault_os fault;
+        uint64_t n = 1;
+        bool hit = true;
+        surgeon_free(&sound);
+        make(5, NULL);
+        surgeon_take(&s, sound.bytes, sound.size);
+        if (metas)
+            memset(s.bytes, 0, 2 * (size_t)s.page_size);
+        damage(&s, sound.meta.main.root.page, HARM_WIPED);
+        for (; hit; n++) {
+            sim_reset(disk);
+            sim_put_file(disk, PATH, s.bytes, s.size);
+            fault_init(&fault, sim_os(disk));
+            fault_plan(&fault, (fault_case){.at = n, .mask = FAULT_MEMORY});
+            int rc = salvage_through(&fault);
+            hit = fault_hit(&fault);
+            assert_true(rc == KV_OK || (rc == KV_ENOMEM && hit));
+            assert_true(fault_balanced(&fault));
+            assert_int_equal(disk->n_names, rc == KV_OK ? 2 : 1);
+        }
+        assert_true(n > 20);
+        surgeon_free(&s);
+    }
+}
+
+/* Where there are no locks, nobody else can have the file open either. */
+static void test_no_locks(void **state)
+{
+    fault_os fault;
+    sim_reset(disk);
+    sim_put_file(disk, PATH, sound.bytes, sound.size);
+    fault_init(&fault, sim_os(disk));
+    fault_plan(&fault, (fault_case){.at = 1, .mask = FAULT_BIT(FAULT_LOCK), .error = EOPNOTSUPP});
+    assert_int_equal(salvage_through(&fault), KV_OK);
+    assert_true(fault_hit(&fault) && fault_balanced(&fault));
+    assert_int_equal(info.losses + info.bad_pages, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_root_gone),          cmocka_unit_test(test_leaf_gone),
         cmocka_unit_test(test_descriptor_forged),  cmocka_unit_test(test_metas_gone),
         cmocka_unit_test(test_callbacks),          cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_both_roots_gone),    cmocka_unit_test(test_root_gone_and_old_leaves),
         cmocka_unit_test(test_root_and_tree_gone), cmocka_unit_test(test_names_twice),
-        cmocka_unit_test(test_tree_without_name),  cmocka_unit_test(test_name_taken),
+        cmocka_unit_test(test_tree_without_name),  cmocka_unit_test(test_no_locks),
+        cmocka_unit_test(test_name_taken),         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests_name("names in salvage", tests, setup, teardown);
 }
