@@ -200,7 +200,7 @@ static int next_name(kvi_relocate *pass, kv_txn *txn, bool same)
     if (rc != KV_OK)
         return rc;
     leaf = kvi_path_leaf(&path);
-    pass->resumed = pass->resumed && found && same;
+    pass->resumed = pass->resumed && found;
     pass->name_len = kvi_node_key(leaf->page, txn->db->file.page_size, leaf->slot, pass->name);
     return KV_OK;
 }

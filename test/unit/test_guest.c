@@ -198,6 +198,79 @@ static void test_overtaken(void **state)
         }
 }
 
+/* The older meta is torn, so each reading of both takes many looks. */
+static unsigned torn_looks; /* that find the newest torn, too */
+
+static void heal_and_commit(void)
+{
+    if (torn_looks == 0 || --torn_looks > 0)
+        return;
+    tear(torn);
+    commit_next();
+}
+
+static void tear_both(void)
+{
+    if (naps < commit_from)
+        return;
+    tear(torn);
+    torn_looks = 2;
+    on_nap = NULL;
+}
+
+/* Both metas torn at one look need not be damage: by the next one the writer has gone on. */
+static void test_torn_and_overtaken(void **state)
+{
+    for (commit_from = 21; commit_from <= 41; commit_from += 20) {
+        torn = slot_newest();
+        tear(1 - torn);
+        naps = 0;
+        on_nap = tear_both;
+        on_look = heal_and_commit;
+        uint64_t seen = number_seen();
+        assert_int_equal(seen, number);
+        assert_int_equal(torn_looks, 0);
+        assert_null(on_nap);
+        on_look = NULL;
+    }
+}
+
+static void commit_at_nap(void)
+{
+    if (naps < commit_from)
+        return;
+    commit_next();
+    on_nap = NULL;
+}
+
+/* The commit that makes the torn meta whole comes between the second reading and the third. */
+static void test_healed_and_overtaken(void **state)
+{
+    tear(1 - slot_newest());
+    naps = 0;
+    commit_from = 41;
+    on_nap = commit_at_nap;
+    uint64_t seen = number_seen();
+    assert_int_equal(seen, number);
+    assert_null(on_nap);
+}
+
+/* A meta is torn that was whole before: it counts as changed. */
+static void tear_at_second_look(void)
+{
+    if (looks == 2)
+        tear(torn);
+}
+
+static void test_torn_between_looks(void **state)
+{
+    torn = 1 - slot_newest();
+    looks = 0;
+    on_look = tear_at_second_look;
+    assert_int_equal(number_seen(), number);
+    tear(torn);
+}
+
 static uint8_t metas[2][KVI_META_SIZE]; /* two commits, by turns */
 
 static void alternate(void)
@@ -312,6 +385,53 @@ static void test_backup_waits_for_a_sync(void **state)
     assert_int_equal(backed_up(), KV_OK);
 }
 
+static kv_db *late;
+static kv_txn *held;
+
+static void hold_again(void)
+{
+    on_nap = NULL;
+    assert_int_equal(kv_txn_commit(held), KV_OK);
+    held = must_begin(late, KV_TXN_WRITE);
+}
+
+static int backed_up_by_db(void)
+{
+    kv_txn *txn = must_begin(db, KV_TXN_READ);
+    kv_backup_options options = {.size = sizeof options, .write = take_bytes};
+    int rc = kv_backup(txn, &options, NULL);
+    kv_txn_abort(txn);
+    return rc;
+}
+
+/* While somebody else is writing, a backup of what may not be durable yet has to wait: not for ever,
+ * and no longer than it takes his commit to make it so. */
+static void test_backup_beside_a_writer(void **state)
+{
+    late = must_open(disk, PATH);
+    commit_as(KV_TXN_LAZY);
+    held = must_begin(late, KV_TXN_WRITE);
+    assert_int_equal(backed_up_by_db(), KV_EBUSY);
+    assert_int_equal(kv_put(kv_txn_main(held), "k", 1, "w", 1, 0), KV_OK);
+    on_nap = hold_again;
+    assert_int_equal(backed_up_by_db(), KV_OK);
+    assert_null(on_nap);
+    kv_txn_abort(held);
+    assert_int_equal(kv_db_close(late), KV_OK);
+}
+
+/* Nobody can make it durable, or anything else, any more. */
+static void test_backup_of_an_immutable(void **state)
+{
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY | KV_OPEN_IMMUTABLE};
+    kv_db *shared = db;
+    commit_as(KV_TXN_LAZY);
+    assert_int_equal(kvi_db_open(sim_os(disk), PATH, &options, &db, NULL, 0), KV_OK);
+    assert_int_equal(backed_up_by_db(), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    db = shared;
+}
+
 static int (*sync_inner)(const kvi_os *os, int fd);
 static unsigned flushes;
 static uint64_t durable_before;
@@ -393,11 +513,16 @@ int main(void)
         TEST(half_written),
         TEST(torn_for_good),
         TEST(overtaken),
+        TEST(torn_and_overtaken),
+        TEST(healed_and_overtaken),
+        TEST(torn_between_looks),
         TEST(too_fast),
         TEST(shared_pin),
         TEST(cancelled_watch),
         TEST(durable_beside_a_writer),
         TEST(backup_waits_for_a_sync),
+        TEST(backup_beside_a_writer),
+        TEST(backup_of_an_immutable),
         TEST(not_durable_before_the_flush),
         TEST(durable_by_the_metas),
         TEST(durable_when_all_have_left),

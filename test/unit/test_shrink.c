@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "db.h"
+#include "relocate.h"
 #include "rng.h"
 #include "scratch.h"
 #include <pthread.h>
@@ -358,6 +359,119 @@ static void test_wrong_and_stopped(void **state)
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
+/* ---- trees that go away between two transactions of a pass ---- */
+
+#define TREES_MANY 100 /* more than one transaction opens */
+
+static kv_txn *begin_write(void)
+{
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    return txn;
+}
+
+static kv_tree *tree_number(kv_txn *txn, unsigned i, uint32_t flags)
+{
+    char name[16];
+    kv_tree *tree;
+    int len = snprintf(name, sizeof name, "tree%03u", i);
+    assert_int_equal(kv_tree_open(txn, name, (size_t)len, flags, NULL, &tree), KV_OK);
+    return tree;
+}
+
+static void make_trees(void)
+{
+    kv_txn *txn = begin_write();
+    for (uint64_t number = 0; number < 200; number++)
+        put(kv_txn_main(txn), number, 1);
+    for (unsigned i = 0; i < TREES_MANY; i++)
+        put(tree_number(txn, i, KV_TREE_CREATE), i, 1);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+static void drop_trees(unsigned from, unsigned to)
+{
+    kv_txn *txn = begin_write();
+    for (unsigned i = from; i < to; i++)
+        assert_int_equal(kv_tree_drop(tree_number(txn, i, 0)), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* One transaction of a pass. */
+static void pass_on(kvi_relocate *pass)
+{
+    kv_txn *txn = begin_write();
+    assert_int_equal(kvi_relocate_step(pass, txn), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+static void pass_begin(kvi_relocate *pass, kvi_pgno target, uint64_t budget)
+{
+    *pass = (kvi_relocate){.target = target, .budget = budget};
+    assert_int_equal(kvi_relocate_begin(pass, db->os, db->file.page_size), KV_OK);
+}
+
+static bool pass_at(const kvi_relocate *pass, const char *name)
+{
+    return pass->resumed && pass->name_len == strlen(name) &&
+           memcmp(pass->name, name, pass->name_len) == 0;
+}
+
+static void test_trees_vanish(void **state)
+{
+    const kv_range all = {.size = sizeof all};
+    kvi_relocate pass;
+    make_trees();
+    pass_begin(&pass, 1, 1); /* everything is too high, and a leaf fills a transaction */
+    pass_on(&pass);
+    assert_true(pass.resumed && pass.name_len == 0);
+    kv_txn *txn = begin_write();
+    assert_int_equal(kv_del_range(kv_txn_main(txn), &all, NULL), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    pass_on(&pass);
+    assert_true(pass_at(&pass, "tree000"));
+    drop_trees(0, 1);
+    pass_on(&pass);
+    assert_true(pass_at(&pass, "tree001"));
+    memcpy(pass.name, "tree099", 7); /* as if it had come to the last one */
+    drop_trees(90, TREES_MANY);
+    pass_on(&pass); /* the catalog is next */
+    assert_true(pass.resumed && !pass.done);
+    drop_trees(1, 90);
+    pass_on(&pass);
+    assert_true(pass.done);
+    kvi_relocate_end(&pass, db->os);
+
+    make_trees();
+    pass_begin(&pass, 1, 1);
+    pass_on(&pass);
+    txn = begin_write();
+    assert_int_equal(kv_del_range(kv_txn_main(txn), &all, NULL), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    pass_on(&pass);
+    assert_true(pass_at(&pass, "tree000"));
+    drop_trees(0, TREES_MANY);
+    pass_on(&pass);
+    assert_true(pass.done);
+    kvi_relocate_end(&pass, db->os);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+/* Where nothing has to move, one transaction does not open all trees either. */
+static void test_many_trees(void **state)
+{
+    kvi_relocate pass;
+    unsigned steps = 0;
+    make_trees();
+    pass_begin(&pass, UINT64_MAX / 2, 32);
+    for (; !pass.done; steps++)
+        pass_on(&pass);
+    kvi_relocate_end(&pass, db->os);
+    assert_int_equal(steps, 2);
+    assert_int_equal(pass.moved, 0);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
 /* ---- under a reader and a writer ---- */
 
 static struct {
@@ -453,13 +567,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
     const struct CMUnitTest tests[] = {
-        TEST(test_smaller),
-        TEST(test_trees_and_values),
-        TEST(test_held),
-        TEST(test_wrong_and_stopped),
-        TEST(test_under_load),
-        TEST(test_reader_at_the_end),
-        TEST(test_values_of_a_snapshot),
+        TEST(test_smaller),           TEST(test_trees_and_values),  TEST(test_held),
+        TEST(test_wrong_and_stopped), TEST(test_trees_vanish),      TEST(test_many_trees),
+        TEST(test_under_load),        TEST(test_reader_at_the_end), TEST(test_values_of_a_snapshot),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
