@@ -624,6 +624,22 @@ static void test_gap_within_a_gap(void **state)
         }
 }
 
+/* A leaf that would fit one tree's gap is another's, as the remains of that one's root say. */
+static void test_remains_outweigh_keys(void **state)
+{
+    const surgeon *file = &small.file;
+    kvi_tree_desc twin;
+    kvi_pgno leaf;
+    size_t gone;
+    surgeon_catalog(file, 1, &leaf, &twin);
+    uint64_t pages[3] = {file->meta.main.root.page, twin.root.page,
+                         surgeon_node(file, &file->meta.main, 0, 1).page};
+    assert_int_equal(twin.level, 1);
+    salvage_damaged(&small, pages, 3, HARM_HEADER, &gone);
+    assert_int_equal(gone, living(&small, pages[2]));
+    assert_int_equal(said.found, 0);
+}
+
 /* The remains tell who was below the page, but not in which order: it is an older version, or its
  * number of entries is wrong. */
 static void test_remains_of_another(void **state)
@@ -1202,6 +1218,19 @@ static void old_root_make(kv_db *db)
     assert_int_equal(kv_txn_commit(txn), KV_OK);
 }
 
+/* Older catalogs, which lead to what trees were then. */
+static void wipe_old_catalogs(surgeon *s)
+{
+    for (kvi_pgno page = 2; page < s->size / s->page_size; page++) {
+        const uint8_t *bytes = surgeon_page(s, page);
+        bool special;
+        if (bytes[KVI_P_type] == KVI_LEAF && kvi_get64(bytes + KVI_P_page) == page &&
+            page != s->meta.catalog.root.page &&
+            kvi_leaf_value(bytes, s->page_size, 0, &special).len == KVI_TREE_SIZE)
+            damage(s, page, HARM_WIPED);
+    }
+}
+
 /* An older root of a named tree is newer than the main tree's; so is what a user's value pretends to
  * be. Neither is taken for that. */
 static void test_roots_of_others(void **state)
@@ -1218,6 +1247,7 @@ static void test_roots_of_others(void **state)
         surgeon_take(&s, old.file.bytes, old.file.size);
         surgeon_catalog(&s, 0, &leaf, &twin);
         assert_int_equal(twin.level, s.meta.main.level);
+        wipe_old_catalogs(&s);
         assert_true(surgeon_find(&s, &twin, KVI_ENTRY_LARGE, &leaf, &stored, &entry));
         if (forged) {
             kvi_pgno at = entry.large.ptr.page + 1;
@@ -1487,6 +1517,7 @@ int main(void)
         cmocka_unit_test(test_every_pair),
         cmocka_unit_test(test_tall_branches),
         cmocka_unit_test(test_gap_within_a_gap),
+        cmocka_unit_test(test_remains_outweigh_keys),
         cmocka_unit_test(test_remains_of_another),
         cmocka_unit_test(test_remains_tell_the_place),
         cmocka_unit_test(test_wrong_children),
