@@ -355,7 +355,7 @@ static int replay_records(replay *r)
     while ((rc = kvi_stream_byte(&r->stream, &record)) == KV_OK)
         if ((rc = replay_record(r, record)) != KV_OK)
             return rc;
-    if (rc == KV_NOTFOUND && (r->entries.open || r->names.open || !r->begun))
+    if (rc == KV_NOTFOUND && (r->entries.open || r->names.open || r->until || !r->begun))
         return damaged(r, "it ends too early");
     return rc == KV_NOTFOUND ? KV_OK : rc;
 }
