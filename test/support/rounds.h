@@ -1,4 +1,4 @@
-/* rounds.h - how often a random test goes round: less where a sanitizer makes each round slow. */
+/* rounds.h - how often a test goes round: less where a sanitizer makes each round slow. */
 #ifndef ROUNDS_H
 #define ROUNDS_H
 
@@ -16,7 +16,10 @@
 #define ROUNDS_SLOWER 1
 #endif
 
-/* Of n, which is many. */
+/* From one case of a row to the next. */
+#define ROUNDS_STEP ROUNDS_SLOWER
+
+/* Of n random rounds, which are many. */
 static inline unsigned rounds_of(unsigned n)
 {
     return n / ROUNDS_SLOWER;
