@@ -321,9 +321,8 @@ static int salvage_broken(kvi_walk *walk, kvi_ptr ptr, unsigned level, int rc)
     (void)rc;
     if (invariant && invariant[0] == 'C')
         return name_lost(s, ptr.page, reason);
-    if (invariant && invariant[0] == 'V')
-        return value_lost(s, ptr.page,
-                          reason); /* of the newest entry, whose tree is the current one */
+    if (invariant && invariant[0] == 'V') /* the newest entry's, whose tree is the current one */
+        return value_lost(s, ptr.page, reason);
     return page_lost(walk, ptr, level, reason);
 }
 

@@ -1,7 +1,8 @@
 /* seal.h - turning private pages into pages of the file: numbers, checksums, writing.
  *
- * A batch gathers the private pages of some trees, children before their parents, which name them. In
- * this order it gives them page numbers and completes them; then it writes them, in that of the numbers. A commit is one batch; a transaction over its memory budget writes one early.
+ * A batch gathers the private pages of some trees, children before their parents, which name them.
+ * In this order it gives them page numbers and completes them; then it writes them, in that of the
+ * numbers. A commit is one batch; a transaction over its memory budget writes one early.
  */
 #ifndef KVI_SEAL_H
 #define KVI_SEAL_H

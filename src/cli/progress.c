@@ -11,7 +11,7 @@
 
 static int line_width; /* of the line that stands on the terminal now */
 
-static double progress_now(void)
+double progress_now(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

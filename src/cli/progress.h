@@ -25,4 +25,7 @@ double progress_end(cli_progress *progress);
 /* Takes the line away, if there is one, to make room for a message. */
 void progress_hide(void);
 
+/* Seconds, by a clock that only goes on. */
+double progress_now(void);
+
 #endif

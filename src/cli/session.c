@@ -2,6 +2,7 @@
 #include "session.h"
 #include "cli.h"
 #include "keys.h"
+#include "progress.h"
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -170,19 +171,12 @@ uint32_t session_patience_least(const cli_session *session)
     return patience ? patience : 1;
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 int session_attempt(uint32_t patience_ms, int (*attempt)(void *context), void *context)
 {
     const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000};
-    uint64_t give_up = now_ms() + patience_ms;
+    double give_up = progress_now() + patience_ms / 1e3;
     int result = attempt(context);
-    while (result == KV_EBUSY && now_ms() < give_up) {
+    while (result == KV_EBUSY && progress_now() < give_up) {
         nanosleep(&pause, NULL);
         result = attempt(context);
     }

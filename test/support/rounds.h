@@ -10,19 +10,17 @@
 #endif
 #endif
 
-#ifdef SANITIZED
-#define ROUNDS_SLOWER 4
-#else
-#define ROUNDS_SLOWER 1
-#endif
-
 /* From one case of a row to the next. */
-#define ROUNDS_STEP ROUNDS_SLOWER
+#ifdef SANITIZED
+#define ROUNDS_STEP 4
+#else
+#define ROUNDS_STEP 1
+#endif
 
 /* Of n random rounds, which are many. */
 static inline unsigned rounds_of(unsigned n)
 {
-    return n / ROUNDS_SLOWER;
+    return n / ROUNDS_STEP;
 }
 
 #endif

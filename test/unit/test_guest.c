@@ -337,9 +337,9 @@ static int take_bytes(void *context, const void *bytes, size_t len)
     return 0;
 }
 
-static int backed_up(void)
+static int backed_up(kv_db *handle)
 {
-    kv_txn *txn = must_begin(guest, KV_TXN_READ);
+    kv_txn *txn = must_begin(handle, KV_TXN_READ);
     kv_backup_options options = {.size = sizeof options, .write = take_bytes};
     int rc = kv_backup(txn, &options, NULL);
     kv_txn_abort(txn);
@@ -361,15 +361,15 @@ static void test_durable_beside_a_writer(void **state)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         commit_as(kinds[i]);
         durable_is(newest_id());
-        assert_int_equal(backed_up(), KV_OK);
+        assert_int_equal(backed_up(guest), KV_OK);
     }
     uint64_t durable = newest_id();
     commit_as(KV_TXN_LAZY);
     durable_is(durable);
-    assert_int_equal(backed_up(), KV_EBUSY);
+    assert_int_equal(backed_up(guest), KV_EBUSY);
     assert_int_equal(kv_db_sync(db), KV_OK);
     durable_is(newest_id());
-    assert_int_equal(backed_up(), KV_OK);
+    assert_int_equal(backed_up(guest), KV_OK);
 }
 
 static void sync_db(void)
@@ -382,7 +382,7 @@ static void test_backup_waits_for_a_sync(void **state)
 {
     commit_as(KV_TXN_LAZY);
     on_nap = sync_db;
-    assert_int_equal(backed_up(), KV_OK);
+    assert_int_equal(backed_up(guest), KV_OK);
 }
 
 static kv_db *late;
@@ -395,15 +395,6 @@ static void hold_again(void)
     held = must_begin(late, KV_TXN_WRITE);
 }
 
-static int backed_up_by_db(void)
-{
-    kv_txn *txn = must_begin(db, KV_TXN_READ);
-    kv_backup_options options = {.size = sizeof options, .write = take_bytes};
-    int rc = kv_backup(txn, &options, NULL);
-    kv_txn_abort(txn);
-    return rc;
-}
-
 /* While somebody else is writing, a backup of what may not be durable yet has to wait: not for ever,
  * and no longer than it takes his commit to make it so. */
 static void test_backup_beside_a_writer(void **state)
@@ -411,10 +402,10 @@ static void test_backup_beside_a_writer(void **state)
     late = must_open(disk, PATH);
     commit_as(KV_TXN_LAZY);
     held = must_begin(late, KV_TXN_WRITE);
-    assert_int_equal(backed_up_by_db(), KV_EBUSY);
+    assert_int_equal(backed_up(db), KV_EBUSY);
     assert_int_equal(kv_put(kv_txn_main(held), "k", 1, "w", 1, 0), KV_OK);
     on_nap = hold_again;
-    assert_int_equal(backed_up_by_db(), KV_OK);
+    assert_int_equal(backed_up(db), KV_OK);
     assert_null(on_nap);
     kv_txn_abort(held);
     assert_int_equal(kv_db_close(late), KV_OK);
@@ -427,7 +418,7 @@ static void test_backup_of_an_immutable(void **state)
     kv_db *shared = db;
     commit_as(KV_TXN_LAZY);
     assert_int_equal(kvi_db_open(sim_os(disk), PATH, &options, &db, NULL, 0), KV_OK);
-    assert_int_equal(backed_up_by_db(), KV_OK);
+    assert_int_equal(backed_up(db), KV_OK);
     assert_int_equal(kv_db_close(db), KV_OK);
     db = shared;
 }
@@ -469,7 +460,7 @@ static void test_durable_by_the_metas(void **state)
     commit_as(KV_TXN_DURABLE);
     durable_is(newest_id() - 1);
     commit_as(KV_TXN_DURABLE);
-    assert_int_equal(backed_up(), KV_EBUSY);
+    assert_int_equal(backed_up(guest), KV_EBUSY);
     disk->os.open = open_inner;
 }
 
@@ -488,7 +479,7 @@ static void test_durable_when_all_have_left(void **state)
         assert_true(fd >= 0);
         assert_int_equal(disk->os.pwritev(&disk->os, fd, &part, 1, 0), sizeof head);
         durable_is(id);
-        assert_int_equal(backed_up(), KV_OK);
+        assert_int_equal(backed_up(guest), KV_OK);
         disk->os.close(&disk->os, fd);
         db = must_open(disk, PATH);
     }
