@@ -82,6 +82,8 @@ kvi_ptr surgeon_node(const surgeon *s, const kvi_tree_desc *desc, unsigned level
     kvi_ptr ptr = desc->root;
     for (unsigned at = desc->level; at > level; at--) {
         const uint8_t *page = surgeon_page(s, ptr.page);
+        if (page[KVI_P_type] != KVI_BRANCH || page[KVI_P_level] != at)
+            give_up("a damaged page is on the way to the node");
         ptr = kvi_branch_child(page, s->page_size, KVI_MIN(child, kvi_node_count(page)));
     }
     return ptr;

@@ -1448,14 +1448,15 @@ static int stop_progress_later(void *context, const kv_progress *progress)
 /* Whichever call of a callback it is: nothing half made is left. */
 static void test_callbacks_stop_it_anywhere(void **state)
 {
+    const surgeon *sound = &tall.file;
     surgeon s;
     kvi_pgno leaf;
     kvi_tree_desc desc;
-    surgeon_take(&s, tall.file.bytes, tall.file.size);
-    damage(&s, s.meta.main.root.page, HARM_WIPED);
-    damage(&s, surgeon_node(&s, &tall.file.meta.main, 0, 0).page, HARM_WIPED);
-    surgeon_catalog(&s, 0, &leaf, &desc);
-    damage(&s, surgeon_node(&s, &desc, 0, 1).page, HARM_WIPED);
+    surgeon_catalog(sound, 0, &leaf, &desc);
+    surgeon_take(&s, sound->bytes, sound->size);
+    damage(&s, sound->meta.main.root.page, HARM_WIPED);
+    damage(&s, surgeon_node(sound, &sound->meta.main, 0, 0).page, HARM_WIPED);
+    damage(&s, surgeon_node(sound, &desc, 0, 1).page, HARM_WIPED);
     surgeon_save(&s, path);
     surgeon_free(&s);
     for (int progress = 0; progress < 2; progress++) {
