@@ -126,28 +126,36 @@ uint64_t kvi_bitset_next_gap(const kvi_bitset *set, uint64_t at)
     return bitset_seek(set, at, ~(uint64_t)0, KVI_BITSET_BLOCK);
 }
 
-uint64_t kvi_bitset_gap_below(const kvi_bitset *set, uint64_t at)
+/* One more than the greatest number in [from, at) that is no member; from when all are. */
+static uint64_t bitset_gap_within(const kvi_bitset *set, uint64_t from, uint64_t at)
 {
-    while (at > 0) {
+    while (at > from) {
         uint64_t w = (at - 1) / 64;
-        uint64_t gaps = ~set->words[w] & bitset_mask(w, w * 64, at);
+        uint64_t gaps = ~set->words[w] & bitset_mask(w, KVI_MAX(from, w * 64), at);
         if (gaps)
             return w * 64 + 64 - (unsigned)__builtin_clzll(gaps);
         at = w * 64;
     }
-    return 0;
+    return from;
 }
 
+uint64_t kvi_bitset_gap_below(const kvi_bitset *set, uint64_t at)
+{
+    return bitset_gap_within(set, 0, at);
+}
+
+/* Looks at the last of n numbers first, as Boyer and Moore do in a text: where it is no member, none of
+ * the n is a beginning. */
 bool kvi_bitset_find(const kvi_bitset *set, uint64_t at, uint64_t end, uint64_t n, uint64_t *found)
 {
     end = KVI_MIN(end, set->size);
     for (at = kvi_bitset_next(set, at); at < end && n <= end - at;) {
-        uint64_t gap = kvi_bitset_next_gap(set, at);
-        if (KVI_MIN(gap, end) - at >= n) {
+        uint64_t from = bitset_gap_within(set, at, at + n);
+        if (from == at) {
             *found = at;
             return true;
         }
-        at = kvi_bitset_next(set, gap);
+        at = kvi_bitset_next(set, from);
     }
     return false;
 }
