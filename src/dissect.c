@@ -92,9 +92,10 @@ static const char *meta_unsound(int state)
 static void reason_chosen(const kvi_carve *carve, char *reason, size_t size)
 {
     const kvi_choice *choice = &carve->choice;
+    bool proven = carve->meta.durable == carve->meta.id;
     const char *why = choice->confirmed  ? "both metas hold this commit, so it is durable"
                       : choice->rejected ? "the newer commit is not whole, this one is durable"
-                      : choice->known    ? "the newest commit, known durable"
+                      : proven           ? "the newest commit, known durable"
                                          : "the newest commit; all its pages are there";
     snprintf(reason, size, "%s",
              carve->trust == KVI_TRUST_FULL ? why
@@ -275,7 +276,7 @@ static int map_fill(kv_inspect *l)
     if (l->carve.trust == KVI_TRUST_NONE)
         return KV_OK;
     rc = kvi_walk_all(&walk);
-    return rc == KV_OK || rc == KV_ECORRUPT ? map_space(l) : rc;
+    return rc == KV_OK ? map_space(l) : rc;
 }
 
 /* A map half made would call used pages leaked: the next call begins it again. */

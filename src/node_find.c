@@ -39,5 +39,5 @@ bool kvi_leaf_follows(const uint8_t *page, uint32_t page_size, kvi_slice key)
             return last < q.head;
     }
     bool found;
-    return kvi_leaf_search(page, page_size, key, &found) == kvi_node_count(page) && !found;
+    return kvi_leaf_search(page, page_size, key, &found) == kvi_node_count(page);
 }

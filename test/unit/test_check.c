@@ -11,6 +11,7 @@
 #include "rng.h"
 #include "scratch.h"
 #include "surgeon.h"
+#include "victim.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,7 +127,8 @@ typedef struct findings {
     kv_progress progress;
     unsigned steps;
     char note[128]; /* the last message */
-    char path[256]; /* of the problem that is looked for */
+    char path[256]; /* of the problem that is looked for, */
+    char said[128]; /* and its message */
 } findings;
 
 static int on_problem(void *context, const kv_check_problem *problem)
@@ -142,6 +144,7 @@ static int on_problem(void *context, const kv_check_problem *problem)
         (f->page == 0 || f->page == problem->page)) {
         f->named++;
         snprintf(f->path, sizeof f->path, "%s", problem->path);
+        snprintf(f->said, sizeof f->said, "%s", problem->message);
     }
     return f->stop_after && f->n == f->stop_after;
 }
@@ -530,7 +533,7 @@ static void test_v1(void **state)
 
 static void test_v2(void **state)
 {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 6; i++) {
         surgeon s = patient();
         kvi_pgno leaf;
         uint8_t *stored;
@@ -539,6 +542,10 @@ static void test_v2(void **state)
         kvi_large large = entry.large;
         if (i == 0)
             large.ptr.page = s.meta.high_water - 1;
+        else if (i == 4)
+            large.ptr.page = s.meta.high_water;
+        else if (i == 5)
+            large.ptr.birth = 0;
         else if (i == 1)
             large.ptr.page = 2; /* a second meta of large pages could be looked for there */
         else if (i == 2)
@@ -697,6 +704,102 @@ static void test_s1_leaked(void **state)
     memset(surgeon_page(&s, page), 0, s.page_size);
     surgeon_put_meta(&s);
     expect(&s, "S1", page);
+}
+
+/* A file with a snapshot, pages of which the newest commit does not need. */
+static surgeon with_snapshot(void)
+{
+    kv_db *db;
+    surgeon s = patient();
+    surgeon_save(&s, path);
+    surgeon_free(&s);
+    assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
+    assert_int_equal(kv_snapshot_create(db, "then", 4, 0), KV_OK);
+    kv_txn *txn = begin(db);
+    put(kv_txn_main(txn), 4, "changed", 7);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon_load(&s, path);
+    return s;
+}
+
+/* The records tell of nothing, but that one page is free; 0: of nothing at all. */
+static void records_say(surgeon *s, kvi_pgno free_page)
+{
+    uint8_t *p = s->meta.delta;
+    s->meta.log = s->meta.map = s->meta.blocked = (kvi_ptr){0, 0};
+    s->meta.log_pages = s->meta.blocked_pages = s->meta.map_levels = 0;
+    s->meta.log_tail = 0;
+    if (free_page) {
+        p = kvi_varint_put(p, s->meta.id);
+        *p++ = 0; /* runs taken */
+        *p++ = 1; /* runs dropped: place, length, age */
+        p = kvi_varint_put(p, free_page);
+        *p++ = 1;
+        *p++ = 0;
+    }
+    s->meta.delta_len = (uint16_t)(p - s->meta.delta);
+    surgeon_put_meta(s);
+}
+
+/* What only a snapshot needs is neither free nor in use. */
+static void test_s1_of_a_snapshot(void **state)
+{
+    static const char *const said[] = {"recorded as in use", "recorded as free"};
+    for (unsigned is_free = 0; is_free < 2; is_free++) {
+        surgeon s = with_snapshot();
+        kvi_named named;
+        bool special;
+        kvi_pgno leaf = surgeon_node(&s, &s.meta.snapshots, 0, 0).page;
+        kvi_slice value = kvi_leaf_value(surgeon_page(&s, leaf), s.page_size, 0, &special);
+        assert_true(
+            kvi_named_decode(value.ptr, s.page_size, s.meta.high_water, s.meta.id, &named));
+        records_say(&s, is_free ? named.main.root.page : 0);
+        surgeon_save(&s, path);
+        surgeon_free(&s);
+        findings f = {.wanted = "S1", .page = named.main.root.page};
+        assert_int_equal(check_file(&f), KV_ECORRUPT);
+        assert_int_equal(f.named, 1);
+        assert_non_null(strstr(f.said, said[is_free]));
+    }
+}
+
+/* The first page of each chain and of the map is something else, or leads where none can be. */
+static void test_space_records(void **state)
+{
+    static victim v;
+    victim_make(&v, KVI_PAGE_MIN, 5);
+    surgeon sound, s;
+    surgeon_take(&sound, v.image, v.size);
+    const kvi_meta *meta = &sound.meta;
+    const kvi_pgno firsts[] = {meta->log.page, meta->blocked.page, meta->map.page};
+    for (size_t i = 0; i < KVI_COUNT(firsts); i++) {
+        kvi_pgno page = firsts[i];
+        for (unsigned what = 0; page && what < 2; what++) {
+            surgeon_take(&s, sound.bytes, sound.size);
+            surgeon_page(&s, page)[what ? KVI_P_level : KVI_P_type] = what ? 200 : KVI_LEAF;
+            surgeon_stamp(&s, page);
+            expect(&s, "N1", page);
+        }
+    }
+    const struct {
+        kvi_ptr older;
+        const char *breaks;
+        kvi_pgno page;
+    } ways[] = {
+        {{1, meta->log.birth}, "N7", 1},
+        {{meta->high_water, meta->log.birth}, "N7", meta->high_water},
+        {{0, meta->log.birth}, "S1", 0},
+        {{meta->log.page, meta->log.birth + 1}, "S1", 0},
+    };
+    for (size_t i = 0; meta->log_pages > 1 && i < KVI_COUNT(ways); i++) {
+        surgeon_take(&s, sound.bytes, sound.size);
+        kvi_ptr_put(surgeon_page(&s, meta->log.page) + KVI_G_older, ways[i].older);
+        surgeon_stamp(&s, meta->log.page);
+        expect(&s, ways[i].breaks, ways[i].page);
+    }
+    surgeon_free(&sound);
+    victim_free(&v);
 }
 
 /* Adds to the seal and walk of commit id, in the file. */
@@ -974,6 +1077,8 @@ int main(void)
         cmocka_unit_test(test_s1_large_used_twice),
         cmocka_unit_test(test_s1_used_and_free),
         cmocka_unit_test(test_s1_leaked),
+        cmocka_unit_test(test_s1_of_a_snapshot),
+        cmocka_unit_test(test_space_records),
         cmocka_unit_test(test_m1),
         cmocka_unit_test(test_path_of_a_leaf),
         cmocka_unit_test(test_path_of_a_value),

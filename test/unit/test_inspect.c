@@ -11,6 +11,7 @@
 #include "scratch.h"
 #include "surgeon.h"
 #include "victim.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,8 +165,9 @@ static const struct second_meta {
 } second_metas[] = {
     {0, 0, true, false, {"the same commit", "both metas hold this commit"}},
     {1, 0, false, false, {"older than the other", "all its pages are there"}},
+    {1, 0, true, false, {"older than the other", "known durable"}},
     {1, 4096, false, false, {"the newer commit is not whole", "not all that commit"}},
-    {0, 0, true, true, {"the newest commit", "its numbers are impossible"}},
+    {0, 0, true, true, {"known durable", "its numbers are impossible"}},
 };
 
 static void test_what_metas_are_told(void **state)
@@ -178,6 +180,7 @@ static void test_what_metas_are_told(void **state)
         kvi_meta meta = s.meta;
         meta.id += m->ids;
         meta.kind = m->proven ? meta.kind : KVI_KIND_DURABLE;
+        meta.durable += m->proven ? m->ids : 0;
         meta.seal = meta.walk = m->walk;
         meta.high_water = m->impossible ? 2 : meta.high_water;
         uint8_t *block = s.bytes + kvi_meta_stride(s.page_size);
@@ -222,6 +225,161 @@ static void test_beyond_and_stopped(void **state)
     }
     kvi_dissect_close(look);
     victim_heal(&patient, patient.size);
+}
+
+static kv_inspect *look_into(const surgeon *s)
+{
+    kv_inspect *look;
+    sim_put_file(patient.disk, VICTIM_NAME, s->bytes, s->size);
+    assert_int_equal(kvi_dissect_open(&patient.disk->os, VICTIM_NAME, &look, NULL, 0), KV_OK);
+    return look;
+}
+
+static kv_page_info page_of(kv_inspect *look, uint64_t page)
+{
+    kv_page_info info = {.size = sizeof info};
+    assert_int_equal(kvi_dissect_page(look, page, &info), KV_OK);
+    return info;
+}
+
+/* Without the seed nobody can say what a checksum should be, nor that a large value is damaged. */
+static void test_without_seed(void **state)
+{
+    for (int seeded = 1; seeded >= 0; seeded--) {
+        surgeon s;
+        kvi_pgno leaf;
+        uint8_t *stored;
+        kvi_entry entry;
+        surgeon_take(&s, patient.image, patient.size);
+        assert_true(surgeon_find(&s, &s.meta.main, KVI_ENTRY_LARGE, &leaf, &stored, &entry));
+        kvi_pgno large = entry.large.ptr.page, root = s.meta.main.root.page;
+        surgeon_page(&s, large)[100] ^= 1;
+        for (unsigned slot = 0; slot < 2 && !seeded; slot++)
+            s.bytes[slot * kvi_meta_stride(s.page_size) + KVI_M_hash_seed] ^= 1;
+        kv_inspect *look = look_into(&s);
+        kv_page_info info = page_of(look, large);
+        assert_int_equal(info.type, KV_PAGE_LARGE);
+        assert_string_equal(info.problem, seeded ? "V3" : "");
+        info = page_of(look, root);
+        assert_string_equal(info.problem, "");
+        assert_int_equal(info.right_checksum, seeded ? info.checksum : 0);
+        kvi_dissect_close(look);
+        surgeon_free(&s);
+    }
+    victim_heal(&patient, patient.size);
+}
+
+/* A broken page that two pointers lead to is one page, and a tree's. */
+static void test_broken_twice(void **state)
+{
+    surgeon s;
+    surgeon_take(&s, patient.image, patient.size);
+    kvi_pgno branch = surgeon_node(&s, &s.meta.main, 1, 0).page;
+    uint8_t *page = surgeon_page(&s, branch);
+    kvi_ptr child = kvi_branch_child(page, s.page_size, 0);
+    kvi_branch_set_child(page, s.page_size, 1, child);
+    surgeon_stamp(&s, branch);
+    surgeon_page(&s, child.page)[200] ^= 1;
+    kv_inspect *look = look_into(&s);
+    kv_page_info info = page_of(look, child.page);
+    assert_int_equal(info.state, KV_STATE_USED);
+    assert_int_equal(info.owner, KV_OWNER_MAIN);
+    assert_string_equal(info.problem, "N9");
+    kvi_dissect_close(look);
+    surgeon_free(&s);
+    victim_heal(&patient, patient.size);
+}
+
+static int note_slot(void *context, const kv_page_slot *slot)
+{
+    uint32_t *flags = context;
+    if (slot->index < 8)
+        flags[slot->index] = slot->flags;
+    return 0;
+}
+
+/* Of what stands in the catalog, only descriptors are trees. */
+static void test_no_descriptors(void **state)
+{
+    static const uint8_t bytes[KVI_TREE_SIZE] = {KVI_ENTRY_LARGE};
+    static const struct {
+        size_t len;
+        bool special;
+    } values[] = {{KVI_TREE_SIZE, true}, {KVI_TREE_SIZE - 1, false}, {KVI_TREE_SIZE, false}};
+    for (size_t i = 0; i < KVI_COUNT(values); i++) {
+        surgeon s;
+        kvi_tree_desc desc;
+        kvi_pgno leaf;
+        uint32_t flags[8] = {0};
+        surgeon_take(&s, patient.image, patient.size);
+        uint8_t *first = surgeon_catalog(&s, 0, &leaf, &desc), *room = malloc(s.page_size);
+        uint8_t key[KVI_PAGE_MAX];
+        size_t len = kvi_node_key(surgeon_page(&s, leaf), s.page_size, 0, key);
+        kvi_item item = {.key = {key, len},
+                         .value = {bytes, values[i].len},
+                         .special = values[i].special};
+        if (i == 2)
+            kvi_put48(first + KVI_T_root, s.meta.high_water); /* leads out of the file */
+        else
+            assert_true(kvi_leaf_replace(surgeon_page(&s, leaf), s.page_size, room, 0, &item));
+        surgeon_stamp(&s, leaf);
+        free(room);
+        kv_inspect *look = look_into(&s);
+        assert_int_equal(kvi_dissect_slots(look, leaf, note_slot, flags), KV_OK);
+        assert_false(flags[0] & KV_SLOT_TREE);
+        assert_true(flags[1] & KV_SLOT_TREE);
+        kvi_dissect_close(look);
+        surgeon_free(&s);
+    }
+    victim_heal(&patient, patient.size);
+}
+
+/* Space records that lead out of the file, or nowhere: what can be told of other pages is told. */
+static void test_records_astray(void **state)
+{
+    static victim small;
+    surgeon sound;
+    victim_make(&small, KVI_PAGE_MIN, 5);
+    surgeon_take(&sound, small.image, small.size);
+    const kvi_meta *meta = &sound.meta;
+    const kvi_ptr older[] = {{meta->high_water, 1}, {0, 1}, {meta->log.page, meta->log.birth + 1}};
+    for (size_t i = 0; meta->log_pages > 1 && i < KVI_COUNT(older); i++) {
+        surgeon s;
+        surgeon_take(&s, sound.bytes, sound.size);
+        kvi_ptr_put(surgeon_page(&s, meta->log.page) + KVI_G_older, older[i]);
+        surgeon_stamp(&s, meta->log.page);
+        kv_inspect *look = look_into(&s);
+        assert_int_equal(page_of(look, meta->main.root.page).owner, KV_OWNER_MAIN);
+        assert_int_equal(page_of(look, meta->log.page).owner, KV_OWNER_SPACE);
+        for (kvi_pgno page = 0; page < kv_inspect_pages(look); page++) {
+            uint32_t told = page_of(look, page).state;
+            assert_true(told == KV_STATE_USED || told == KV_STATE_UNKNOWN);
+        }
+        kvi_dissect_close(look);
+        surgeon_free(&s);
+    }
+    surgeon_free(&sound);
+    victim_free(&small);
+    victim_heal(&patient, patient.size);
+}
+
+/* The name is taken by somebody between the look and the link. */
+static void test_choose_is_overtaken(void **state)
+{
+    fault_os fault;
+    kv_inspect *look;
+    kvi_os_stat stat;
+    fault_init(&fault, &patient.disk->os);
+    assert_int_equal(kvi_dissect_open(&fault.os, VICTIM_NAME, &look, NULL, 0), KV_OK);
+    fault_plan(&fault, (fault_case){.at = 1, .mask = FAULT_BIT(FAULT_LINK), .error = EEXIST});
+    assert_int_equal(kvi_dissect_choose(look, 0, "chosen"), KV_EXISTS);
+    fault_plan(&fault, (fault_case){.at = 1, .mask = FAULT_BIT(FAULT_LINK), .error = EACCES});
+    assert_int_equal(kvi_dissect_choose(look, 0, "chosen"), KV_EACCESS);
+    assert_true(fault.os.stat_path(&fault.os, "chosen", &stat) < 0);
+    assert_int_equal(kvi_dissect_choose(look, 0, "chosen"), KV_OK);
+    fault.os.unlink(&fault.os, "chosen");
+    kvi_dissect_close(look);
+    assert_true(fault_balanced(&fault));
 }
 
 static scratch dir;
@@ -328,6 +486,11 @@ int main(void)
         cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_what_metas_are_told),
         cmocka_unit_test(test_beyond_and_stopped),
+        cmocka_unit_test(test_without_seed),
+        cmocka_unit_test(test_broken_twice),
+        cmocka_unit_test(test_no_descriptors),
+        cmocka_unit_test(test_records_astray),
+        cmocka_unit_test(test_choose_is_overtaken),
         cmocka_unit_test_setup_teardown(test_open_arguments, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(test_page_arguments, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(test_byte_arguments, folder_setup, folder_teardown),

@@ -229,10 +229,31 @@ static void same_len_follows_the_keys(void **state)
     free(scratch);
 }
 
+/* A branch without expiries has no least one, and no place for one. */
+static void expiries_need_their_place(void **state)
+{
+    uint8_t *page = exact(512), *scratch = exact(512), *before = exact(512);
+    kvi_item item = {.key = kvi_slice_of("m", 1), .child = {200, 1}, .tally = 1};
+    (void)state;
+    kvi_branch_init(page, 512, 1, (kvi_ptr){100, 1}, 1);
+    assert_true(kvi_branch_insert(page, 512, scratch, 0, &item));
+    memcpy(before, page, 512);
+    assert_int_equal(kvi_branch_least_expiry(page, 512), 0);
+    kvi_branch_set_expiry(page, 512, 1, 7);
+    assert_memory_equal(page, before, 512);
+    assert_true(kvi_branch_widen(page, 512, scratch));
+    kvi_branch_set_expiry(page, 512, 1, 7);
+    assert_int_equal(kvi_branch_least_expiry(page, 512), 7);
+    free(page);
+    free(scratch);
+    free(before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_size_and_key),
+        cmocka_unit_test(expiries_need_their_place),
         cmocka_unit_test(private_children_are_kept),
         cmocka_unit_test(branch_with_short_keys_is_head_only),
         cmocka_unit_test(same_len_follows_the_keys),

@@ -341,9 +341,28 @@ static void two_largest_entries_fit(void **state)
     }
 }
 
+/* Every key follows an empty leaf, of whatever shape its last entry has left it. */
+static void all_follows_an_empty_leaf(void **state)
+{
+    uint8_t *page = exact(512), *scratch = exact(512);
+    kvi_slice keys[] = {{(const uint8_t *)"bbbbbbbb", 8}, {(const uint8_t *)"aaaaaaaa", 8}};
+    kvi_item item = {.key = keys[0], .value = {keys[0].ptr, 8}};
+    (void)state;
+    kvi_leaf_init(page, 512);
+    assert_true(kvi_leaf_follows(page, 512, keys[0]));
+    assert_true(kvi_leaf_insert(page, 512, scratch, 0, &item));
+    assert_false(kvi_leaf_follows(page, 512, keys[0]));
+    assert_false(kvi_leaf_follows(page, 512, keys[1]));
+    kvi_leaf_remove(page, 512, 0);
+    assert_true(kvi_leaf_follows(page, 512, keys[1]));
+    free(page);
+    free(scratch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_follows_an_empty_leaf),
         cmocka_unit_test(every_size_key_and_value),
         cmocka_unit_test(ascending_keys_do_not_rebuild),
         cmocka_unit_test(head_only_leaf_has_no_offsets),

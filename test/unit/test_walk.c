@@ -9,6 +9,8 @@
 #include "scratch.h"
 #include "walk.h"
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #define ENTRIES 9000
 
@@ -167,8 +169,22 @@ static void test_newer(void **state)
     assert_int_equal(kv_db_sync(db), KV_OK);
 }
 
+/* Commits until the free pages take records of their own. */
+static void make_records(void)
+{
+    const kvi_meta *meta = &db->head.meta;
+    for (unsigned i = 0; i < 5000 && !meta->log_pages && !meta->map_levels; i++) {
+        kv_txn *txn = begin(KV_TXN_LAZY);
+        put(kv_txn_main(txn), i * 7 % ENTRIES, "again", 5);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+    assert_true(meta->log_pages > 0 || meta->map_levels > 0);
+    assert_int_equal(kv_db_sync(db), KV_OK);
+}
+
 static void test_budget(void **state)
 {
+    make_records();
     tally t = {0};
     kvi_walk walk = walk_of(&t, &db->head.meta);
     assert_int_equal(kvi_walk_all(&walk), KV_OK);
@@ -181,6 +197,15 @@ static void test_budget(void **state)
     walk.budget = all - 1;
     t.last[0] = 0;
     assert_int_equal(kvi_walk_all(&walk), KV_ECORRUPT);
+    walk.visited = 0;
+    walk.budget = all;
+    t.last[0] = 0;
+    assert_int_equal(kvi_walk_trees(&walk), KV_OK);
+    walk.budget = walk.visited; /* nothing is left for the records */
+    walk.visited = 0;
+    t = (tally){0};
+    assert_int_equal(kvi_walk_all(&walk), KV_ECORRUPT);
+    assert_int_equal(t.records, 0);
 }
 
 static void test_skip(void **state)
@@ -254,6 +279,46 @@ static void test_snapshots(void **state)
     assert_int_equal(kv_snapshot_drop(db, "newer", 5, 0), KV_OK);
 }
 
+/* What stands under a snapshot's name is none: of another kind, too short, too long. */
+static void test_no_snapshots(void **state)
+{
+    static const uint8_t bytes[KVI_NAMED_SIZE + 1];
+    static const struct {
+        size_t len;
+        bool special;
+    } values[] = {
+        {KVI_NAMED_SIZE, true}, {KVI_NAMED_SIZE - 1, false}, {KVI_NAMED_SIZE + 1, false}};
+    assert_int_equal(kv_snapshot_create(db, "then", 4, 0), KV_OK);
+    kvi_meta meta = db->head.meta;
+    kvi_ptr leaf = meta.snapshots.root;
+    uint32_t size = meta.page_size;
+    uint64_t at = leaf.page * size;
+    uint8_t *sound = malloc(size), *forged = malloc(size), *room = malloc(size);
+    assert_int_equal(kvi_file_read(&db->file, at, sound, size), KV_OK);
+    for (size_t i = 0; i <= KVI_COUNT(values); i++) {
+        bool last = i == KVI_COUNT(values); /* the snapshot itself again */
+        tally t = {0};
+        kvi_walk walk = walk_of(&t, &meta);
+        memcpy(forged, sound, size);
+        if (!last) {
+            kvi_item item = {.key = kvi_slice_of("then", 4),
+                             .value = {bytes, values[i].len},
+                             .special = values[i].special};
+            assert_true(kvi_leaf_replace(forged, size, room, 0, &item));
+            kvi_file_stamp(&db->file, forged, leaf);
+        }
+        assert_int_equal(pwrite(db->file.fd, forged, size, (off_t)at), size);
+        assert_int_equal(kvi_walk_all(&walk), last ? KV_OK : KV_ECORRUPT);
+        assert_int_equal(t.past > 0, last);
+        if (!last)
+            assert_string_equal(walk.invariant, "C1");
+    }
+    free(sound);
+    free(forged);
+    free(room);
+    assert_int_equal(kv_snapshot_drop(db, "then", 4, 0), KV_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_a_callback_stops_it),
         cmocka_unit_test(test_goes_on_without),
         cmocka_unit_test(test_snapshots),
+        cmocka_unit_test(test_no_snapshots),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
