@@ -148,7 +148,7 @@ static bool walk_run_ok(const kvi_walk *walk, const kvi_large *large, kvi_ptr le
 {
     uint32_t page_size = walk->file->page_size;
     kvi_pgno first = large->ptr.page;
-    return large->stored_len > 0 && large->stored_len <= KV_VALUE_MAX &&
+    return large->stored_len <= KV_VALUE_MAX &&
            large->pages == kvi_large_pages(large->stored_len, page_size) && first <= KVI_PGNO_MAX &&
            first * page_size >= KVI_LARGE_FROM && first < walk->meta->high_water &&
            large->pages <= walk->meta->high_water - first && large->ptr.birth >= 1 &&

@@ -752,8 +752,7 @@ static void test_s1_of_a_snapshot(void **state)
         bool special;
         kvi_pgno leaf = surgeon_node(&s, &s.meta.snapshots, 0, 0).page;
         kvi_slice value = kvi_leaf_value(surgeon_page(&s, leaf), s.page_size, 0, &special);
-        assert_true(
-            kvi_named_decode(value.ptr, s.page_size, s.meta.high_water, s.meta.id, &named));
+        assert_true(kvi_named_decode(value.ptr, s.page_size, s.meta.high_water, s.meta.id, &named));
         records_say(&s, is_free ? named.main.root.page : 0);
         surgeon_save(&s, path);
         surgeon_free(&s);

@@ -315,9 +315,8 @@ static void test_no_descriptors(void **state)
         uint8_t *first = surgeon_catalog(&s, 0, &leaf, &desc), *room = malloc(s.page_size);
         uint8_t key[KVI_PAGE_MAX];
         size_t len = kvi_node_key(surgeon_page(&s, leaf), s.page_size, 0, key);
-        kvi_item item = {.key = {key, len},
-                         .value = {bytes, values[i].len},
-                         .special = values[i].special};
+        kvi_item item = {
+            .key = {key, len}, .value = {bytes, values[i].len}, .special = values[i].special};
         if (i == 2)
             kvi_put48(first + KVI_T_root, s.meta.high_water); /* leads out of the file */
         else

@@ -7,12 +7,14 @@
 
 #include <cmocka.h>
 
+#include "carve.h"
 #include "rng.h"
 #include "rounds.h"
 #include "salvage.h"
 #include "scratch.h"
 #include "surgeon.h"
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -332,18 +334,23 @@ static int no_sync_dir(const kvi_os *os, const char *of)
 }
 
 /* Without flushes, for there are many files. */
-static int salvage(const surgeon *s, kv_salvage_info *info)
+static int salvage_on(kvi_os *os, const surgeon *s, kv_salvage_info *info)
 {
-    kvi_os os = kvi_os_posix;
     kv_salvage_options options = {
         .size = sizeof options, .loss = on_loss, .tree = on_tree, .note = on_note};
-    os.sync = no_sync;
-    os.sync_dir = no_sync_dir;
+    os->sync = no_sync;
+    os->sync_dir = no_sync_dir;
     *info = (kv_salvage_info){.size = sizeof *info};
     told_clear();
     unlink(dest);
     surgeon_save(s, path);
-    return kvi_salvage(&os, path, dest, &options, info);
+    return kvi_salvage(os, path, dest, &options, info);
+}
+
+static int salvage(const surgeon *s, kv_salvage_info *info)
+{
+    kvi_os os = kvi_os_posix;
+    return salvage_on(&os, s, info);
 }
 
 /* ---- the oracle ---- */
@@ -662,12 +669,13 @@ static void test_remains_of_another(void **state)
     }
 }
 
-/* A branch that nothing leads to has a child that is none of its own: a node of its level, or a leaf
- * of another tree. The child that it should have had is found. */
+/* A branch that nothing leads to has a child that is none of its own: a node of its level, a leaf of
+ * another tree, a page that was written anew. The child that it should have had is found. */
 static void test_wrong_children(void **state)
 {
     uint64_t root = tall.file.meta.main.root.page;
-    for (int foreign = 0; foreign < 2; foreign++) {
+    enum { OWN_LEVEL, FOREIGN, OLDER, CASES };
+    for (int how = 0; how < CASES; how++) {
         surgeon s;
         kv_salvage_info info;
         kvi_tree_desc twin;
@@ -680,8 +688,11 @@ static void test_wrong_children(void **state)
             newest = other.birth > newest.birth ? other : newest;
         }
         surgeon_catalog(&s, 0, &leaf, &twin);
-        if (foreign)
+        if (how == FOREIGN)
             wrong = surgeon_node(&s, &twin, 0, 1);
+        if (how == OLDER)
+            wrong = kvi_branch_child(surgeon_page(&s, newest.page), s.page_size, 3);
+        wrong.birth -= how == OLDER;
         assert_true(wrong.page && wrong.birth <= newest.birth);
         kvi_branch_set_child(surgeon_page(&s, newest.page), s.page_size, 3, wrong);
         surgeon_stamp(&s, newest.page);
@@ -719,6 +730,76 @@ static void test_beyond_the_end(void **state)
     assert_int_equal(salvage(&s, &info), KV_OK);
     surgeon_free(&s);
     check_nothing_lost(check_saved(&small, &root, 1));
+}
+
+/* The last bytes of a lost page mention a leaf: too few for a descriptor, they are a branch's. */
+static void test_remains_at_the_end(void **state)
+{
+    uint64_t root = small.file.meta.main.root.page;
+    surgeon s;
+    kv_salvage_info info;
+    surgeon_take(&s, small.file.bytes, small.file.size);
+    kvi_ptr first = kvi_branch_child(surgeon_page(&s, root), s.page_size, 0);
+    damage(&s, root, HARM_WIPED);
+    kvi_ptr_put(surgeon_page(&s, root) + s.page_size - KVI_PTR_SIZE, first);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    check_nothing_lost(check_saved(&small, &root, 1));
+}
+
+static int count_pages(void *context, uint64_t pages)
+{
+    *(uint64_t *)context += pages;
+    return KV_OK;
+}
+
+/* A pointer is right about a page when number, birth and level are. */
+static void test_pointers_to_nodes(void **state)
+{
+    kvi_carve carve;
+    uint64_t looked_at = 0;
+    kvi_ptr root = small.file.meta.main.root;
+    unsigned level = small.file.meta.main.level;
+    surgeon_save(&small.file, path);
+    assert_int_equal(kvi_carve_open(&carve, &kvi_os_posix, path), KV_OK);
+    assert_int_equal(kvi_carve_scan(&carve, count_pages, &looked_at), KV_OK);
+    assert_true(kvi_carve_holds(&carve, root, level));
+    assert_false(kvi_carve_holds(&carve, root, level + 1));
+    assert_false(kvi_carve_holds(&carve, (kvi_ptr){root.page, root.birth - 1}, level));
+    assert_false(kvi_carve_holds(&carve, (kvi_ptr){carve.pages, root.birth}, level));
+    assert_false(kvi_carve_holds(&carve, (kvi_ptr){KVI_PGNO_MAX, root.birth}, level));
+    kvi_carve_close(&carve);
+}
+
+static void records_make(kv_db *db)
+{
+    rng random;
+    rng_seed(&random, 9);
+    kv_txn *txn = begin(db);
+    fill(kv_txn_main(txn), "key%05u", 200, 90, &random);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    for (unsigned round = 0; round < 200; round++) {
+        txn = begin(db);
+        put(kv_txn_main(txn), "key%05u", round * 7 % 200, "changed", 7);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+}
+
+/* Pages of the space records, sound as they are, are no part of any tree. */
+static void test_records_are_no_nodes(void **state)
+{
+    static patient p;
+    size_t gone;
+    patient_make(&p, KVI_PAGE_MIN, records_make);
+    uint64_t root = p.file.meta.main.root.page;
+#ifdef KVI_STRESS
+    assert_true(p.file.meta.log_pages > 0 || p.file.meta.map_levels > 0);
+#endif
+    for (enum harm harm = 0; harm < HARMS; harm++) {
+        salvage_damaged(&p, &root, 1, harm, &gone);
+        check_nothing_lost(gone);
+    }
+    patient_free(&p);
 }
 
 /* What is left of a branch tells between which leaves one is missing. */
@@ -835,6 +916,38 @@ static void test_roots_elsewhere(void **state)
         assert_int_equal(info.unsealed, 0);
         assert_int_equal(info.commit_id == 0, i != MAIN_GONE);
         check_there(&small, UINT64_MAX, i == MAIN_GONE);
+    }
+}
+
+static uint64_t unreadable; /* a byte of the file */
+
+static int64_t pread_but_one(const kvi_os *os, int fd, void *buf, size_t len, uint64_t offset)
+{
+    return offset == unreadable ? -EIO : kvi_os_posix.pread(os, fd, buf, len, offset);
+}
+
+/* The metas' checksums are wrong, and the main tree's root cannot be read, or is no node: the catalog's
+ * root speaks for the commit. */
+static void test_catalog_speaks(void **state)
+{
+    uint64_t root = small.file.meta.main.root.page;
+    for (int wiped = 0; wiped < 2; wiped++) {
+        kvi_os os = kvi_os_posix;
+        surgeon s;
+        kv_salvage_info info;
+        surgeon_take(&s, small.file.bytes, small.file.size);
+        damage(&s, 0, HARM_CHECKSUM);
+        damage(&s, 1, HARM_CHECKSUM);
+        if (wiped)
+            damage(&s, root, HARM_MIDDLE);
+        else
+            os.pread = pread_but_one;
+        unreadable = root * s.page_size;
+        assert_int_equal(salvage_on(&os, &s, &info), KV_OK);
+        surgeon_free(&s);
+        assert_int_equal(info.guessed, 1);
+        assert_int_equal(info.commit_id, small.file.meta.id);
+        check_there(&small, UINT64_MAX, true);
     }
 }
 
@@ -1087,7 +1200,7 @@ static void test_empty(void **state)
 /* An entry that has no form, bytes that do not decompress: the value is lost, and said to be. */
 static void test_senseless_values(void **state)
 {
-    for (int packed = 0; packed < 2; packed++) {
+    for (int packed = 0; packed < 3; packed++) {
         surgeon s;
         kv_salvage_info info;
         kvi_tree_desc desc;
@@ -1099,7 +1212,9 @@ static void test_senseless_values(void **state)
         assert_true(surgeon_find(&s, packed ? &desc : &s.meta.main,
                                  packed ? KVI_ENTRY_COMPRESSED : KVI_ENTRY_LARGE, &leaf, &stored,
                                  &entry));
-        if (packed)
+        if (packed == 2)
+            kvi_put64(stored + 2, (uint64_t)1 << 60); /* its length */
+        else if (packed)
             memset(stored + 10, 0xff, 20);
         else
             stored[0] = 0xf8;
@@ -1521,12 +1636,16 @@ int main(void)
         cmocka_unit_test(test_gap_within_a_gap),
         cmocka_unit_test(test_remains_outweigh_keys),
         cmocka_unit_test(test_remains_of_another),
+        cmocka_unit_test(test_remains_at_the_end),
+        cmocka_unit_test(test_pointers_to_nodes),
+        cmocka_unit_test(test_records_are_no_nodes),
         cmocka_unit_test(test_remains_tell_the_place),
         cmocka_unit_test(test_wrong_children),
         cmocka_unit_test(test_beyond_the_end),
         cmocka_unit_test(test_both_metas),
         cmocka_unit_test(test_newer_of_two_damaged_metas),
         cmocka_unit_test(test_roots_elsewhere),
+        cmocka_unit_test(test_catalog_speaks),
         cmocka_unit_test(test_another_version),
         cmocka_unit_test(test_nameless_leaves_stay_apart),
         cmocka_unit_test(test_nameless_tree_and_root),

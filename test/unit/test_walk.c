@@ -286,8 +286,7 @@ static void test_no_snapshots(void **state)
     static const struct {
         size_t len;
         bool special;
-    } values[] = {
-        {KVI_NAMED_SIZE, true}, {KVI_NAMED_SIZE - 1, false}, {KVI_NAMED_SIZE + 1, false}};
+    } values[] = {{KVI_NAMED_SIZE, true}, {KVI_NAMED_SIZE - 1, false}, {KVI_NAMED_SIZE + 1, false}};
     assert_int_equal(kv_snapshot_create(db, "then", 4, 0), KV_OK);
     kvi_meta meta = db->head.meta;
     kvi_ptr leaf = meta.snapshots.root;
