@@ -485,6 +485,135 @@ static void test_durable_when_all_have_left(void **state)
     }
 }
 
+static int stat_fails(const kvi_os *os, int fd, kvi_os_stat *stat)
+{
+    return -EIO;
+}
+
+static int64_t pread_short_head(const kvi_os *os, int fd, void *buf, size_t len, uint64_t off)
+{
+    return pread_seen(os, fd, buf, len, off) - (len == sizeof(kvi_side_head));
+}
+
+/* A side file that is something else by now, or cannot be read, tells a guest nothing. */
+static void test_side_file_is_not_believed(void **state)
+{
+    int (*stat_inner)(const kvi_os *os, int fd, kvi_os_stat *stat) = disk->os.stat;
+    commit_as(KV_TXN_DURABLE);
+    kvi_side_head *head = (kvi_side_head *)disk->files[sim_find(disk, PATH "-lock")].bytes;
+    uint64_t newest = newest_id();
+    unsigned handles = sim_open_handles(disk);
+    durable_is(newest);
+    head->magic ^= 1;
+    durable_is(newest - 1);
+    head->magic ^= 1;
+    head->version++;
+    durable_is(newest - 1);
+    head->version--;
+    disk->os.pread = pread_short_head;
+    durable_is(newest - 1);
+    disk->os.pread = pread_seen;
+    disk->os.stat = stat_fails;
+    assert_int_equal(kv_db_durable_id(guest), newest - 1);
+    disk->os.stat = stat_inner;
+    durable_is(newest);
+    assert_int_equal(sim_open_handles(disk), handles);
+}
+
+static bool no_file; /* the side file is no file, or none can be asked about */
+#define LEFTOVER 12345
+
+static int (*stat_seen)(const kvi_os *os, int fd, kvi_os_stat *stat);
+
+static int stat_leftover(const kvi_os *os, int fd, kvi_os_stat *stat)
+{
+    int rc = stat_seen(os, fd, stat);
+    if (stat->size == LEFTOVER)
+        stat->regular = !no_file;
+    return rc;
+}
+
+/* One that the dead left, or that is none, is replaced by whoever comes first. */
+static void test_leftover_is_replaced(void **state)
+{
+    static const uint8_t bytes[LEFTOVER];
+    stat_seen = disk->os.stat;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(kv_db_close(db), KV_OK);
+        sim_put_file(disk, PATH "-lock", bytes, i == 2 ? 100 : LEFTOVER);
+        no_file = i == 1;
+        disk->os.stat = stat_leftover;
+        db = must_open(disk, PATH);
+        disk->os.stat = stat_seen;
+        commit_as(KV_TXN_DURABLE);
+        durable_is(newest_id());
+    }
+}
+
+static int stat_path_fails(const kvi_os *os, const char *name, kvi_os_stat *stat)
+{
+    return -EIO;
+}
+
+/* Who cannot ask whether the file is still there cannot make the commit durable, and says why. */
+static void test_backup_without_a_turn(void **state)
+{
+    int (*inner)(const kvi_os *os, const char *name, kvi_os_stat *stat) = disk->os.stat_path;
+    commit_as(KV_TXN_LAZY);
+    disk->os.stat_path = stat_path_fails;
+    assert_int_equal(backed_up(db), KV_EIO);
+    disk->os.stat_path = inner;
+    assert_int_equal(backed_up(db), KV_OK);
+}
+
+/* A meta of another page size is no commit of this file, whatever its number. */
+static void test_meta_of_another_size(void **state)
+{
+    uint8_t block[KVI_META_SIZE];
+    kvi_meta meta;
+    while (slot_newest() != 0)
+        commit_next();
+    memcpy(block, slot_bytes(0), sizeof block);
+    assert_int_equal(kvi_meta_decode(block, &meta), KVI_META_VALID);
+    meta.page_size *= 2;
+    kvi_meta_encode(&meta, slot_bytes(0));
+    assert_int_equal(kv_db_check(db, NULL), KV_EBUSY);
+    memcpy(slot_bytes(0), block, sizeof block);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+/* Between the look at the newest commit and the look at its meta, others commit twice and make the file
+ * longer than this handle has seen it. */
+static bool outgrown;
+
+static void outgrow(void)
+{
+    static const uint8_t bytes[100000];
+    for (unsigned i = 0; i < 2 && !outgrown; i++) {
+        kv_txn *txn = must_begin(late, KV_TXN_WRITE);
+        assert_int_equal(kv_put(kv_txn_main(txn), i ? "a" : "b", 1, bytes, sizeof bytes, 0), KV_OK);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+    if (no_file)
+        disk->os.stat = stat_fails;
+    outgrown = true;
+}
+
+static void test_check_is_overtaken(void **state)
+{
+    int (*stat_inner)(const kvi_os *os, int fd, kvi_os_stat *stat) = disk->os.stat;
+    late = must_open(disk, PATH);
+    for (int fails = 1; fails >= 0; fails--) {
+        no_file = fails;
+        outgrown = false;
+        on_look = outgrow;
+        assert_int_equal(kv_db_check(db, NULL), fails ? KV_EIO : KV_OK);
+        disk->os.stat = stat_inner;
+        on_look = NULL;
+    }
+    assert_int_equal(kv_db_close(late), KV_OK);
+}
+
 /* A guest's watch has nobody to wake: it looks again by itself. */
 static void test_cancelled_watch(void **state)
 {
@@ -514,6 +643,11 @@ int main(void)
         TEST(backup_waits_for_a_sync),
         TEST(backup_beside_a_writer),
         TEST(backup_of_an_immutable),
+        TEST(backup_without_a_turn),
+        TEST(side_file_is_not_believed),
+        TEST(leftover_is_replaced),
+        TEST(meta_of_another_size),
+        TEST(check_is_overtaken),
         TEST(not_durable_before_the_flush),
         TEST(durable_by_the_metas),
         TEST(durable_when_all_have_left),

@@ -784,6 +784,24 @@ static void test_forged(void **state)
     }
 }
 
+/* A page of the least size has room for the list's entries with the longest names, or for none. */
+static void test_smallest_pages(void **state)
+{
+    kv_db *least;
+    const kv_options options = {
+        .size = sizeof options, .flags = KV_OPEN_CREATE, .page_size = KVI_PAGE_MIN};
+    char name[KVI_PAGE_MIN];
+    size_t longest = kvi_key_max(KVI_PAGE_MIN);
+    bool fits = kvi_leaf_max(KVI_PAGE_MIN) >= longest + KVI_NAMED_SIZE;
+    memset(name, 'n', sizeof name);
+    assert_int_equal(kv_db_open(scratch_path(&dir, "least.kv"), &options, &least), KV_OK);
+    assert_int_equal(kv_snapshot_create(least, name, longest + 1, 0), KV_ETOOBIG);
+    assert_int_equal(kv_snapshot_create(least, name, longest, 0), fits ? KV_OK : KV_ETOOBIG);
+    assert_int_equal(kv_snapshot_create(least, name, 1, 0), fits ? KV_OK : KV_ETOOBIG);
+    assert_int_equal(kv_db_check(least, NULL), KV_OK);
+    assert_int_equal(kv_db_close(least), KV_OK);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
@@ -807,6 +825,7 @@ int main(void)
         TEST(test_damaged_list),
         TEST(test_forged),
         TEST(test_forged_as_newest),
+        TEST(test_smallest_pages),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -273,6 +273,30 @@ static void test_poison_is_seen_by_all(void **state)
     }
 }
 
+/* The commit that failed took the place of the published one's meta: only who made that one, or has
+ * gone on from it, still knows what it said. */
+static void test_poison_hides_a_meta(void **state)
+{
+    fresh(NULL);
+    kv_db *a = base_open(), *b = open_failing(), *c;
+    assert_int_equal(open_on(sim_os(disk), KV_OPEN_READONLY, &c), KV_OK);
+    commit_n(b, KV_TXN_LAZY, "lazy", 3, 50, 'z');
+    kv_txn *txn = begin(b, KV_TXN_WRITE);
+    put_n(txn, "work", 5, 50, 'w');
+    fail_flush();
+    assert_int_equal(kv_txn_commit(txn), KV_EPOISONED);
+    assert_int_equal(kv_db_check(b, NULL), KV_OK);
+    assert_int_equal(kv_db_check(a, NULL), KV_EPOISONED);
+    assert_int_equal(kv_db_check(c, NULL), KV_EPOISONED);
+    fault_plan(&fault, (fault_case){.at = 1, .mask = FAULT_BIT(FAULT_STAT_PATH)});
+    assert_int_equal(kv_db_check(b, NULL), KV_EIO);
+    fault_plan(&fault, (fault_case){0});
+    assert_int_equal(kv_db_check(b, NULL), KV_OK);
+    assert_int_equal(kv_db_close(c), KV_OK);
+    (void)kv_db_close(a);
+    assert_int_equal(kv_db_close(b), KV_EPOISONED); /* lazy commits may be lost */
+}
+
 /* Lazy commits of one process; the flush of another one fails. */
 static void test_poison_of_a_foreign_tail(void **state)
 {
@@ -446,6 +470,7 @@ int main(void)
         TEST(test_lost_flush_of_the_dead),
         TEST(test_reader_first),
         TEST(test_poison_is_seen_by_all),
+        TEST(test_poison_hides_a_meta),
         TEST(test_poison_of_a_foreign_tail),
         TEST(test_poison_during_adoption),
         TEST(test_burnt_ids_are_burnt_for_all),
