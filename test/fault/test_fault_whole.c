@@ -12,6 +12,7 @@
 #include "surgeon.h"
 #include "victim.h"
 #include <errno.h>
+#include <stdlib.h>
 
 #define TARGET "copy"
 
@@ -132,6 +133,78 @@ static int run_apply(kv_db *db)
     return rc;
 }
 
+static int run_expiry(kv_db *db)
+{
+    kv_txn *txn;
+    int rc = kv_txn_begin(db, KV_TXN_WRITE | KV_TXN_LAZY, &txn);
+    if (rc != KV_OK)
+        return rc;
+    rc = kv_expire(kv_txn_main(txn), "k00005", 6, 100000);
+    if (rc == KV_OK)
+        rc = kv_touch(kv_txn_main(txn), "k09000", 6, 100000, 1);
+    if (rc == KV_OK)
+        return kv_txn_commit(txn);
+    kv_txn_abort(txn);
+    return rc;
+}
+
+/* Deletes a range, and takes a single entry out of another one. */
+static int run_ranges(kv_db *db)
+{
+    const kv_op ops[] = {
+        {.kind = KV_OP_POP_FIRST, .flags = KV_OP_PREFIX, .key = {"k001", 4}},
+        {.kind = KV_OP_DEL_PREFIX, .key = {"k002", 4}},
+    };
+    return kv_db_write(db, ops, KVI_COUNT(ops), 0, NULL);
+}
+
+static int any_change(void *context, const kv_change *change)
+{
+    (void)context;
+    assert_int_not_equal(change->kind, 0);
+    return 0;
+}
+
+static int any_snapshot(void *context, const kv_snapshot_info *info)
+{
+    (void)context;
+    assert_int_equal(info->name.len, 4);
+    return 0;
+}
+
+/* What has changed since a commit with a name. */
+static int diff_since(kv_db *db)
+{
+    const kv_diff_options options = {.size = sizeof options, .change = any_change};
+    kv_txn *then = NULL, *now = NULL;
+    int rc = kv_snapshot_open(db, "then", 4, &then);
+    if (rc == KV_OK)
+        rc = kv_txn_begin(db, KV_TXN_READ, &now);
+    if (rc == KV_OK)
+        rc = kv_diff(then, now, &options, NULL);
+    kv_txn_abort(now);
+    kv_txn_abort(then);
+    return rc;
+}
+
+static int run_snapshots(kv_db *db)
+{
+    static const char *const packed = "packed";
+    const kv_op ops[] = {
+        {.kind = KV_OP_PUT, .key = {"k00021", 6}, .value = {"rough", 5}},
+        {.kind = KV_OP_PUT, .tree = {packed, 6}, .key = {"k00001", 6}, .value = {"new", 3}},
+        {.kind = KV_OP_DEL, .key = {"k09000", 6}},
+    };
+    int rc = kv_snapshot_create(db, "then", 4, 0);
+    if (rc == KV_OK)
+        rc = kv_db_write(db, ops, KVI_COUNT(ops), 0, NULL);
+    if (rc == KV_OK)
+        rc = kv_snapshot_list(db, any_snapshot, NULL);
+    if (rc == KV_OK)
+        rc = diff_since(db);
+    return rc == KV_OK ? kv_snapshot_restore(db, "then", 4, 0) : rc;
+}
+
 /* ---- the failures ---- */
 
 /* A name that was made although the call said otherwise is nobody's to remove. */
@@ -208,6 +281,54 @@ static void test_shrink(void **state)
     fail_every_call(run_shrink);
 }
 
+/* Most entries go, so that the nodes and large values behind them have where to move. */
+static void make_sparse(void)
+{
+    static const kv_range most = {
+        .size = sizeof most, .from = "k00010", .from_len = 6, .to = "k00800", .to_len = 6};
+    kv_txn *txn;
+    kv_db *db = open_through(sim_os(patient.disk), false);
+    for (int commits = 0; commits < 3; commits++) { /* what the first one frees is free then */
+        assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+        assert_int_equal(kv_del_range(kv_txn_main(txn), &most, NULL), KV_OK);
+        assert_int_equal(kv_put(kv_txn_main(txn), "k00005", 6, "x", 1, 0), KV_OK);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+    assert_int_equal(kv_db_close(db), KV_OK);
+    kvi_slice file = sim_get_file(patient.disk, VICTIM_NAME);
+    free(patient.image);
+    patient.size = file.len;
+    patient.image = malloc(file.len);
+    assert_non_null(patient.image);
+    memcpy(patient.image, file.ptr, file.len);
+}
+
+static void test_shrink_sparse(void **state)
+{
+    static victim kept;
+    kept = patient;
+    victim_make(&patient, KVI_PAGE_MIN, 5);
+    make_sparse();
+    fail_every_call(run_shrink);
+    victim_free(&patient);
+    patient = kept;
+}
+
+static void test_expiry(void **state)
+{
+    fail_every_call(run_expiry);
+}
+
+static void test_ranges(void **state)
+{
+    fail_every_call(run_ranges);
+}
+
+static void test_snapshots(void **state)
+{
+    fail_every_call(run_snapshots);
+}
+
 static void test_apply(void **state)
 {
     fail_every_call(run_apply);
@@ -279,10 +400,12 @@ static void test_repair(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_check),   cmocka_unit_test(test_copy),
-        cmocka_unit_test(test_compact), cmocka_unit_test(test_apply),
-        cmocka_unit_test(test_stat),    cmocka_unit_test(test_readers),
-        cmocka_unit_test(test_repair),  cmocka_unit_test(test_shrink),
+        cmocka_unit_test(test_check),         cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_compact),       cmocka_unit_test(test_apply),
+        cmocka_unit_test(test_stat),          cmocka_unit_test(test_readers),
+        cmocka_unit_test(test_repair),        cmocka_unit_test(test_shrink),
+        cmocka_unit_test(test_shrink_sparse), cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_ranges),        cmocka_unit_test(test_snapshots),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
