@@ -205,6 +205,16 @@ static int run_snapshots(kv_db *db)
     return rc == KV_OK ? kv_snapshot_restore(db, "then", 4, 0) : rc;
 }
 
+/* All pages of the newest commit come from the snapshot. */
+static int run_restore_all(kv_db *db)
+{
+    const kv_op all = {.kind = KV_OP_DEL_PREFIX, .key = {"k", 1}};
+    int rc = kv_snapshot_create(db, "then", 4, 0);
+    if (rc == KV_OK)
+        rc = kv_db_write(db, &all, 1, 0, NULL);
+    return rc == KV_OK ? kv_snapshot_restore(db, "then", 4, 0) : rc;
+}
+
 /* ---- the failures ---- */
 
 /* A name that was made although the call said otherwise is nobody's to remove. */
@@ -314,6 +324,20 @@ static void test_shrink_sparse(void **state)
     patient = kept;
 }
 
+/* Memory only, and a part of its calls: there is one for each page. */
+static void test_restore_all(void **state)
+{
+    static victim kept;
+    kept = patient;
+    victim_make(&patient, KVI_MAX(KVI_PAGE_MIN, 1024), 5); /* there is room for a name */
+    fault_case plan = {.at = 1, .mask = FAULT_MEMORY};
+    while (run_with(run_restore_all, false, plan))
+        plan.at += 1 + plan.at / 20;
+    assert_true(plan.at > 20);
+    victim_free(&patient);
+    patient = kept;
+}
+
 static void test_expiry(void **state)
 {
     fail_every_call(run_expiry);
@@ -406,6 +430,7 @@ int main(void)
         cmocka_unit_test(test_repair),        cmocka_unit_test(test_shrink),
         cmocka_unit_test(test_shrink_sparse), cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_ranges),        cmocka_unit_test(test_snapshots),
+        cmocka_unit_test(test_restore_all),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

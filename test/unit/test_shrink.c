@@ -10,6 +10,7 @@
 #include "relocate.h"
 #include "rng.h"
 #include "scratch.h"
+#include "surgeon.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -563,6 +564,84 @@ static void test_under_load(void **state)
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
+/* ---- damage ---- */
+
+static void fill_tree(const char *name, unsigned entries)
+{
+    static const uint8_t value[20000];
+    kv_txn *txn;
+    kv_tree *tree;
+    char key[24];
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    assert_int_equal(kv_tree_open(txn, name, strlen(name), KV_TREE_CREATE, NULL, &tree), KV_OK);
+    tree = *name == 'm' ? kv_txn_main(txn) : tree;
+    for (unsigned i = 0; i < entries; i++)
+        assert_int_equal(kv_put(tree, key, key_of(i, key), value, 150, 0), KV_OK);
+    assert_int_equal(kv_put(tree, "large", 5, value, sizeof value, 0), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+static void drop_tree(const char *name)
+{
+    kv_txn *txn;
+    kv_tree *tree;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    assert_int_equal(kv_tree_open(txn, name, strlen(name), 0, NULL, &tree), KV_OK);
+    assert_int_equal(kv_tree_drop(tree), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* All children of the root are one and the same branch, which thus has more leaves than there are
+ * pages. */
+static void share_branch(surgeon *s)
+{
+    kvi_ptr root = s->meta.main.root, branch = surgeon_node(s, &s->meta.main, 1, 0);
+    uint8_t *page = surgeon_page(s, root.page), *room = malloc(s->page_size);
+    unsigned leaves = kvi_node_count(surgeon_page(s, branch.page)) + 1;
+    for (unsigned i = 0; i <= kvi_node_count(page); i++)
+        kvi_branch_set_child(page, s->page_size, i, branch);
+    while ((kvi_node_count(page) + 1) * leaves <= s->meta.high_water) {
+        char key[24];
+        unsigned n = kvi_node_count(page);
+        int len = snprintf(key, sizeof key, "z%03u", n);
+        kvi_item item = {.key = kvi_slice_of(key, (size_t)len), .child = branch, .tally = 1};
+        assert_true(kvi_branch_insert(page, s->page_size, room, n, &item));
+    }
+    surgeon_stamp(s, root.page);
+    free(room);
+}
+
+/* A branch that cannot be read, or that is met again and again: compaction ends, and says why. The main
+ * tree lies low and stays there, but has a large value that is to be looked for. */
+static void test_damaged_branches(void **state)
+{
+    for (int shared = 0; shared < 2; shared++) {
+        surgeon s;
+        char message[200];
+        fill_tree("main", 9000);
+        fill_tree("gone", 2000);
+        fill_tree("tail", 500);
+        drop_tree("gone");
+        drop_tree("main"); /* made beside the main tree, and empty */
+        assert_int_equal(kv_db_close(db), KV_OK);
+        surgeon_load(&s, path);
+        assert_true(s.meta.main.level >= 2);
+        if (shared)
+            share_branch(&s);
+        else
+            surgeon_page(&s, surgeon_node(&s, &s.meta.main, s.meta.main.level - 1u, 1).page)[200] ^=
+                1;
+        surgeon_save(&s, path);
+        surgeon_free(&s);
+        assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
+        assert_int_equal(kv_db_compact(db, NULL, NULL), KV_ECORRUPT);
+        kv_db_errmsg(db, message, sizeof message);
+        assert_non_null(strstr(message, shared ? "S1" : "N9"));
+        assert_int_equal(end_test(NULL), KV_OK);
+        assert_int_equal(begin_test(NULL), KV_OK);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
@@ -570,6 +649,7 @@ int main(void)
         TEST(test_smaller),           TEST(test_trees_and_values),  TEST(test_held),
         TEST(test_wrong_and_stopped), TEST(test_trees_vanish),      TEST(test_many_trees),
         TEST(test_under_load),        TEST(test_reader_at_the_end), TEST(test_values_of_a_snapshot),
+        TEST(test_damaged_branches),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

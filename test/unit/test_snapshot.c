@@ -784,6 +784,75 @@ static void test_forged(void **state)
     }
 }
 
+/* More pages come back than are written at once. */
+static void test_restore_many(void **state)
+{
+    static uint8_t value[1800];
+    for (unsigned round = 1; round <= 2; round++) {
+        kv_txn *txn = begin(KV_TXN_WRITE);
+        memset(value, (int)round, sizeof value);
+        for (unsigned i = 0; i < 700; i++)
+            put(kv_txn_main(txn), i, value, sizeof value);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        if (round == 1)
+            assert_int_equal(create("a"), KV_OK);
+    }
+    assert_int_equal(restore("a"), KV_OK);
+    kv_txn *txn = begin(KV_TXN_READ);
+    memset(value, 1, sizeof value);
+    for (unsigned i = 0; i < 700; i++)
+        assert_true(value_is(kv_txn_main(txn), i, value, sizeof value));
+    kv_txn_abort(txn);
+    sound(db);
+}
+
+/* The snapshot's catalog, or the leaf of the tree that it names, holds what cannot be: an entry that is
+ * no descriptor, a large value twice. Nothing of that is restored. */
+static void test_forged_below(void **state)
+{
+    for (int twice = 0; twice < 2; twice++) {
+        surgeon s;
+        kvi_named named;
+        kvi_tree_desc desc;
+        kvi_pgno leaf;
+        kvi_entry entry;
+        uint8_t *stored;
+        bool special;
+        write_all(1, 0);
+        assert_int_equal(create("a"), KV_OK);
+        write_all(2, 0);
+        assert_int_equal(kv_db_close(db), KV_OK);
+        surgeon_load(&s, path);
+        kvi_slice value =
+            kvi_leaf_value(surgeon_page(&s, s.meta.snapshots.root.page), s.page_size, 0, &special);
+        assert_true(kvi_named_decode(value.ptr, s.page_size, s.meta.high_water, s.meta.id, &named));
+        s.meta.catalog = named.catalog;
+        uint8_t *described = surgeon_catalog(&s, 0, &leaf, &desc);
+        if (!twice) {
+            kvi_put48(described + KVI_T_root, (uint64_t)1 << 40);
+        } else {
+            assert_true(surgeon_find(&s, &desc, KVI_ENTRY_LARGE, &leaf, &stored, &entry));
+            uint8_t *page = surgeon_page(&s, leaf), *room = malloc(s.page_size);
+            uint8_t copy[64];
+            size_t len = kvi_entry_ref_at(&entry) + KVI_LARGE_REF_SIZE;
+            memcpy(copy, stored, len);
+            kvi_item item = {
+                .key = kvi_slice_of("key999999", 9), .value = {copy, len}, .special = true};
+            assert_true(kvi_leaf_insert(page, s.page_size, room, kvi_node_count(page), &item));
+            free(room);
+        }
+        surgeon_stamp(&s, leaf);
+        surgeon_save(&s, path);
+        surgeon_free(&s);
+        open_db(0);
+        assert_int_equal(restore("a"), KV_ECORRUPT);
+        assert_true(newest_is(2));
+        assert_int_equal(kv_db_close(db), KV_OK);
+        unlink(path);
+        open_db(0);
+    }
+}
+
 /* A page of the least size has room for the list's entries with the longest names, or for none. */
 static void test_smallest_pages(void **state)
 {
@@ -825,6 +894,8 @@ int main(void)
         TEST(test_damaged_list),
         TEST(test_forged),
         TEST(test_forged_as_newest),
+        TEST(test_restore_many),
+        TEST(test_forged_below),
         TEST(test_smallest_pages),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
