@@ -614,6 +614,110 @@ static void test_check_is_overtaken(void **state)
     assert_int_equal(kv_db_close(late), KV_OK);
 }
 
+/* Whose turn it is finds the published commit in no meta: there it stops. */
+static void test_published_meta_gone(void **state)
+{
+    late = must_open(disk, PATH);
+    for (unsigned slot = 0; slot < 2; slot++) {
+        kv_txn *txn;
+        do
+            commit_next();
+        while (slot_newest() != slot);
+        tear(slot);
+        assert_int_equal(kv_txn_begin(late, KV_TXN_WRITE, &txn), KV_ECORRUPT);
+        tear(slot); /* back again */
+        assert_int_equal(kv_txn_begin(late, KV_TXN_WRITE, &txn), KV_OK);
+        kv_txn_abort(txn);
+    }
+    assert_int_equal(kv_db_close(late), KV_OK);
+}
+
+/* The only commit that is left is not whole, and stays so. */
+static void test_nothing_whole(void **state)
+{
+    uint8_t block[2][KVI_META_SIZE];
+    kvi_meta meta;
+    kv_txn *txn;
+    commit_as(KV_TXN_DURABLE);
+    unsigned newest = slot_newest();
+    for (unsigned slot = 0; slot < 2; slot++)
+        memcpy(block[slot], slot_bytes(slot), KVI_META_SIZE);
+    assert_int_equal(kvi_meta_decode(block[newest], &meta), KVI_META_VALID);
+    meta.seal++;
+    kvi_meta_encode(&meta, slot_bytes(newest));
+    tear(1 - newest);
+    assert_int_equal(kv_txn_begin(guest, KV_TXN_READ, &txn), KV_ECORRUPT);
+    for (unsigned slot = 0; slot < 2; slot++)
+        memcpy(slot_bytes(slot), block[slot], KVI_META_SIZE);
+    assert_int_equal(number_seen(), number);
+}
+
+/* The list of snapshots comes to the page where another process saw an older one: it is another list
+ * all the same, and what it names is kept. */
+static void test_list_in_its_old_place(void **state)
+{
+    char name[16], before[16];
+    late = must_open(disk, PATH);
+    assert_int_equal(kv_snapshot_create(db, "old", 3, 0), KV_OK);
+    kv_txn_abort(must_begin(late, KV_TXN_WRITE));
+    kvi_ptr seen = late->listed[0].root, now = seen;
+    assert_true(seen.page != 0 && late->listed[0].n == 1);
+    snprintf(before, sizeof before, "old");
+    for (unsigned i = 0; i < 400 && (now.page != seen.page || now.birth == seen.birth); i++) {
+        snprintf(name, sizeof name, "n%02u", i % 100);
+        assert_int_equal(kv_snapshot_create(db, name, 3, 0), KV_OK);
+        now = db->head.meta.snapshots.root;
+        if (now.page == seen.page && now.birth != seen.birth)
+            break;
+        assert_int_equal(kv_snapshot_drop(db, before, 3, 0), KV_OK);
+        now = db->head.meta.snapshots.root;
+        memcpy(before, name, sizeof before);
+    }
+    assert_true(now.page == seen.page && now.birth != seen.birth);
+    kv_txn_abort(must_begin(late, KV_TXN_WRITE));
+    assert_int_equal(late->listed[0].root.birth, now.birth);
+    assert_int_equal(late->listed[0].n, db->head.meta.snapshots.entries);
+    assert_int_equal(kv_db_close(late), KV_OK);
+}
+
+/* The catalog is damaged when a transaction with an open tree moves on. */
+static void test_refresh_meets_damage(void **state)
+{
+    kv_tree *tree;
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_tree_open(txn, "t", 1, KV_TREE_CREATE, NULL, &tree), KV_OK);
+    assert_int_equal(kv_put(tree, "k", 1, "v", 1, 0), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    kv_txn *reader = must_begin(db, KV_TXN_READ);
+    assert_int_equal(kv_tree_open(reader, "t", 1, 0, NULL, &tree), KV_OK);
+    txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_tree_open(txn, "u", 1, KV_TREE_CREATE, NULL, &tree), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    const kvi_meta *meta = &db->head.meta;
+    uint8_t *page = disk->files[0].bytes + meta->catalog.root.page * meta->page_size;
+    page[meta->page_size - 20] ^= 1;
+    assert_int_equal(kv_txn_refresh(reader), KV_ECORRUPT);
+    page[meta->page_size - 20] ^= 1;
+    kv_txn_abort(reader);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+/* Whoever waits a little sleeps no longer than that. */
+static void test_short_watch(void **state)
+{
+    kv_watch *watch;
+    kv_watch_event event = {.size = sizeof event};
+    static const uint32_t ms[] = {1, 2000};
+    assert_int_equal(kv_watch_open(guest, NULL, &watch), KV_OK);
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t from = disk->os.mono_ns(&disk->os);
+        assert_int_equal(kv_watch_next(watch, ms[i], &event), KV_NOTFOUND);
+        uint64_t waited = disk->os.mono_ns(&disk->os) - from;
+        assert_in_range(waited, ms[i] * 1000000ull, ms[i] * 1000000ull + 5000000);
+    }
+    kv_watch_close(watch);
+}
+
 /* A guest's watch has nobody to wake: it looks again by itself. */
 static void test_cancelled_watch(void **state)
 {
@@ -648,6 +752,11 @@ int main(void)
         TEST(leftover_is_replaced),
         TEST(meta_of_another_size),
         TEST(check_is_overtaken),
+        TEST(published_meta_gone),
+        TEST(nothing_whole),
+        TEST(list_in_its_old_place),
+        TEST(refresh_meets_damage),
+        TEST(short_watch),
         TEST(not_durable_before_the_flush),
         TEST(durable_by_the_metas),
         TEST(durable_when_all_have_left),

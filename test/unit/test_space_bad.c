@@ -389,6 +389,58 @@ static void test_forged_meta(void **state)
     model_close(&m);
 }
 
+/* Births and ids that do not go together, behind right checksums: what leads to a page, what it holds,
+ * how far back the log reaches. */
+static void test_forged_order(void **state)
+{
+    space_model m;
+    make_file(&m);
+    kvi_meta meta = m.meta;
+    meta.log.birth = 0;
+    assert_int_not_equal(try_load(&m, &meta), KV_OK);
+    meta = m.meta;
+    meta.blocked.birth = 0;
+    assert_int_not_equal(try_load(&m, &meta), KV_OK);
+    meta = m.meta;
+    meta.log_tail = meta.id;
+    assert_int_not_equal(try_load(&m, &meta), KV_OK);
+
+    uint8_t was[KVI_PAGE_MIN], *log = page_bytes(&m, m.meta.log.page);
+    memcpy(was, log, sizeof was);
+    kvi_put32(log + KVI_G_len, 0);
+    restamp(&m, m.meta.log.page);
+    assert_int_not_equal(try_load(&m, &m.meta), KV_OK);
+    memcpy(log, was, sizeof was);
+    meta = m.meta; /* the page is older than what it tells of */
+    meta.log.birth = kvi_get64(log + KVI_G_last) - 1;
+    kvi_file_stamp(&m.file, log, meta.log);
+    assert_int_not_equal(try_load(&m, &meta), KV_OK);
+    memcpy(log, was, sizeof was);
+    assert_int_equal(try_load(&m, &m.meta), KV_OK);
+
+    kvi_pgno next = m.first; /* a chain of two, the second one of another fold */
+    while (m.pages[next].own)
+        next++;
+    uint8_t *first = page_bytes(&m, m.meta.blocked.page), *second = page_bytes(&m, next);
+    for (unsigned older = 0; older < 2; older++) {
+        kvi_ptr ptr = {next, m.meta.blocked.birth - older};
+        memcpy(second, first, KVI_PAGE_MIN);
+        kvi_put32(second + KVI_B_len, 0);
+        kvi_ptr_put(second + KVI_B_next, (kvi_ptr){0, 0});
+        kvi_file_stamp(&m.file, second, ptr);
+        memcpy(was, first, sizeof was);
+        kvi_ptr_put(first + KVI_B_next, ptr);
+        restamp(&m, m.meta.blocked.page);
+        meta = m.meta;
+        meta.blocked_pages = 2;
+        int rc = try_load(&m, &meta);
+        if (m.meta.blocked_pages == 1)
+            assert_int_equal(rc == KV_OK, !older);
+        memcpy(first, was, sizeof was);
+    }
+    model_close(&m);
+}
+
 /* R17: an old page that is damaged is no reason to refuse the database, a new one is. */
 static void test_damage_old_and_new(void **state)
 {
@@ -549,7 +601,7 @@ int main(void)
         cmocka_unit_test(test_forged_pointers),       cmocka_unit_test(test_forged_lengths),
         cmocka_unit_test(test_forged_meta),           cmocka_unit_test(test_damage_old_and_new),
         cmocka_unit_test(test_unknown_until_rebuild), cmocka_unit_test(test_forged_walk),
-        cmocka_unit_test(test_forged_directory),
+        cmocka_unit_test(test_forged_directory),      cmocka_unit_test(test_forged_order),
     };
     seed = rng_choose_seed(1);
     return cmocka_run_group_tests(tests, NULL, NULL);
