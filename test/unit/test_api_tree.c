@@ -334,6 +334,25 @@ static void test_reserve(void **state)
     }
 }
 
+/* What the caller fills afterwards cannot be compressed before. */
+static void test_reserve_in_a_compressing_tree(void **state)
+{
+    void *place;
+    static const uint8_t zeros[50000];
+    const kv_tree_options options = {sizeof options, 100};
+    kv_tree_info info = {.size = sizeof info};
+    assert_int_equal(kv_tree_configure(tree, &options), KV_OK);
+    assert_int_equal(kv_put(tree, "p", 1, zeros, sizeof zeros, 0), KV_OK);
+    assert_int_equal(kv_tree_stat(tree, &info), KV_OK);
+    assert_int_equal(info.large_pages, 0);
+    assert_int_equal(kv_reserve(tree, "r", 1, sizeof zeros, 0, &place), KV_OK);
+    memset(place, 0, sizeof zeros);
+    assert_int_equal(kv_tree_stat(tree, &info), KV_OK);
+    assert_true(info.large_pages >= sizeof zeros / KVI_PAGE_MAX + 1);
+    expect_bytes("r", zeros, sizeof zeros);
+    expect_bytes("p", zeros, sizeof zeros);
+}
+
 /* ---- named trees ---- */
 
 static kv_tree *create(const char *name)
@@ -591,6 +610,7 @@ int main(void)
         TEST(test_views_of_compressed_values),
         TEST(test_put_of_views),
         TEST(test_reserve),
+        TEST(test_reserve_in_a_compressing_tree),
         TEST(test_tree_arguments),
         TEST(test_trees_are_apart),
         TEST(test_list),

@@ -340,13 +340,44 @@ static void test_nothing_expires(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+/* An entry so long that its expiry has no room beside it: kv writes none, and changes none. */
+static void test_entry_without_room(void **state)
+{
+    static uint8_t bytes[KVI_PAGE_MIN], room[KVI_PAGE_MIN];
+    surgeon s;
+    disk->os.unlink(&disk->os, "db");
+    open_db();
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_put(kv_txn_main(txn), "k", 1, "v", 1, 0), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    commit_again();
+    assert_int_equal(kv_db_close(db), KV_OK);
+    kvi_slice file = sim_get_file(disk, "db");
+    surgeon_take(&s, file.ptr, file.len);
+    kvi_pgno leaf = s.meta.main.root.page;
+    kvi_item item = {.key = kvi_slice_of("k", 1), .value = {bytes, kvi_leaf_max(KVI_PAGE_MIN) - 1}};
+    assert_true(kvi_leaf_replace(surgeon_page(&s, leaf), s.page_size, room, 0, &item));
+    surgeon_stamp(&s, leaf);
+    sim_put_file(disk, "db", s.bytes, s.size);
+    surgeon_free(&s);
+    open_db();
+    txn = begin(KV_TXN_WRITE);
+    kv_slice value;
+    assert_int_equal(kv_get(kv_txn_main(txn), "k", 1, &value), KV_OK);
+    assert_int_equal(value.len, item.value.len);
+    assert_int_equal(kv_expire(kv_txn_main(txn), "k", 1, 1000), KV_ECORRUPT);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    sim_put_file(disk, "db", base.bytes, base.size);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reads),           cmocka_unit_test(test_sweeps),
         cmocka_unit_test(test_small_sweeps),    cmocka_unit_test(test_changes),
         cmocka_unit_test(test_tallies),         cmocka_unit_test(test_pages_used_again),
-        cmocka_unit_test(test_nothing_expires),
+        cmocka_unit_test(test_nothing_expires), cmocka_unit_test(test_entry_without_room),
     };
     return cmocka_run_group_tests_name("expiry_lies", tests, setup, teardown);
 }

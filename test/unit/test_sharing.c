@@ -491,6 +491,7 @@ static void forked_child(void)
     forked_transaction(in_writer);
     forked_cursor(in_cursor);
     forked_cursor(in_writing);
+    EXPECT(kv_put(in_tree, "z1", 2, "v", 1, 0) == KV_EFORKED); /* behind the last one */
     EXPECT(kv_tree_rename(in_tree, "u", 1) == KV_EFORKED);
     EXPECT(kv_tree_drop(in_tree) == KV_EFORKED);
     EXPECT(kv_txn_commit(in_reader) == KV_EFORKED);
@@ -515,6 +516,7 @@ static void parent_begins(void)
     in_writer = begin(inherited, KV_TXN_WRITE);
     MUST(kv_tree_open(in_writer, "t", 1, KV_TREE_CREATE, NULL, &in_tree));
     MUST(kv_put(in_tree, "k", 1, "v", 1, 0));
+    MUST(kv_put(in_tree, "z0", 2, "v", 1, 0));
     MUST(kv_cursor_open(kv_txn_main(in_reader), NULL, &in_cursor));
     MUST(kv_cursor_open(kv_txn_main(in_writer), NULL, &in_writing));
     MUST(kv_cursor_next(in_cursor));
@@ -534,7 +536,7 @@ static void parent_goes_on(void)
     MUST(kv_put(in_tree, "l", 1, "v", 1, 0));
     MUST(kv_txn_commit(in_writer));
     kv_txn_abort(in_reader);
-    assert_int_equal(stat_of(db).entries, ENTRIES + 2);
+    assert_int_equal(stat_of(db).entries, ENTRIES + 3);
     close_ok(db);
     close_last(inherited);
 }

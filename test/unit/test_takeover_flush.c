@@ -212,6 +212,40 @@ static void test_reader_first(void **state)
     }
 }
 
+static void take_turn(mortal *m)
+{
+    open_dying(m);
+    kv_txn_abort(begin(dying, KV_TXN_WRITE));
+}
+
+/* The first writer beside that reader dies while it flushes what it found, before it has written
+ * anything of its own: the next one starts over. */
+static void test_death_of_who_adopts(void **state)
+{
+    fresh(NULL);
+    kv_db *reader, *writer = base_open();
+    assert_int_equal(kv_db_close(writer), KV_OK);
+    mortal_init(&victim, 2);
+    mortal_run(&victim, 0, lazy_commits);
+    lose_write_back();
+    mortal_bury(&victim);
+    assert_int_equal(open_on(sim_os(disk), KV_OPEN_READONLY, &reader), KV_OK);
+    kv_txn *old = begin(reader, KV_TXN_READ);
+    uint64_t found = content(old);
+    mortal_init(&victim, 3);
+    victim.lose_flush = true;
+    assert_false(mortal_run(&victim, 0, take_turn));
+    assert_int_equal(side_head()->board.flush, KVI_FLUSH_BEGUN);
+    assert_int_equal(side_head()->board.writing, 0);
+    assert_int_equal(open_on(sim_os(disk), 0, &writer), KV_OK);
+    go_on(writer, NEXT_DURABLE);
+    expect_kept(content_now(writer));
+    assert_int_equal(content(old), found);
+    kv_txn_abort(old);
+    assert_int_equal(kv_db_close(writer), KV_OK);
+    assert_int_equal(kv_db_close(reader), KV_OK);
+}
+
 /* ---- poison ---- */
 
 static void fail_flush(void)
@@ -469,6 +503,7 @@ int main(void)
         TEST(test_lost_write_back_of_one_who_left),
         TEST(test_lost_flush_of_the_dead),
         TEST(test_reader_first),
+        TEST(test_death_of_who_adopts),
         TEST(test_poison_is_seen_by_all),
         TEST(test_poison_hides_a_meta),
         TEST(test_poison_of_a_foreign_tail),
