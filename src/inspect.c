@@ -38,7 +38,7 @@ static int meta_recall(const kv_txn *txn, kvi_meta *meta)
         return rc;
     *meta = db->head.meta;
     kvi_turn_give(db);
-    return meta->id == txn->base.id && meta->page_size == db->file.page_size
+    return meta->id == txn->base.id
                ? KV_OK
                : kvi_fail(&db->err, KV_EPOISONED, "the meta of commit %llu was overwritten",
                           (unsigned long long)txn->base.id);
