@@ -533,7 +533,7 @@ static void test_v1(void **state)
 
 static void test_v2(void **state)
 {
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         surgeon s = patient();
         kvi_pgno leaf;
         uint8_t *stored;
@@ -546,6 +546,8 @@ static void test_v2(void **state)
             large.ptr.page = s.meta.high_water;
         else if (i == 5)
             large.ptr.birth = 0;
+        else if (i == 6)
+            large.stored_len = large.raw_len = KV_VALUE_MAX + 1;
         else if (i == 1)
             large.ptr.page = 2; /* a second meta of large pages could be looked for there */
         else if (i == 2)
