@@ -49,11 +49,9 @@ static int path_resolve(kv_db *db, const char *path)
 /* Does the path still lead to the file that is locked? */
 static int path_same(const kv_db *db, bool *same)
 {
-    kvi_os_stat locked = {0}, named = {0};
-    int rc = db->os->stat(db->os, db->lock.fd, &locked);
-    if (rc >= 0)
-        rc = db->os->stat_path(db->os, db->path, &named);
-    *same = rc >= 0 && kvi_os_same_file(&locked, &named);
+    kvi_os_stat named = {0};
+    int rc = db->os->stat_path(db->os, db->path, &named);
+    *same = rc >= 0 && kvi_os_same_file(&db->opened, &named);
     return rc < 0 && rc != -ENOENT ? rc : 0;
 }
 
@@ -161,13 +159,7 @@ static int side_join(kv_db *db)
 /* We hold it exclusively. What an earlier owner left is removed, or emptied where that is forbidden. */
 static int side_make(kv_db *db)
 {
-    kvi_os_stat like;
-    int rc = db->os->stat(db->os, db->lock.fd, &like);
-    if (rc < 0)
-        return kvi_fail_os(&db->err, rc, "asking what %s is", db->path);
-    if (kvi_side_remove(&db->side) != KV_OK)
-        kvi_err_clear(&db->err);
-    rc = kvi_side_create(&db->side, &like);
+    int rc = kvi_side_create(&db->side, &db->opened);
     if (rc != KV_OK && db->readonly)
         return JOIN_AS_GUEST; /* a full disk, a folder that may not be written ... */
     return rc == KV_OK ? alias_take(db) : rc;
@@ -236,11 +228,22 @@ static int join_prepare(kv_db *db, const char *path, const kv_options *options, 
     return rc;
 }
 
+/* The descriptor for the locks, and what it leads to, which does not change while it is open. */
+static int lock_open(kv_db *db)
+{
+    db->opened = (kvi_os_stat){0};
+    int rc = kvi_lock_open(&db->lock, db->os, &db->err, db->path, db->readonly);
+    if (rc != KV_OK)
+        return rc;
+    rc = db->os->stat(db->os, db->lock.fd, &db->opened);
+    return rc < 0 ? kvi_fail_os(&db->err, rc, "asking what %s is", db->path) : KV_OK;
+}
+
 /* One attempt in db->role. JOIN_PASSING: try again soon. */
 static int join_as(kv_db *db, const kv_options *options, bool empty, bool *first)
 {
     bool same;
-    int rc = kvi_lock_open(&db->lock, db->os, &db->err, db->path, db->readonly);
+    int rc = lock_open(db);
     if (rc != KV_OK)
         return rc;
     if (db->role == KVI_SHARER && !db->lock.writable)
@@ -281,16 +284,14 @@ static int join_once(kv_db *db, const char *path, const kv_options *options, boo
 static int file_open(kv_db *db)
 {
     const kvi_os *os = db->os;
-    kvi_os_stat locked = {0}, used = {0};
+    kvi_os_stat used = {0};
     db->file.fd = os->open(os, db->path, db->readonly ? KVI_OS_READ : KVI_OS_WRITE, 0);
     if (db->file.fd < 0)
         return kvi_fail_os(&db->err, db->file.fd, "opening %s", db->path);
-    int rc = os->stat(os, db->lock.fd, &locked);
-    if (rc >= 0)
-        rc = os->stat(os, db->file.fd, &used);
+    int rc = os->stat(os, db->file.fd, &used);
     if (rc < 0)
         return kvi_fail_os(&db->err, rc, "asking what %s is", db->path);
-    if (!kvi_os_same_file(&locked, &used))
+    if (!kvi_os_same_file(&db->opened, &used))
         return kvi_fail(&db->err, KV_EBUSY, "%s was replaced while it was opened", db->path);
     if (db->role != KVI_SOLE && db->role != KVI_IMMUTABLE && os->shareable(os, db->file.fd) < 0)
         return kvi_fail(&db->err, KV_EUNSUPPORTED, "%s is on a network file system", db->path);

@@ -65,12 +65,9 @@ static uint64_t mix(uint64_t x)
     return x ^ x >> 33;
 }
 
-static int side_identify(const kvi_side *side, int fd, uint64_t *identity)
+static uint64_t identity_of(const kvi_os_stat *stat)
 {
-    kvi_os_stat stat = {0};
-    int rc = side->os->stat(side->os, fd, &stat);
-    *identity = mix(mix(stat.device) + stat.inode) >> 3;
-    return rc;
+    return mix(mix(stat->device) + stat->inode) >> 3;
 }
 
 /* A descriptor for the map, and one of its own for the locks. */
@@ -80,12 +77,16 @@ static int side_open(kvi_side *side, int flags, uint32_t mode)
     side->fd = os->open(os, side->path, KVI_OS_WRITE | KVI_OS_NOFOLLOW | flags, mode);
     if (side->fd == -ENOENT)
         return KV_NOTFOUND;
+    if (side->fd == -EEXIST)
+        return KV_EXISTS;
     if (side->fd < 0)
         return kvi_fail_os(side->err, side->fd, "opening %s", side->path);
     int rc = kvi_lock_open(&side->lock, os, side->err, side->path, false);
     if (rc != KV_OK)
         return rc;
-    rc = side_identify(side, side->lock.fd, &side->identity);
+    side->opened = (kvi_os_stat){0};
+    rc = os->stat(os, side->lock.fd, &side->opened);
+    side->identity = identity_of(&side->opened);
     return rc < 0 ? kvi_fail_os(side->err, rc, "asking what %s is", side->path) : KV_OK;
 }
 
@@ -126,7 +127,7 @@ static int attach(kvi_side *side)
 /* Zeros in [from, to), really written: a hole might have no room on the disk when it is touched. */
 static int side_fill(kvi_side *side, uint64_t from, uint64_t to)
 {
-    static const uint8_t zeros[4096];
+    static const uint8_t zeros[8192]; /* a new file is one piece */
     while (from < to) {
         struct iovec part = {(void *)(uintptr_t)zeros, KVI_MIN(sizeof zeros, to - from)};
         int64_t put = side->os->pwritev(side->os, side->fd, &part, 1, from);
@@ -139,31 +140,52 @@ static int side_fill(kvi_side *side, uint64_t from, uint64_t to)
 
 /* A file that was cut is one that the kernel writes to the disk when it is closed (ext4), which its
  * removal then waits for; so a new one is not cut. */
-static int side_empty(kvi_side *side)
+static int side_empty(kvi_side *side, const kvi_os_stat *found)
 {
     const kvi_os *os = side->os;
-    kvi_os_stat stat = {0};
-    int rc = os->stat(os, side->fd, &stat);
-    if (rc >= 0 && stat.size > 0)
-        rc = os->truncate(os, side->fd, 0);
+    int rc = found->size > 0 ? os->truncate(os, side->fd, 0) : 0;
     return rc < 0 ? kvi_fail_os(side->err, rc, "emptying %s", side->path) : KV_OK;
+}
+
+/* A new file, or the one that is there when it may not be removed. */
+static int side_open_new(kvi_side *side, uint32_t mode)
+{
+    int rc = side_open(side, KVI_OS_CREATE | KVI_OS_EXCL, mode);
+    if (rc != KV_EXISTS)
+        return rc;
+    if (kvi_side_remove(side) != KV_OK)
+        kvi_err_clear(side->err);
+    return side_open(side, KVI_OS_CREATE, mode);
+}
+
+/* Those who may write the database may use this file; the others read as guests. */
+static void side_permit(kvi_side *side, const kvi_os_stat *found, const kvi_os_stat *like)
+{
+    if (found->mode != (like->mode & 0777) || found->owner != like->owner ||
+        found->group != like->group)
+        side->os->permit(side->os, side->fd, like);
 }
 
 int kvi_side_create(kvi_side *side, const kvi_os_stat *like)
 {
     const kvi_os *os = side->os;
-    int rc = side_open(side, KVI_OS_CREATE, like->mode & 0666);
-    if (rc == KV_OK)
-        rc = side_empty(side);
+    kvi_os_stat found = {0};
+    int rc = side_open_new(side, like->mode & 0666);
+    if (rc != KV_OK)
+        return rc;
+    rc = os->stat(os, side->fd, &found);
+    if (rc < 0)
+        return kvi_fail_os(side->err, rc, "asking what %s is", side->path);
+    rc = side_empty(side, &found);
     if (rc == KV_OK)
         rc = side_fill(side, 0, side_size(KVI_SLOTS_FIRST));
     if (rc == KV_OK)
         rc = attach(side);
     if (rc != KV_OK)
         return rc;
-    /* Those who may write the database may use this file; the others read as guests. */
-    os->permit(os, side->fd, like);
+    side_permit(side, &found, like);
     atomic_store_explicit(&side->head->n_slots, KVI_SLOTS_FIRST, memory_order_relaxed);
+    atomic_store_explicit(&side->known, KVI_SLOTS_FIRST, memory_order_relaxed);
     return KV_OK;
 }
 
@@ -228,10 +250,9 @@ bool kvi_side_intact(kvi_side *side)
 
 bool kvi_side_current(const kvi_side *side)
 {
-    kvi_os_stat open = {0}, named = {0};
-    return side->os->stat(side->os, side->lock.fd, &open) >= 0 &&
-           side->os->stat_path(side->os, side->path, &named) >= 0 &&
-           kvi_os_same_file(&open, &named);
+    kvi_os_stat named = {0};
+    return side->os->stat_path(side->os, side->path, &named) >= 0 &&
+           kvi_os_same_file(&side->opened, &named);
 }
 
 /* ---- looking ---- */
@@ -240,9 +261,11 @@ int kvi_side_peek(const kvi_side *side, uint64_t *identity)
 {
     const kvi_os *os = side->os;
     int fd = os->open(os, side->path, KVI_OS_READ | KVI_OS_NOFOLLOW, 0);
-    int rc = fd < 0 ? fd : side_identify(side, fd, identity);
+    kvi_os_stat stat = {0};
+    int rc = fd < 0 ? fd : os->stat(os, fd, &stat);
     if (fd >= 0 && rc < 0)
         os->close(os, fd);
+    *identity = identity_of(&stat);
     return rc < 0 ? rc : fd;
 }
 

@@ -134,7 +134,8 @@ typedef struct kvi_side {
     int fd;              /* mapped; -1: none */
     kvi_side_head *head; /* NULL: not mapped */
     kvi_slot *slots;
-    uint64_t identity;      /* a number for the file, below 2^61 */
+    kvi_os_stat opened;     /* what the descriptor of the locks leads to, when it was opened */
+    uint64_t identity;      /* a number for that, below 2^61 */
     uint32_t handle;        /* our presence number, from 1 on */
     _Atomic uint32_t known; /* slots that the file was seen to have room for */
     pthread_mutex_t mutex;  /* what threads of this handle do under the side file's locks */

@@ -54,14 +54,12 @@ static void space_forget(kv_db *db)
     db->told_durable = 0;
 }
 
-/* The file may have grown, shrunk, or lost its name, which no lock prevents. What it is does not
- * change while it is open, so one question tells all three. */
+/* The file may have grown, shrunk, or lost its name, which no lock prevents; one question tells all
+ * three. */
 static int file_look(kv_db *db)
 {
     kvi_os_stat named = {0};
-    int rc = db->opened.links ? 0 : db->os->stat(db->os, db->lock.fd, &db->opened);
-    if (rc >= 0)
-        rc = db->os->stat_path(db->os, db->path, &named);
+    int rc = db->os->stat_path(db->os, db->path, &named);
     if (rc < 0 && rc != -ENOENT)
         return kvi_fail_os(&db->err, rc, "asking what %s is", db->path);
     if (rc < 0 || !kvi_os_same_file(&db->opened, &named))
