@@ -315,10 +315,21 @@ static void close_last(kv_db *db)
     kvi_confirm(db);
 }
 
+/* Has no writer left anything to be done: a flush, a cut, the work of a dead one? */
+static bool is_quiet(const kv_db *db)
+{
+    const kvi_board *board = &db->readers.head->board;
+    return db->head.shrunk == 0 && atomic_load(&board->writing) == 0 &&
+           atomic_load(&board->flush) == KVI_FLUSH_NONE &&
+           atomic_load(&board->counter) >> 1 == atomic_load(&board->durable);
+}
+
 /* What is lazy becomes durable while others are still kept from thinking that we are gone. */
 static int close_writer(kv_db *db)
 {
     bool owed = db->close_sync && db->head.lazy_bytes > 0; /* as of our last turn */
+    if (db->role == KVI_SHARER && !owed && is_quiet(db))
+        return KV_OK;
     int rc = kvi_turn_take(db, owed ? KVI_WAIT_FOREVER : 0);
     if (rc != KV_OK)
         return owed ? rc : KV_OK; /* nothing of ours is in doubt: others go on with it */
@@ -356,12 +367,22 @@ static bool head_is_newest(kv_db *db)
     return newest;
 }
 
+/* Was the newest commit confirmed when we came, and is it the newest still? Who came and went since
+ * confirmed his own. */
+static bool is_confirmed(const kv_db *db)
+{
+    const kvi_board *board = &db->readers.head->board;
+    return db->head.confirmed && db->head_published == atomic_load(&board->publications) &&
+           is_quiet(db);
+}
+
 /* The last sharer cuts the file and confirms the newest commit. */
 static void close_sharer(kv_db *db)
 {
     if (!kvi_join_leave(db))
         return;
-    if (!db->readonly && story_complete(db) && kvi_turn_take(db, KVI_WAIT_FOREVER) == KV_OK) {
+    if (!db->readonly && !is_confirmed(db) && story_complete(db) &&
+        kvi_turn_take(db, KVI_WAIT_FOREVER) == KV_OK) {
         if (head_is_newest(db))
             close_last(db);
         kvi_turn_give(db);

@@ -102,6 +102,27 @@ static void test_leaving_in_any_order(void **state)
     }
 }
 
+/* Who never wrote, and does not leave as the last, still does what a writer left to be done. */
+static void test_leaving_for_others(void **state)
+{
+    kv_db *stays = open_ok(KV_OPEN_CREATE);
+    kvi_board *board = &stays->readers.head->board;
+    _Atomic uint32_t *marks[] = {&board->writing, &board->flush};
+    kv_db *lazy = open_ok(KV_OPEN_NO_CLOSE_SYNC), *leaves = open_ok(0);
+    commit_number(lazy, KV_TXN_LAZY, 1);
+    close_ok(lazy);
+    assert_true(kv_db_durable_id(stays) < stat_of(stays).commit_id);
+    close_ok(leaves);
+    assert_int_equal(kv_db_durable_id(stays), stat_of(stays).commit_id);
+    for (unsigned i = 0; i < 2; i++) { /* as if somebody had died */
+        leaves = open_ok(0);
+        atomic_store(marks[i], 1);
+        close_ok(leaves);
+        assert_int_equal(atomic_load(marks[i]), 0);
+    }
+    close_last(stays);
+}
+
 /* More read transactions than the side file has slots at first, in several handles. */
 static void test_slots_grow(void **state)
 {
@@ -635,6 +656,7 @@ int main(void)
         TEST(test_growth_and_truncation),
         TEST(test_write_begin_between_handles),
         TEST(test_leaving_in_any_order),
+        TEST(test_leaving_for_others),
         TEST(test_slots_grow),
         TEST(test_a_counter),
         TEST(test_a_killed_reader_pins_nothing),
