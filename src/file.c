@@ -6,7 +6,7 @@
 #include <errno.h>
 
 /* Address space of the first map: far more than most files need, so that growth never remaps. */
-#define MAP_WISH  ((uint64_t)1 << 40)
+#define MAP_WISH  ((uint64_t)1 << 36)
 #define MAP_LEAST ((uint64_t)1 << 26)
 
 static int map_try(kvi_file *file, uint64_t len, kvi_map **out)
