@@ -404,10 +404,17 @@ static void sys_advise(const kvi_os *os UNUSED, const uint8_t *ptr, size_t len, 
     madvise(address_of(ptr - skew), len + skew, kernel[advice]);
 }
 
+/* Asked once: it seldom changes, and only costs are decided by it. */
 static uint64_t sys_memory(const kvi_os *os UNUSED)
 {
-    long pages = sysconf(_SC_PHYS_PAGES);
-    return pages > 0 ? (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) : UINT64_MAX;
+    static _Atomic uint64_t kept;
+    uint64_t size = atomic_load_explicit(&kept, memory_order_relaxed);
+    if (size == 0) {
+        long pages = sysconf(_SC_PHYS_PAGES);
+        size = pages > 0 ? (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) : UINT64_MAX;
+        atomic_store_explicit(&kept, size, memory_order_relaxed);
+    }
+    return size;
 }
 
 static void *sys_alloc(const kvi_os *os UNUSED, size_t size)
@@ -539,10 +546,27 @@ static bool boot_id_btime(uint8_t id[16])
     return btime != 0;
 }
 
+/* The kernel's, which is asked once: no process outlives a boot. */
+static bool boot_id_known(uint8_t id[16])
+{
+    static _Atomic uint64_t kept[2];
+    static _Atomic bool known;
+    if (!atomic_load_explicit(&known, memory_order_acquire)) {
+        if (!boot_id_kernel(id))
+            return false;
+        atomic_store_explicit(&kept[0], kvi_get64(id), memory_order_relaxed);
+        atomic_store_explicit(&kept[1], kvi_get64(id + 8), memory_order_relaxed);
+        atomic_store_explicit(&known, true, memory_order_release);
+    }
+    kvi_put64(id, atomic_load_explicit(&kept[0], memory_order_relaxed));
+    kvi_put64(id + 8, atomic_load_explicit(&kept[1], memory_order_relaxed));
+    return true;
+}
+
 /* Where the kernel tells nothing, every call is a boot of its own: that is always safe. */
 static int sys_boot_id(const kvi_os *os, uint8_t id[16])
 {
-    if (boot_id_kernel(id) || boot_id_btime(id))
+    if (boot_id_known(id) || boot_id_btime(id))
         return 0;
     return sys_random(os, id, 16);
 }

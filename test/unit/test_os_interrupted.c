@@ -340,16 +340,16 @@ static void random_bytes_come_in_pieces(void **state)
     plan_make(0, 0);
 }
 
-/* Without the kernel's number the time of the start serves, and that does not change either. */
+/* Without the kernel's number the time of the start serves, and that does not change either. The
+ * kernel's is asked for until it is known. */
 static void boots_have_numbers_all_the_same(void **state)
 {
-    uint8_t usual[16], first[16], second[16];
-    assert_int_equal(os->boot_id(os, usual), 0);
+    uint8_t start[16], first[16], second[16];
     plan = (struct plan){.hide = "boot_id"};
-    assert_int_equal(os->boot_id(os, first), 0);
+    assert_int_equal(os->boot_id(os, start), 0);
     assert_int_equal(os->boot_id(os, second), 0);
-    assert_memory_equal(first, second, 16);
-    assert_memory_not_equal(first, usual, 16);
+    assert_memory_equal(start, second, 16);
+    memcpy(first, start, 16);
     plan.text = "too short: 12345\n";
     assert_int_equal(os->boot_id(os, second), 0);
     assert_memory_equal(first, second, 16);
@@ -368,6 +368,12 @@ static void boots_have_numbers_all_the_same(void **state)
     assert_int_equal(os->boot_id(os, first), -ENOSYS);
     plan.text = "btime 17\n";
     assert_int_equal(os->boot_id(os, first), 0);
+    assert_int_equal(os->boot_id(os, second), 0);
+    assert_memory_equal(first, second, 16);
+    plan_make(0, 0);
+    assert_int_equal(os->boot_id(os, first), 0);
+    assert_memory_not_equal(first, start, 16);
+    plan = (struct plan){.hide = "boot_id"}; /* it is known by now */
     assert_int_equal(os->boot_id(os, second), 0);
     assert_memory_equal(first, second, 16);
     plan_make(0, 0);
