@@ -9,7 +9,10 @@
 
 #include "txn.h"
 
-int kvi_fork_watch(kv_db *db) KVI_MUST_CHECK;
+#define KVI_ALIVE_SIZE 65536 /* a page, whatever its size */
+
+/* The first KVI_ALIVE_SIZE bytes of db->memory tell; they stay until that is given back. */
+void kvi_fork_watch(kv_db *db);
 void kvi_fork_forget(kv_db *db);
 
 #endif
