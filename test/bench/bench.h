@@ -119,6 +119,7 @@ struct engine {
     uint64_t (*scan)(struct store *s, uint64_t *records);
     uint64_t (*scan_back)(struct store *s, uint64_t *records);
     uint64_t (*scan_batch)(struct store *s, uint64_t *records);
+    uint64_t (*scan_back_batch)(struct store *s, uint64_t *records);
     /* The same over at most n records, from the first key that is not below this one. */
     uint64_t (*range)(struct store *s, const void *key, uint64_t n, uint64_t *records);
     /* In the write transaction, and for reader 0: a record of a named tree. */

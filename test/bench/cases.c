@@ -314,6 +314,8 @@ const struct bench_case bench_cases[] = {
      "the first pass of a new process"},
     {"scan-back", "records/s", false, "random", false, true, bench_scan_back,
      "all records backward, each page seen before"},
+    {"scan-back-batch", "records/s", false, "random", false, true, bench_scan_back_batch,
+     "the same, kv by 64 records a call"},
     {"seek-10", "seeks/s", false, "random", false, true, bench_seek_10,
      "10 records from a random key on"},
     {"seek-100", "seeks/s", false, "random", false, true, bench_seek_100,

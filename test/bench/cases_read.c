@@ -287,18 +287,30 @@ struct measure bench_get_processes(const struct options *o, const struct engine 
 
 /* ---- ranges ---- */
 
-struct measure bench_scan_back(const struct options *o, const struct engine *e, const char *path)
+static struct measure scan_back(const struct options *o, const struct engine *e, const char *path,
+                                uint64_t (*scan)(struct store *s, uint64_t *records))
 {
-    if (!e->scan_back)
+    if (!scan)
         return not_available();
     struct store *s = e->open(o, path, 0);
     double took = 0;
     e->read_begin(s, 0);
     for (int i = 0; i < 2; i++)
-        took = bench_time_scan(o, e, s, e->scan_back, 0);
+        took = bench_time_scan(o, e, s, scan, 0);
     e->read_end(s, 0);
     e->close(s);
     return rate(o->n, took);
+}
+
+struct measure bench_scan_back(const struct options *o, const struct engine *e, const char *path)
+{
+    return scan_back(o, e, path, e->scan_back);
+}
+
+struct measure bench_scan_back_batch(const struct options *o, const struct engine *e,
+                                     const char *path)
+{
+    return scan_back(o, e, path, e->scan_back_batch ? e->scan_back_batch : e->scan_back);
 }
 
 struct measure bench_scan_fragmented(const struct options *o, const struct engine *e,

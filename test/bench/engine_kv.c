@@ -182,14 +182,15 @@ static uint64_t range(struct store *s, const void *key, uint64_t n, uint64_t *re
     return sum;
 }
 
-static uint64_t scan_batch(struct store *s, uint64_t *records)
+static uint64_t sum_batches(struct store *s, uint32_t flags, uint64_t *records)
 {
+    kv_range all = {.size = sizeof all, .flags = flags};
     kv_cursor *cursor;
     kv_pair pairs[64];
     uint64_t sum = 0, n = 0;
     size_t got;
     int rc;
-    check(s, kv_cursor_open(s->read[0], NULL, &cursor), "open a cursor");
+    check(s, kv_cursor_open(s->read[0], &all, &cursor), "open a cursor");
     while ((rc = kv_cursor_read(cursor, pairs, 64, &got)) == KV_OK) {
         for (size_t i = 0; i < got; i++)
             sum += bench_scan_sum(pairs[i].key.ptr, pairs[i].value.ptr, pairs[i].value.len);
@@ -200,6 +201,16 @@ static uint64_t scan_batch(struct store *s, uint64_t *records)
     kv_cursor_close(cursor);
     *records = n;
     return sum;
+}
+
+static uint64_t scan_batch(struct store *s, uint64_t *records)
+{
+    return sum_batches(s, 0, records);
+}
+
+static uint64_t scan_back_batch(struct store *s, uint64_t *records)
+{
+    return sum_batches(s, KV_RANGE_REVERSE, records);
 }
 
 static void tree_put(struct store *s, const char *name, const void *key, const void *value,
@@ -293,6 +304,7 @@ const struct engine bench_kv = {
     .scan = scan,
     .scan_back = scan_back,
     .scan_batch = scan_batch,
+    .scan_back_batch = scan_back_batch,
     .range = range,
     .tree_put = tree_put,
     .tree_get = tree_get,
