@@ -42,12 +42,15 @@ struct kv_cursor {
     bool key_ready; /* key holds the entry's key */
     unsigned low;   /* slots of the leaf that lie inside the range: [low, high) */
     unsigned high;
-    unsigned near_low;  /* of those: steps from one to another in [near_low, near_high) look at */
-    unsigned near_high; /* nothing but slots, and their entries were asked for (cursor_ahead.c) */
-    unsigned asked;     /* entries asked for since the newest jump */
-    uint64_t left;      /* entries that the limit still allows */
-    uint64_t changes;   /* txn->changes when path was right */
-    uint8_t *key;       /* kvi_key_max bytes, and slack, behind this struct */
+    unsigned near_low;   /* of those: steps from one to another in [near_low, near_high) look at */
+    unsigned near_high;  /* nothing but slots, and their entries were asked for (cursor_ahead.c) */
+    unsigned asked;      /* entries asked for since the newest jump */
+    bool foreseen;       /* the leaf was asked for before it was reached */
+    uintptr_t ahead;     /* of the leaf behind it, what is to be asked for yet ... */
+    uintptr_t ahead_end; /* ... up to here; 0: not known */
+    uint64_t left;       /* entries that the limit still allows */
+    uint64_t changes;    /* txn->changes when path was right */
+    uint8_t *key;        /* kvi_key_max bytes, and slack, behind this struct */
     size_t key_len;
     uint8_t *keys; /* of the newest kvi_cursor_read */
     size_t keys_size;
@@ -123,13 +126,15 @@ static inline void kvi_cursor_far(kv_cursor *cursor)
 {
     cursor->near_low = UINT_MAX;
     cursor->near_high = 0;
+    cursor->foreseen = false;
+    cursor->ahead = cursor->ahead_end = 0;
 }
 
 /* ON, about to step: asks for the entries that steps in this direction come to. */
 void kvi_cursor_expect(kv_cursor *cursor, bool up);
 
-/* ON, about to read n more entries of the leaf, and more behind it. */
-void kvi_cursor_expect_run(kv_cursor *cursor, bool up, unsigned n, size_t more);
+/* ON, about to make a scan that reads n more entries of the leaf, and more behind it. */
+void kvi_cursor_expect_run(kv_cursor *cursor, kvi_scan *scan, unsigned n, size_t more);
 
 /* In a leaf just reached by a step. */
 void kvi_cursor_crossed(kv_cursor *cursor, bool up);

@@ -7,6 +7,7 @@
 
 #define AHEAD_FIRST 12u               /* entries */
 #define AHEAD_SCAN  (3 * AHEAD_FIRST) /* so many asked for: it is a scan */
+#define AHEAD_STEP  8u                /* in a scan: entries of a step to the leaf behind */
 #define AHEAD_BYTES 256u              /* of an entry */
 
 /* Asks for the n entries of a plain leaf that follow the one under the cursor. Inline, since a
@@ -30,40 +31,59 @@ static bool steps_freely(const kv_cursor *c)
     return !c->txn->write && !kvi_tree_expires(c->tree);
 }
 
+/* Of the leaf behind this one, so much with each entry that it is there in time. */
+static uint32_t pace_of(kv_cursor *c, bool up)
+{
+    unsigned entries = kvi_node_count(kvi_path_leaf(&c->path)->page);
+    uint32_t len = kvi_txn_ahead_len(c->txn);
+    if (c->ahead_end == 0) {
+        c->ahead = kvi_path_beside(c->tree, &c->path, up);
+        c->ahead_end = c->ahead ? c->ahead + len : 0;
+    }
+    return (len / 64 / entries + 1) * 64;
+}
+
 void kvi_cursor_expect(kv_cursor *c, bool up)
 {
     const kvi_step *leaf = kvi_path_leaf(&c->path);
     unsigned inside = up ? c->high - leaf->slot - 1 : leaf->slot - c->low;
     if (!steps_freely(c) || inside == 0)
         return;
-    unsigned n = KVI_MIN(inside, KVI_MAX(c->asked, AHEAD_FIRST));
+    bool scans = c->asked >= AHEAD_SCAN;
+    unsigned n = KVI_MIN(inside, c->foreseen ? AHEAD_STEP : KVI_MAX(c->asked, AHEAD_FIRST));
     kvi_cursor_look(c);
-    if (leaf->page == c->plain.page)
+    if (leaf->page == c->plain.page && !c->foreseen)
         ask_entries(c, up, n);
-    if (n == inside)
+    if (scans)
+        kvi_scan_ahead(&c->ahead, c->ahead_end, n * (size_t)pace_of(c, up));
+    else if (n == inside)
         kvi_path_ahead(c->tree, &c->path, up, false);
-    c->asked += n;
+    c->asked = KVI_MIN(c->asked + n, KVI_MAX(AHEAD_SCAN, 2 * n));
     c->near_low = KVI_MIN(c->near_low, up ? leaf->slot : leaf->slot - n);
     c->near_high = KVI_MAX(c->near_high, up ? leaf->slot + n + 1 : leaf->slot + 1);
 }
 
-void kvi_cursor_expect_run(kv_cursor *c, bool up, unsigned n, size_t more)
+void kvi_cursor_expect_run(kv_cursor *c, kvi_scan *scan, unsigned n, size_t more)
 {
     if (c->txn->write)
         return;
-    if (more > 0)
-        kvi_path_ahead(c->tree, &c->path, up, more > AHEAD_FIRST);
+    if (more > AHEAD_FIRST || c->asked >= AHEAD_SCAN) {
+        scan->pace = pace_of(c, scan->up);
+        scan->ahead = c->ahead;
+        scan->ahead_end = c->ahead_end;
+    } else if (more > 0) {
+        kvi_path_ahead(c->tree, &c->path, scan->up, false);
+    }
     if (c->asked < AHEAD_SCAN && c->plain.page == kvi_path_leaf(&c->path)->page)
-        ask_entries(c, up, n);
+        ask_entries(c, scan->up, n);
     c->asked = KVI_MIN(c->asked + n, AHEAD_SCAN);
 }
 
 void kvi_cursor_crossed(kv_cursor *c, bool up)
 {
+    bool foreseen = c->ahead_end != 0;
+    (void)up;
+    kvi_scan_ahead(&c->ahead, c->ahead_end, c->ahead_end); /* what is left of the leaf reached */
     kvi_cursor_far(c);
-    if (c->asked < AHEAD_SCAN || !steps_freely(c))
-        return;
-    kvi_path_ahead(c->tree, &c->path, up, true);
-    c->near_low = c->low;
-    c->near_high = c->high;
+    c->foreseen = foreseen;
 }

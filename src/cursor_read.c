@@ -76,8 +76,9 @@ static bool read_run(kv_cursor *c, batch *b, bool up, bool here)
         .room = c->keys_size - b->used,
     };
     const kvi_plain *plain = leaf_known(c, &room);
-    kvi_cursor_expect_run(c, up, scan.n - here, most - scan.n);
+    kvi_cursor_expect_run(c, &scan, scan.n - here, most - scan.n);
     unsigned n = kvi_leaf_scan(plain, &scan);
+    c->ahead = scan.ahead;
     if (n == 0)
         return false;
     leaf->slot += up ? n - here : here - n;

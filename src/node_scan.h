@@ -78,7 +78,17 @@ typedef struct kvi_scan {
     uint8_t *keys; /* one after the other */
     size_t room;   /* bytes there */
     size_t used;   /* out: of those */
+    /* Memory that is wanted next, asked for by and by, so much with each entry: all at once is more
+     * than a processor keeps under way. */
+    uintptr_t ahead, ahead_end;
+    uint32_t pace; /* bytes, whole lines */
 } kvi_scan;
+
+static inline void kvi_scan_ahead(uintptr_t *ahead, uintptr_t end, size_t pace)
+{
+    for (end = KVI_MIN(end, *ahead + pace); *ahead < end; *ahead += 64)
+        __builtin_prefetch((const void *)*ahead);
+}
 
 /* Reads the entries of a leaf that was looked at, until one is special, or room is less than
  * kvi_key_max + KVI_SCAN_SLACK. Returns how many. */

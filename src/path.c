@@ -66,15 +66,30 @@ int kvi_path_edge(kv_tree *tree, kvi_path *path, bool last)
     return rc == KV_OK ? kvi_path_descend(tree, path, 0, last) : rc;
 }
 
-void kvi_path_ahead(kv_tree *tree, const kvi_path *path, bool up, bool whole)
+/* The neighbouring leaf, if it has the same parent. */
+static bool neighbour(kv_tree *tree, const kvi_path *path, bool up, kvi_ptr *leaf)
 {
     if (path->depth < 2)
-        return;
+        return false;
     const kvi_step *parent = &path->steps[path->depth - 2];
     if (up ? parent->slot >= kvi_node_count(parent->page) : parent->slot == 0)
-        return;
+        return false;
     unsigned slot = up ? parent->slot + 1 : parent->slot - 1;
-    kvi_ptr leaf = kvi_branch_child(parent->page, page_size_of(tree), slot);
+    *leaf = kvi_branch_child(parent->page, page_size_of(tree), slot);
+    return true;
+}
+
+uintptr_t kvi_path_beside(kv_tree *tree, const kvi_path *path, bool up)
+{
+    kvi_ptr leaf;
+    return neighbour(tree, path, up, &leaf) ? kvi_txn_whereabouts(tree->txn, leaf) : 0;
+}
+
+void kvi_path_ahead(kv_tree *tree, const kvi_path *path, bool up, bool whole)
+{
+    kvi_ptr leaf;
+    if (!neighbour(tree, path, up, &leaf))
+        return;
     if (whole)
         kvi_txn_prefetch_whole(tree->txn, leaf);
     else

@@ -27,6 +27,9 @@ int kvi_path_cross(kv_tree *tree, kvi_path *path, bool up) KVI_MUST_CHECK;
  * with, or for all of it. */
 void kvi_path_ahead(kv_tree *tree, const kvi_path *path, bool up, bool whole);
 
+/* Where that leaf is to be expected in memory; 0: not known. */
+uintptr_t kvi_path_beside(kv_tree *tree, const kvi_path *path, bool up);
+
 /* To entry number n, counted from 0. KV_NOTFOUND. */
 int kvi_path_nth(kv_tree *tree, kvi_path *path, uint64_t n) KVI_MUST_CHECK;
 

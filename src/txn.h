@@ -338,12 +338,17 @@ static inline void kvi_txn_prefetch(const kv_txn *txn, kvi_ptr ptr)
 #define KVI_AHEAD_WHOLE 16384u /* of larger pages ... */
 #define KVI_AHEAD_FRONT 1024u  /* ... the beginning: the rest would be gone before its turn */
 
+static inline uint32_t kvi_txn_ahead_len(const kv_txn *txn)
+{
+    uint32_t size = txn->db->file.page_size;
+    return size <= KVI_AHEAD_WHOLE ? size : KVI_AHEAD_FRONT;
+}
+
 /* Asks for all of a node. */
 static inline void kvi_txn_prefetch_whole(const kv_txn *txn, kvi_ptr ptr)
 {
     uintptr_t page = kvi_txn_whereabouts(txn, ptr);
-    uint32_t size = txn->db->file.page_size;
-    uint32_t len = page == 0 ? 0 : size <= KVI_AHEAD_WHOLE ? size : KVI_AHEAD_FRONT;
+    uint32_t len = page == 0 ? 0 : kvi_txn_ahead_len(txn);
     for (uint32_t at = 0; at < len; at += 64)
         __builtin_prefetch((const void *)(page + at));
 }
