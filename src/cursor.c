@@ -206,7 +206,7 @@ int kvi_cursor_cross(kv_cursor *c, bool up)
         find_low(c);
     }
     if (KVI_LIKELY(c->low < c->high)) {
-        kvi_cursor_crossed(c, up);
+        kvi_cursor_crossed(c);
         return KV_OK;
     }
     rc = kvi_path_cross(c->tree, &c->path, !up);

@@ -137,7 +137,7 @@ void kvi_cursor_expect(kv_cursor *cursor, bool up);
 void kvi_cursor_expect_run(kv_cursor *cursor, kvi_scan *scan, unsigned n, size_t more);
 
 /* In a leaf just reached by a step. */
-void kvi_cursor_crossed(kv_cursor *cursor, bool up);
+void kvi_cursor_crossed(kv_cursor *cursor);
 
 /* A step to an entry that is near, forward or backward. False: the general way must do it. */
 static inline bool kvi_cursor_glide(kv_cursor *cursor, bool forward)

@@ -2,7 +2,8 @@
  * memory one after the other; see cursor.h.
  *
  * Few steps may follow a jump, or all of them to the end. So first a few entries are asked for, then
- * twice as many, and at last, since it is a scan, whole leaves, each while the one before is read. */
+ * twice as many, and at last, since it is a scan, whole leaves: of each some lines with every entry of the
+ * one before it, since all at once are more than a processor keeps under way. */
 #include "cursor.h"
 
 #define AHEAD_FIRST 12u               /* entries */
@@ -67,23 +68,21 @@ void kvi_cursor_expect_run(kv_cursor *c, kvi_scan *scan, unsigned n, size_t more
 {
     if (c->txn->write)
         return;
-    if (more > AHEAD_FIRST || c->asked >= AHEAD_SCAN) {
+    if (more > AHEAD_FIRST || c->asked >= AHEAD_SCAN)
         scan->pace = pace_of(c, scan->up);
-        scan->ahead = c->ahead;
-        scan->ahead_end = c->ahead_end;
-    } else if (more > 0) {
+    else if (more > 0)
         kvi_path_ahead(c->tree, &c->path, scan->up, false);
-    }
+    scan->ahead = c->ahead;
+    scan->ahead_end = c->ahead_end;
     if (c->asked < AHEAD_SCAN && c->plain.page == kvi_path_leaf(&c->path)->page)
         ask_entries(c, scan->up, n);
     c->asked = KVI_MIN(c->asked + n, AHEAD_SCAN);
 }
 
-void kvi_cursor_crossed(kv_cursor *c, bool up)
+void kvi_cursor_crossed(kv_cursor *c)
 {
     bool foreseen = c->ahead_end != 0;
-    (void)up;
-    kvi_scan_ahead(&c->ahead, c->ahead_end, c->ahead_end); /* what is left of the leaf reached */
+    kvi_scan_ahead(&c->ahead, c->ahead_end, c->ahead_end - c->ahead); /* of the leaf reached */
     kvi_cursor_far(c);
     c->foreseen = foreseen;
 }

@@ -75,13 +75,12 @@ typedef struct kvi_scan {
     unsigned n;    /* entries; all exist */
     bool up;       /* to higher slots, else to lower ones */
     kv_pair *pairs;
-    uint8_t *keys; /* one after the other */
-    size_t room;   /* bytes there */
-    size_t used;   /* out: of those */
-    /* Memory that is wanted next, asked for by and by, so much with each entry: all at once is more
-     * than a processor keeps under way. */
-    uintptr_t ahead, ahead_end;
-    uint32_t pace; /* bytes, whole lines */
+    uint8_t *keys;       /* one after the other */
+    size_t room;         /* bytes there */
+    size_t used;         /* out: of those */
+    uintptr_t ahead;     /* memory that is wanted next, asked for by and by: from here ... */
+    uintptr_t ahead_end; /* ... up to here ... */
+    uint32_t pace;       /* ... so many bytes with each entry, whole lines */
 } kvi_scan;
 
 static inline void kvi_scan_ahead(uintptr_t *ahead, uintptr_t end, size_t pace)
