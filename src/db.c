@@ -10,8 +10,6 @@
 
 #define BUDGET_DEFAULT    ((uint64_t)256 << 20)
 #define LAZY_SYNC_DEFAULT ((uint64_t)64 << 20)
-#define SCRATCH_AT        (KVI_ALIVE_SIZE + KVI_CACHED_SIZE) /* in db->memory */
-#define MEMORY_SIZE       (SCRATCH_AT + kvi_scratch_size(KVI_PAGE_MAX))
 #define OPEN_FLAGS                                                                                 \
     (KV_OPEN_CREATE | KV_OPEN_READONLY | KV_OPEN_IMMUTABLE | KV_OPEN_NO_CHECKSUM |                 \
      KV_OPEN_NO_CLOSE_SYNC | KV_OPEN_EXCLUSIVE)
@@ -102,6 +100,8 @@ static void db_free(kv_db *db)
     if (db->space)
         kvi_space_close(db->space);
     kvi_live_close(db);
+    if (db->scratch)
+        os->release(os, db->scratch, kvi_scratch_size(db->file.page_size));
     if (db->dirty.os)
         kvi_dirty_close(&db->dirty);
     if (db->readers.os)
@@ -124,8 +124,6 @@ static void db_free(kv_db *db)
         pthread_cond_destroy(&db->turn.cond);
     pthread_mutex_destroy(&db->turn.mutex);
     kvi_err_destroy(&db->err);
-    if (db->memory)
-        os->release(os, db->memory, MEMORY_SIZE);
     os->free(os, db);
 }
 
@@ -133,9 +131,9 @@ static int writer_memory(kv_db *db)
 {
     uint32_t page_size = db->file.page_size;
     kvi_dirty_init(&db->dirty, db->os, page_size);
-    db->scratch = db->memory + SCRATCH_AT;
+    db->scratch = db->os->reserve(db->os, kvi_scratch_size(page_size));
     db->scratch_value = db->os->alloc(db->os, page_size);
-    return db->scratch_value ? KV_OK : KV_ENOMEM;
+    return db->scratch && db->scratch_value ? KV_OK : KV_ENOMEM;
 }
 
 /* Chooses the commit to begin from, and makes it durable. */
@@ -183,13 +181,6 @@ static int name_flush(kv_db *db)
     return rc < 0 ? kvi_fail_os(&db->err, rc, "flushing the directory of %s", db->path) : KV_OK;
 }
 
-static int readers_init(kv_db *db)
-{
-    void **cached = (void **)(db->memory + KVI_ALIVE_SIZE);
-    return kvi_readers_init(&db->readers, db->os, db->role == KVI_SHARER ? &db->side : NULL,
-                            cached);
-}
-
 /* The first one there reads the metas, recovers, and publishes. */
 static int db_begin(kv_db *db, kvi_slots *slots, const kv_options *options)
 {
@@ -205,7 +196,7 @@ static int db_begin(kv_db *db, kvi_slots *slots, const kv_options *options)
     if (rc == KV_OK)
         rc = name_flush(db);
     if (rc == KV_OK)
-        rc = readers_init(db);
+        rc = kvi_readers_init(&db->readers, db->os, db->role == KVI_SHARER ? &db->side : NULL);
     if (rc != KV_OK || db->role == KVI_GUEST)
         return rc;
     if (atomic_load(&db->poisoned))
@@ -221,7 +212,7 @@ static int db_enter(kv_db *db, const kv_options *options)
     if (!kvi_page_size_ok(facts.page_size)) /* it may have changed since it was looked at */
         return kvi_fail(&db->err, KV_ECORRUPT, "%s is damaged", db->side.path);
     int rc = file_init(db, &facts, options);
-    return rc == KV_OK ? readers_init(db) : rc;
+    return rc == KV_OK ? kvi_readers_init(&db->readers, db->os, &db->side) : rc;
 }
 
 static int db_begin_first(kv_db *db, const kv_options *options)
@@ -247,11 +238,9 @@ static int guest_try(kv_db *db)
 static int db_open_file(kv_db *db, const char *path, const kv_options *options)
 {
     bool first;
-    db->memory = db->os->reserve(db->os, MEMORY_SIZE);
-    if (!db->memory)
-        return KV_ENOMEM;
-    kvi_fork_watch(db);
-    int rc = kvi_join(db, path, options, &first);
+    int rc = kvi_fork_watch(db);
+    if (rc == KV_OK)
+        rc = kvi_join(db, path, options, &first);
     if (rc != KV_OK)
         return rc;
     rc = db->os->boot_id(db->os, db->boot_id);

@@ -1,6 +1,8 @@
 /* fork.c - see fork.h. */
 #include "fork.h"
 
+#define ALIVE_SIZE 65536 /* a page, whatever its size */
+
 /* All open handles of this process. */
 static pthread_mutex_t open_mutex = PTHREAD_MUTEX_INITIALIZER;
 static kv_db *open_dbs;
@@ -40,16 +42,20 @@ __attribute__((constructor)) static void watch_forks_first(void)
     pthread_once(&once, watch_forks);
 }
 
-void kvi_fork_watch(kv_db *db)
+int kvi_fork_watch(kv_db *db)
 {
-    db->alive = db->memory;
-    db->os->advise(db->os, db->alive, KVI_ALIVE_SIZE, KVI_OS_WIPE_ON_FORK);
+    const kvi_os *os = db->os;
+    db->alive = os->reserve(os, ALIVE_SIZE);
+    if (!db->alive)
+        return KV_ENOMEM;
+    os->advise(os, db->alive, ALIVE_SIZE, KVI_OS_WIPE_ON_FORK);
     *db->alive = 1;
     pthread_once(&once, watch_forks);
     pthread_mutex_lock(&open_mutex);
     db->next_open = open_dbs;
     open_dbs = db;
     pthread_mutex_unlock(&open_mutex);
+    return KV_OK;
 }
 
 void kvi_fork_forget(kv_db *db)
@@ -63,5 +69,6 @@ void kvi_fork_forget(kv_db *db)
     if (*at)
         *at = db->next_open;
     pthread_mutex_unlock(&open_mutex);
+    db->os->release(db->os, db->alive, ALIVE_SIZE);
     db->alive = NULL;
 }

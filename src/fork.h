@@ -9,10 +9,7 @@
 
 #include "txn.h"
 
-#define KVI_ALIVE_SIZE 65536 /* a page, whatever its size */
-
-/* The first KVI_ALIVE_SIZE bytes of db->memory tell; they stay until that is given back. */
-void kvi_fork_watch(kv_db *db);
+int kvi_fork_watch(kv_db *db) KVI_MUST_CHECK;
 void kvi_fork_forget(kv_db *db);
 
 #endif

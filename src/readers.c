@@ -3,7 +3,8 @@
 #include "mutant.h"
 #include "news.h"
 
-#define TABLE_SIZE (KVI_SIDE_HEAD + (size_t)KVI_SLOTS_MAX * sizeof(kvi_slot))
+#define TABLE_SIZE  (KVI_SIDE_HEAD + (size_t)KVI_SLOTS_MAX * sizeof(kvi_slot))
+#define CACHED_SIZE ((size_t)KVI_SLOTS_MAX * sizeof(void *))
 
 static uint32_t table_slots(kvi_readers *readers)
 {
@@ -48,11 +49,17 @@ static uint32_t spread(uint64_t number)
     return (uint32_t)((number * 0x9e3779b97f4a7c15ull) >> 32);
 }
 
-int kvi_readers_init(kvi_readers *readers, const kvi_os *os, kvi_side *side, void **cached)
+int kvi_readers_init(kvi_readers *readers, const kvi_os *os, kvi_side *side)
 {
     uint8_t *table = side ? (uint8_t *)side->head : os->reserve(os, TABLE_SIZE);
-    if (!table)
+    void **cached = os->reserve(os, CACHED_SIZE);
+    if (!table || !cached) {
+        if (table && !side)
+            os->release(os, table, TABLE_SIZE);
+        if (cached)
+            os->release(os, cached, CACHED_SIZE);
         return KV_ENOMEM;
+    }
     *readers = (kvi_readers){.os = os,
                              .side = side,
                              .head = (kvi_side_head *)table,
@@ -63,6 +70,7 @@ int kvi_readers_init(kvi_readers *readers, const kvi_os *os, kvi_side *side, voi
         readers->recent[i] = spread(readers->handle * KVI_RECENT + i);
     int rc = side ? kvi_side_look(side) : KV_OK;
     if (rc != KV_OK) {
+        os->release(os, cached, CACHED_SIZE);
         readers->os = NULL;
         return rc;
     }
@@ -80,6 +88,7 @@ void kvi_readers_close(kvi_readers *readers)
     uint32_t n = readers->side ? atomic_load(&readers->side->known) : table_slots(readers);
     for (uint32_t i = 0; i < n; i++)
         os->free(os, readers->cached[i]);
+    os->release(os, readers->cached, CACHED_SIZE);
     if (!readers->side)
         os->release(os, readers->head, TABLE_SIZE);
     memset(readers, 0, sizeof *readers);

@@ -39,11 +39,8 @@ typedef struct kvi_readers {
     _Atomic uint32_t recent[KVI_RECENT];
 } kvi_readers;
 
-#define KVI_CACHED_SIZE ((size_t)KVI_SLOTS_MAX * sizeof(void *))
-
-/* side: may be NULL. It and cached, KVI_CACHED_SIZE bytes of zeros, must outlive the table. */
-int kvi_readers_init(kvi_readers *readers, const kvi_os *os, kvi_side *side,
-                     void **cached) KVI_MUST_CHECK;
+/* side: may be NULL; it must outlive the table. */
+int kvi_readers_init(kvi_readers *readers, const kvi_os *os, kvi_side *side) KVI_MUST_CHECK;
 void kvi_readers_close(kvi_readers *readers); /* frees what cached points to */
 
 /* Makes the record's snapshot the newest published commit. Writer only. */

@@ -126,8 +126,7 @@ static inline void kvi_batch_room_free(kvi_batch_room *room, const kvi_os *os)
 
 struct kv_db {
     const kvi_os *os;
-    uint8_t *memory; /* in one piece, since each costs a call to reserve and one to release */
-    uint8_t *alive;  /* a page of it: its first byte is 1, in a forked child 0 */
+    uint8_t *alive; /* a page: its first byte is 1, in a forked child 0 */
     kvi_err err;
     char *path; /* resolved */
     enum kvi_role role;

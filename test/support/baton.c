@@ -132,9 +132,13 @@ static void call_release(const kvi_os *os, void *ptr, size_t size)
 
 static void memory_take(baton_process *p)
 {
-    for (baton_block *b = p->blocks; b; b = b->next) /* fork.c lists open handles */
-        if (!b->reserved && b->size == sizeof(kv_db) && ((kv_db *)memory_of(b))->alive)
+    for (baton_block *b = p->blocks, *next; b; b = next) { /* fork.c lists open handles */
+        next = b->next;
+        if (!b->reserved && b->size == sizeof(kv_db) && ((kv_db *)memory_of(b))->alive) {
             kvi_fork_forget(memory_of(b));
+            next = p->blocks; /* that took a block away */
+        }
+    }
     while (p->blocks) {
         baton_block *b = p->blocks;
         block_unlink(b);
