@@ -42,15 +42,14 @@ struct kv_cursor {
     bool key_ready; /* key holds the entry's key */
     unsigned low;   /* slots of the leaf that lie inside the range: [low, high) */
     unsigned high;
-    unsigned near_low;   /* of those: steps from one to another in [near_low, near_high) look at */
-    unsigned near_high;  /* nothing but slots, and their entries were asked for (cursor_ahead.c) */
-    unsigned asked;      /* entries asked for since the newest jump */
-    bool foreseen;       /* the leaf was asked for before it was reached */
-    uintptr_t ahead;     /* of the leaf behind it, what is to be asked for yet ... */
-    uintptr_t ahead_end; /* ... up to here; 0: not known */
-    uint64_t left;       /* entries that the limit still allows */
-    uint64_t changes;    /* txn->changes when path was right */
-    uint8_t *key;        /* kvi_key_max bytes, and slack, behind this struct */
+    unsigned near_low;  /* of those: steps from one to another in [near_low, near_high) look at */
+    unsigned near_high; /* nothing but slots, and their entries were asked for (cursor_ahead.c) */
+    unsigned asked;     /* entries asked for since the newest jump */
+    bool foreseen;      /* the leaf was asked for before it was reached */
+    kvi_ahead ahead;    /* of the leaf behind it; end 0: not known */
+    uint64_t left;      /* entries that the limit still allows */
+    uint64_t changes;   /* txn->changes when path was right */
+    uint8_t *key;       /* kvi_key_max bytes, and slack, behind this struct */
     size_t key_len;
     uint8_t *keys; /* of the newest kvi_cursor_read */
     size_t keys_size;
@@ -127,7 +126,7 @@ static inline void kvi_cursor_far(kv_cursor *cursor)
     cursor->near_low = UINT_MAX;
     cursor->near_high = 0;
     cursor->foreseen = false;
-    cursor->ahead = cursor->ahead_end = 0;
+    cursor->ahead = (kvi_ahead){0};
 }
 
 /* ON, about to step: asks for the entries that steps in this direction come to. */

@@ -32,16 +32,15 @@ static bool steps_freely(const kv_cursor *c)
     return !c->txn->write && !kvi_tree_expires(c->tree);
 }
 
-/* Of the leaf behind this one, so much with each entry that it is there in time. */
+/* Lines of the leaf behind this one with each entry, so that it is there in time. */
 static uint32_t pace_of(kv_cursor *c, bool up)
 {
     unsigned entries = kvi_node_count(kvi_path_leaf(&c->path)->page);
     uint32_t len = kvi_txn_ahead_len(c->txn);
-    if (c->ahead_end == 0) {
-        c->ahead = kvi_path_beside(c->tree, &c->path, up);
-        c->ahead_end = c->ahead ? c->ahead + len : 0;
-    }
-    return (len / 64 / entries + 1) * 64;
+    uintptr_t beside = c->ahead.end ? 0 : kvi_path_beside(c->tree, &c->path, up);
+    if (beside)
+        c->ahead = kvi_ahead_of(beside, len, up);
+    return len / 64 / entries + 1;
 }
 
 void kvi_cursor_expect(kv_cursor *c, bool up)
@@ -56,7 +55,7 @@ void kvi_cursor_expect(kv_cursor *c, bool up)
     if (leaf->page == c->plain.page && !c->foreseen)
         ask_entries(c, up, n);
     if (scans)
-        kvi_scan_ahead(&c->ahead, c->ahead_end, n * (size_t)pace_of(c, up));
+        kvi_ahead_ask(&c->ahead, n * (size_t)pace_of(c, up));
     else if (n == inside)
         kvi_path_ahead(c->tree, &c->path, up, false);
     c->asked = KVI_MIN(c->asked + n, KVI_MAX(AHEAD_SCAN, 2 * n));
@@ -73,7 +72,6 @@ void kvi_cursor_expect_run(kv_cursor *c, kvi_scan *scan, unsigned n, size_t more
     else if (more > 0)
         kvi_path_ahead(c->tree, &c->path, scan->up, false);
     scan->ahead = c->ahead;
-    scan->ahead_end = c->ahead_end;
     if (c->asked < AHEAD_SCAN && c->plain.page == kvi_path_leaf(&c->path)->page)
         ask_entries(c, scan->up, n);
     c->asked = KVI_MIN(c->asked + n, AHEAD_SCAN);
@@ -81,8 +79,8 @@ void kvi_cursor_expect_run(kv_cursor *c, kvi_scan *scan, unsigned n, size_t more
 
 void kvi_cursor_crossed(kv_cursor *c)
 {
-    bool foreseen = c->ahead_end != 0;
-    kvi_scan_ahead(&c->ahead, c->ahead_end, c->ahead_end - c->ahead); /* of the leaf reached */
+    bool foreseen = c->ahead.end != 0;
+    kvi_ahead_ask(&c->ahead, SIZE_MAX); /* what is left of the leaf reached */
     kvi_cursor_far(c);
     c->foreseen = foreseen;
 }

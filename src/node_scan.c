@@ -56,10 +56,10 @@ static unsigned plain_scan(const kvi_plain *leaf, kvi_scan *scan)
     uint8_t *key = scan->keys;
     kv_pair *pair = scan->pairs;
     size_t len = plain.key_len;
-    uintptr_t ahead = scan->ahead;
+    kvi_ahead ahead = scan->ahead;
     unsigned done = 0, n = scan->n, i = scan->from, step = scan->up ? 1u : -1u;
     for (; done < n; done++, i += step, key += len, pair++) {
-        kvi_scan_ahead(&ahead, scan->ahead_end, scan->pace);
+        kvi_ahead_ask(&ahead, scan->pace);
         uint32_t at = kvi_plain_at(&plain, i);
         if (KVI_UNLIKELY(at == 0))
             break;
@@ -83,7 +83,7 @@ unsigned kvi_leaf_scan(const kvi_plain *leaf, kvi_scan *scan)
     uint8_t *key = scan->keys;
     unsigned done = 0, i = scan->from;
     for (; done < scan->n; done++, i += scan->up ? 1u : -1u) {
-        kvi_scan_ahead(&scan->ahead, scan->ahead_end, scan->pace);
+        kvi_ahead_ask(&scan->ahead, scan->pace);
         if (KVI_UNLIKELY((size_t)(end - key) < key_max + KVI_SCAN_SLACK))
             break;
         kvi_node_slot slot = kvi_slot_at(page, &s, i);

@@ -69,25 +69,39 @@ static inline kv_slice kvi_plain_value(const kvi_plain *plain, uint32_t at)
     return (kv_slice){plain->page + at + plain->tail_len, plain->value_len};
 }
 
+/* Memory that a scan comes to next, asked for line by line in its direction: all at once is more than a
+ * processor keeps under way, and in that order it asks for what lies behind by itself. */
+typedef struct kvi_ahead {
+    uintptr_t next, end; /* equal: nothing */
+    intptr_t step;
+} kvi_ahead;
+
+static inline kvi_ahead kvi_ahead_of(uintptr_t memory, uint32_t len, bool up)
+{
+    return up ? (kvi_ahead){memory, memory + len, 64}
+              : (kvi_ahead){memory + len - 64, memory - 64, -64};
+}
+
+static inline void kvi_ahead_ask(kvi_ahead *ahead, size_t lines)
+{
+    for (; lines > 0 && ahead->next != ahead->end; lines--) {
+        __builtin_prefetch((const void *)ahead->next);
+        ahead->next += (uintptr_t)ahead->step;
+    }
+}
+
 /* Entries of a leaf that stand next to each other, and where they go. */
 typedef struct kvi_scan {
     unsigned from; /* slot of the first */
     unsigned n;    /* entries; all exist */
     bool up;       /* to higher slots, else to lower ones */
     kv_pair *pairs;
-    uint8_t *keys;       /* one after the other */
-    size_t room;         /* bytes there */
-    size_t used;         /* out: of those */
-    uintptr_t ahead;     /* memory that is wanted next, asked for by and by: from here ... */
-    uintptr_t ahead_end; /* ... up to here ... */
-    uint32_t pace;       /* ... so many bytes with each entry, whole lines */
+    uint8_t *keys; /* one after the other */
+    size_t room;   /* bytes there */
+    size_t used;   /* out: of those */
+    kvi_ahead ahead;
+    uint32_t pace; /* lines of it with each entry */
 } kvi_scan;
-
-static inline void kvi_scan_ahead(uintptr_t *ahead, uintptr_t end, size_t pace)
-{
-    for (end = KVI_MIN(end, *ahead + pace); *ahead < end; *ahead += 64)
-        __builtin_prefetch((const void *)*ahead);
-}
 
 /* Reads the entries of a leaf that was looked at, until one is special, or room is less than
  * kvi_key_max + KVI_SCAN_SLACK. Returns how many. */
