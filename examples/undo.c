@@ -7,11 +7,12 @@
  *     undo redo              and makes it again
  *     undo history           lists the steps; > is where the document stands
  *
- * The document is the tree "document" in the file that $UNDO names, undo.kv by default. Before a change
- * the state is kept as the snapshot "step N"; undo keeps the state that it leaves as "redo N", and
- * goes back in one commit that writes what differs. At most KEEP steps are kept: the oldest is dropped
- * with the next change, and its space used again. Exit status: 0 done, 1 nothing to do, 2 wrong usage,
- * 3 trouble.
+ * The document is the tree "document" in the file that $UNDO names, undo.kv by default. Each state of it
+ * has a number, which is kept beside it and changes in the same commit: so a restored state tells by
+ * itself where it stands. State N is left behind as the snapshot "step N", whichever way it is left;
+ * those before the present can be undone to, those behind it redone. A kill between two commits leaves
+ * at most a snapshot of the present, which the next step uses, or some less to redo. At most KEEP steps
+ * are kept. Exit status: 0 done, 1 nothing to do, 2 wrong usage, 3 trouble.
  */
 #include <kv.h>
 #include <stdio.h>
@@ -30,97 +31,146 @@ static int trouble(int rc)
     return TROUBLE;
 }
 
-/* ---- the steps: numbers of the snapshots "step N" and "redo N" ---- */
+static int nothing(const char *what)
+{
+    printf("nothing to %s\n", what);
+    return NOTHING;
+}
+
+/* ---- the steps: the number of the present, and those of the snapshots ---- */
 
 typedef struct steps {
-    unsigned oldest, newest; /* that can be undone; 0: none */
-    unsigned redo_from;      /* the smallest that can be redone; 0: none */
-    unsigned redo_to;
+    uint64_t now;
+    uint64_t oldest, newest; /* snapshots; now, when there is none */
 } steps;
 
 static int step_add(void *context, const kv_snapshot_info *info)
 {
     steps *s = context;
     char name[NAME_MAX_LEN];
-    unsigned n;
-    size_t len = info->name.len < sizeof name - 1 ? info->name.len : sizeof name - 1;
-    memcpy(name, info->name.ptr, len);
-    name[len] = 0;
-    if (sscanf(name, "step %u", &n) == 1) {
-        s->oldest = s->oldest && s->oldest < n ? s->oldest : n;
+    unsigned long long n;
+    snprintf(name, sizeof name, "%.*s", (int)info->name.len, (const char *)info->name.ptr);
+    if (sscanf(name, "step %llu", &n) == 1) {
+        s->oldest = s->oldest < n ? s->oldest : n;
         s->newest = s->newest > n ? s->newest : n;
-    } else if (sscanf(name, "redo %u", &n) == 1) {
-        s->redo_from = s->redo_from && s->redo_from < n ? s->redo_from : n;
-        s->redo_to = s->redo_to > n ? s->redo_to : n;
     }
     return 0;
 }
 
 static int steps_read(steps *s)
 {
+    kv_txn *txn;
+    kv_slice number;
     *s = (steps){0};
-    return kv_snapshot_list(db, step_add, s);
+    int rc = kv_txn_begin(db, KV_TXN_READ, &txn);
+    if (rc != KV_OK)
+        return rc;
+    rc = kv_get(kv_txn_main(txn), "now", 3, &number);
+    if (rc == KV_OK && number.len == sizeof s->now)
+        memcpy(&s->now, number.ptr, sizeof s->now);
+    kv_txn_abort(txn);
+    s->oldest = s->newest = s->now;
+    return rc == KV_OK || rc == KV_NOTFOUND ? kv_snapshot_list(db, step_add, s) : rc;
 }
 
-/* One of the calls on snapshots, for "kind n". */
-static int step_do(int (*call)(kv_db *db, const void *name, size_t len, uint32_t flags),
-                   const char *kind, unsigned n)
+/* One of the calls on snapshots, for "step n". */
+static int step_do(int (*call)(kv_db *db, const void *name, size_t len, uint32_t flags), uint64_t n)
 {
     char name[NAME_MAX_LEN];
-    int len = snprintf(name, sizeof name, "%s %u", kind, n);
+    int len = snprintf(name, sizeof name, "step %llu", (unsigned long long)n);
     return call(db, name, (size_t)len, 0);
+}
+
+/* Keeps the present. When its snapshot is there already, it is of this same state. */
+static int step_keep(uint64_t n)
+{
+    int rc = step_do(kv_snapshot_create, n);
+    return rc == KV_EXISTS ? KV_OK : rc;
 }
 
 /* ---- changes ---- */
 
-/* A change ends what could be redone. */
-static int history_grow(void)
+/* Nothing is behind the present any more. From the far end, so that a kill leaves no gap. */
+static int redo_end(const steps *s)
 {
-    steps s;
-    int rc = steps_read(&s);
-    for (unsigned n = s.redo_from; rc == KV_OK && n && n <= s.redo_to; n++)
-        rc = step_do(kv_snapshot_drop, "redo", n);
-    if (rc == KV_OK && s.newest && s.newest - s.oldest + 1 >= KEEP)
-        rc = step_do(kv_snapshot_drop, "step", s.oldest);
-    return rc == KV_OK ? step_do(kv_snapshot_create, "step", s.newest + 1) : rc;
+    int rc = KV_OK;
+    for (uint64_t n = s->newest; rc == KV_OK && n > s->now; n--)
+        rc = step_do(kv_snapshot_drop, n);
+    return rc;
 }
 
-static int change(const char *name, const char *text)
+static int old_end(const steps *s)
+{
+    int rc = KV_OK;
+    for (uint64_t n = s->oldest; rc == KV_OK && n + KEEP <= s->now; n++)
+        rc = step_do(kv_snapshot_drop, n);
+    return rc;
+}
+
+/* The change and the number of the state after it, in one commit. */
+static int document_write(uint64_t now, const char *name, const char *text)
 {
     kv_txn *txn;
     kv_tree *tree;
-    int rc = history_grow();
-    if (rc == KV_OK)
-        rc = kv_txn_begin(db, KV_TXN_WRITE, &txn);
+    int rc = kv_txn_begin(db, KV_TXN_WRITE, &txn);
     if (rc != KV_OK)
-        return trouble(rc);
+        return rc;
     rc = kv_tree_open(txn, "document", 8, KV_TREE_CREATE, NULL, &tree);
     if (rc == KV_OK)
         rc = text ? kv_put(tree, name, strlen(name), text, strlen(text), 0)
                   : kv_del(tree, name, strlen(name));
-    if (rc == KV_OK || rc == KV_NOTFOUND)
-        rc = kv_txn_commit(txn);
-    else
-        kv_txn_abort(txn);
+    if (rc == KV_OK)
+        rc = kv_put(kv_txn_main(txn), "now", 3, &now, sizeof now, 0);
+    if (rc == KV_OK)
+        return kv_txn_commit(txn);
+    kv_txn_abort(txn);
+    return rc;
+}
+
+/* KV_NOTFOUND: the document has no such line. */
+static int document_has(const char *name)
+{
+    kv_txn *txn;
+    kv_tree *tree;
+    int rc = kv_txn_begin(db, KV_TXN_READ, &txn);
+    if (rc != KV_OK)
+        return rc;
+    rc = kv_tree_open(txn, "document", 8, 0, NULL, &tree);
+    if (rc == KV_OK)
+        rc = kv_exists(tree, name, strlen(name));
+    kv_txn_abort(txn);
+    return rc;
+}
+
+static int change(const char *name, const char *text)
+{
+    steps s;
+    int rc = text ? KV_OK : document_has(name);
+    if (rc == KV_NOTFOUND)
+        return nothing("do");
+    if (rc == KV_OK)
+        rc = steps_read(&s);
+    if (rc == KV_OK)
+        rc = redo_end(&s);
+    if (rc == KV_OK)
+        rc = step_keep(s.now);
+    if (rc == KV_OK)
+        rc = document_write(s.now + 1, name, text);
+    if (rc == KV_OK)
+        rc = old_end(&s);
     return rc == KV_OK ? DONE : trouble(rc);
 }
 
-/* Keeps the present as "redo N" and goes back to "step N"; or the other way round. */
 static int travel(bool back)
 {
     steps s;
     int rc = steps_read(&s);
-    unsigned n = back ? s.newest : s.redo_from;
-    if (rc == KV_OK && n == 0) {
-        puts(back ? "nothing to undo" : "nothing to redo");
-        return NOTHING;
-    }
+    if (rc == KV_OK && (back ? s.oldest >= s.now : s.newest <= s.now))
+        return nothing(back ? "undo" : "redo");
     if (rc == KV_OK)
-        rc = step_do(kv_snapshot_create, back ? "redo" : "step", n);
+        rc = step_keep(s.now);
     if (rc == KV_OK)
-        rc = step_do(kv_snapshot_restore, back ? "step" : "redo", n);
-    if (rc == KV_OK)
-        rc = step_do(kv_snapshot_drop, back ? "step" : "redo", n);
+        rc = step_do(kv_snapshot_restore, back ? s.now - 1 : s.now + 1);
     return rc == KV_OK ? DONE : trouble(rc);
 }
 
@@ -152,11 +202,11 @@ static int history(void)
     int rc = steps_read(&s);
     if (rc != KV_OK)
         return trouble(rc);
-    for (unsigned n = s.oldest; n && n <= s.newest; n++)
-        printf("  %u\n", n);
+    for (uint64_t n = s.oldest + 1; n <= s.now; n++)
+        printf("  %llu\n", (unsigned long long)n);
     puts("> now");
-    for (unsigned n = s.redo_from; n && n <= s.redo_to; n++)
-        printf("  %u (undone)\n", n);
+    for (uint64_t n = s.now + 1; n <= s.newest; n++)
+        printf("  %llu (undone)\n", (unsigned long long)n);
     return DONE;
 }
 

@@ -38,6 +38,59 @@ shows 'title: One'
 "$undo" redo >/dev/null && wrong 'a change did not end what could be redone'
 "$undo" undo
 shows 'body: text title: One'
+"$undo" del nothing >said && wrong 'removed what is not there'
+grep -q 'nothing to do' said || wrong "$(cat said)"
+"$undo" redo
+shows 'title: One'
+"$undo" undo
+shows 'body: text title: One'
+
+# Killed between its two commits, a step leaves a snapshot of the present. A state that was never left
+# has none yet; another has one from before.
+leave() { "$BUILD/kv" snapshot create undo.kv "step $("$undo" history | grep -vc -e now -e undone)"; }
+"$undo" set body more
+leave || wrong 'a state that was never left has a snapshot'
+"$undo" redo >/dev/null && wrong 'what a kill left is something to redo'
+"$undo" undo
+shows 'body: text title: One'
+leave 2>/dev/null && wrong 'a state to which one came back has no snapshot'
+"$undo" redo
+shows 'body: more title: One'
+leave 2>/dev/null && wrong 'a state to which one came back has no snapshot'
+"$undo" set body most
+leave
+"$undo" set body last
+"$undo" undo
+shows 'body: most title: One'
+"$undo" undo
+shows 'body: more title: One'
+"$undo" undo
+shows 'body: text title: One'
+
+# really killed, again and again, at any point
+number() { "$undo" show | sed -n 's/^number: //p'; }
+"$undo" set number 0
+for ((i = 1; i <= 30; i++)); do
+    "$undo" set number "$i"
+done
+for ((i = 0; i < 60; i++)); do
+    before=$(number)
+    way=undo
+    [ $((i / 15 % 2)) = 0 ] || way=redo
+    "$undo" $way >/dev/null &
+    sleep "0.00$((i % 10))"
+    kill -KILL $! 2>/dev/null || true
+    wait $! 2>/dev/null || true
+    after=$(number)
+    [ $((after - before)) -ge -1 ] && [ $((after - before)) -le 1 ] ||
+        wrong "one step led from $before to $after"
+done
+before=$(number)
+"$undo" undo
+[ "$(number)" = $((before - 1)) ] || wrong 'after kills, undo'
+"$undo" redo
+[ "$(number)" = "$before" ] || wrong 'after kills, redo'
+"$undo" del number
 
 # a long history has an end, and the file does not grow with it
 for ((i = 0; i < 120; i++)); do
