@@ -9,7 +9,9 @@
  * With keys such as "order:2024-01-15:1001", number 1001 would stand before number 999, and a customer
  * named "15:1001" could not be told from an order. A tuple keeps each part apart and in its own order,
  * and the tuple of its first parts is the prefix of all that begin with them. */
+#include <errno.h>
 #include <kv.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,20 +129,31 @@ static void show(orders_shop *shop)
            (unsigned long long)count(shop, "2024-01-01", "2024-01-16"));
 }
 
+/* Digits only: strtoull alone would take a word for 0 and -5 for a large number. */
+static bool number_read(const char *text, uint64_t *number)
+{
+    char *end;
+    errno = 0;
+    *number = strtoull(text, &end, 10);
+    return text[0] >= '0' && text[0] <= '9' && *end == 0 && errno == 0;
+}
+
 int main(int argc, char **argv)
 {
+    uint64_t number = 10;
     const char *what = argc > 1 ? argv[1] : "";
     orders_shop shop = {NULL, NULL};
     check(&shop, kv_db_open("orders.kv", NULL, &shop.db), "orders.kv");
     int result = KV_OK;
-    if (strcmp(what, "add") == 0 && argc == 5)
-        result = add(&shop, argv[2], strtoull(argv[3], NULL, 10), argv[4]);
+    if (strcmp(what, "add") == 0 && argc == 5 && number_read(argv[3], &number))
+        result = add(&shop, argv[2], number, argv[4]);
     else if (strcmp(what, "day") == 0 && argc == 3)
         print_day(&shop, argv[2]);
     else if (strcmp(what, "from") == 0 && argc == 4)
         printf("%llu\n", (unsigned long long)count(&shop, argv[2], argv[3]));
-    else if (strcmp(what, "latest") == 0 && argc <= 3)
-        print_latest(&shop, argc == 3 ? strtoull(argv[2], NULL, 10) : 10);
+    else if (strcmp(what, "latest") == 0 &&
+             (argc == 2 || (argc == 3 && number_read(argv[2], &number))))
+        print_latest(&shop, number);
     else if (argc == 1)
         show(&shop);
     else
