@@ -1,28 +1,59 @@
 #!/usr/bin/env bash
-# docs/operations.md names only calls of kv.h, commands and tests that exist.
+# docs/operations.md: each call is in kv.h and in a test that its row names, commands and options exist.
 . "$SRC/test/cli/common.sh"
 
 page=$SRC/docs/operations.md
 
 # shellcheck disable=SC2016 # backquotes of the page, not of the shell
-names() { grep -oE '`[^`]+`' "$page" | tr -d '`'; }
+names() { grep -oE '`[^`]+`' "${1:-$page}" | tr -d '`'; }
 
 names | grep -oE '\b(kv|KV)_[A-Za-z_]+' | sort -u >calls
-[ "$(wc -l <calls)" -gt 60 ] || fail "the page names too few calls"
+[ "$(wc -l <calls)" -gt 90 ] || fail "the page names too few calls"
 while read -r call; do
     grep -qw "$call" "$SRC/include/kv.h" || fail "kv.h has no $call"
 done <calls
 
-names | sed -n 's/^kv \([a-z]*\).*/\1/p' | sort -u >commands
-[ "$(wc -l <commands)" -gt 20 ] || fail "the page names too few commands"
-while read -r command; do
-    kv help "$command" >/dev/null || fail "there is no command $command"
-done <commands
+kv help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' >commands
+[ "$(wc -l <commands)" -gt 30 ] || fail "kv help lists too few commands"
+names | grep '^kv ' | sort -u >uses
+[ "$(wc -l <uses)" -gt 60 ] || fail "the page names too few commands"
+while read -r _ command rest; do
+    [ "$command" = help ] && continue
+    grep -qx "$command" commands || fail "there is no command $command"
+    kv help "$command" >help
+    for word in $rest; do
+        case $word in
+        --*) grep -q -- "^ .* $word\b" help || fail "kv $command has no $word" ;;
+        [a-z]*) grep -qw "$word" help || fail "kv $command knows no $word" ;;
+        esac
+    done
+done <uses
 
-grep -oE '[a-z/]*test_[a-z_]+\.(c|sh)' "$page" | sort -u >tests
-while read -r test; do
-    [ -e "$SRC/$test" ] || [ -e "$SRC/test/unit/$test" ] || [ -e "$SRC/test/cli/$(basename "$test")" ] ||
-        fail "there is no test $test"
-done <tests
+find_test() # name
+{
+    local path
+    for path in "$SRC/$1" "$SRC/test/unit/$1" "$SRC/test/cli/$1"; do
+        [ ! -e "$path" ] || { echo "$path"; return; }
+    done
+    fail "there is no test $1" >&2
+}
+
+# Rows: what is there, calls, commands, tests. Each call is in one of the tests.
+grep -E '^\|.*test_[a-z_]+\.(c|sh) \|$' "$page" >rows
+[ "$(wc -l <rows)" -gt 90 ] || fail "too few rows name a test"
+grep -E '^\|([^|]*\|){4}$' "$page" | grep -v -e '^| there' -e '^|---' | cmp -s - rows ||
+    fail "a row names no test"
+while IFS='|' read -r _ there calls _ tests; do
+    echo "$calls" >cell
+    paths=()
+    for test in $(grep -oE '[a-z/]*test_[a-z_]+\.(c|sh)' <<<"$tests"); do
+        path=$(find_test "$test")
+        paths+=("${path:-/dev/null}")
+    done
+    names cell | grep -oE '\b(kv|KV)_[A-Za-z_]+' | sort -u >calls
+    while read -r call; do
+        grep -qw "$call" "${paths[@]}" || fail "$there: $call is not in $tests"
+    done <calls
+done <rows
 
 finish

@@ -123,6 +123,9 @@ static void test_put_conditions(void **state)
     kv_tree *tree = kv_txn_main(txn);
     assert_int_equal(put_for(tree, "a", "1", 100, 0), KV_OK);
     assert_int_equal(put_for(tree, "a", "2", 100, KV_PUT_ABSENT), KV_EXISTS);
+    assert_int_equal(kv_expire_at(tree, "a", 1, kv_txn_now(txn) + 70), KV_OK);
+    assert_int_equal(ttl_of(tree, "a"), 70);
+    assert_int_equal(kv_expire_at(tree, "none", 4, kv_txn_now(txn) + 70), KV_NOTFOUND);
     assert_int_equal(kv_expire(tree, "a", 1, 0), KV_OK); /* at once */
     assert_int_equal(get(tree, "a"), KV_NOTFOUND);
     assert_int_equal(kv_del(tree, "a", 1), KV_NOTFOUND);
