@@ -56,7 +56,7 @@ static int backup_fail(const cli_backup *backup, int result, uint64_t since)
                                  "somebody has made it durable");
 }
 
-/* Of the newest commit. *to: which that was. */
+/* Of the newest commit, or of the snapshot of --at. *to: which that was. */
 static int backup_once(cli_backup *backup, uint64_t since, uint64_t *to)
 {
     cli_session *session = &backup->session;
@@ -78,8 +78,9 @@ static int backup_once(cli_backup *backup, uint64_t since, uint64_t *to)
     if (out_failed())
         return CLI_TROUBLE;
     if (result == KV_MISMATCH) {
-        cli_say(session->file, "commit %llu is newer than the newest one, %llu",
-                (unsigned long long)since, (unsigned long long)info->to);
+        cli_say(session->file, "commit %llu is newer than %s, %llu", (unsigned long long)since,
+                args_given(session->args, ARG_AT) ? "that of the snapshot" : "the newest one",
+                (unsigned long long)info->to);
         return CLI_NO;
     }
     if (result != KV_OK)
@@ -110,6 +111,9 @@ int cmd_backup(const cli_args *args)
     uint64_t since = args->number[ARG_SINCE], to;
     if (isatty(STDOUT_FILENO))
         return args_wrong(args, "standard output is a terminal; redirect it into a file or a pipe");
+    if (args_given(args, ARG_AT) && args_given(args, ARG_FOLLOW))
+        return args_wrong(args,
+                          "--at and --follow exclude each other: a snapshot has no more commits");
     /* who may write can make the newest commit durable, if it is not yet */
     int code = session_open_file(&backup.session, args, SESSION_MAY);
     if (code)

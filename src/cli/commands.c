@@ -191,7 +191,9 @@ const cli_command cli_commands[] = {
      "  kv trees phone.kv\n", 1, 1, false, O(AT) | O(JSON) | O(WAIT), cmd_trees},
     {"stat", "info status stats", "FILE", "show sizes, pages and commits of a file",
      "Pages that were replaced are kept while a reader needs them: the oldest snapshot\n"
-     "that is being read, and what it holds back, are shown with the readers.\n",
+     "that is being read, and what it holds back, are shown with the readers. It is about the\n"
+     "whole file, of which a snapshot is a part: hence no --at; snapshot list and trees --at tell\n"
+     "about one.\n",
      "  kv stat phone.kv --json | jq .free_pages\n", 1, 1, false, O(JSON) | O(WAIT), cmd_stat},
     {"top", "du bigkeys biggest largest", "FILE",
      "show what takes the room: trees, prefixes, entries",
@@ -201,7 +203,7 @@ const cli_command cli_commands[] = {
      "read, large values are not.\n",
      "  kv top phone.kv\n"
      "  kv top files.kv --delimiter / --depth 2 --json | jq '.prefixes[0]'\n",
-     1, 1, false, TREE | O(DELIMITER) | O(DEPTH) | O(LIMIT) | O(JSON) | O(QUIET) | O(WAIT),
+     1, 1, false, TREE | O(AT) | O(DELIMITER) | O(DEPTH) | O(LIMIT) | O(JSON) | O(QUIET) | O(WAIT),
      cmd_top},
     {"readers", "who users ps lsof locks sessions", "FILE", "list who reads which snapshot",
      "One line per open read transaction of every process, oldest snapshot first: the\n"
@@ -215,7 +217,8 @@ const cli_command cli_commands[] = {
     {"check", "verify validate fsck", "FILE", "check every page of a file",
      "Prints a line when all is well, or each problem: the page, the first invariant that it\n"
      "breaks, and the way there from the root: 12@3 40 is page 12, its child 3, page 40.\n"
-     "Writers go on meanwhile. Exit status 4: there are problems.\n",
+     "Writers go on meanwhile. The pages of all snapshots are checked too: hence no --at.\n"
+     "Exit status 4: there are problems.\n",
      "  kv check phone.kv\n", 1, 1, false, O(JSON) | O(QUIET) | O(WAIT), cmd_check},
     {"repair", "recover fix", "FILE", "make a file usable that an ordinary open refuses",
      "Adopts the newest whole commit and rebuilds the free-space records from the trees.\n"
@@ -296,11 +299,12 @@ const cli_command cli_commands[] = {
      "A backup since a commit has what was changed since, and costs as much; it takes no\n"
      "snapshot of that commit. `kv apply` brings a copy up with it: the copy's `kv stat` shows\n"
      "which commit of the original it repeats. Without --since it is a backup of all.\n"
+     "--at NAME: up to that snapshot, not to the newest commit.\n"
      "--follow goes on, a backup for each new commit, until the reader goes away.\n",
      "  kv backup shop.kv >full.kvb\n"
      "  kv backup shop.kv --since 1234 >monday.kvb\n"
      "  kv backup shop.kv --follow | ssh standby kv follow shop.kv\n",
-     1, 1, false, O(SINCE) | O(FOLLOW) | O(QUIET) | O(WAIT), cmd_backup},
+     1, 1, false, O(AT) | O(SINCE) | O(FOLLOW) | O(QUIET) | O(WAIT), cmd_backup},
     {"apply", "receive patch", "FILE [BACKUP...]", "bring a copy up with backups",
      "Reads backups from files, in order, or from standard input, and applies each in one\n"
      "transaction: readers of FILE keep their snapshots. A backup of all makes FILE when it is\n"

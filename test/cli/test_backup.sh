@@ -193,4 +193,22 @@ if may_be_guest; then
     kill $watcher
     wait
 fi
+
+# ---- of a snapshot ----
+kv put s.kv a 1; kv snapshot create s.kv one
+kv put s.kv b 2; kv snapshot create s.kv two
+kv put s.kv c 3
+kv backup s.kv --at one -q >one.kvb; ended $? 'backup --at'; code 0
+run kv apply sc.kv one.kvb -q; code 0
+run kv scan sc.kv; out "a	1"
+since=$(kv stat sc.kv --json | sed 's/.*"origin_id":\([0-9]*\).*/\1/')
+kv backup s.kv --at two --since "$since" -q >two.kvb
+run kv apply sc.kv two.kvb -q; code 0
+run kv scan sc.kv; out "a	1" "b	2"
+kv backup s.kv --since "$(kv stat sc.kv --json | sed 's/.*"origin_id":\([0-9]*\).*/\1/')" -q >now.kvb
+run kv apply sc.kv now.kvb -q; code 0
+run kv count sc.kv; out 3
+run kv backup s.kv --at none; code 1; err 'no snapshot none'
+run kv backup s.kv --at one --since 1000; code 1; err 'newer than that of the snapshot'
+run kv backup s.kv --at one --follow; code 2; err 'exclude each other'
 finish

@@ -34,4 +34,10 @@ run kv top a.kv --depth 100; code 2
 run kv top a.kv --tree none; code 1; err 'no tree none'
 kv put t.kv --tuple '("a", 1)' x
 run kv top t.kv --tuple --json; out_has '(\"a\", 1)'
+
+# a snapshot
+kv put s.kv old 1; kv snapshot create s.kv before; kv put s.kv new 2
+run kv top s.kv --json --at before; code 0; out_has '"key":"old"'
+! grep -q '"key":"new"' out || fail 'top --at shows what is newer'
+run kv top s.kv --at none; code 1; err 'no snapshot none'
 finish
