@@ -1,30 +1,46 @@
 /* cmd_del.c - kv del: keys by name, or a range. */
+#include "answer.h"
 #include "cli.h"
+#include "json.h"
 #include "keys.h"
 #include "out.h"
 #include "session.h"
 #include "units.h"
+#include <stdlib.h>
 
-static int del_key(cli_session *session, kv_slice key)
+/* *deleted: how many entries. */
+static int del_key(cli_session *session, kv_slice key, uint64_t *deleted)
 {
     const cli_args *args = session->args;
     kv_slice value = args->bytes[ARG_VALUE];
-    if (!session->multi)
-        return kv_del(session->tree, key.ptr, key.len);
-    if (!args_given(args, ARG_VALUE))
-        return kv_multi_del_key(session->tree, key.ptr, key.len, NULL);
-    return kv_multi_del(session->tree, key.ptr, key.len, value.ptr, value.len);
+    int result;
+    *deleted = 0;
+    if (session->multi && !args_given(args, ARG_VALUE))
+        return kv_multi_del_key(session->tree, key.ptr, key.len, deleted);
+    result = session->multi ? kv_multi_del(session->tree, key.ptr, key.len, value.ptr, value.len)
+                            : kv_del(session->tree, key.ptr, key.len);
+    *deleted = result == KV_OK;
+    return result;
 }
 
-static int del_keys(cli_session *session)
+static void del_print(const cli_args *args, const uint64_t *deleted)
+{
+    for (int i = 0; i < args->count; i++) {
+        answer_begin(args, args->operands[i].bytes);
+        json_name("deleted");
+        json_number(deleted[i]);
+        answer_end();
+    }
+}
+
+/* Those that are missing are told; how many entries each of the others had goes to deleted. */
+static int del_each(cli_session *session, uint64_t *deleted)
 {
     const cli_args *args = session->args;
     int missing = 0;
-    if (args_given(args, ARG_VALUE) && !session->multi)
-        return args_wrong(args, "--value is for trees of several values for each key");
     for (int i = 0; i < args->count; i++) {
         kv_slice key = args->operands[i].bytes;
-        int result = del_key(session, key);
+        int result = del_key(session, key, &deleted[i]);
         if (result < 0)
             return session_fail(session, result, "key %s", keys_quote(args, key));
         if (result == KV_OK)
@@ -36,7 +52,20 @@ static int del_keys(cli_session *session)
                     keys_quote(args, key));
     }
     int code = missing < args->count ? session_commit(session) : CLI_DONE;
+    if (code == CLI_DONE && args_given(args, ARG_JSON))
+        del_print(args, deleted);
     return code ? code : missing > 0 ? CLI_NO : CLI_DONE;
+}
+
+static int del_keys(cli_session *session)
+{
+    const cli_args *args = session->args;
+    if (args_given(args, ARG_VALUE) && !session->multi)
+        return args_wrong(args, "--value is for trees of several values for each key");
+    uint64_t *deleted = cli_realloc(NULL, (size_t)args->count * sizeof *deleted);
+    int code = del_each(session, deleted);
+    free(deleted);
+    return code;
 }
 
 static int del_equal(cli_session *session)
@@ -44,7 +73,7 @@ static int del_equal(cli_session *session)
     const cli_args *args = session->args;
     kv_slice key = args->operands[0].bytes;
     int result = kv_cas(session->tree, key.ptr, key.len, &args->bytes[ARG_IF_EQUALS], NULL, NULL);
-    return session_end_change(session, result, key);
+    return answer_change(session, result, key);
 }
 
 static int del_range(cli_session *session)
@@ -59,9 +88,15 @@ static int del_range(cli_session *session)
     }
     int code = deleted > 0 ? session_commit(session) : CLI_DONE;
     char buf[UNITS_MAX];
-    if (code == CLI_DONE && !args_given(args, ARG_QUIET))
+    if (code == CLI_DONE && args_given(args, ARG_JSON)) {
+        json_open('{');
+        json_name("deleted");
+        json_number(deleted);
+        answer_end();
+    } else if (code == CLI_DONE && !args_given(args, ARG_QUIET)) {
         out_format("deleted %s %s\n", units_count(buf, deleted),
                    deleted == 1 ? "entry" : "entries");
+    }
     return code;
 }
 

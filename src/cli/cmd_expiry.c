@@ -1,4 +1,5 @@
 /* cmd_expiry.c - kv expire, persist, touch, ttl, sweep, clock: entries that expire. */
+#include "answer.h"
 #include "cli.h"
 #include "json.h"
 #include "keys.h"
@@ -35,14 +36,35 @@ static int change_touch(cli_session *session, kv_slice key, uint64_t ms)
     return kv_touch(session->tree, key.ptr, key.len, ms, session->args->number[ARG_MIN_GAIN]);
 }
 
+static void ttl_json(const cli_args *args, kv_slice key, uint64_t ms)
+{
+    answer_begin(args, key);
+    json_name("ttl_ms");
+    json_integer(ms == KV_TTL_NEVER ? -1 : (int64_t)ms);
+    answer_end();
+}
+
+static int expiry_change_key(cli_session *session, expiry_change *change, kv_slice key, uint64_t ms)
+{
+    uint64_t left = 0;
+    int result = change(session, key, ms);
+    bool json = result == KV_OK && args_given(session->args, ARG_JSON);
+    if (json && kv_ttl(session->tree, key.ptr, key.len, &left) != KV_OK)
+        left = 0; /* it has expired at once */
+    int code = session_end_change(session, result, key);
+    if (json && code == CLI_DONE)
+        ttl_json(session->args, key, left);
+    return code;
+}
+
 static int expiry_run(const cli_args *args, expiry_change *change, uint64_t ms)
 {
     cli_session session;
-    kv_slice key = args->operands[0].bytes;
     int code = session_open(&session, args, SESSION_WRITE);
     if (code)
         return code;
-    return session_close(&session, session_end_change(&session, change(&session, key, ms), key));
+    return session_close(&session,
+                         expiry_change_key(&session, change, args->operands[0].bytes, ms));
 }
 
 int cmd_expire(const cli_args *args)
@@ -72,7 +94,9 @@ static int ttl_print(cli_session *session, kv_slice key)
     int result = kv_ttl(session->tree, key.ptr, key.len, &ms);
     if (result != KV_OK)
         return session_end_change(session, result, key);
-    if (ms == KV_TTL_NEVER)
+    if (args_given(session->args, ARG_JSON))
+        ttl_json(session->args, key, ms);
+    else if (ms == KV_TTL_NEVER)
         out_text("-1\n");
     else
         out_format("%llu\n", (unsigned long long)ms);
@@ -143,6 +167,16 @@ static int clock_reset(void *context)
     return kv_db_reset_clock(context, KV_TXN_TRY);
 }
 
+static void clock_json(const kv_db_info *info)
+{
+    json_open('{');
+    json_name("ahead_ms");
+    json_number(info->clock_ahead_ms);
+    json_name("wrong");
+    json_bool(info->clock_wrong);
+    answer_end();
+}
+
 static int clock_run(cli_session *session)
 {
     char ahead[UNITS_MAX];
@@ -154,7 +188,9 @@ static int clock_run(cli_session *session)
         result = kv_db_stat(session->db, &info);
     if (result != KV_OK)
         return session_fail(session, result, "the clock");
-    if (info.clock_ahead_ms == 0)
+    if (args_given(session->args, ARG_JSON))
+        clock_json(&info);
+    else if (info.clock_ahead_ms == 0)
         out_text("the file's clock is not ahead of the system's\n");
     else
         out_format("the file's clock is ahead of the system's by %s%s\n",

@@ -1,5 +1,7 @@
 /* cmd_get.c - kv get, kv has: one key. */
+#include "answer.h"
 #include "cli.h"
+#include "json.h"
 #include "keys.h"
 #include "out.h"
 #include "session.h"
@@ -11,8 +13,12 @@ static int get_report_missing(const cli_session *session, kv_slice key)
     return CLI_NO;
 }
 
-static void get_write(const cli_args *args, kv_slice value)
+static void get_write(const cli_args *args, kv_slice key, kv_slice value)
 {
+    if (args_given(args, ARG_JSON)) {
+        answer_entry(args, key, value);
+        return;
+    }
     if (args_given(args, ARG_RAW)) {
         out_bytes(value.ptr, value.len);
         return;
@@ -37,7 +43,7 @@ static int get_print_all(cli_session *session, kv_slice key)
     while (result == KV_OK && !out_failed() && (result = kv_cursor_next(cursor)) == KV_OK) {
         result = kv_cursor_get(cursor, NULL, &value);
         if (result == KV_OK)
-            get_write(session->args, value);
+            get_write(session->args, key, value);
         any = true;
     }
     if (result < 0)
@@ -55,7 +61,7 @@ static int get_print(cli_session *session, kv_slice key)
         return get_report_missing(session, key);
     if (result != KV_OK)
         return session_fail(session, result, "key %s", keys_quote(session->args, key));
-    get_write(session->args, value);
+    get_write(session->args, key, value);
     return CLI_DONE;
 }
 
@@ -80,5 +86,11 @@ int cmd_has(const cli_args *args)
         code = session_fail(&session, result, "key %s", keys_quote(args, key));
     else
         code = cli_exit_of(result);
+    if (result >= 0 && args_given(args, ARG_JSON)) {
+        answer_begin(args, key);
+        json_name("found");
+        json_bool(result == KV_OK);
+        answer_end();
+    }
     return session_close(&session, code);
 }

@@ -1,6 +1,7 @@
 /* cmd_import.c - kv import: entries from text or a dump, in one transaction or in batches. */
 #include "cli.h"
 #include "dump.h"
+#include "json.h"
 #include "out.h"
 #include "progress.h"
 #include "session.h"
@@ -116,6 +117,17 @@ static int import_is_dump(cli_import *import)
     return dump_begins(&import->lines);
 }
 
+static void import_json(uint64_t entries, double seconds)
+{
+    json_open('{');
+    json_name("imported");
+    json_number(entries);
+    json_name("seconds");
+    json_decimal(seconds);
+    json_close('}');
+    json_end();
+}
+
 static void import_report(cli_import *import, int code)
 {
     char count[UNITS_MAX], duration[UNITS_MAX], rate[UNITS_MAX];
@@ -128,6 +140,8 @@ static void import_report(cli_import *import, int code)
         cli_say(args->file, "the first %s %s were imported", count, noun);
     else if (code)
         cli_say(args->file, "nothing was imported");
+    else if (args_given(args, ARG_JSON))
+        import_json(kept, seconds);
     else if (!args_given(args, ARG_QUIET))
         out_format("imported %s %s in %s (%s)\n", count, noun, units_duration(duration, seconds),
                    units_rate(rate, (double)kept / (seconds > 1e-9 ? seconds : 1e-9)));

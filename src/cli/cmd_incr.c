@@ -1,10 +1,12 @@
 /* cmd_incr.c - kv incr: counting in place. */
+#include "answer.h"
 #include "cli.h"
+#include "json.h"
 #include "out.h"
 #include "session.h"
+#include "units.h"
 #include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 static bool incr_read(const char *text, long long *number)
@@ -33,8 +35,14 @@ static int incr_int(cli_session *session, kv_slice key, const char *delta, const
     uint32_t flags = args_given(session->args, ARG_BINARY) ? 0 : KV_NUMBER_TEXT;
     int result = kv_incr(session->tree, key.ptr, key.len, by, from, flags, &sum);
     int code = session_end_change(session, result, key);
-    if (code == 0)
+    if (code == 0 && args_given(session->args, ARG_JSON)) {
+        answer_begin(session->args, key);
+        json_name("value");
+        json_integer(sum);
+        answer_end();
+    } else if (code == 0) {
         out_format("%lld\n", (long long)sum);
+    }
     return code;
 }
 
@@ -46,13 +54,14 @@ static int incr_real(cli_session *session, kv_slice key, const char *delta, cons
     uint32_t flags = args_given(session->args, ARG_BINARY) ? 0 : KV_NUMBER_TEXT;
     int result = kv_incr_double(session->tree, key.ptr, key.len, by, from, flags, &sum);
     int code = session_end_change(session, result, key);
-    for (int digits = 15; code == 0; digits++) { /* as the library writes it */
-        char text[32];
-        snprintf(text, sizeof text, "%.*g", digits, sum);
-        if (digits < 17 && strtod(text, NULL) != sum)
-            continue;
-        out_format("%s\n", text);
-        break;
+    if (code == 0 && args_given(session->args, ARG_JSON)) {
+        answer_begin(session->args, key);
+        json_name("value");
+        json_real(sum);
+        answer_end();
+    } else if (code == 0) {
+        char text[UNITS_MAX];
+        out_format("%s\n", units_real(text, sum));
     }
     return code;
 }

@@ -1,4 +1,5 @@
 /* cmd_order.c - kv rank, nth, random, percentile, split: entries by their number in a range. */
+#include "answer.h"
 #include "cli.h"
 #include "json.h"
 #include "keys.h"
@@ -13,13 +14,7 @@
 static void order_print(const cli_args *args, const kv_pair *pair)
 {
     if (args_given(args, ARG_JSON)) {
-        json_open('{');
-        json_name("key");
-        keys_json(args, pair->key);
-        json_name("value");
-        json_bytes(pair->value);
-        json_close('}');
-        json_end();
+        answer_entry(args, pair->key, pair->value);
         return;
     }
     keys_write(args, pair->key);

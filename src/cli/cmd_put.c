@@ -1,6 +1,8 @@
 /* cmd_put.c - kv put, kv append: one entry, from the command line or standard input. */
+#include "answer.h"
 #include "cli.h"
 #include "input.h"
+#include "json.h"
 #include "keys.h"
 #include "session.h"
 
@@ -37,11 +39,12 @@ static int put_add(cli_session *session, kv_slice key, kv_slice value)
     int result = kv_multi_put(session->tree, key.ptr, key.len, value.ptr, value.len);
     if (result < 0)
         return session_fail(session, result, "key %s", keys_quote(args, key));
-    if (result == KV_OK || !args_given(args, ARG_IF_ABSENT))
-        return session_commit(session);
-    if (!args_given(args, ARG_QUIET))
+    bool refused = result != KV_OK && args_given(args, ARG_IF_ABSENT);
+    if (refused && !args_given(args, ARG_QUIET))
         cli_say(session->file, "key %s has this value already", keys_quote(args, key));
-    return CLI_NO;
+    int code = refused ? CLI_NO : session_commit(session);
+    answer_changed(args, code == CLI_DONE && result != KV_OK ? CLI_NO : code, key);
+    return code;
 }
 
 static int put_store(cli_session *session, kv_slice key, kv_slice value)
@@ -53,7 +56,19 @@ static int put_store(cli_session *session, kv_slice key, kv_slice value)
         return put_add(session, key, value);
     kv_put_options options = put_options(session->args);
     int result = kv_put_with(session->tree, key.ptr, key.len, value.ptr, value.len, &options);
-    return session_end_change(session, result, key);
+    return answer_change(session, result, key);
+}
+
+static void append_print(const cli_args *args, kv_slice key, bool changed, uint64_t length)
+{
+    answer_begin(args, key);
+    json_name("changed");
+    json_bool(changed);
+    if (changed) {
+        json_name("length");
+        json_number(length);
+    }
+    answer_end();
 }
 
 static int append_store(cli_session *session, kv_slice key, kv_slice value)
@@ -62,10 +77,15 @@ static int append_store(cli_session *session, kv_slice key, kv_slice value)
     if (code)
         return code;
     const cli_args *args = session->args;
+    uint64_t length = 0;
     int result = kv_append(session->tree, key.ptr, key.len, value.ptr, value.len,
-                           args->number[ARG_MAX_SIZE], NULL);
+                           args->number[ARG_MAX_SIZE], &length);
     code = session_end_change(session, result, key);
-    return result == KV_ETOOBIG && args_given(args, ARG_MAX_SIZE) ? CLI_NO : code;
+    if (result == KV_ETOOBIG && args_given(args, ARG_MAX_SIZE))
+        code = CLI_NO;
+    if (args_given(args, ARG_JSON) && code <= CLI_NO)
+        append_print(args, key, code == CLI_DONE, length);
+    return code;
 }
 
 static int put_run(const cli_args *args, int (*store)(cli_session *, kv_slice, kv_slice))

@@ -1,4 +1,5 @@
 /* cmd_scan.c - kv scan, kv count: the entries of a range. */
+#include "answer.h"
 #include "cli.h"
 #include "json.h"
 #include "keys.h"
@@ -35,18 +36,7 @@ static void scan_value(void *context, kv_slice key, kv_slice value)
 
 static void scan_json(void *context, kv_slice key, kv_slice value)
 {
-    const cli_args *args = scan_args(context);
-    json_open('{');
-    if (!args_given(args, ARG_VALUES_ONLY)) {
-        json_name("key");
-        keys_json(args, key);
-    }
-    if (!args_given(args, ARG_KEYS_ONLY)) {
-        json_name("value");
-        json_bytes(value);
-    }
-    json_close('}');
-    json_end();
+    answer_entry(scan_args(context), key, value);
 }
 
 int cmd_scan(const cli_args *args)
@@ -78,6 +68,13 @@ int cmd_count(const cli_args *args)
         return session_close(&session, session_fail(&session, result, "counting"));
     if (args_given(args, ARG_LIMIT) && range.limit < count)
         count = range.limit;
-    out_format("%llu\n", (unsigned long long)count);
+    if (args_given(args, ARG_JSON)) {
+        json_open('{');
+        json_name("count");
+        json_number(count);
+        answer_end();
+    } else {
+        out_format("%llu\n", (unsigned long long)count);
+    }
     return session_close(&session, CLI_DONE);
 }

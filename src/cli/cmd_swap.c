@@ -1,4 +1,5 @@
 /* cmd_swap.c - kv cas, kv swap, kv pop: changes that depend on what is there, or return it. */
+#include "answer.h"
 #include "cli.h"
 #include "json.h"
 #include "keys.h"
@@ -40,7 +41,7 @@ int cmd_cas(const cli_args *args)
     if (code)
         return code;
     int result = kv_cas(session.tree, key.ptr, key.len, expected, desired, NULL);
-    return session_close(&session, session_end_change(&session, result, key));
+    return session_close(&session, answer_change(&session, result, key));
 }
 
 /* ---- swap ---- */
@@ -84,13 +85,7 @@ int cmd_swap(const cli_args *args)
 static void pop_print(const cli_args *args, const kv_pair *entry)
 {
     if (args_given(args, ARG_JSON)) {
-        json_open('{');
-        json_name("key");
-        keys_json(args, entry->key);
-        json_name("value");
-        json_bytes(entry->value);
-        json_close('}');
-        json_end();
+        answer_entry(args, entry->key, entry->value);
     } else if (args_given(args, ARG_VALUES_ONLY)) {
         out_escaped(entry->value);
         out_char('\n');

@@ -17,7 +17,7 @@ const cli_command cli_commands[] = {
      "Exit status 1: there is no such key.\n",
      "  kv get phone.kv alice\n"
      "  kv get photos.kv cat.jpg --raw >cat.jpg\n",
-     2, 2, true, TREE | O(AT) | O(RAW) | O(QUIET) | O(WAIT), cmd_get},
+     2, 2, true, TREE | O(AT) | O(RAW) | O(JSON) | O(QUIET) | O(WAIT), cmd_get},
     {"put", "set write store insert add", "FILE KEY VALUE|-", "store a value under a key",
      "Creates the file and the tree when they are missing, and replaces an older value. In a\n"
      "tree of several values for each key, made by --multi, it is added to them, sorted.\n"
@@ -31,7 +31,8 @@ const cli_command cli_commands[] = {
      "  kv put sessions.kv 3f2a alice --ttl 2h\n"
      "  kv put --tuple shop.kv '(\"order\", \"2024-01-15\", 1001)' '2 lamps'\n",
      3, 3, true,
-     TREE | STORE | O(IF_ABSENT) | O(IF_PRESENT) | O(IF_EQUALS) | O(TTL) | O(KEEP_TTL) | O(QUIET),
+     TREE | STORE | O(IF_ABSENT) | O(IF_PRESENT) | O(IF_EQUALS) | O(TTL) | O(KEEP_TTL) | O(JSON) |
+         O(QUIET),
      cmd_put},
     {"cas", "compare swap-if", "FILE KEY OLD NEW", "change a value if it is still the expected one",
      "With --from-absent (KEY NEW) the key must not be there yet; with --to-absent (KEY OLD)\n"
@@ -40,7 +41,7 @@ const cli_command cli_commands[] = {
      "  kv cas jobs.kv job:7 waiting running && echo mine\n"
      "  kv cas locks.kv door --from-absent \"$HOSTNAME\"\n"
      "  kv cas locks.kv door --to-absent \"$HOSTNAME\"\n",
-     3, 4, true, TREE | STORE | O(FROM_ABSENT) | O(TO_ABSENT) | O(QUIET), cmd_cas},
+     3, 4, true, TREE | STORE | O(FROM_ABSENT) | O(TO_ABSENT) | O(JSON) | O(QUIET), cmd_cas},
     {"swap", "exchange getset take", "FILE KEY [VALUE]", "store a value and print the one before",
      "Without VALUE the key is removed. The old value is printed as by get; nothing when\n"
      "there was none, or null with --json.\n"
@@ -57,14 +58,14 @@ const cli_command cli_commands[] = {
      "  kv incr site.kv views\n"
      "  kv incr stock.kv apples -3 --initial 100\n"
      "  kv incr sums.kv total 0.25 --float\n",
-     2, 3, true, TREE | STORE | O(INITIAL) | O(FLOAT) | O(BINARY) | O(QUIET), cmd_incr},
+     2, 3, true, TREE | STORE | O(INITIAL) | O(FLOAT) | O(BINARY) | O(JSON) | O(QUIET), cmd_incr},
     {"append", "concat extend", "FILE KEY VALUE|-", "put bytes behind a value",
      "Creates what is missing: an absent key counts as empty. The value - is read from\n"
      "standard input.\n"
      "Exit status 1: the value would be longer than --max-size; nothing was changed.\n",
      "  kv append log.kv today 'one more line, '\n"
      "  kv append log.kv today - --max-size 1M <lines\n",
-     3, 3, true, TREE | STORE | O(MAX_SIZE) | O(QUIET), cmd_append},
+     3, 3, true, TREE | STORE | O(MAX_SIZE) | O(JSON) | O(QUIET), cmd_append},
     {"pop", "shift dequeue poll", "FILE", "remove the first entry of a range and print it",
      "One line: key, tab, value, escaped as by scan. With keys that grow, a queue.\n"
      "Exit status 1: the range has no entry.\n",
@@ -85,10 +86,12 @@ const cli_command cli_commands[] = {
      "  kv del locks.kv door --if-equals mine\n"
      "  kv del sessions.kv --prefix 2023-\n",
      1, -1, true,
-     TREE | RANGE | O(ALL) | O(VALUE) | O(IF_EQUALS) | O(DURABILITY) | O(QUIET) | O(WAIT), cmd_del},
+     TREE | RANGE | O(ALL) | O(VALUE) | O(IF_EQUALS) | O(JSON) | O(DURABILITY) | O(QUIET) | O(WAIT),
+     cmd_del},
     {"has", "exists contains test", "FILE KEY", "tell by exit status whether a key is there",
-     "Prints nothing. Exit status 0: it is there, 1: it is not.\n",
-     "  kv has phone.kv alice && echo yes\n", 2, 2, true, TREE | O(AT) | O(WAIT), cmd_has},
+     "Prints nothing, but with --json. Exit status 0: it is there, 1: it is not.\n",
+     "  kv has phone.kv alice && echo yes\n", 2, 2, true, TREE | O(AT) | O(JSON) | O(WAIT),
+     cmd_has},
     {"scan", "list ls keys range find", "FILE", "print the entries of a range",
      "One line per entry: key, tab, value, escaped as by get. With --json, one JSON\n"
      "object per line; keys and values are strings, or {\"hex\":\"...\"} when they are not\n"
@@ -100,7 +103,7 @@ const cli_command cli_commands[] = {
      TREE | RANGE | O(AT) | O(KEYS_ONLY) | O(VALUES_ONLY) | O(JSON) | O(QUIET) | O(WAIT), cmd_scan},
     {"count", "size length number", "FILE", "print the number of entries in a range",
      "Takes no longer for a million entries than for ten.\n" RANGES,
-     "  kv count phone.kv --from a --to n\n", 1, 1, true, TREE | RANGE | O(AT) | O(WAIT),
+     "  kv count phone.kv --from a --to n\n", 1, 1, true, TREE | RANGE | O(AT) | O(JSON) | O(WAIT),
      cmd_count},
     {"rank", "position index zrank", "FILE KEY", "print how many keys are smaller than a key",
      "The key need not be there: with --json, found tells. Takes no longer for a million entries\n"
@@ -130,21 +133,22 @@ const cli_command cli_commands[] = {
      "From then on the key is not there for anybody: 500ms, 10s, 5m, 2h, 3d from now. 0\n"
      "makes it expire at once.\n"
      "Exit status 1: there is no such key.\n",
-     "  kv expire sessions.kv 3f2a 30m\n", 3, 3, true, TREE | O(DURABILITY) | O(QUIET) | O(WAIT),
-     cmd_expire},
+     "  kv expire sessions.kv 3f2a 30m\n", 3, 3, true,
+     TREE | O(JSON) | O(DURABILITY) | O(QUIET) | O(WAIT), cmd_expire},
     {"persist", "keep forever", "FILE KEY", "let a key never expire",
      "Exit status 1: there is no such key.\n", "  kv persist sessions.kv 3f2a\n", 2, 2, true,
-     TREE | O(DURABILITY) | O(QUIET) | O(WAIT), cmd_persist},
+     TREE | O(JSON) | O(DURABILITY) | O(QUIET) | O(WAIT), cmd_persist},
     {"touch", "renew refresh extend", "FILE KEY DURATION", "put the expiry of a key off",
      "To the given time from now, if that is later than it was, by --min-gain at least; a\n"
      "key that does not expire stays so.\n"
      "Exit status 1: there is no such key.\n",
      "  kv touch sessions.kv 3f2a 30m --min-gain 1m\n", 3, 3, true,
-     TREE | O(MIN_GAIN) | O(DURABILITY) | O(QUIET) | O(WAIT), cmd_touch},
+     TREE | O(MIN_GAIN) | O(JSON) | O(DURABILITY) | O(QUIET) | O(WAIT), cmd_touch},
     {"ttl", "expiry remaining pttl", "FILE KEY", "print how many milliseconds a key has left",
      "-1: it does not expire.\n"
      "Exit status 1: there is no such key.\n",
-     "  kv ttl sessions.kv 3f2a\n", 2, 2, true, TREE | O(AT) | O(QUIET) | O(WAIT), cmd_ttl},
+     "  kv ttl sessions.kv 3f2a\n", 2, 2, true, TREE | O(AT) | O(JSON) | O(QUIET) | O(WAIT),
+     cmd_ttl},
     {"sweep", "vacuum gc reap", "FILE", "remove what has expired",
      "Nobody sees expired entries, but they take room until they are swept, or their keys are\n"
      "put again. Of all trees, or of --tree; --limit removes no more than so many.\n",
@@ -155,7 +159,7 @@ const cli_command cli_commands[] = {
      "ahead was set by a wrong system clock; --reset sets it back, and what has expired by\n"
      "the wrong time and was not swept is there again.\n"
      "Exit status 1: it is more than a day ahead.\n",
-     "  kv clock sessions.kv --reset\n", 1, 1, false, O(RESET) | O(WAIT), cmd_clock},
+     "  kv clock sessions.kv --reset\n", 1, 1, false, O(RESET) | O(JSON) | O(WAIT), cmd_clock},
     {"import", "load", "FILE [SOURCE|-]", "store many entries from a file or standard input",
      "Reads lines of key, tab, value with the escapes \\t \\n \\r \\\\ \\xNN, or a dump by\n"
      "mdb_dump or db_dump, which is recognised by itself. A database in a dump that has\n"
@@ -164,7 +168,7 @@ const cli_command cli_commands[] = {
      "one transaction: after an error nothing was imported, unless --batch is given.\n",
      "  kv import words.kv words.tsv\n"
      "  mdb_dump -a ~/old-lmdb | kv import new.kv\n",
-     1, 2, true, PLAIN | STORE | O(FORMAT) | O(EXPIRY) | O(BATCH) | O(MEMORY) | O(QUIET),
+     1, 2, true, PLAIN | STORE | O(FORMAT) | O(EXPIRY) | O(BATCH) | O(MEMORY) | O(JSON) | O(QUIET),
      cmd_import},
     {"export", "dump unload", "FILE", "write entries in a form that import reads",
      "text: one line per entry, so that `kv export | kv import` is exact; of entries that\n"

@@ -2,6 +2,7 @@
 #include "json.h"
 #include "escape.h"
 #include "out.h"
+#include "units.h"
 #include <string.h>
 
 static bool comma; /* something stands before in the same bracket */
@@ -37,6 +38,19 @@ void json_number(uint64_t n)
 {
     json_separate();
     out_format("%llu", (unsigned long long)n);
+}
+
+void json_integer(int64_t n)
+{
+    json_separate();
+    out_format("%lld", (long long)n);
+}
+
+void json_real(double number)
+{
+    char text[UNITS_MAX];
+    json_separate();
+    out_text(units_real(text, number));
 }
 
 void json_decimal(double number)

@@ -8,6 +8,8 @@ void json_open(char bracket);  /* '{' or '[' */
 void json_close(char bracket); /* '}' or ']' */
 void json_name(const char *name);
 void json_number(uint64_t n);
+void json_integer(int64_t n);
+void json_real(double number);    /* digits enough to read the same number back */
 void json_decimal(double number); /* three decimals */
 void json_bool(bool value);
 void json_null(void);

@@ -1,6 +1,7 @@
 /* units.c - see units.h. */
 #include "units.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
@@ -65,6 +66,15 @@ const char *units_rate(char buf[UNITS_MAX], double per_second)
         unit *= 10;
     units_count(buf, rate / unit * unit);
     strcat(buf, "/s");
+    return buf;
+}
+
+const char *units_real(char buf[UNITS_MAX], double number)
+{
+    int digits = 15;
+    do
+        snprintf(buf, UNITS_MAX, "%.*g", digits, number);
+    while (digits++ < 17 && strtod(buf, NULL) != number);
     return buf;
 }
 

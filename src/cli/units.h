@@ -11,6 +11,7 @@ const char *units_size(char buf[UNITS_MAX], uint64_t bytes);     /* 17.3 MiB */
 const char *units_duration(char buf[UNITS_MAX], double seconds); /* 0.84 s, 3 min 5 s */
 const char *units_time(char buf[UNITS_MAX], uint64_t ms);        /* since 1970, in UTC */
 const char *units_rate(char buf[UNITS_MAX], double per_second);  /* 410,000/s */
+const char *units_real(char buf[UNITS_MAX], double number);      /* 0.1, as the library writes it */
 
 /* "12", "4k", "64KiB", "1G" */
 bool units_read_size(const char *text, uint64_t *bytes);
