@@ -44,7 +44,17 @@ static int64_t source_read(void *context, void *bytes, size_t len)
     return (int64_t)n;
 }
 
-static int source_open(cli_source *source, const char *path)
+/* Nothing at all is what a command that failed leaves in a pipe; the stream to follow may end any
+ * time. */
+static int source_check(const cli_source *source, bool follow)
+{
+    if (source->len > 0 || follow)
+        return 0;
+    cli_say(source->name, "there is no backup in it; nothing was applied");
+    return CLI_DAMAGED;
+}
+
+static int source_open(cli_source *source, const char *path, bool follow)
 {
     int64_t n = 1;
     *source = (cli_source){.name = path ? path : "standard input", .fd = STDIN_FILENO};
@@ -57,7 +67,7 @@ static int source_open(cli_source *source, const char *path)
         source->len += n > 0 ? (size_t)n : 0;
     }
     if (!source->failure)
-        return 0;
+        return source_check(source, follow);
     cli_say(source->name, "%s", strerror(source->failure));
     return CLI_TROUBLE;
 }
@@ -155,7 +165,8 @@ static int apply_first(const cli_args *args, cli_source *source)
 {
     cli_session session;
     cli_args own = *args;
-    int code = source_open(source, args->count > 0 ? args->operands[0].text : NULL);
+    bool follow = strcmp(args->command->name, "follow") == 0;
+    int code = source_open(source, args->count > 0 ? args->operands[0].text : NULL, follow);
     if (code == 0)
         code = apply_open(&session, &own, source);
     if (code)
@@ -163,7 +174,7 @@ static int apply_first(const cli_args *args, cli_source *source)
     code = apply_source(&session, source);
     for (int i = 1; code == CLI_DONE && i < args->count; i++) {
         source_close(source);
-        code = source_open(source, args->operands[i].text);
+        code = source_open(source, args->operands[i].text, follow);
         if (code == 0)
             code = apply_source(&session, source);
     }

@@ -314,7 +314,9 @@ const cli_command cli_commands[] = {
      "transaction: readers of FILE keep their snapshots. A backup of all makes FILE when it is\n"
      "missing. Otherwise FILE is a copy, made by kv copy or by a backup of all, and has not been\n"
      "changed by anything else since.\n"
-     "Exit status 1: a backup does not fit, 4: it is damaged. It has changed nothing then.\n",
+     "Exit status 1: a backup does not fit, 4: it is damaged, or there is none. Nothing is "
+     "changed\n"
+     "then.\n",
      "  kv apply copy.kv full.kvb monday.kvb tuesday.kvb\n"
      "  kv backup shop.kv --since $(kv stat copy.kv --json | jq .origin_id) | kv apply copy.kv\n",
      1, -1, false, O(DURABILITY) | O(PAGE_SIZE) | O(JSON) | O(QUIET) | O(WAIT), cmd_apply},

@@ -211,4 +211,11 @@ run kv count sc.kv; out 3
 run kv backup s.kv --at none; code 1; err 'no snapshot none'
 run kv backup s.kv --at one --since 1000; code 1; err 'newer than that of the snapshot'
 run kv backup s.kv --at one --follow; code 2; err 'exclude each other'
+
+# ---- no backup at all ----
+run kv apply sc.kv; code 4; err 'standard input: there is no backup in it'
+run kv apply new.kv; code 4
+[ ! -e new.kv ] || fail 'an empty stream made a file'
+: >empty; run kv apply sc.kv now.kvb empty -q; code 4; err 'empty: there is no backup'
+run kv follow sc.kv; code 0; quiet
 finish
