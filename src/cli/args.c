@@ -210,7 +210,7 @@ static int args_take(cli_args *args, const args_option *option, const char *valu
         return args_wrong(args, "--%s %s: should be %s", option->name, args_quote(value),
                           option->kind == ARGS_NUMBER     ? "a number"
                           : option->kind == ARGS_SIZE     ? "a size, as 4096 or 64k"
-                          : option->kind == ARGS_DURATION ? "a time, as 500ms or 10s"
+                          : option->kind == ARGS_DURATION ? "a time with its unit: 500ms, 10s, 2m, 2h, 3d"
                                                           : option->value);
     return 0;
 }

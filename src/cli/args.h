@@ -68,7 +68,7 @@ typedef enum args_kind {
     ARGS_BYTES,    /* literal bytes; --escaped decodes them */
     ARGS_NUMBER,   /* decimal */
     ARGS_SIZE,     /* bytes, with an optional k, M, G */
-    ARGS_DURATION, /* milliseconds, with an optional ms, s, m, h, d */
+    ARGS_DURATION, /* milliseconds, given with ms, s, m, h or d */
     ARGS_CHOICE    /* one of the words in value; number is its index */
 } args_kind;
 

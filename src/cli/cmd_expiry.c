@@ -12,7 +12,7 @@ static int duration_read(const cli_args *args, int i, uint64_t *ms)
 {
     if (units_read_duration(args->operands[i].text, ms))
         return 0;
-    return args_wrong(args, "%s should be a time, as 500ms, 10s, 2h or 3d",
+    return args_wrong(args, "%s should be a time with its unit: 500ms, 10s, 2m, 2h, 3d",
                       cli_quote(args->operands[i].bytes));
 }
 

@@ -122,7 +122,7 @@ bool units_read_duration(const char *text, uint64_t *ms)
     const char *rest;
     if (!units_digits(text, ms, &rest))
         return false;
-    if (*rest == 0 || strcmp(rest, "ms") == 0)
+    if (strcmp(rest, "ms") == 0 || (*rest == 0 && *ms == 0))
         return true;
     if (strcmp(rest, "s") == 0)
         return units_scale(ms, 1000);

@@ -15,7 +15,7 @@ const char *units_real(char buf[UNITS_MAX], double number);      /* 0.1, as the 
 
 /* "12", "4k", "64KiB", "1G" */
 bool units_read_size(const char *text, uint64_t *bytes);
-/* Milliseconds: "1500", "1500ms", "10s", "2m", "3h", "4d". */
+/* Milliseconds: "1500ms", "10s", "2m", "3h", "4d"; the unit is needed but for 0. */
 bool units_read_duration(const char *text, uint64_t *ms);
 /* Decimal digits alone. */
 bool units_read_number(const char *text, uint64_t *n);

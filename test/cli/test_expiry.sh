@@ -26,6 +26,12 @@ run kv expire a.kv hour 3d; code 0
 run kv put a.kv hour 5 --ttl 0; code 2
 run kv expire a.kv hour soon; code 2; err 'should be a time'
 
+run kv put a.kv hour 5 --ttl 3600; code 2; err 'with its unit: 500ms, 10s, 2m, 2h, 3d'
+run kv expire a.kv hour 3600; code 2; err 'with its unit'
+run kv touch a.kv hour 1h --min-gain 5; code 2; err 'with its unit'
+run kv get a.kv hour --wait 0; code 0; out 4
+run kv get a.kv hour --wait 5; code 2
+
 # ---- sweeping ----
 run kv sweep a.kv; code 0; out 'removed 1 entry, visited 1 pages'
 run kv sweep a.kv --json; code 0

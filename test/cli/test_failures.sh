@@ -55,7 +55,7 @@ for ((i = 0; i < 200; i++)); do # until the import has the file
 done
 ended $result 'kv put during an import'; code 3; err 'kv: a.kv: another process is writing; --wait'
 run kv put a.kv k v --wait 50ms; code 3
-run kv del a.kv k --wait 50; code 3
+run kv del a.kv k --wait 50ms; code 3
 kv put b.kv k v
 kv backup b.kv -q >backup
 for command in 'put a.kv k v' 'cas a.kv k v w' 'swap a.kv k v' 'incr a.kv n' 'append a.kv k v' 'pop a.kv' \

@@ -83,7 +83,7 @@ watched $tuples tuples 0 '+\t("order", 7)\tlamp\n'
 # ---- nothing happens ----
 run kv watch a.kv lamp --timeout 50ms; code 1; quiet; out
 run kv watch a.kv --timeout 0; code 1
-run kv watch none.kv --timeout 1; code 3; err 'kv: none.kv: '
+run kv watch none.kv --timeout 1ms; code 3; err 'kv: none.kv: '
 [ ! -e none.kv ] || fail 'kv watch created the file'
 run kv watch a.kv lamp --prefix l; code 2; err 'exclude each other'
 run kv watch a.kv --all --tree t; code 2; err 'exclude each other'
