@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static bool incr_read(const char *text, long long *number)
 {
@@ -17,11 +18,12 @@ static bool incr_read(const char *text, long long *number)
     return *text && !*end && errno == 0 && (*text == '-' || (*text >= '0' && *text <= '9'));
 }
 
+/* Decimal alone, as values are: no 0x10, no inf. */
 static bool incr_read_real(const char *text, double *number)
 {
     char *end;
     *number = strtod(text, &end);
-    return *text && !*end && isfinite(*number);
+    return *text && !*end && !text[strspn(text, "0123456789+-.eE")] && isfinite(*number);
 }
 
 static int incr_int(cli_session *session, kv_slice key, const char *delta, const char *initial)

@@ -72,6 +72,8 @@ run kv incr a.kv f 0.2 --float; out 0.30000000000000004
 run kv get a.kv f; out 0.30000000000000004
 run kv incr a.kv f; code 1; err '--float'
 run kv incr a.kv f inf --float; code 2
+run kv incr a.kv f 0x1p3 --float; code 2; err 'as 2.5 or 1e-3'
+run kv incr a.kv f 1 --float --initial 0x10; code 2
 run kv put a.kv huge 1.7e+308
 run kv incr a.kv huge 1e308 --float; code 1; err 'range'
 run kv incr a.kv bin 258 --binary; out 258
