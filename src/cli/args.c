@@ -14,7 +14,7 @@
 /* clang-format off */
 const args_option args_options[ARG_COUNT] = {
     [ARG_ALL] = {       "all",         0,   ARGS_SWITCH,   NULL,
-                        "the whole tree (del); every tree (export, watch)"},
+                        "all of it, not a part"},
     [ARG_AT] = {        "at",          0,   ARGS_BYTES,    "NAME",
                         "read a named snapshot instead of the newest commit"},
     [ARG_BATCH] = {     "batch",       0,   ARGS_NUMBER,   "N",
@@ -208,10 +208,11 @@ static int args_take(cli_args *args, const args_option *option, const char *valu
     args->bytes[id] = (kv_slice){value, strlen(value)};
     if (!args_read_value(option, value, &args->number[id]))
         return args_wrong(args, "--%s %s: should be %s", option->name, args_quote(value),
-                          option->kind == ARGS_NUMBER     ? "a number"
-                          : option->kind == ARGS_SIZE     ? "a size, as 4096 or 64k"
-                          : option->kind == ARGS_DURATION ? "a time with its unit: 500ms, 10s, 2m, 2h, 3d"
-                                                          : option->value);
+                          option->kind == ARGS_NUMBER ? "a number"
+                          : option->kind == ARGS_SIZE ? "a size, as 4096 or 64k"
+                          : option->kind == ARGS_DURATION
+                              ? "a time with its unit: 500ms, 10s, 2m, 2h, 3d"
+                              : option->value);
     return 0;
 }
 

@@ -72,6 +72,9 @@ static int del_equal(cli_session *session)
 {
     const cli_args *args = session->args;
     kv_slice key = args->operands[0].bytes;
+    int code = session_need_single(session);
+    if (code)
+        return code;
     int result = kv_cas(session->tree, key.ptr, key.len, &args->bytes[ARG_IF_EQUALS], NULL, NULL);
     return answer_change(session, result, key);
 }

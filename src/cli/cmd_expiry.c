@@ -60,7 +60,7 @@ static int expiry_change_key(cli_session *session, expiry_change *change, kv_sli
 static int expiry_run(const cli_args *args, expiry_change *change, uint64_t ms)
 {
     cli_session session;
-    int code = session_open(&session, args, SESSION_WRITE);
+    int code = session_open_single(&session, args, SESSION_WRITE);
     if (code)
         return code;
     return session_close(&session,
@@ -106,7 +106,7 @@ static int ttl_print(cli_session *session, kv_slice key)
 int cmd_ttl(const cli_args *args)
 {
     cli_session session;
-    int code = session_open(&session, args, SESSION_READ);
+    int code = session_open_single(&session, args, SESSION_READ);
     if (code)
         return code;
     return session_close(&session, ttl_print(&session, args->operands[0].bytes));

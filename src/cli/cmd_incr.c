@@ -74,7 +74,7 @@ int cmd_incr(const cli_args *args)
     const char *initial = args_given(args, ARG_INITIAL) ? args->bytes[ARG_INITIAL].ptr : "0";
     kv_slice key = args->operands[0].bytes;
     cli_session session;
-    int code = session_open(&session, args, SESSION_CREATE);
+    int code = session_open_single(&session, args, SESSION_CREATE);
     if (code)
         return code;
     code = args_given(args, ARG_FLOAT) ? incr_real(&session, key, delta, initial)

@@ -73,7 +73,9 @@ static void append_print(const cli_args *args, kv_slice key, bool changed, uint6
 
 static int append_store(cli_session *session, kv_slice key, kv_slice value)
 {
-    int code = session_configure(session);
+    int code = session_need_single(session);
+    if (code == 0)
+        code = session_configure(session);
     if (code)
         return code;
     const cli_args *args = session->args;

@@ -37,7 +37,7 @@ int cmd_cas(const cli_args *args)
         return args_wrong(args, from_absent ? "needs KEY and NEW"
                                 : to_absent ? "needs KEY and OLD"
                                             : "needs KEY, OLD and NEW");
-    int code = session_open(&session, args, from_absent ? SESSION_CREATE : SESSION_WRITE);
+    int code = session_open_single(&session, args, from_absent ? SESSION_CREATE : SESSION_WRITE);
     if (code)
         return code;
     int result = kv_cas(session.tree, key.ptr, key.len, expected, desired, NULL);
@@ -67,7 +67,7 @@ int cmd_swap(const cli_args *args)
     const kv_slice *desired = args->count > 1 ? &args->operands[1].bytes : NULL;
     kv_slice key = args->operands[0].bytes, old;
     cli_session session;
-    int code = session_open(&session, args, desired ? SESSION_CREATE : SESSION_WRITE);
+    int code = session_open_single(&session, args, desired ? SESSION_CREATE : SESSION_WRITE);
     if (code)
         return code;
     int result = desired ? kv_swap(session.tree, key.ptr, key.len, desired, &old)
@@ -102,7 +102,7 @@ int cmd_pop(const cli_args *args)
     kv_range range = args_range(args);
     kv_pair entry;
     cli_session session;
-    int code = session_open(&session, args, SESSION_WRITE);
+    int code = session_open_single(&session, args, SESSION_WRITE);
     if (code)
         return code;
     int result = args_given(args, ARG_LAST) ? kv_pop_last(session.tree, &range, &entry)

@@ -6,7 +6,7 @@
 #define RANGE  (O(PREFIX) | O(FROM) | O(TO) | O(LIMIT) | O(REVERSE))
 #define TREE   (O(TREE) | O(ESCAPED) | O(TUPLE))
 #define PLAIN  (O(TREE) | O(ESCAPED)) /* keys in files are bytes */
-#define STORE  (O(MULTI) | O(DURABILITY) | O(PAGE_SIZE) | O(COMPRESS) | O(WAIT))
+#define STORE  (O(DURABILITY) | O(PAGE_SIZE) | O(COMPRESS) | O(WAIT))
 #define RANGES "Keys are compared byte by byte. --from is included, --to is not.\n"
 
 const cli_command cli_commands[] = {
@@ -31,8 +31,8 @@ const cli_command cli_commands[] = {
      "  kv put sessions.kv 3f2a alice --ttl 2h\n"
      "  kv put --tuple shop.kv '(\"order\", \"2024-01-15\", 1001)' '2 lamps'\n",
      3, 3, true,
-     TREE | STORE | O(IF_ABSENT) | O(IF_PRESENT) | O(IF_EQUALS) | O(TTL) | O(KEEP_TTL) | O(JSON) |
-         O(QUIET),
+     TREE | STORE | O(MULTI) | O(IF_ABSENT) | O(IF_PRESENT) | O(IF_EQUALS) | O(TTL) | O(KEEP_TTL) |
+         O(JSON) | O(QUIET),
      cmd_put},
     {"cas", "compare swap-if", "FILE KEY OLD NEW", "change a value if it is still the expected one",
      "With --from-absent (KEY NEW) the key must not be there yet; with --to-absent (KEY OLD)\n"
@@ -168,12 +168,14 @@ const cli_command cli_commands[] = {
      "one transaction: after an error nothing was imported, unless --batch is given.\n",
      "  kv import words.kv words.tsv\n"
      "  mdb_dump -a ~/old-lmdb | kv import new.kv\n",
-     1, 2, true, PLAIN | STORE | O(FORMAT) | O(EXPIRY) | O(BATCH) | O(MEMORY) | O(JSON) | O(QUIET),
+     1, 2, true,
+     PLAIN | STORE | O(MULTI) | O(FORMAT) | O(EXPIRY) | O(BATCH) | O(MEMORY) | O(JSON) | O(QUIET),
      cmd_import},
     {"export", "dump unload", "FILE", "write entries in a form that import reads",
      "text: one line per entry, so that `kv export | kv import` is exact; of entries that\n"
      "expire with --expiry on both sides, else a warning tells how many there are.\n"
-     "mdb_dump: for LMDB's mdb_load. db_dump: for Berkeley DB's db_load.\n" RANGES,
+     "mdb_dump: for LMDB's mdb_load. db_dump: for Berkeley DB's db_load; with these two, --all\n"
+     "exports every tree.\n" RANGES,
      "  kv export phone.kv | sort -k 2\n"
      "  kv export phone.kv --format mdb_dump --all | mdb_load ~/new-lmdb\n",
      1, 1, true,
@@ -278,6 +280,7 @@ const cli_command cli_commands[] = {
      "list: name, time, commit, entries, and the space that only this snapshot holds.\n"
      "drop: forgets it; the space can be used again.\n"
      "restore: makes the present what the snapshot is, in one commit. The snapshot stays.\n"
+     "--durability is for drop and restore.\n"
      "Exit status 1: no snapshot of that name, or for create one that is there already.\n",
      "  kv snapshot create phone.kv 'before the import'\n"
      "  kv snapshot list phone.kv\n"

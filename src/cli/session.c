@@ -270,6 +270,25 @@ int session_open(cli_session *session, const cli_args *args, enum session_mode m
     return code ? session_close(session, code) : 0;
 }
 
+int session_need_single(const cli_session *session)
+{
+    if (!session->multi)
+        return 0;
+    return args_wrong(
+        session->args,
+        "tree %s has several values for each key: put adds one, del --value removes one",
+        cli_quote(session->tree_name));
+}
+
+int session_open_single(cli_session *session, const cli_args *args, enum session_mode mode)
+{
+    int code = session_open(session, args, mode);
+    if (code)
+        return code;
+    code = session_need_single(session);
+    return code ? session_close(session, code) : 0;
+}
+
 static int session_missing_tree(const cli_session *session)
 {
     cli_say(session->file, "no tree %s; kv trees lists them", cli_quote(session->tree_name));

@@ -31,7 +31,13 @@ typedef struct cli_session {
  * --tree. 0, or the exit code after a message; then nothing is open. */
 int session_open(cli_session *session, const cli_args *args, enum session_mode mode);
 
-/* The same without transaction. */
+/* The same for a command that is about the one value of a key: refuses a tree of several. */
+int session_open_single(cli_session *session, const cli_args *args, enum session_mode mode);
+
+/* The refusal alone. 0, or the exit code after a message. */
+int session_need_single(const cli_session *session);
+
+/* session_open without transaction. */
 int session_open_file(cli_session *session, const cli_args *args, enum session_mode mode);
 
 /* Makes another tree the current one; a name with ptr NULL is the main tree. */

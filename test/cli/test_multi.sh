@@ -48,4 +48,25 @@ run kv del a.kv --tree plain k --value v; code 2; err '--value'
 run kv get a.kv --tree plain k; out v
 run kv put a.kv --tree tags "$(head -c 900 /dev/zero | tr '\0' k)" "$(head -c 100 /dev/zero | tr '\0' v)"
 code 3; err 'the limit is 960'
+
+# ---- commands about the one value of a key ----
+kv put a.kv --tree several --multi k v
+for command in 'incr a.kv k' 'incr a.kv k 1 --float' 'swap a.kv k w' 'swap a.kv k' 'cas a.kv k v w' \
+    'cas a.kv k --from-absent w' 'append a.kv k w' 'expire a.kv k 1m' 'persist a.kv k' 'touch a.kv k 1m' \
+    'ttl a.kv k' 'pop a.kv' 'del a.kv k --if-equals v'; do
+    # shellcheck disable=SC2086 # words
+    run kv $command --tree several; code 2; out; err 'tree several has several values for each key: put adds'
+    ! grep -q 'kv_' err || fail "$command: a name of C"
+done
+run kv scan a.kv --tree several; out "k${tab}v"
+for command in cas incr append swap; do
+    run kv $command a.kv k 1 2 --tree new --multi; code 2; err 'there is no --multi here'
+    kv help $command | grep -q -e --multi && fail "kv help $command offers --multi"
+done
+for command in put import; do kv help $command | grep -q -e --multi || fail "kv help $command lacks --multi"; done
+run kv help snapshot; out_has '--durability is for drop and restore'
+for command in del export watch; do
+    kv help $command | grep -e --all | grep -q -e '(del)' -e '(export' && fail "kv help $command: --all of others"
+done
+run kv help export; out_has 'exports every tree'
 finish
