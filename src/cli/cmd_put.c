@@ -27,22 +27,31 @@ static kv_put_options put_options(const cli_args *args)
     return options;
 }
 
-/* Adds a value to those of the key; that it is there already is fine unless it should be new. */
-static int put_add(cli_session *session, kv_slice key, kv_slice value)
+/* The options that a tree of several values for each key has no use for. */
+static int put_check_multi(const cli_args *args)
 {
-    const cli_args *args = session->args;
     if (args_given(args, ARG_TTL) || args_given(args, ARG_KEEP_TTL))
         return args_wrong(args, "values in trees of several values for each key do not expire");
     if (args_given(args, ARG_IF_PRESENT) || args_given(args, ARG_IF_EQUALS))
         return args_wrong(args, "--if-present and --if-equals are not for trees of several values "
                                 "for each key");
+    return 0;
+}
+
+/* Adds a value to those of the key; that it is there already is fine unless it should be new. */
+static int put_add(cli_session *session, kv_slice key, kv_slice value)
+{
+    const cli_args *args = session->args;
+    int code = put_check_multi(args);
+    if (code)
+        return code;
     int result = kv_multi_put(session->tree, key.ptr, key.len, value.ptr, value.len);
     if (result < 0)
         return session_fail(session, result, "key %s", keys_quote(args, key));
     bool refused = result != KV_OK && args_given(args, ARG_IF_ABSENT);
     if (refused && !args_given(args, ARG_QUIET))
         cli_say(session->file, "key %s has this value already", keys_quote(args, key));
-    int code = refused ? CLI_NO : session_commit(session);
+    code = refused ? CLI_NO : session_commit(session);
     answer_changed(args, code == CLI_DONE && result != KV_OK ? CLI_NO : code, key);
     return code;
 }
@@ -90,6 +99,20 @@ static int append_store(cli_session *session, kv_slice key, kv_slice value)
     return code;
 }
 
+/* What cannot hold whatever the file has, so that it must not be created for it. */
+static int append_check(const cli_args *args, kv_slice value)
+{
+    uint64_t most = args->number[ARG_MAX_SIZE];
+    kv_slice key = args->operands[0].bytes;
+    if (!args_given(args, ARG_MAX_SIZE) || value.len <= most)
+        return 0;
+    cli_say(args->file, "key %s: %zu bytes are too many; the limit is %llu; nothing was changed",
+            keys_quote(args, key), value.len, (unsigned long long)most);
+    if (args_given(args, ARG_JSON))
+        append_print(args, key, false, 0);
+    return CLI_NO;
+}
+
 static int put_run(const cli_args *args, int (*store)(cli_session *, kv_slice, kv_slice))
 {
     cli_session session;
@@ -97,7 +120,9 @@ static int put_run(const cli_args *args, int (*store)(cli_session *, kv_slice, k
     int code = input_value(&args->operands[1], &value);
     if (code)
         return code;
-    code = session_open(&session, args, put_needs_old(args) ? SESSION_WRITE : SESSION_CREATE);
+    code = append_check(args, value);
+    if (code == 0)
+        code = session_open(&session, args, put_needs_old(args) ? SESSION_WRITE : SESSION_CREATE);
     if (code == 0)
         code = session_close(&session, store(&session, args->operands[0].bytes, value));
     input_free(&args->operands[1], value);
@@ -112,6 +137,11 @@ int cmd_put(const cli_args *args)
         return args_wrong(args, "--if-absent, --if-present and --if-equals exclude each other");
     if (args_given(args, ARG_TTL) && args->number[ARG_TTL] == 0)
         return args_wrong(args, "--ttl is at least 1ms");
+    if (args_given(args, ARG_MULTI)) {
+        int code = put_check_multi(args);
+        if (code)
+            return code;
+    }
     return put_run(args, put_store);
 }
 

@@ -121,4 +121,21 @@ sort -n sums | uniq >distinct; seq 20 >expected; same distinct expected
 run kv get c.kv once; out "$(cat won)"
 run kv get c.kv bytes; out "$(printf 'x%.0s' {1..20})"
 run kv check c.kv -q; code 0
+
+# ---- what is refused makes no file ----
+no_file() # code command...
+{
+    run kv "${@:2}"
+    code "$1"
+    [ ! -e absent.kv ] || fail "kv ${*:2}: made a file"
+    rm -f absent.kv*
+}
+no_file 1 append absent.kv a xxx --max-size 1; err 'the limit is 1; nothing was changed'
+no_file 1 incr absent.kv a 1 --initial 9223372036854775807; err 'nothing was changed'
+no_file 1 incr absent.kv a 1e308 --float --initial 1e308
+no_file 2 incr absent.kv a x
+no_file 2 incr absent.kv a --multi --tree n
+no_file 2 put absent.kv a b --multi --tree n --ttl 1s
+run kv incr absent.kv a -1 --initial -9223372036854775807; code 0; out -9223372036854775808
+run kv incr absent.kv a 1 --initial 9223372036854775807; code 0; out -9223372036854775807
 finish
