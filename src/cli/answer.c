@@ -3,6 +3,8 @@
 #include "cli.h"
 #include "json.h"
 #include "keys.h"
+#include <errno.h>
+#include <unistd.h>
 
 void answer_begin(const cli_args *args, kv_slice key)
 {
@@ -46,4 +48,14 @@ int answer_change(cli_session *session, int result, kv_slice key)
     int code = session_end_change(session, result, key);
     answer_changed(session->args, code, key);
     return code;
+}
+
+int answer_no_file(const cli_args *args, kv_slice key)
+{
+    if (access(args->file, F_OK) == 0 || errno != ENOENT)
+        return 0;
+    if (!args_given(args, ARG_QUIET))
+        cli_say(args->file, "no such file, thus no key %s", keys_quote(args, key));
+    answer_changed(args, CLI_NO, key);
+    return CLI_NO;
 }

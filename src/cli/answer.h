@@ -17,4 +17,8 @@ int answer_change(cli_session *session, int result, kv_slice key);
 /* Only the saying, after a change that ended with this exit code. */
 void answer_changed(const cli_args *args, int code, kv_slice key);
 
+/* A condition on what the file has does not hold when there is no file: 0, or the exit code after
+ * saying so. */
+int answer_no_file(const cli_args *args, kv_slice key);
+
 #endif

@@ -118,7 +118,10 @@ int cmd_del(const cli_args *args)
     if (args_given(args, ARG_IF_EQUALS) && args->count != 1)
         return args_wrong(args, "--if-equals is about one key");
     cli_session session;
-    int code = session_open(&session, args, SESSION_WRITE);
+    int code = args_given(args, ARG_IF_EQUALS) ? answer_no_file(args, args->operands[0].bytes) : 0;
+    if (code)
+        return code;
+    code = session_open(&session, args, SESSION_WRITE);
     if (code)
         return code;
     code = args_given(args, ARG_IF_EQUALS) ? del_equal(&session)

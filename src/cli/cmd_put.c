@@ -120,7 +120,8 @@ static int put_run(const cli_args *args, int (*store)(cli_session *, kv_slice, k
     int code = input_value(&args->operands[1], &value);
     if (code)
         return code;
-    code = append_check(args, value);
+    code = put_needs_old(args) ? answer_no_file(args, args->operands[0].bytes)
+                               : append_check(args, value);
     if (code == 0)
         code = session_open(&session, args, put_needs_old(args) ? SESSION_WRITE : SESSION_CREATE);
     if (code == 0)

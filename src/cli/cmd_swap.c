@@ -37,7 +37,10 @@ int cmd_cas(const cli_args *args)
         return args_wrong(args, from_absent ? "needs KEY and NEW"
                                 : to_absent ? "needs KEY and OLD"
                                             : "needs KEY, OLD and NEW");
-    int code = session_open_single(&session, args, from_absent ? SESSION_CREATE : SESSION_WRITE);
+    int code = from_absent ? 0 : answer_no_file(args, key);
+    if (code)
+        return code;
+    code = session_open_single(&session, args, from_absent ? SESSION_CREATE : SESSION_WRITE);
     if (code)
         return code;
     int result = kv_cas(session.tree, key.ptr, key.len, expected, desired, NULL);

@@ -13,7 +13,7 @@ run kv put a.kv absent x --if-equals ''; code 1; err 'no key absent'
 run kv put a.kv absent x --if-equals '' -q; code 1; quiet
 run kv has a.kv absent; code 1
 run kv put a.kv k x --if-equals two --if-present; code 2; err 'exclude each other'
-run kv put none.kv k x --if-equals y; code 3
+run kv put none.kv k x --if-equals y; code 1
 [ ! -e none.kv ] || fail '--if-equals created a file'
 run kv put -e a.kv k '\x00' --if-equals '\x74wo'; code 0
 run kv del a.kv k --if-equals two; code 1; err 'has another value'
@@ -138,4 +138,14 @@ no_file 2 incr absent.kv a --multi --tree n
 no_file 2 put absent.kv a b --multi --tree n --ttl 1s
 run kv incr absent.kv a -1 --initial -9223372036854775807; code 0; out -9223372036854775808
 run kv incr absent.kv a 1 --initial 9223372036854775807; code 0; out -9223372036854775807
+
+# ---- no condition holds in a file that is not there ----
+rm -f absent.kv*
+no_file 1 put absent.kv a b --if-present; err 'absent.kv: no such file, thus no key a'
+no_file 1 put absent.kv a b --if-equals c -q; quiet
+no_file 1 cas absent.kv a b c --json; out '{"key":"a","changed":false}'
+no_file 1 cas absent.kv a b --to-absent
+no_file 1 del absent.kv a --if-equals b
+[ ! -e absent.kv ] || fail 'made a file'
+run kv del absent.kv a; code 3
 finish

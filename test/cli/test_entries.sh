@@ -24,7 +24,7 @@ run kv get a.kv carol; out y
 run kv put a.kv dave x --if-present; code 1; err 'no key dave'
 run kv put a.kv dave x --if-present -q; code 1; quiet
 run kv has a.kv dave; code 1
-run kv put none.kv dave x --if-present; code 3; err 'kv put and kv import create'
+run kv put none.kv dave x --if-present; code 1; err 'no such file, thus no key dave'
 [ ! -e none.kv ] || fail '--if-present created a file'
 
 # ---- escapes out ----
