@@ -430,6 +430,11 @@ kv_range args_range(const cli_args *args)
     return range;
 }
 
+bool args_bounded(const cli_args *args)
+{
+    return (args->given & (ARG_BIT(ARG_PREFIX) | ARG_BIT(ARG_FROM) | ARG_BIT(ARG_TO))) != 0;
+}
+
 uint32_t args_wait(const cli_args *args, uint32_t usual)
 {
     uint64_t asked = args->number[ARG_WAIT];

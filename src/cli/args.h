@@ -112,6 +112,9 @@ static inline bool args_given(const cli_args *args, args_id id)
 /* The range that --prefix, --from, --to, --limit and --reverse describe. */
 kv_range args_range(const cli_args *args);
 
+/* Do --prefix, --from or --to bound the range? */
+bool args_bounded(const cli_args *args);
+
 /* How long to wait for others, in milliseconds: as --wait says, else as usual. */
 uint32_t args_wait(const cli_args *args, uint32_t usual);
 

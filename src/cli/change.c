@@ -17,7 +17,7 @@ static char change_mark(const kv_change *change)
     }
 }
 
-static bool change_of_tree(const kv_change *change)
+bool change_of_tree(const kv_change *change)
 {
     return change->kind == KV_CHANGE_CREATED || change->kind == KV_CHANGE_DROPPED;
 }

@@ -13,4 +13,7 @@ void change_write(const cli_args *args, uint64_t commit, const kv_change *change
 /* An object, in whatever is open. */
 void change_write_json(const cli_args *args, const kv_change *change);
 
+/* Is it about a tree, not about a key? Who asks for a range of keys does not want it. */
+bool change_of_tree(const kv_change *change);
+
 #endif

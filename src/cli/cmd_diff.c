@@ -1,4 +1,5 @@
 /* cmd_diff.c - kv diff: what was changed from one commit to another, or to now. */
+#include "change.h"
 #include "cli.h"
 #include "json.h"
 #include "out.h"
@@ -67,6 +68,8 @@ static int diff_print(void *context, const kv_change *change)
     cli_diff *diff = context;
     if (diff->left == 0)
         return 1;
+    if (args_bounded(diff->session.args) && change_of_tree(change))
+        return 0;
     if (args_given(diff->session.args, ARG_JSON))
         diff_json(change);
     else

@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "json.h"
 #include "out.h"
+#include "progress.h"
 #include "session.h"
 
 typedef struct cli_watching {
@@ -10,6 +11,7 @@ typedef struct cli_watching {
     kv_watch *watch;
     kv_range range;
     kv_diff_options what;
+    bool keys;       /* of a range are watched, not trees */
     uint64_t commit; /* whose changes are being printed */
 } cli_watching;
 
@@ -17,11 +19,30 @@ static int watching_print(void *context, const kv_change *change)
 {
     const cli_watching *watching = context;
     const cli_args *args = watching->session.args;
+    if (watching->keys && change_of_tree(change))
+        return 0;
     if (args_given(args, ARG_JSON))
         change_write_json(args, change);
     else
         change_write(args, watching->commit, change, args_given(args, ARG_ALL));
     return out_failed();
+}
+
+static int watching_find_key(void *context, const kv_change *change)
+{
+    (void)context;
+    return !change_of_tree(change);
+}
+
+/* A tree that comes or goes without a key of the range is no change of the range. */
+static int watching_concerns(const cli_watching *watching, const kv_watch_event *event,
+                             bool *concerns)
+{
+    kv_diff_options what = watching->what;
+    what.change = watching_find_key;
+    int result = watching->keys ? kv_diff(event->from, event->to, &what, NULL) : KV_ECANCELED;
+    *concerns = result == KV_ECANCELED;
+    return *concerns ? KV_OK : result;
 }
 
 static int watching_print_event(cli_watching *watching, const kv_watch_event *event)
@@ -51,6 +72,7 @@ static int watching_print_event(cli_watching *watching, const kv_watch_event *ev
 static void watching_select(cli_watching *watching, const cli_args *args)
 {
     watching->range = args_range(args);
+    watching->keys = args->count > 0 || args_bounded(args);
     if (args->count > 0) {
         watching->range.from = watching->range.to = args->operands[0].bytes.ptr;
         watching->range.from_len = watching->range.to_len = args->operands[0].bytes.len;
@@ -77,20 +99,33 @@ static int watching_begin(cli_watching *watching)
     return kv_watch_open(watching->session.db, &options, &watching->watch);
 }
 
+/* Milliseconds until then; KV_FOREVER without --timeout. */
+static uint32_t watching_left(const cli_watching *watching, double since)
+{
+    const cli_args *args = watching->session.args;
+    double left = (double)args->number[ARG_TIMEOUT] - (progress_now() - since) * 1e3;
+    if (!args_given(args, ARG_TIMEOUT) || left >= KV_FOREVER)
+        return KV_FOREVER;
+    return left > 0 ? (uint32_t)left : 0;
+}
+
 /* Until nothing changes for so long, or once. Gives an exit code. */
 static int watching_run(cli_watching *watching)
 {
-    const cli_args *args = watching->session.args;
-    uint64_t timeout = args->number[ARG_TIMEOUT];
-    uint32_t ms =
-        args_given(args, ARG_TIMEOUT) && timeout < KV_FOREVER ? (uint32_t)timeout : KV_FOREVER;
     kv_watch_event event = {.size = sizeof event};
+    double since = progress_now();
+    bool ended = false, concerns;
     int result;
     do {
-        result = kv_watch_next(watching->watch, ms, &event);
+        result = kv_watch_next(watching->watch, watching_left(watching, since), &event);
         if (result == KV_OK)
-            result = watching_print_event(watching, &event);
-    } while (result == KV_OK && !args_given(args, ARG_ONCE) && !out_failed());
+            result = watching_concerns(watching, &event, &concerns);
+        if (result != KV_OK || !concerns)
+            continue;
+        result = watching_print_event(watching, &event);
+        ended = args_given(watching->session.args, ARG_ONCE) || out_failed();
+        since = progress_now();
+    } while (result == KV_OK && !ended);
     if (result == KV_NOTFOUND)
         return CLI_NO;
     return result == KV_OK ? CLI_DONE : session_fail(&watching->session, result, "watching");
@@ -98,8 +133,7 @@ static int watching_run(cli_watching *watching)
 
 static int watching_check(const cli_args *args)
 {
-    const uint64_t bounds = ARG_BIT(ARG_PREFIX) | ARG_BIT(ARG_FROM) | ARG_BIT(ARG_TO);
-    if (args->count > 0 && (args->given & bounds))
+    if (args->count > 0 && args_bounded(args))
         return args_wrong(args, "a key and a range exclude each other");
     if (args_given(args, ARG_ALL) && args_given(args, ARG_TREE))
         return args_wrong(args, "--all and --tree exclude each other");

@@ -17,7 +17,7 @@ run kv diff a.kv second; code 0; quiet
 out $'>\tnew' $'+\tnew\tz\t9'
 run kv diff a.kv first --tree new; code 0; out $'>\tnew' $'+\tnew\tz\t9'
 run kv diff a.kv first --prefix pl --keys-only; code 0
-out $'-\t\tplum' $'>\tnew'
+out $'-\t\tplum'
 run kv diff a.kv first --limit 1; code 0; out $'~\t\tapple\tred\tgreen'
 run kv diff a.kv first first; code 0; quiet; out
 run kv diff a.kv first second --json; code 0; quiet
@@ -46,4 +46,10 @@ run kv diff a.kv none; code 1; err 'no snapshot none'
 run kv diff a.kv first none; code 1; err 'kv snapshot list'
 run kv diff a.kv first --tree none; code 1; err 'neither side has a tree none'
 run kv diff a.kv; code 2; err 'FROM is missing'
+
+# a range of keys is not about trees that come and go
+kv put r.kv b1 1; kv snapshot create r.kv one; kv put r.kv --tree NEW a 1; kv put r.kv --tree OTHER b2 2
+run kv diff r.kv one --prefix b; code 0; out $'+\tOTHER\tb2\t2'
+run kv diff r.kv one --from z; code 0; out
+run kv diff r.kv one; out_has $'>\tNEW'
 finish

@@ -88,4 +88,14 @@ run kv watch none.kv --timeout 1ms; code 3; err 'kv: none.kv: '
 run kv watch a.kv lamp --prefix l; code 2; err 'exclude each other'
 run kv watch a.kv --all --tree t; code 2; err 'exclude each other'
 [ "$(echo a.kv*)" = a.kv ] || fail "left: $(echo a.kv*)"
+
+# ---- a tree that comes without a key of the range wakes nobody ----
+kv put r.kv k 1
+watch woken r.kv --all --prefix zz --once
+kv put r.kv --tree t a 1
+kv put r.kv --tree u zz1 1
+watched "$watching" woken 0 '+\tu\tzz1\t1\n'
+watch woken r.kv --all --prefix zz --once --timeout 300ms
+kv put r.kv --tree v a 1
+watched "$watching" woken 1 ''
 finish
