@@ -382,6 +382,12 @@ static int args_decode_all(cli_args *args)
     return code;
 }
 
+/* Those about all trees, unless --tree names one: there, an empty name is the main tree. */
+static bool args_all_trees(const cli_command *command)
+{
+    return command->run == cmd_top || command->run == cmd_diff || command->run == cmd_sweep;
+}
+
 int args_parse(cli_args *args, int argc, char **argv)
 {
     bool ended = false;
@@ -401,7 +407,8 @@ int args_parse(cli_args *args, int argc, char **argv)
     if (!args->command)
         return args_wrong(args, "no command");
     code = args_check(args);
-    if (code == 0 && args_given(args, ARG_TREE) && args->bytes[ARG_TREE].len == 0)
+    if (code == 0 && args_given(args, ARG_TREE) && args->bytes[ARG_TREE].len == 0 &&
+        !args_all_trees(args->command))
         code = args_wrong(args, "--tree needs a name");
     if (code == 0 && args_given(args, ARG_MULTI) && !args_given(args, ARG_TREE))
         code = args_wrong(args, "--multi needs --tree: the main tree has one value for each key");

@@ -145,6 +145,8 @@ static int top_entry(cli_top *top, kv_cursor *cursor)
         result = kv_cursor_sizes(cursor, &sizes);
     if (result != KV_OK)
         return result;
+    if (session->multi)
+        sizes.key_bytes = key.len; /* not as it is stored, with escapes */
     list_add(&top->values, key, session->tree_name, sizes.value_bytes, &sizes);
     list_add(&top->keys, key, session->tree_name, sizes.key_bytes, &sizes);
     prefixes_take(top, key, &sizes);

@@ -151,7 +151,8 @@ const cli_command cli_commands[] = {
      cmd_ttl},
     {"sweep", "vacuum gc reap", "FILE", "remove what has expired",
      "Nobody sees expired entries, but they take room until they are swept, or their keys are\n"
-     "put again. Of all trees, or of --tree; --limit removes no more than so many.\n",
+     "put again. Of all trees, or of --tree ('': the main one); --limit removes no more than so "
+     "many.\n",
      "  kv sweep sessions.kv\n", 1, 1, false,
      O(TREE) | O(LIMIT) | O(JSON) | O(DURABILITY) | O(QUIET) | O(WAIT), cmd_sweep},
     {"clock", "time", "FILE", "compare the file's clock with the system's",
@@ -206,7 +207,7 @@ const cli_command cli_commands[] = {
      "The trees by size, and of each tree, or of the one of --tree, the largest values, the\n"
      "longest keys, and the prefixes of keys with most bytes on the disk: up to and with\n"
      "delimiter number --depth. --limit N: lines of each list, 10 if not given. Leaves are\n"
-     "read, large values are not.\n",
+     "read, large values are not. --tree '': the main tree alone.\n",
      "  kv top phone.kv\n"
      "  kv top files.kv --delimiter / --depth 2 --json | jq '.prefixes[0]'\n",
      1, 1, false, TREE | O(AT) | O(DELIMITER) | O(DEPTH) | O(LIMIT) | O(JSON) | O(QUIET) | O(WAIT),
@@ -295,7 +296,7 @@ const cli_command cli_commands[] = {
      "new is > and its name, one that is gone <. With --json, an object per line. Without TO, up\n"
      "to now. Reads only what was changed. FROM and TO are names of snapshots, or commits, as\n"
      "snapshot list, watch and stat tell them: the newest, or one that a snapshot keeps.\n"
-     "--tree: only this one.\n" RANGES,
+     "--tree: only this one; '' is the main tree.\n" RANGES,
      "  kv diff phone.kv 'before the import'\n"
      "  kv diff phone.kv monday tuesday --json | jq -r .key\n"
      "  kv diff phone.kv 1234\n",

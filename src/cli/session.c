@@ -264,7 +264,7 @@ int session_open(cli_session *session, const cli_args *args, enum session_mode m
     int code = session_open_file(session, args, mode);
     if (code)
         return code;
-    if (args_given(args, ARG_TREE))
+    if (args->bytes[ARG_TREE].len > 0)
         session->tree_name = args->bytes[ARG_TREE];
     code = session_begin(session);
     return code ? session_close(session, code) : 0;

@@ -40,4 +40,13 @@ kv put s.kv old 1; kv snapshot create s.kv before; kv put s.kv new 2
 run kv top s.kv --json --at before; code 0; out_has '"key":"old"'
 ! grep -q '"key":"new"' out || fail 'top --at shows what is newer'
 run kv top s.kv --at none; code 1; err 'no snapshot none'
+
+# the main tree alone; keys of a tree of several values count as they are read
+kv put n.kv main 1; kv put n.kv --tree tags --multi k v
+run kv top n.kv --tree '' --json; code 0; out_has '"key":"main"'
+! grep -q tags out || fail "top --tree '' shows another tree"
+run kv top n.kv --json --tree tags; code 0; out_has '"key":"k","key_bytes":1,'
+kv snapshot create n.kv one; kv put n.kv more 2; kv put n.kv --tree tags x y
+run kv diff n.kv one --tree ''; code 0; out $'+\t\tmore\t2'
+run kv sweep n.kv --tree ''; code 0
 finish
