@@ -861,8 +861,8 @@ KV_API int kv_put_many(kv_tree *tree, size_t n, const kv_pair *pairs, uint32_t f
 /* ---- expiry ----
  *
  * An entry may have an expiry, a time in milliseconds since the epoch. From that moment on no call
- * finds it: it is neither read nor listed, counted, ranked, exported or copied by KV_COPY_COMPACT;
- * a put takes its key for absent. What the time is, each transaction asks once, when it begins
+ * finds it: it is neither read nor listed, counted, ranked nor exported; a put takes its key for
+ * absent. (Copies and backups take it along until it is swept.) What the time is, each transaction asks once, when it begins
  * (kv_txn_now), so nothing expires in the middle of one, and nothing comes back. A savepoint, a
  * snapshot and a batch judge by the time of their transaction.
  *
@@ -1001,8 +1001,8 @@ KV_API int kv_percentile(kv_tree *tree, const kv_range *range, double percent, k
 /* Divides the range into parts of as many entries each, give or take one, as for threads that share a
  * scan: part i has the keys >= keys[i - 1] and < keys[i], the first one begins and the last one ends
  * where the range does. The direction does not matter: keys ascend. keys has room for parts - 1, *got
- * tells how many there are: fewer when there are fewer entries than parts. Their bytes stand in buf;
- * (parts - 1) * kv_db_stat.key_max are always enough, KV_ETOOBIG: these were not. O(h) each. */
+ * tells how many there are: fewer when there are fewer entries than parts, or one key has several parts'
+ * pairs of a multi-value tree; no part is empty. Their bytes stand in buf; (parts - 1) * kv_db_stat.key_max are always enough, KV_ETOOBIG: these were not. O(h) each. */
 KV_API int kv_split(kv_tree *tree, const kv_range *range, size_t parts, kv_slice *keys, void *buf,
                     size_t size, size_t *got);
 

@@ -1,4 +1,5 @@
 /* api_many.c - the public functions on many keys: arguments are checked here. */
+#include "api.h"
 #include "many.h"
 
 static bool slice_valid(kv_slice slice)
@@ -19,7 +20,7 @@ KV_API int kv_get_many(kv_tree *tree, size_t n, const kv_slice *keys, kv_slice *
 
 KV_API int kv_put_many(kv_tree *tree, size_t n, const kv_pair *pairs, uint32_t flags)
 {
-    if (!tree || (!pairs && n) || (flags != 0 && flags != KV_PUT_ABSENT && flags != KV_PUT_PRESENT))
+    if (!tree || (!pairs && n) || !kvi_put_flags_valid(flags))
         return KV_EINVAL;
     for (size_t i = 0; i < n; i++)
         if (!slice_valid(pairs[i].key) || !slice_valid(pairs[i].value))

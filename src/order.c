@@ -1,7 +1,7 @@
 /* order.c - see order.h. Everything rests on the tallies of branches: an entry is found by its number
  * as one is found by its key, and a range is counted by two searches. */
 #include "order.h"
-#include "cursor.h"
+#include "multi.h"
 #include "pairs.h"
 
 /* In a multi-value tree, the key in the transaction's room has both. */
@@ -75,61 +75,108 @@ static uint64_t share(uint64_t number, size_t part, size_t parts)
     return number / parts * part + number % parts * part / parts;
 }
 
-/* Appends the key of entry n to buf. */
-static int split_at(kv_cursor *cursor, uint64_t n, uint8_t *buf, size_t size, kv_slice *key)
+/* Where the keys go that divide a range. */
+typedef struct division {
+    kv_cursor *cursor;
+    uint64_t n; /* entries of the range */
+    kv_slice *keys;
+    size_t got;
+    uint8_t *buf; /* of the keys; may be NULL when size is 0 */
+    size_t size, used;
+} division;
+
+/* The key under the cursor, copied behind the others. */
+static int divide_here(const division *d, kv_slice *key)
 {
+    kv_cursor *cursor = d->cursor;
+    uint8_t *room = d->used ? d->buf + d->used : d->buf;
     kv_slice found;
-    int rc = kvi_cursor_nth(cursor, n);
-    if (rc == KV_OK)
-        rc = kvi_cursor_get(cursor, &found, NULL);
-    if (rc == KV_OK && found.len > size)
+    int rc = kvi_cursor_get(cursor, &found, NULL);
+    if (rc == KV_OK && found.len > d->size - d->used)
         rc = KV_ETOOBIG;
     if (rc != KV_OK)
         return rc;
     if (found.len)
-        memcpy(buf, found.ptr, found.len);
-    kvi_slice whole = {buf, found.len}, value;
-    if (kvi_tree_multi(cursor->tree) && !kvi_pairs_split(buf, found.len, &whole, &value))
+        memcpy(room, found.ptr, found.len);
+    kvi_slice whole = {room, found.len}, value;
+    if (kvi_tree_multi(cursor->tree) && !kvi_pairs_split(room, found.len, &whole, &value))
         return kvi_fail(&cursor->txn->db->err, KV_ECORRUPT,
                         "an entry of a multi-value tree breaks T7");
     *key = (kv_slice){whole.ptr, whole.len};
     return KV_OK;
 }
 
-static int split_all(kv_cursor *cursor, uint64_t n, size_t parts, kv_slice *keys, uint8_t *buf,
-                     size_t size, size_t *got)
+/* To the entry of that number in ascending order. */
+static int divide_go(const division *d, uint64_t number)
 {
-    bool down = cursor->range.reverse;
-    size_t used = 0, made = 0;
+    return kvi_cursor_nth(d->cursor, d->cursor->range.reverse ? d->n - 1 - number : number);
+}
+
+/* Puts the cursor onto the key that the newest part begins with, if that is this one: KV_EXISTS. In
+ * front of the first key there is no part, either. */
+static int divide_again(const division *d, kv_slice key)
+{
+    kv_slice before, value;
+    int rc = KV_OK;
+    if (d->got > 0)
+        before = d->keys[d->got - 1];
+    else
+        rc = divide_go(d, 0);
+    if (rc == KV_OK && d->got == 0)
+        rc = kvi_multi_get(d->cursor, &before, &value);
+    if (rc != KV_OK)
+        return rc;
+    int order =
+        kvi_slice_compare(kvi_slice_of(key.ptr, key.len), kvi_slice_of(before.ptr, before.len));
+    return order > 0 ? KV_OK : order == 0 ? KV_EXISTS : KV_NOTFOUND;
+}
+
+/* The key that the part of this entry begins with. In a multi-value tree that is the next one where no
+ * pair would be in front. KV_NOTFOUND: no part begins here. */
+static int divide_at(const division *d, uint64_t number, kv_slice *key)
+{
+    kv_cursor *cursor = d->cursor;
+    int rc = divide_go(d, number);
+    if (rc == KV_OK)
+        rc = divide_here(d, key);
+    if (rc == KV_OK && kvi_tree_multi(cursor->tree))
+        rc = divide_again(d, *key);
+    if (rc != KV_EXISTS)
+        return rc;
+    rc = kvi_multi_next_key(cursor, !cursor->range.reverse);
+    return rc == KV_OK ? divide_here(d, key) : rc;
+}
+
+static int divide(division *d, size_t parts)
+{
     for (size_t part = 1; part < parts; part++) {
-        uint64_t first = share(n, part, parts);
-        if (first == share(n, part - 1, parts)) /* fewer entries than parts */
+        uint64_t first = share(d->n, part, parts);
+        kv_slice key;
+        if (first == share(d->n, part - 1, parts)) /* fewer entries than parts */
             continue;
-        uint8_t *room = used ? buf + used : buf; /* which may be none at all */
-        int rc = split_at(cursor, down ? n - 1 - first : first, room, size - used, &keys[made]);
-        if (rc != KV_OK)
+        int rc = divide_at(d, first, &key);
+        if (rc != KV_OK && rc != KV_NOTFOUND)
             return rc;
-        if (made > 0 && cursor->tree->desc.flags & KVI_TREE_MULTI &&
-            kvi_slice_compare(kvi_slice_of(keys[made].ptr, keys[made].len),
-                              kvi_slice_of(keys[made - 1].ptr, keys[made - 1].len)) == 0)
-            continue;
-        used += keys[made++].len;
+        if (rc == KV_OK) {
+            d->keys[d->got++] = key;
+            d->used += key.len;
+        }
     }
-    *got = made;
     return KV_OK;
 }
 
 int kvi_order_split(kv_tree *tree, const kv_range *range, size_t parts, kv_slice *keys, void *buf,
                     size_t size, size_t *got)
 {
-    kv_cursor *cursor;
-    uint64_t n;
-    int rc = kvi_cursor_open(tree, range, &cursor);
+    division d = {.keys = keys, .buf = buf, .size = size};
+    int rc = kvi_cursor_open(tree, range, &d.cursor);
     if (rc != KV_OK)
         return rc;
-    rc = kvi_range_count(tree, &cursor->range, &n);
+    rc = kvi_range_count(tree, &d.cursor->range, &d.n);
     if (rc == KV_OK)
-        rc = split_all(cursor, n, parts, keys, buf, size, got);
-    kvi_cursor_close(cursor);
+        rc = divide(&d, parts);
+    if (rc == KV_OK)
+        *got = d.got;
+    kvi_cursor_close(d.cursor);
     return rc;
 }

@@ -356,7 +356,9 @@ static bool step_put_many(driver *d, kv_tree *tree, kvi_slice name)
 {
     kv_pair pairs[MANY] = {{{0}, {0}}};
     size_t n = rng_below(&d->r, MANY + 1);
-    uint32_t flags = rng_one_in(&d->r, 3) ? (uint32_t)rng_between(&d->r, 1, 2) : 0;
+    uint32_t condition = rng_one_in(&d->r, 3) ? (uint32_t)rng_between(&d->r, 1, 2) : 0;
+    bool keep = d->shape.expiry && rng_one_in(&d->r, 3);
+    uint32_t flags = condition | (keep ? KV_PUT_KEEP_EXPIRY : 0);
     for (size_t i = 0; i < n; i++) {
         kvi_slice key = driver_pick_key(d, many_keys[i]);
         kvi_slice value = pick_many_value(d, i, i + 1 == n);
@@ -367,13 +369,15 @@ static bool step_put_many(driver *d, kv_tree *tree, kvi_slice name)
         return fail(d, rc, "put_many");
     for (size_t i = 0; i < n; i++) {
         kvi_slice key = kvi_slice_of(pairs[i].key.ptr, pairs[i].key.len);
-        bool present = model_get(model_tree_of(d->m->now, name), key, NULL);
-        if (flags == KV_PUT_ABSENT && present)
+        kvi_slice value = kvi_slice_of(pairs[i].value.ptr, pairs[i].value.len);
+        const model_tree *t = model_tree_of(d->m->now, name);
+        bool present = model_get(t, key, NULL);
+        if (condition == KV_PUT_ABSENT && present)
             expect = KV_EXISTS;
-        else if (flags == KV_PUT_PRESENT && !present)
+        else if (condition == KV_PUT_PRESENT && !present)
             expect = KV_NOTFOUND;
         else
-            model_put(d->m, name, key, kvi_slice_of(pairs[i].value.ptr, pairs[i].value.len));
+            model_store(d, name, key, value, keep && present ? model_expiry(t, key) : 0);
     }
     return rc == expect ? true : fail(d, rc, "put_many: answer");
 }

@@ -147,6 +147,9 @@ static void test_keep(void **state)
     assert_int_equal(ttl_of(tree, "a"), 100);
     assert_int_equal(put_for(tree, "a", "3", 500, KV_PUT_KEEP_EXPIRY), KV_OK);
     assert_int_equal(ttl_of(tree, "a"), 100);
+    const kv_pair many[] = {{{"a", 1}, {"4", 1}}};
+    assert_int_equal(kv_put_many(tree, 1, many, KV_PUT_KEEP_EXPIRY), KV_OK);
+    assert_int_equal(ttl_of(tree, "a"), 100);
     assert_int_equal(put_for(tree, "b", "3", 500, KV_PUT_KEEP_EXPIRY), KV_OK); /* a new one */
     assert_int_equal(ttl_of(tree, "b"), 500);
     assert_int_equal(kv_put(tree, "a", 1, "4", 1, 0), KV_OK);

@@ -482,10 +482,20 @@ static void splits_are_between_keys(void **state)
     assert_int_equal(kv_split(w.tree, &down, 9, keys, room, sizeof room, &got), KV_ETOOBIG);
     char enough[64];
     assert_int_equal(kv_split(w.tree, NULL, 9, keys, enough, sizeof enough, &got), KV_OK);
-    assert_int_equal(got, 3);
-    assert_int_equal(keys[0].len, 0);
-    assert_memory_equal(keys[1].ptr, "long key", 8);
-    assert_memory_equal(keys[2].ptr, "z", 1);
+    assert_int_equal(got, 2); /* in front of the first key there is nothing */
+    assert_memory_equal(keys[0].ptr, "long key", 8);
+    assert_memory_equal(keys[1].ptr, "z", 1);
+    assert_int_equal(kv_split(w.tree, &down, 9, keys, enough, sizeof enough, &got), KV_OK);
+    assert_int_equal(got, 2);
+    assert_memory_equal(keys[1].ptr, "z", 1);
+    const kv_range one = {.size = sizeof one,
+                          .flags = KV_RANGE_TO_CLOSED,
+                          .from = "z",
+                          .from_len = 1,
+                          .to = "z",
+                          .to_len = 1};
+    assert_int_equal(kv_split(w.tree, &one, 3, keys, enough, sizeof enough, &got), KV_OK);
+    assert_int_equal(got, 0);
     kv_tree *main = kv_txn_main(w.txn);
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(kv_put(main, names[i], strlen(names[i]), "v", 1, 0), KV_OK);
@@ -494,6 +504,28 @@ static void splits_are_between_keys(void **state)
     assert_int_equal(got, 2);
     assert_memory_equal(keys[0].ptr, "long key", 8);
     assert_memory_equal(keys[1].ptr, "z", 1);
+    close_world(&w);
+}
+
+/* One key has nearly all pairs: no part is empty, and keys ascend. */
+static void splits_have_no_empty_part(void **state)
+{
+    static world w;
+    kv_slice keys[8];
+    char room[256];
+    size_t got;
+    open_world(&w);
+    for (char value = '0'; value < '8'; value++)
+        assert_int_equal(kv_multi_put(w.tree, "b", 1, &value, 1), KV_OK);
+    assert_int_equal(kv_multi_put(w.tree, "c", 1, "v", 1), KV_OK);
+    assert_int_equal(kv_split(w.tree, NULL, 4, keys, room, sizeof room, &got), KV_OK);
+    assert_int_equal(got, 1);
+    assert_memory_equal(keys[0].ptr, "c", 1);
+    assert_int_equal(kv_multi_put(w.tree, "a", 1, "v", 1), KV_OK);
+    assert_int_equal(kv_split(w.tree, NULL, 4, keys, room, sizeof room, &got), KV_OK);
+    assert_int_equal(got, 2);
+    assert_memory_equal(keys[0].ptr, "b", 1);
+    assert_memory_equal(keys[1].ptr, "c", 1);
     close_world(&w);
 }
 
@@ -617,6 +649,7 @@ int main(void)
         cmocka_unit_test(cursors_go_over_distinct_keys),
         cmocka_unit_test(cursors_go_on),
         cmocka_unit_test(splits_are_between_keys),
+        cmocka_unit_test(splits_have_no_empty_part),
         cmocka_unit_test(pairs_come_and_go),
         cmocka_unit_test(kinds_of_trees_are_kept_apart),
         cmocka_unit_test(pairs_have_a_limit),
