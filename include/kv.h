@@ -1310,7 +1310,8 @@ typedef struct kv_merge_options {
  *
  * message (may be NULL) receives a sentence about a failure, at most message_size bytes with the final
  * zero. info (may be NULL) is written whatever is returned, except for a KV_EINVAL. KV_MISMATCH: one
- * does not lead on. KV_ECORRUPT, KV_ENOTKV, KV_EVERSION: as from kv_backup_apply. KV_ECANCELED: read or
+ * begins behind the end of those before it, or ends before it. One that brings nothing new does no
+ * harm, as when it is applied twice. KV_ECORRUPT, KV_ENOTKV, KV_EVERSION: as from kv_backup_apply. KV_ECANCELED: read or
  * write asked to stop. What was written before a failure is no backup. */
 KV_API int kv_backup_merge(const kv_merge_options *options, kv_backup_info *info, char *message,
                            size_t message_size);
@@ -1520,7 +1521,11 @@ KV_API int kv_range_sizes(kv_tree *tree, const kv_range *range, kv_sizes *sizes)
  * and cursors work as in other trees; a cursor goes from value to value, its views of values are
  * valid like those of keys, and kv_cursor_seek knows keys alone: EQ, GE and GT lead to a key's
  * first value, LE and LT to its last. Calls that are about the one value of a key (kv_get, kv_put,
- * kv_cursor_put ...) return KV_EINVAL here, and those below in other trees. */
+ * kv_pop_first, kv_ttl, kv_cursor_put ...) return KV_EINVAL here, and those below in other trees. To
+ * pop a pair: kv_nth, then kv_multi_del.
+ *
+ * So it is with the operations of kv_db_write, with three exceptions: KV_OP_CHECK_PRESENT and
+ * KV_OP_CHECK_ABSENT ask for any value of the key here, KV_OP_CHECK_VALUE for this one among them. */
 
 /* Adds a pair. KV_EXISTS: it is there. KV_ETOOBIG, KV_EREADONLY. */
 KV_API int kv_multi_put(kv_tree *tree, const void *key, size_t key_len, const void *value,

@@ -118,23 +118,44 @@ static int apply_del_prefix(kv_tree *tree, const kv_op *op, uint64_t *deleted)
     return range_del(tree, &range, deleted);
 }
 
+/* Has the key any value? In a multi-value tree it may have several. */
+static int key_there(kv_tree *tree, kvi_slice key)
+{
+    uint64_t values = 0;
+    if (!kvi_tree_multi(tree))
+        return kvi_get(tree, key, NULL);
+    int rc = kvi_multi_count(tree, key, &values);
+    return rc == KV_OK && values == 0 ? KV_NOTFOUND : rc;
+}
+
 static int apply_check_absent(kv_tree *tree, const kv_op *op, uint64_t *deleted)
 {
     (void)deleted;
-    int rc = kvi_get(tree, slice_in(op->key), NULL);
+    int rc = key_there(tree, slice_in(op->key));
     return rc == KV_OK ? KV_EXISTS : rc;
 }
 
 static int apply_check_present(kv_tree *tree, const kv_op *op, uint64_t *deleted)
 {
     (void)deleted;
-    return kvi_get(tree, slice_in(op->key), NULL);
+    return key_there(tree, slice_in(op->key));
+}
+
+static int check_pair(kv_tree *tree, const kv_op *op)
+{
+    int rc = kvi_multi_has(tree, slice_in(op->key), slice_in(op->value));
+    if (rc != KV_NOTFOUND)
+        return rc;
+    rc = key_there(tree, slice_in(op->key));
+    return rc == KV_OK ? KV_MISMATCH : rc;
 }
 
 static int apply_check_value(kv_tree *tree, const kv_op *op, uint64_t *deleted)
 {
     kv_slice value;
     (void)deleted;
+    if (kvi_tree_multi(tree))
+        return check_pair(tree, op);
     int rc = kvi_get(tree, slice_in(op->key), &value);
     if (rc != KV_OK)
         return rc;

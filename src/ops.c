@@ -264,6 +264,7 @@ int kvi_update_until(kv_tree *tree, kvi_slice key, kvi_decide *decide, void *con
     if (rc != KV_OK)
         return rc;
     uint64_t changes = txn->changes;
+    kvi_err_clear(&txn->db->err); /* a caller's own error has no sentence */
     int verdict = decide(context, there.shown ? &present : NULL, &value);
     if (txn->changes != changes)
         return kvi_fail(&txn->db->err, KV_EINVAL, "a callback changed the transaction");

@@ -627,6 +627,22 @@ static void batches_have_pairs(void **state)
     assert_int_equal(kv_db_write(w.db, ops, 1, 0, &result), KV_EXISTS);
     ops[4].flags = KV_PUT_PRESENT;
     assert_int_equal(kv_db_write(w.db, &ops[4], 1, 0, &result), KV_NOTFOUND);
+    const struct {
+        uint32_t kind;
+        const char *key, *value;
+        int rc;
+    } checks[] = {
+        {KV_OP_CHECK_PRESENT, "k", NULL, KV_OK},    {KV_OP_CHECK_PRESENT, "j", NULL, KV_NOTFOUND},
+        {KV_OP_CHECK_ABSENT, "k", NULL, KV_EXISTS}, {KV_OP_CHECK_ABSENT, "j", NULL, KV_OK},
+        {KV_OP_CHECK_VALUE, "k", "1", KV_OK},       {KV_OP_CHECK_VALUE, "k", "2", KV_MISMATCH},
+        {KV_OP_CHECK_VALUE, "j", "1", KV_NOTFOUND},
+    };
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
+        ops[0] = (kv_op){.kind = checks[i].kind, .tree = tree, .key = {checks[i].key, 1}};
+        if (checks[i].value)
+            ops[0].value = (kv_slice){checks[i].value, 1};
+        assert_int_equal(kv_db_write(w.db, ops, 1, 0, &result), checks[i].rc);
+    }
     ops[0] = (kv_op){.kind = KV_OP_PUT, .tree = tree, .key = key, .value = {"v", 1}};
     assert_int_equal(kv_db_write(w.db, ops, 1, 0, &result), KV_EINVAL);
     ops[0].kind = KV_OP_POP_FIRST;

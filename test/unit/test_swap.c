@@ -410,6 +410,13 @@ static void test_update_misused(void **state)
     assert_int_equal(update(&unknown), KV_EINVAL);
     assert_int_equal(kv_update(tree, "k", 1, store_nothing_long, NULL), KV_EINVAL);
     assert_int_equal(update(&meddler), KV_EINVAL);
+    char said[200];
+    plan own = {.verdict = -99};
+    kv_db_errmsg(db, said, sizeof said);
+    assert_true(said[0]);
+    assert_int_equal(update(&own), -99);
+    kv_db_errmsg(db, said, sizeof said);
+    assert_string_equal(said, ""); /* not the sentence of an earlier failure */
     expect("k", "1");
     expect("other", "x"); /* what the callback did by itself stands */
 }
