@@ -317,7 +317,7 @@ typedef struct kv_compact_options {
     void *context;
 } kv_compact_options;
 
-enum { /* kv_compact_info.held_by: who keeps more than an eighth of the pages */
+enum { /* kv_compact_info.held_by: who keeps more than an eighth of the pages, or the file longer by that */
        KV_HELD_NOBODY = 0,
        KV_HELD_READER = 1,  /* a read transaction */
        KV_HELD_SNAPSHOT = 2 /* a named snapshot */

@@ -20,34 +20,50 @@ typedef struct shrink {
     kvi_relocate pass;
     uint32_t held_by;    /* as in info, be it ever so little */
     kvi_pgno high_water; /* after the newest transaction */
+    kvi_pgno began;      /* the high-water mark at the beginning */
+    kvi_id shrunk;       /* readers of older commits need what is behind it */
     uint64_t total;      /* pages to move, as it seemed at first */
     bool stuck;          /* too few holes below the target */
 } shrink;
 
 /* ---- one transaction ---- */
 
-/* Where the file could end: all that is in use, and what somebody still needs, with some holes. */
-static kvi_pgno target_of(const kvi_space *space, uint32_t page_size)
+/* Where a file could end that has so many pages in use, with some holes. */
+static kvi_pgno end_of(uint64_t pages, uint32_t page_size)
 {
-    kvi_pgno first = kvi_first_page(page_size);
-    uint64_t kept = kvi_space_high_water(space) - first - kvi_space_free_pages(space);
-    return first + kept + kept / SPARE + LEAST;
+    return kvi_first_page(page_size) + pages + pages / SPARE + LEAST;
 }
 
-/* Who keeps something, and whether it is more than a small part of the file. */
+/* All that is in use, and what somebody still needs. */
+static uint64_t kept_pages(const kvi_space *space, uint32_t page_size)
+{
+    return kvi_space_high_water(space) - kvi_first_page(page_size) - kvi_space_free_pages(space);
+}
+
+static uint32_t kind_of(const kv_db *db, kvi_id holder)
+{
+    const kvi_listed *named = &db->listed[0];
+    for (size_t i = 0; i < named->n; i++)
+        if (named->ids[i] == holder)
+            return KV_HELD_SNAPSHOT;
+    return holder ? KV_HELD_READER : KV_HELD_NOBODY;
+}
+
+/* Who keeps something, and who makes much of a difference: a few pages at the end of the file keep
+ * all that is before them. */
 static void note_holder(shrink *s)
 {
     const kv_db *db = s->db;
-    const kvi_listed *named = &db->listed[0];
-    uint64_t pages;
-    kvi_id holder = kvi_space_holder(db->space, db->head.durable, &pages);
-    s->held_by = pages ? KV_HELD_READER : KV_HELD_NOBODY;
-    for (size_t i = 0; i < named->n; i++)
-        if (named->ids[i] == holder)
-            s->held_by = KV_HELD_SNAPSHOT;
-    bool much = pages > kvi_space_high_water(db->space) / SPARE;
-    s->info->held_by = much ? s->held_by : KV_HELD_NOBODY;
-    s->info->holder = much ? holder : 0;
+    const kvi_space *space = db->space;
+    uint32_t page_size = db->file.page_size;
+    uint64_t pages, much = kvi_space_high_water(space) / SPARE;
+    kvi_pgno end;
+    kvi_id most = kvi_space_holder(space, db->head.durable, &pages);
+    kvi_id last = kvi_space_end_holder(space, db->head.durable, &end);
+    kvi_pgno least = end_of(kept_pages(space, page_size) - kvi_space_dead_pages(space), page_size);
+    s->held_by = kind_of(db, most);
+    s->info->holder = pages > much ? most : end > least + much ? last : 0;
+    s->info->held_by = kind_of(db, s->info->holder);
 }
 
 static int move_some(shrink *s, kv_txn *txn)
@@ -55,7 +71,7 @@ static int move_some(shrink *s, kv_txn *txn)
     kvi_space *space = s->db->space;
     kvi_relocate *pass = &s->pass;
     if (pass->target == 0)
-        pass->target = target_of(space, s->db->file.page_size);
+        pass->target = end_of(kept_pages(space, s->db->file.page_size), s->db->file.page_size);
     uint64_t holes = kvi_space_free_below(space, pass->target);
     pass->budget = KVI_MIN((uint64_t)s->options->step_pages, holes / 2);
     s->stuck = pass->budget < LEAST / 2;
@@ -141,6 +157,7 @@ static int hand_back(shrink *s)
         uint64_t began = db->os->mono_ns(db->os), before = file_size(s);
         kvi_trim(db, KVI_CUT_MAX);
         bool shorter = file_size(s) < before;
+        s->shrunk = db->head.shrunk;
         kvi_turn_give(db);
         if (!shorter)
             return KV_OK;
@@ -151,11 +168,13 @@ static int hand_back(shrink *s)
     }
 }
 
-/* Does the end of the file wait for a reader? Others come and go, and that is soon. */
+/* Does the end of the file wait for a reader? Others come and go, and that is soon; but it is
+ * not waited for where nothing was moved and the pages do not end sooner than before. */
 static bool is_waiting(const shrink *s)
 {
     bool kept = s->held_by == KV_HELD_READER && s->high_water > s->pass.target;
-    return s->pass.target != 0 && (kept || !file_cut(s));
+    bool acted = s->pass.moved > 0 || s->high_water < s->began;
+    return s->pass.target != 0 && acted && (kept || !file_cut(s));
 }
 
 /* Lets what was moved away fall free. */
@@ -195,7 +214,10 @@ static int pass_run(shrink *s)
 
 static int shrink_run(shrink *s)
 {
-    int rc = settle(s);
+    int rc = look(s);
+    s->began = s->high_water;
+    if (rc == KV_OK)
+        rc = settle(s);
     for (unsigned i = 0; rc == KV_OK && i < PASSES; i++) {
         kvi_pgno before = s->high_water;
         s->stuck = false;
@@ -204,6 +226,36 @@ static int shrink_run(shrink *s)
             rc = settle(s);
         if (s->high_water <= s->pass.target || s->high_water >= before)
             break;
+    }
+    return rc;
+}
+
+static int older_pin(void *context, const kvi_pin *pin)
+{
+    kvi_id *oldest = context;
+    *oldest = KVI_MIN(*oldest, pin->id);
+    return KV_OK;
+}
+
+static int older_guest(void *context, uint64_t id)
+{
+    kvi_id *oldest = context;
+    *oldest = KVI_MIN(*oldest, id);
+    return KV_OK;
+}
+
+/* Who keeps the file from being cut, though none of its pages beyond are recorded any more: the
+ * oldest reader. */
+static int note_reader(shrink *s)
+{
+    kv_db *db = s->db;
+    kvi_id oldest = s->shrunk;
+    int rc = kvi_readers_scan(&db->readers, older_pin, &oldest);
+    if (rc == KV_OK && db->role == KVI_SHARER)
+        rc = kvi_lock_pins(&db->lock, &db->err, older_guest, &oldest);
+    if (oldest < s->shrunk) {
+        s->info->held_by = KV_HELD_READER;
+        s->info->holder = oldest;
     }
     return rc;
 }
@@ -223,6 +275,6 @@ int kvi_shrink(kv_db *db, const kv_compact_options *options, kv_compact_info *in
     atomic_fetch_sub_explicit(&db->compacting, 1, memory_order_relaxed);
     int known = kvi_file_look(&db->file, &info->after);
     if (rc == KV_OK && !file_cut(&s) && !info->held_by)
-        info->held_by = KV_HELD_READER; /* the file is cut when it has left */
+        rc = note_reader(&s);
     return rc != KV_OK ? rc : known;
 }

@@ -454,6 +454,21 @@ kvi_id kvi_space_holder(const kvi_space *space, kvi_id limit, uint64_t *pages)
     return holder;
 }
 
+kvi_id kvi_space_end_holder(const kvi_space *space, kvi_id limit, kvi_pgno *end)
+{
+    kvi_id holder = 0;
+    *end = 0;
+    for (size_t i = 0; i < space->n_held && space->held[i].snapshot < limit; i++)
+        for (size_t k = 0; k < space->held[i].dead.n; k++) {
+            kvi_pgno behind = kvi_extent_end(&space->held[i].dead.at[k]);
+            if (behind > *end) {
+                *end = behind;
+                holder = space->held[i].snapshot;
+            }
+        }
+    return holder;
+}
+
 /* Adds a list to the sums of the snapshots that need its pages alone. */
 static void held_alone_in(const kvi_extents *list, const kvi_id *snapshots, size_t n,
                           uint64_t *pages)

@@ -159,6 +159,10 @@ bool kvi_space_own_behind(const kvi_space *space, kvi_pgno limit);
 /* The snapshot older than limit under which most dead pages are filed, and how many; 0: none. */
 kvi_id kvi_space_holder(const kvi_space *space, kvi_id limit, uint64_t *pages);
 
+/* The same of the dead page that lies furthest back, and where the file ends at the earliest as long
+ * as it is kept. */
+kvi_id kvi_space_end_holder(const kvi_space *space, kvi_id limit, kvi_pgno *end);
+
 /* Dead pages that a snapshot needs: B <= snapshot < F. O(dead runs). */
 uint64_t kvi_space_held_by(const kvi_space *space, kvi_id snapshot);
 

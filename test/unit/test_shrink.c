@@ -261,6 +261,78 @@ static void test_held(void **state)
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
+/* Entries in the order of their keys, written as often as said and then nine in ten deleted, each time
+ * by one transaction. */
+static void write_and_thin(unsigned times)
+{
+    enum { N = 20000 };
+    uint64_t *numbers = numbers_of(N);
+    kv_txn *txn;
+    for (unsigned round = 0; round <= times; round++) {
+        assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+        for (unsigned i = 0; i < N; i++)
+            if (round < times)
+                put(kv_txn_main(txn), numbers[i], round);
+            else
+                del_unkept(kv_txn_main(txn), numbers[i]);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+    free(numbers);
+}
+
+/* The pages behind the last one are no longer recorded, but a reader began when they were. */
+static void test_reader_of_a_longer_file(void **state)
+{
+    kv_txn *reader;
+    write_and_thin(2);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &reader), KV_OK);
+    kv_compact_info info = compact();
+    assert_int_equal(info.after, info.before);
+    assert_int_equal(info.held_by, KV_HELD_READER);
+    assert_int_equal(info.holder, kv_txn_id(reader));
+    info = compact(); /* nothing to do: nobody is waited for */
+    assert_int_equal(info.holder, kv_txn_id(reader));
+    assert_true(info.steps < 20);
+    kv_txn_abort(reader);
+    info = compact();
+    assert_true(info.after < info.before / 3);
+    assert_int_equal(info.held_by, KV_HELD_NOBODY);
+    assert_int_equal(info.holder, 0);
+}
+
+/* Few pages are kept, but they lie at the end of the file. */
+static void test_few_pages_at_the_end(void **state)
+{
+    for (int named = 0; named < 2; named++) {
+        kv_txn *reader;
+        write_and_thin(1);
+        if (named)
+            assert_int_equal(kv_snapshot_create(db, "s", 1, 0), KV_OK);
+        assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &reader), KV_OK);
+        uint64_t id = kv_txn_id(reader) - (named ? 1 : 0);
+        if (named)
+            kv_txn_abort(reader);
+        for (int again = 0; again < 2; again++) {
+            kv_compact_info info = compact();
+            assert_int_equal(info.after, info.before);
+            assert_int_equal(info.held_by, named ? KV_HELD_SNAPSHOT : KV_HELD_READER);
+            assert_int_equal(info.holder, id);
+            if (again) { /* nothing to do: nobody is waited for */
+                assert_int_equal(info.moved_pages, 0);
+                assert_true(info.steps < 20);
+            }
+        }
+        if (named)
+            assert_int_equal(kv_snapshot_drop(db, "s", 1, 0), KV_OK);
+        else
+            kv_txn_abort(reader);
+        kv_compact_info info = compact();
+        assert_true(info.after < info.before / 3);
+        assert_int_equal(info.held_by, KV_HELD_NOBODY);
+        assert_int_equal(kv_db_check(db, NULL), KV_OK);
+    }
+}
+
 /* A reader that leaves when the compaction has waited for some time. */
 typedef struct guest {
     kv_txn *reader;
@@ -646,10 +718,18 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
     const struct CMUnitTest tests[] = {
-        TEST(test_smaller),           TEST(test_trees_and_values),  TEST(test_held),
-        TEST(test_wrong_and_stopped), TEST(test_trees_vanish),      TEST(test_many_trees),
-        TEST(test_under_load),        TEST(test_reader_at_the_end), TEST(test_values_of_a_snapshot),
+        TEST(test_smaller),
+        TEST(test_trees_and_values),
+        TEST(test_held),
+        TEST(test_wrong_and_stopped),
+        TEST(test_trees_vanish),
+        TEST(test_many_trees),
+        TEST(test_under_load),
+        TEST(test_reader_at_the_end),
+        TEST(test_values_of_a_snapshot),
         TEST(test_damaged_branches),
+        TEST(test_reader_of_a_longer_file),
+        TEST(test_few_pages_at_the_end),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
