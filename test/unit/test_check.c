@@ -765,6 +765,22 @@ static void test_s1_of_a_snapshot(void **state)
     }
 }
 
+/* The list of snapshots itself: a page of it, and an entry. */
+static void test_list_of_snapshots(void **state)
+{
+    surgeon s = with_snapshot();
+    kvi_pgno leaf = surgeon_node(&s, &s.meta.snapshots, 0, 0).page;
+    surgeon_page(&s, leaf)[200] ^= 1;
+    expect(&s, "N9", leaf);
+    s = with_snapshot();
+    bool special;
+    leaf = surgeon_node(&s, &s.meta.snapshots, 0, 0).page;
+    kvi_slice value = kvi_leaf_value(surgeon_page(&s, leaf), s.page_size, 0, &special);
+    memset(surgeon_page(&s, leaf) + (value.ptr - surgeon_page(&s, leaf)), 0xff, value.len);
+    surgeon_stamp(&s, leaf);
+    expect(&s, "C1", leaf);
+}
+
 /* The first page of each chain and of the map is something else, or leads where none can be. */
 static void test_space_records(void **state)
 {
@@ -1079,6 +1095,7 @@ int main(void)
         cmocka_unit_test(test_s1_used_and_free),
         cmocka_unit_test(test_s1_leaked),
         cmocka_unit_test(test_s1_of_a_snapshot),
+        cmocka_unit_test(test_list_of_snapshots),
         cmocka_unit_test(test_space_records),
         cmocka_unit_test(test_m1),
         cmocka_unit_test(test_path_of_a_leaf),
