@@ -238,7 +238,8 @@ typedef struct kv_db_info {
 
 /* Statistics. O(trees). free_pages, blocked_pages and space_pages need the space records, which
  * are loaded at the first write or by this call; while somebody writes they are those of the newest
- * commit. */
+ * commit. Who needs a dead page is asked when a write transaction begins: from opening to the first
+ * one, all pages that some snapshot needed once count as blocked, also those that are free by now. */
 KV_API int kv_db_stat(kv_db *db, kv_db_info *info);
 
 /* Sets the file's clock back to the system's, if it is ahead: a wrong system clock was here, and what
