@@ -318,7 +318,7 @@ typedef struct kv_compact_options {
     void *context;
 } kv_compact_options;
 
-enum { /* kv_compact_info.held_by: who keeps more than an eighth of the pages, or the file longer by that */
+enum { /* kv_compact_info.held_by: who keeps more than an eighth of the pages, or of the file */
        KV_HELD_NOBODY = 0,
        KV_HELD_READER = 1,  /* a read transaction */
        KV_HELD_SNAPSHOT = 2 /* a named snapshot */
@@ -863,9 +863,9 @@ KV_API int kv_put_many(kv_tree *tree, size_t n, const kv_pair *pairs, uint32_t f
  *
  * An entry may have an expiry, a time in milliseconds since the epoch. From that moment on no call
  * finds it: it is neither read nor listed, counted, ranked nor exported; a put takes its key for
- * absent. (Copies and backups take it along until it is swept.) What the time is, each transaction asks once, when it begins
- * (kv_txn_now), so nothing expires in the middle of one, and nothing comes back. A savepoint, a
- * snapshot and a batch judge by the time of their transaction.
+ * absent. (Copies and backups take it along until it is swept.) What the time is, each transaction
+ * asks once, when it begins (kv_txn_now), so nothing expires in the middle of one, and nothing comes
+ * back. A savepoint, a snapshot and a batch judge by the time of their transaction.
  *
  * A value that is given whole (kv_put, kv_put_with, kv_reserve, kv_cas, kv_swap) has the expiry that
  * kv_put_with is told, or none; with KV_PUT_KEEP_EXPIRY only a new entry gets it. What changes a value
@@ -1002,8 +1002,9 @@ KV_API int kv_percentile(kv_tree *tree, const kv_range *range, double percent, k
 /* Divides the range into parts of as many entries each, give or take one, as for threads that share a
  * scan: part i has the keys >= keys[i - 1] and < keys[i], the first one begins and the last one ends
  * where the range does. The direction does not matter: keys ascend. keys has room for parts - 1, *got
- * tells how many there are: fewer when there are fewer entries than parts, or one key has several parts'
- * pairs of a multi-value tree; no part is empty. Their bytes stand in buf; (parts - 1) * kv_db_stat.key_max are always enough, KV_ETOOBIG: these were not. O(h) each. */
+ * tells how many there are: fewer when there are fewer entries than parts, or when one key has the
+ * pairs of several parts of a multi-value tree; no part is empty. Their bytes stand in buf;
+ * (parts - 1) * kv_db_stat.key_max are always enough, KV_ETOOBIG: these were not. O(h) each. */
 KV_API int kv_split(kv_tree *tree, const kv_range *range, size_t parts, kv_slice *keys, void *buf,
                     size_t size, size_t *got);
 
@@ -1106,9 +1107,9 @@ typedef struct kv_watch_event {
  *     kv_watch_options options = {.size = sizeof options, .tree = "", .range = &key};
  *
  * The tree need not exist: making and dropping it are changes. That an entry expires is none: only
- * commits are looked at, and both sides of a change as of one time. A watch keeps a read transaction of the
- * commit that it saw last, which holds back pages as any does; so call kv_watch_next soon again, or
- * close it. A watch is used by one thread at a time, except for kv_watch_cancel; several are
+ * commits are looked at, and both sides of a change as of one time. A watch keeps a read transaction
+ * of the commit that it saw last, which holds back pages as any does; so call kv_watch_next soon
+ * again, or close it. A watch is used by one thread at a time, except for kv_watch_cancel; several are
  * independent. It is closed before its database. KV_EINVAL: also when the handle is immutable. */
 KV_API int kv_watch_open(kv_db *db, const kv_watch_options *options, kv_watch **watch);
 
@@ -1304,16 +1305,17 @@ typedef struct kv_merge_options {
     void *context;
 } kv_merge_options;
 
-/* Makes one backup of several, each of which leads on from the one before it, as if it had been made
+/* Makes one backup of several, each of which leads on from those before it, as if it had been made
  * since the beginning of the first at the end of the last: a week of daily ones. It fits where applying
- * them one after the other would begin. All are read at once, each to its last byte and no further;
+ * them one after the other would begin. (One may begin before the end of the one before it; the same
+ * one twice brings nothing new.) All are read at once, each to its last byte and no further;
  * what was overwritten later is left out. Uses no database.
  *
  * message (may be NULL) receives a sentence about a failure, at most message_size bytes with the final
  * zero. info (may be NULL) is written whatever is returned, except for a KV_EINVAL. KV_MISMATCH: one
- * begins behind the end of those before it, or ends before it. One that brings nothing new does no
- * harm, as when it is applied twice. KV_ECORRUPT, KV_ENOTKV, KV_EVERSION: as from kv_backup_apply. KV_ECANCELED: read or
- * write asked to stop. What was written before a failure is no backup. */
+ * begins behind the end of those before it, or ends before it. KV_ECORRUPT, KV_ENOTKV, KV_EVERSION:
+ * as from kv_backup_apply. KV_ECANCELED: read or write asked to stop. What was written before a
+ * failure is no backup. */
 KV_API int kv_backup_merge(const kv_merge_options *options, kv_backup_info *info, char *message,
                            size_t message_size);
 
@@ -1435,8 +1437,9 @@ typedef struct kv_write_result {
  *
  * result (may be NULL) is written whatever is returned, except when the call itself makes no sense.
  * KV_EXISTS, KV_NOTFOUND, KV_MISMATCH: the condition of operation failed_op does not hold, nothing
- * was changed. KV_ETOOBIG, KV_EOVERFLOW, KV_ENOTNUMBER and any other error with failed_op < n: that operation failed, nothing was
- * changed. KV_EINVAL with failed_op < n: the operation makes no sense, whatever the database holds.
+ * was changed. KV_ETOOBIG, KV_EOVERFLOW, KV_ENOTNUMBER and any other error with failed_op < n: that
+ * operation failed, nothing was changed. KV_EINVAL with failed_op < n: the operation makes no sense,
+ * whatever the database holds.
  * KV_EREADONLY. With failed_op == n, as from kv_txn_begin and kv_txn_commit: KV_EPOISONED (outcome
  * unknown, if the flush failed now), KV_ENOSPC, KV_EIO; everybody in the same commit gets it. */
 KV_API int kv_db_write(kv_db *db, const kv_op *ops, size_t n, uint32_t flags,

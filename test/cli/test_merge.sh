@@ -39,6 +39,8 @@ same left right
 kv merge two wednesday -q >again
 cmp -s week again || fail 'joined files give another backup'
 
+kv merge monday monday -q >again
+cmp -s again monday || fail 'the same backup twice brings something'
 run kv merge monday wednesday; code 1
 err 'leads from commit'
 head -c 200 monday >short
