@@ -394,11 +394,20 @@ static bool meta_unread(void)
            w.hit_in == w.where && w.d.db && hit_in("open");
 }
 
+/* Another group's database, whose side file is to be that group's, too. */
+static void give_away(void)
+{
+    int file = sim_find(w.disk, "db");
+    if (file >= 0)
+        w.disk->files[file].group = 1;
+}
+
 static int run_script(void)
 {
     int rc = KV_OK;
     for (size_t i = 0; i < KVI_COUNT(script) && rc >= 0; i++) {
         w.where = script[i].name;
+        give_away();
         rc = script[i].run();
         if (!w.hit_in && fault_hit(&w.fault))
             w.hit_in = w.where;
