@@ -291,6 +291,21 @@ static void test_shrink(void **state)
     fail_every_call(run_shrink);
 }
 
+/* A file of other pages takes the usual one's place, until it is put back. */
+static victim usual;
+
+static void other_patient(uint32_t page_size)
+{
+    usual = patient;
+    victim_make(&patient, page_size, 5);
+}
+
+static void usual_patient(void)
+{
+    victim_free(&patient);
+    patient = usual;
+}
+
 /* Most entries go, so that the nodes and large values behind them have where to move. */
 static void make_sparse(void)
 {
@@ -315,27 +330,21 @@ static void make_sparse(void)
 
 static void test_shrink_sparse(void **state)
 {
-    static victim kept;
-    kept = patient;
-    victim_make(&patient, KVI_PAGE_MIN, 5);
+    other_patient(KVI_PAGE_MIN);
     make_sparse();
     fail_every_call(run_shrink);
-    victim_free(&patient);
-    patient = kept;
+    usual_patient();
 }
 
 /* Memory only, and a part of its calls: there is one for each page. */
 static void test_restore_all(void **state)
 {
-    static victim kept;
-    kept = patient;
-    victim_make(&patient, KVI_MAX(KVI_PAGE_MIN, 1024), 5); /* there is room for a name */
+    other_patient(KVI_MAX(KVI_PAGE_MIN, 1024)); /* there is room for a name */
     fault_case plan = {.at = 1, .mask = FAULT_MEMORY};
     while (run_with(run_restore_all, false, plan))
         plan.at += 1 + plan.at / 20;
     assert_true(plan.at > 20);
-    victim_free(&patient);
-    patient = kept;
+    usual_patient();
 }
 
 static void test_expiry(void **state)

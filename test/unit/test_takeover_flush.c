@@ -184,21 +184,29 @@ static void test_lost_flush_of_the_dead(void **state)
     }
 }
 
+/* A reader was the first one there after a writer's death, and could not make durable what it found.
+ * Returns its transaction's content. */
+static uint64_t reader_found(kv_db **reader, kv_txn **old)
+{
+    fresh(NULL);
+    assert_int_equal(kv_db_close(base_open()), KV_OK);
+    mortal_init(&victim, 2);
+    mortal_run(&victim, 0, lazy_commits);
+    lose_write_back();
+    mortal_bury(&victim);
+    assert_int_equal(open_on(sim_os(disk), KV_OPEN_READONLY, reader), KV_OK);
+    *old = begin(*reader, KV_TXN_READ);
+    return content(*old);
+}
+
 /* A reader was the first one there: what it found and could not write again, the first writer does,
  * before anything else. */
 static void test_reader_first(void **state)
 {
     for (enum next next = NEXT_DURABLE; next <= NEXT_LAZY_SYNC; next++) {
-        fresh(NULL);
-        kv_db *reader, *writer = base_open();
-        assert_int_equal(kv_db_close(writer), KV_OK);
-        mortal_init(&victim, 2);
-        mortal_run(&victim, 0, lazy_commits);
-        lose_write_back();
-        mortal_bury(&victim);
-        assert_int_equal(open_on(sim_os(disk), KV_OPEN_READONLY, &reader), KV_OK);
-        kv_txn *old = begin(reader, KV_TXN_READ);
-        uint64_t found = content(old);
+        kv_db *reader, *writer;
+        kv_txn *old;
+        uint64_t found = reader_found(&reader, &old);
         assert_true(kv_db_durable_id(reader) < kv_txn_id(old));
         assert_int_equal(open_on(sim_os(disk), 0, &writer), KV_OK);
         go_on(writer, next);
@@ -222,16 +230,9 @@ static void take_turn(mortal *m)
  * anything of its own: the next one starts over. */
 static void test_death_of_who_adopts(void **state)
 {
-    fresh(NULL);
-    kv_db *reader, *writer = base_open();
-    assert_int_equal(kv_db_close(writer), KV_OK);
-    mortal_init(&victim, 2);
-    mortal_run(&victim, 0, lazy_commits);
-    lose_write_back();
-    mortal_bury(&victim);
-    assert_int_equal(open_on(sim_os(disk), KV_OPEN_READONLY, &reader), KV_OK);
-    kv_txn *old = begin(reader, KV_TXN_READ);
-    uint64_t found = content(old);
+    kv_db *reader, *writer;
+    kv_txn *old;
+    uint64_t found = reader_found(&reader, &old);
     mortal_init(&victim, 3);
     victim.lose_flush = true;
     assert_false(mortal_run(&victim, 0, take_turn));
