@@ -57,7 +57,7 @@ void kvi_cursor_expect(kv_cursor *c, bool up)
     if (scans)
         kvi_ahead_ask(&c->ahead, n * (size_t)pace_of(c, up));
     else if (n == inside)
-        kvi_path_ahead(c->tree, &c->path, up, false);
+        kvi_path_ahead(c->tree, &c->path, up);
     c->asked = KVI_MIN(c->asked + n, KVI_MAX(AHEAD_SCAN, 2 * n));
     c->near_low = KVI_MIN(c->near_low, up ? leaf->slot : leaf->slot - n);
     c->near_high = KVI_MAX(c->near_high, up ? leaf->slot + n + 1 : leaf->slot + 1);
@@ -70,7 +70,7 @@ void kvi_cursor_expect_run(kv_cursor *c, kvi_scan *scan, unsigned n, size_t more
     if (more > AHEAD_FIRST || c->asked >= AHEAD_SCAN)
         scan->pace = pace_of(c, scan->up);
     else if (more > 0)
-        kvi_path_ahead(c->tree, &c->path, scan->up, false);
+        kvi_path_ahead(c->tree, &c->path, scan->up);
     scan->ahead = c->ahead;
     if (c->asked < AHEAD_SCAN && c->plain.page == kvi_path_leaf(&c->path)->page)
         ask_entries(c, scan->up, n);

@@ -85,14 +85,10 @@ uintptr_t kvi_path_beside(kv_tree *tree, const kvi_path *path, bool up)
     return neighbour(tree, path, up, &leaf) ? kvi_txn_whereabouts(tree->txn, leaf) : 0;
 }
 
-void kvi_path_ahead(kv_tree *tree, const kvi_path *path, bool up, bool whole)
+void kvi_path_ahead(kv_tree *tree, const kvi_path *path, bool up)
 {
     kvi_ptr leaf;
-    if (!neighbour(tree, path, up, &leaf))
-        return;
-    if (whole)
-        kvi_txn_prefetch_whole(tree->txn, leaf);
-    else
+    if (neighbour(tree, path, up, &leaf))
         kvi_txn_prefetch(tree->txn, leaf);
 }
 
@@ -117,9 +113,10 @@ int kvi_path_cross(kv_tree *tree, kvi_path *path, bool up)
 /* The same in a scan. */
 static int path_cross_on(kv_tree *tree, kvi_path *path, bool up)
 {
+    kvi_ptr leaf;
     int rc = kvi_path_cross(tree, path, up);
-    if (rc == KV_OK)
-        kvi_path_ahead(tree, path, up, true);
+    if (rc == KV_OK && neighbour(tree, path, up, &leaf))
+        kvi_txn_prefetch_whole(tree->txn, leaf);
     return rc;
 }
 

@@ -23,9 +23,8 @@ int kvi_path_prev(kv_tree *tree, kvi_path *path) KVI_MUST_CHECK;
 /* The same from the entry at the edge of its leaf, and without asking for leaves ahead. */
 int kvi_path_cross(kv_tree *tree, kvi_path *path, bool up) KVI_MUST_CHECK;
 
-/* Asks for the neighbouring leaf, so that it has arrived when the path does: for what a search begins
- * with, or for all of it. */
-void kvi_path_ahead(kv_tree *tree, const kvi_path *path, bool up, bool whole);
+/* Asks for what a search in the neighbouring leaf begins with, so that it has arrived when the path does. */
+void kvi_path_ahead(kv_tree *tree, const kvi_path *path, bool up);
 
 /* Where that leaf is to be expected in memory; 0: not known. */
 uintptr_t kvi_path_beside(kv_tree *tree, const kvi_path *path, bool up);

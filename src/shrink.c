@@ -230,18 +230,16 @@ static int shrink_run(shrink *s)
     return rc;
 }
 
-static int older_pin(void *context, const kvi_pin *pin)
-{
-    kvi_id *oldest = context;
-    *oldest = KVI_MIN(*oldest, pin->id);
-    return KV_OK;
-}
-
 static int older_guest(void *context, uint64_t id)
 {
     kvi_id *oldest = context;
     *oldest = KVI_MIN(*oldest, id);
     return KV_OK;
+}
+
+static int older_pin(void *context, const kvi_pin *pin)
+{
+    return older_guest(context, pin->id);
 }
 
 /* Who keeps the file from being cut, though none of its pages beyond are recorded any more: the
