@@ -73,8 +73,8 @@ static int move_some(shrink *s, kv_txn *txn)
     if (pass->target == 0)
         pass->target = end_of(kept_pages(space, s->db->file.page_size), s->db->file.page_size);
     uint64_t holes = kvi_space_free_below(space, pass->target);
-    pass->budget = KVI_MIN((uint64_t)s->options->step_pages, holes / 2);
-    s->stuck = pass->budget < LEAST / 2;
+    pass->pass.budget = KVI_MIN((uint64_t)s->options->step_pages, holes / 2);
+    s->stuck = pass->pass.budget < LEAST / 2;
     if (kvi_space_own_behind(space, pass->target))
         kvi_space_refold(space);
     return s->stuck ? KV_OK : kvi_relocate_step(pass, txn);
@@ -200,7 +200,7 @@ static int pass_run(shrink *s)
     kv_db *db = s->db;
     s->pass = (kvi_relocate){0};
     int rc = kvi_relocate_begin(&s->pass, db->os, db->file.page_size);
-    while (rc == KV_OK && !s->pass.done && !s->stuck) {
+    while (rc == KV_OK && !s->pass.pass.done && !s->stuck) {
         rc = shrink_txn(s, true);
         if (s->total == 0)
             s->total = s->high_water > s->pass.target ? s->high_water - s->pass.target : 1;

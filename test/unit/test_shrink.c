@@ -471,21 +471,22 @@ static void drop_trees(unsigned from, unsigned to)
 }
 
 /* One transaction of a pass. */
-static void pass_on(kvi_relocate *pass)
+static void pass_on(kvi_relocate *move)
 {
     kv_txn *txn = begin_write();
-    assert_int_equal(kvi_relocate_step(pass, txn), KV_OK);
+    assert_int_equal(kvi_relocate_step(move, txn), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
 }
 
-static void pass_begin(kvi_relocate *pass, kvi_pgno target, uint64_t budget)
+static void pass_begin(kvi_relocate *move, kvi_pgno target, uint64_t budget)
 {
-    *pass = (kvi_relocate){.target = target, .budget = budget};
-    assert_int_equal(kvi_relocate_begin(pass, db->os, db->file.page_size), KV_OK);
+    *move = (kvi_relocate){.target = target, .pass.budget = budget};
+    assert_int_equal(kvi_relocate_begin(move, db->os, db->file.page_size), KV_OK);
 }
 
-static bool pass_at(const kvi_relocate *pass, const char *name)
+static bool pass_at(const kvi_relocate *move, const char *name)
 {
+    const kvi_pass *pass = &move->pass;
     return pass->resumed && pass->name_len == strlen(name) &&
            memcmp(pass->name, name, pass->name_len) == 0;
 }
@@ -493,55 +494,55 @@ static bool pass_at(const kvi_relocate *pass, const char *name)
 static void test_trees_vanish(void **state)
 {
     const kv_range all = {.size = sizeof all};
-    kvi_relocate pass;
+    kvi_relocate move;
     make_trees();
-    pass_begin(&pass, 1, 1); /* everything is too high, and a leaf fills a transaction */
-    pass_on(&pass);
-    assert_true(pass.resumed && pass.name_len == 0);
+    pass_begin(&move, 1, 1); /* everything is too high, and a leaf fills a transaction */
+    pass_on(&move);
+    assert_true(move.pass.resumed && move.pass.name_len == 0);
     kv_txn *txn = begin_write();
     assert_int_equal(kv_del_range(kv_txn_main(txn), &all, NULL), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
-    pass_on(&pass);
-    assert_true(pass_at(&pass, "tree000"));
+    pass_on(&move);
+    assert_true(pass_at(&move, "tree000"));
     drop_trees(0, 1);
-    pass_on(&pass);
-    assert_true(pass_at(&pass, "tree001"));
-    memcpy(pass.name, "tree099", 7); /* as if it had come to the last one */
+    pass_on(&move);
+    assert_true(pass_at(&move, "tree001"));
+    memcpy(move.pass.name, "tree099", 7); /* as if it had come to the last one */
     drop_trees(90, TREES_MANY);
-    pass_on(&pass); /* the catalog is next */
-    assert_true(pass.resumed && !pass.done);
+    pass_on(&move); /* the catalog is next */
+    assert_true(move.pass.resumed && !move.pass.done);
     drop_trees(1, 90);
-    pass_on(&pass);
-    assert_true(pass.done);
-    kvi_relocate_end(&pass, db->os);
+    pass_on(&move);
+    assert_true(move.pass.done);
+    kvi_relocate_end(&move, db->os);
 
     make_trees();
-    pass_begin(&pass, 1, 1);
-    pass_on(&pass);
+    pass_begin(&move, 1, 1);
+    pass_on(&move);
     txn = begin_write();
     assert_int_equal(kv_del_range(kv_txn_main(txn), &all, NULL), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
-    pass_on(&pass);
-    assert_true(pass_at(&pass, "tree000"));
+    pass_on(&move);
+    assert_true(pass_at(&move, "tree000"));
     drop_trees(0, TREES_MANY);
-    pass_on(&pass);
-    assert_true(pass.done);
-    kvi_relocate_end(&pass, db->os);
+    pass_on(&move);
+    assert_true(move.pass.done);
+    kvi_relocate_end(&move, db->os);
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
 /* Where nothing has to move, one transaction does not open all trees either. */
 static void test_many_trees(void **state)
 {
-    kvi_relocate pass;
+    kvi_relocate move;
     unsigned steps = 0;
     make_trees();
-    pass_begin(&pass, UINT64_MAX / 2, 32);
-    for (; !pass.done; steps++)
-        pass_on(&pass);
-    kvi_relocate_end(&pass, db->os);
+    pass_begin(&move, UINT64_MAX / 2, 32);
+    for (; !move.pass.done; steps++)
+        pass_on(&move);
+    kvi_relocate_end(&move, db->os);
     assert_int_equal(steps, 2);
-    assert_int_equal(pass.moved, 0);
+    assert_int_equal(move.moved, 0);
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
