@@ -312,7 +312,7 @@ KV_API int kv_txn_copy_fd(kv_txn *txn, int fd, uint32_t flags);
 
 typedef struct kv_compact_options {
     size_t size;         /* sizeof(kv_compact_options) */
-    uint32_t step_pages; /* that one transaction moves, about; 0: 192 */
+    uint32_t step_pages; /* that one transaction writes, about; 0: 192 */
     uint32_t wait_ms;    /* how long each waits for the writer's turn; 0: as long as it takes */
     int (*progress)(void *context, const kv_progress *progress); /* may be NULL; not 0 stops */
     void *context;
@@ -328,22 +328,24 @@ typedef struct kv_compact_info {
     size_t size;     /* in: sizeof(kv_compact_info) */
     uint64_t before; /* bytes of the file */
     uint64_t after;
-    uint64_t moved_pages;
-    uint64_t steps;      /* transactions */
-    uint64_t longest_us; /* that one of them kept other writers waiting, microseconds */
-    uint64_t holder;     /* commit id that is kept; 0: none */
-    uint32_t held_by;    /* KV_HELD_* */
+    uint64_t moved_pages; /* or written anew with more entries */
+    uint64_t steps;       /* transactions */
+    uint64_t longest_us;  /* that one of them kept other writers waiting, microseconds */
+    uint64_t holder;      /* commit id that is kept; 0: none */
+    uint32_t held_by;     /* KV_HELD_* */
     uint32_t reserved;
 } kv_compact_info;
 
-/* Makes the file smaller while readers and writers go on: moves pages from its end into holes further
- * up, by many small durable transactions, and hands the end back. What readers and named snapshots
- * need stays where it is; held_by tells if that keeps the file long, and the rest is cut when they
- * have gone. A large value is moved in one piece, if there is a hole for it. Trees are not rebuilt,
- * as a compact copy does. options and info may be NULL. Waits for the writer's turn again and again; a
- * thread that holds a write transaction must not call it. After an error, or KV_ECANCELED, all that
- * was committed stays. KV_EBUSY: once the turn did not come within wait_ms. KV_EREADONLY; otherwise
- * as kv_txn_begin and kv_txn_commit. O(pages that are moved, and all branches). */
+/* Makes the file smaller while readers and writers go on, by many small durable transactions: puts the
+ * entries of leaves that deletes left half empty together, moves pages from the end of the file into
+ * holes further up, and hands the end back. What readers and named snapshots need stays where it is;
+ * held_by tells if that keeps the file long, and the rest is cut when they have gone. A large value is
+ * moved in one piece, if there is a hole for it. A compact copy is smaller yet by a few percent.
+ * Meanwhile the file may grow by an eighth, when it has no holes. options and info may be NULL. Waits
+ * for the writer's turn again and again; a thread that holds a write transaction must not call it.
+ * After an error, or KV_ECANCELED, all that was committed stays. KV_EBUSY: once the turn did not come
+ * within wait_ms. KV_EREADONLY; otherwise as kv_txn_begin and kv_txn_commit. O(pages that are written
+ * anew, all branches, and one leaf in sixteen). */
 KV_API int kv_db_compact(kv_db *db, const kv_compact_options *options, kv_compact_info *info);
 
 /* The exclusive way through what an ordinary open refuses or leaves alone: adopts the newest

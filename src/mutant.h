@@ -82,7 +82,9 @@
     X(MOVED_UNSAID)    /* to the entry, which leads to the old place */                            \
     X(MOVED_UNDROPPED) /* what a moved value leaves is lost */                                     \
     X(MOVED_UNCOUNTED) /* in the walk size */                                                      \
-    X(MOVED_IN_FRONT)  /* to where metas may be looked for */
+    X(MOVED_IN_FRONT)  /* to where metas may be looked for */                                      \
+    X(GATHERED_LOST)   /* the page of a leaf whose entries went to the one before it */            \
+    X(GATHERED_UNSAID) /* to the parent, whose separator stays */
 
 enum kvi_mutant {
     KVI_MUTANT_NONE,

@@ -2,6 +2,7 @@
 #include "shrink.h"
 #include "begin.h"
 #include "commit.h"
+#include "gather.h"
 #include "relocate.h"
 
 #define PASSES   12  /* others may write behind the target meanwhile */
@@ -17,13 +18,15 @@ typedef struct shrink {
     kv_db *db;
     const kv_compact_options *options;
     kv_compact_info *info;
-    kvi_relocate pass;
+    kvi_gather gather;
+    kvi_relocate move;
     uint32_t held_by;    /* as in info, be it ever so little */
     kvi_pgno high_water; /* after the newest transaction */
     kvi_pgno began;      /* the high-water mark at the beginning */
+    kvi_pgno goal;       /* where the pages may come to end, as of the newest transaction */
     kvi_id shrunk;       /* readers of older commits need what is behind it */
     uint64_t total;      /* pages to move, as it seemed at first */
-    bool stuck;          /* too few holes below the target */
+    bool stuck;          /* too few holes */
 } shrink;
 
 /* ---- one transaction ---- */
@@ -49,9 +52,9 @@ static uint32_t kind_of(const kv_db *db, kvi_id holder)
     return holder ? KV_HELD_READER : KV_HELD_NOBODY;
 }
 
-/* Who keeps something, and who makes much of a difference: a few pages at the end of the file keep
- * all that is before them. */
-static void note_holder(shrink *s)
+/* Where the file may end; who keeps something, and who makes much of a difference: a few pages at
+ * the end of the file keep all that is before them. */
+static void note_kept(shrink *s)
 {
     const kv_db *db = s->db;
     const kvi_space *space = db->space;
@@ -60,24 +63,53 @@ static void note_holder(shrink *s)
     kvi_pgno end;
     kvi_id most = kvi_space_holder(space, db->head.durable, &pages);
     kvi_id last = kvi_space_end_holder(space, db->head.durable, &end);
+    s->goal = end_of(kept_pages(space, page_size), page_size);
     kvi_pgno least = end_of(kept_pages(space, page_size) - kvi_space_dead_pages(space), page_size);
     s->held_by = kind_of(db, most);
     s->info->holder = pages > much ? most : end > least + much ? last : 0;
     s->info->held_by = kind_of(db, s->info->holder);
 }
 
+/* Half of the holes, so that what is moved away need not be free at once. */
+static uint64_t budget(shrink *s, uint64_t holes)
+{
+    uint64_t pages = KVI_MIN((uint64_t)s->options->step_pages, holes / 2);
+    s->stuck = pages < LEAST / 2;
+    return pages;
+}
+
+/* Nobody keeps what it replaces: the file may become a little longer meanwhile. */
+static int gather_some(shrink *s, kv_txn *txn)
+{
+    kvi_pgno longest = s->began + s->began / SPARE + LEAST;
+    kvi_pgno end = kvi_space_high_water(s->db->space);
+    uint64_t holes = kvi_space_free_pages(s->db->space);
+    if (s->held_by == KV_HELD_NOBODY && end < longest)
+        holes += longest - end;
+    s->gather.pass.budget = budget(s, holes);
+    if (s->stuck)
+        return KV_OK;
+    s->info->moved_pages -= s->gather.moved;
+    int rc = kvi_gather_step(&s->gather, txn);
+    s->info->moved_pages += s->gather.moved;
+    return rc;
+}
+
 static int move_some(shrink *s, kv_txn *txn)
 {
     kvi_space *space = s->db->space;
-    kvi_relocate *pass = &s->pass;
-    if (pass->target == 0)
-        pass->target = end_of(kept_pages(space, s->db->file.page_size), s->db->file.page_size);
-    uint64_t holes = kvi_space_free_below(space, pass->target);
-    pass->pass.budget = KVI_MIN((uint64_t)s->options->step_pages, holes / 2);
-    s->stuck = pass->pass.budget < LEAST / 2;
-    if (kvi_space_own_behind(space, pass->target))
+    kvi_relocate *move = &s->move;
+    if (move->target == 0)
+        move->target = s->goal;
+    move->pass.budget = budget(s, kvi_space_free_below(space, move->target));
+    if (kvi_space_own_behind(space, move->target))
         kvi_space_refold(space);
-    return s->stuck ? KV_OK : kvi_relocate_step(pass, txn);
+    if (s->stuck)
+        return KV_OK;
+    s->info->moved_pages -= move->moved;
+    int rc = kvi_relocate_step(move, txn);
+    s->info->moved_pages += move->moved;
+    return rc;
 }
 
 /* Where the pages end: as any reader learns it, since others write between our transactions. */
@@ -100,8 +132,10 @@ static void step_over(shrink *s, uint64_t began)
     db->os->sleep_us(db->os, PAUSE_US);
 }
 
-/* move: else the transaction is there to let pages fall free and the file end sooner. */
-static int shrink_txn(shrink *s, bool move)
+typedef int shrink_work(shrink *s, kv_txn *txn);
+
+/* Without work, the transaction is there to let pages fall free and the file end sooner. */
+static int shrink_txn(shrink *s, shrink_work *work)
 {
     kv_db *db = s->db;
     kv_txn *txn;
@@ -111,9 +145,9 @@ static int shrink_txn(shrink *s, bool move)
     uint64_t began = db->os->mono_ns(db->os);
     if (kvi_space_unknown(db->space))
         rc = kvi_fail(&db->err, KV_ECORRUPT, "the records of free pages are damaged");
-    note_holder(s);
-    if (rc == KV_OK && move)
-        rc = move_some(s, txn);
+    note_kept(s);
+    if (rc == KV_OK && work)
+        rc = work(s, txn);
     txn->main.changed = true; /* there is something to commit */
     if (rc != KV_OK) {
         kvi_end(txn);
@@ -128,7 +162,8 @@ static int shrink_txn(shrink *s, bool move)
 static int shrink_tell(shrink *s)
 {
     const kv_compact_options *options = s->options;
-    kv_progress progress = {KVI_MIN(s->info->moved_pages + s->pass.moved, s->total), s->total};
+    uint64_t total = s->total ? s->total : s->began;
+    kv_progress progress = {KVI_MIN(s->info->moved_pages, total), total};
     if (!options->progress || options->progress(options->context, &progress) == 0)
         return KV_OK;
     return kvi_fail(&s->db->err, KV_ECANCELED, "a callback asked to stop");
@@ -172,9 +207,9 @@ static int hand_back(shrink *s)
  * not waited for where nothing was moved and the pages do not end sooner than before. */
 static bool is_waiting(const shrink *s)
 {
-    bool kept = s->held_by == KV_HELD_READER && s->high_water > s->pass.target;
-    bool acted = s->pass.moved > 0 || s->high_water < s->began;
-    return s->pass.target != 0 && acted && (kept || !file_cut(s));
+    bool kept = s->held_by == KV_HELD_READER && s->high_water > s->move.target;
+    bool acted = s->info->moved_pages > 0 || s->high_water < s->began;
+    return s->move.target != 0 && acted && (kept || !file_cut(s));
 }
 
 /* Lets what was moved away fall free. */
@@ -184,32 +219,52 @@ static int settle(shrink *s)
     for (unsigned i = 0; rc == KV_OK && (i < SETTLE || (i < PATIENCE && is_waiting(s))); i++) {
         if (i >= SETTLE)
             s->db->os->sleep_us(s->db->os, WAIT_US);
-        rc = shrink_txn(s, false);
+        rc = shrink_txn(s, NULL);
         if (rc == KV_OK)
             rc = shrink_tell(s);
         if (rc == KV_OK)
             rc = hand_back(s);
-        if (i > 0 && s->high_water <= s->pass.target && file_cut(s))
+        if (i > 0 && s->high_water <= s->move.target && file_cut(s))
             break;
     }
     return rc;
 }
 
-static int pass_run(shrink *s)
+static int gather_run(shrink *s)
 {
     kv_db *db = s->db;
-    s->pass = (kvi_relocate){0};
-    int rc = kvi_relocate_begin(&s->pass, db->os, db->file.page_size);
-    while (rc == KV_OK && !s->pass.pass.done && !s->stuck) {
-        rc = shrink_txn(s, true);
-        if (s->total == 0)
-            s->total = s->high_water > s->pass.target ? s->high_water - s->pass.target : 1;
+    int rc = kvi_gather_begin(&s->gather, db->os, db->file.page_size);
+    while (rc == KV_OK && !s->gather.pass.done && !s->stuck) {
+        rc = shrink_txn(s, gather_some);
         if (rc == KV_OK)
             rc = shrink_tell(s);
     }
-    kvi_relocate_end(&s->pass, db->os);
-    s->info->moved_pages += s->pass.moved;
+    kvi_gather_end(&s->gather, db->os);
     return rc;
+}
+
+static int move_run(shrink *s)
+{
+    kv_db *db = s->db;
+    s->stuck = false;
+    s->move = (kvi_relocate){0};
+    int rc = kvi_relocate_begin(&s->move, db->os, db->file.page_size);
+    while (rc == KV_OK && !s->move.pass.done && !s->stuck) {
+        rc = shrink_txn(s, move_some);
+        if (s->total == 0)
+            s->total = s->info->moved_pages +
+                       (s->high_water > s->move.target ? s->high_water - s->move.target : 1);
+        if (rc == KV_OK)
+            rc = shrink_tell(s);
+    }
+    kvi_relocate_end(&s->move, db->os);
+    return rc;
+}
+
+/* Is it as low as can be expected, others having let go of pages meanwhile? */
+static bool is_short(const shrink *s)
+{
+    return s->high_water <= s->goal + s->goal / SPARE;
 }
 
 static int shrink_run(shrink *s)
@@ -218,13 +273,16 @@ static int shrink_run(shrink *s)
     s->began = s->high_water;
     if (rc == KV_OK)
         rc = settle(s);
+    if (rc == KV_OK)
+        rc = gather_run(s);
+    if (rc == KV_OK && s->gather.moved > 0)
+        rc = settle(s);
     for (unsigned i = 0; rc == KV_OK && i < PASSES; i++) {
         kvi_pgno before = s->high_water;
-        s->stuck = false;
-        rc = pass_run(s);
+        rc = move_run(s);
         if (rc == KV_OK)
             rc = settle(s);
-        if (s->high_water <= s->pass.target || s->high_water >= before)
+        if (is_short(s) || s->high_water >= before)
             break;
     }
     return rc;

@@ -268,10 +268,9 @@ const cli_command cli_commands[] = {
      "  kv copy phone.kv - | ssh host 'cat >phone.kv'\n",
      2, 2, false, O(AT) | O(COMPACT) | O(QUIET) | O(WAIT), cmd_copy},
     {"compact", "shrink vacuum defrag optimize", "FILE", "make a file smaller while it is used",
-     "Moves pages from the end of the file into holes further up, in many small steps between\n"
-     "which others read and write, and hands the end back. What a reader or a named snapshot\n"
-     "needs stays; then a line says so. `kv copy --compact` makes a smaller file yet, by\n"
-     "rebuilding the trees.\n",
+     "Puts the entries of half empty pages together, moves pages from the end of the file into\n"
+     "holes further up, in many small steps between which others read and write, and hands the\n"
+     "end back. What a reader or a named snapshot needs stays; then a line says so.\n",
      "  kv compact phone.kv\n", 1, 1, false, O(JSON) | O(QUIET) | O(WAIT), cmd_compact},
     {"snapshot", "checkpoint savepoint tag undo restore", "create|list|drop|restore FILE [NAME]",
      "keep what a file holds now under a name",

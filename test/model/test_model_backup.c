@@ -207,6 +207,8 @@ static void run_one(const run_case *c, uint32_t page_size)
     bring_up(&r, r.late);
     for (unsigned i = 0; i < c->commits; i++) {
         one_commit(&r, c->steps);
+        if (rng_one_in(&r.d.r, 8))
+            assert_int_equal(driver_compact(&r.d), KV_OK);
         bring_up(&r, r.copies[0]);
         if (r.n_chain == CHAIN || rng_one_in(&r.d.r, 4))
             bring_up_late(&r);

@@ -228,19 +228,6 @@ static void one_snapshot(driver *d)
     fail_msg("%s: %d (%s)", d->what, d->failure, text);
 }
 
-/* Commits of its own, which change nothing that can be seen. */
-static void compact(driver *d)
-{
-    kv_compact_options options = {.size = sizeof options,
-                                  .step_pages = (uint32_t)rng_between(&d->r, 8, 200)};
-    kv_compact_info info = {.size = sizeof info};
-    kv_txn *txn;
-    assert_int_equal(kv_db_compact(d->db, &options, &info), KV_OK);
-    assert_int_equal(kv_txn_begin(d->db, KV_TXN_READ, &txn), KV_OK);
-    model_commit_as(d->m, kv_txn_id(txn));
-    kv_txn_abort(txn);
-}
-
 static void run_one(const run_case *c, uint32_t page_size)
 {
     model *m = model_new();
@@ -255,7 +242,7 @@ static void run_one(const run_case *c, uint32_t page_size)
         if (page_size >= SNAPSHOTS_FROM && rng_one_in(&d.r, 3))
             one_snapshot(&d);
         if (rng_one_in(&d.r, 8))
-            compact(&d);
+            assert_int_equal(driver_compact(&d), KV_OK);
         compare_newest(&d);
         held *h = &old[rng_below(&d.r, 3)];
         held_differ(h, &d);

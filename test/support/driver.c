@@ -664,6 +664,21 @@ void driver_abort(driver *d)
     driver_leave(d, false);
 }
 
+int driver_compact(driver *d)
+{
+    kv_compact_options options = {.size = sizeof options,
+                                  .step_pages = (uint32_t)rng_between(&d->r, 8, 200)};
+    kv_txn *txn;
+    int rc = kv_db_compact(d->db, &options, NULL);
+    if (rc == KV_OK)
+        rc = kv_txn_begin(d->db, KV_TXN_READ, &txn);
+    if (rc == KV_OK) {
+        model_commit_as(d->m, kv_txn_id(txn));
+        kv_txn_abort(txn);
+    }
+    return rc;
+}
+
 /* ---- comparing ---- */
 
 typedef struct listing {

@@ -53,6 +53,9 @@ bool driver_steps(driver *d, unsigned n);
 int driver_commit(driver *d);
 void driver_abort(driver *d);
 
+/* Compacts the database, by commits of its own, which change nothing that can be seen. */
+int driver_compact(driver *d);
+
 /* For who begins and ends transactions himself. The model's present state is the base of txn; leaving
  * without keep makes it that again. */
 void driver_enter(driver *d, kv_txn *txn);

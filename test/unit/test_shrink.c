@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -225,6 +226,104 @@ static void test_trees_and_values(void **state)
         assert_memory_equal(value.ptr, big, value.len);
     }
     kv_txn_abort(txn);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+/* ---- sparse leaves ---- */
+
+static uint64_t copy_size(void)
+{
+    char copy[SCRATCH_MAX];
+    struct stat info;
+    scratch_path_to(&dir, "copy.kv", copy);
+    assert_int_equal(kv_db_copy(db, copy, KV_COPY_COMPACT), KV_OK);
+    assert_int_equal(stat(copy, &info), 0);
+    unlink(copy);
+    return (uint64_t)info.st_size;
+}
+
+/* Values of many lengths, some of which expire one day. */
+static void put_various(kv_tree *tree, uint64_t number)
+{
+    uint8_t value[400];
+    char key[24];
+    kv_put_options options = {.size = sizeof options,
+                              .ttl_ms = number % 3 ? 0 : 1000000000 + number};
+    memset(value, (int)number, sizeof value);
+    assert_int_equal(kv_put_with(tree, key, key_of(number, key), value, number % 397, &options),
+                     KV_OK);
+}
+
+static void various_there(kv_tree *tree, uint64_t n)
+{
+    uint8_t expect[400];
+    for (uint64_t i = 0; i < n; i++) {
+        char key[24];
+        kv_slice value = {NULL, 0};
+        int rc = kv_get(tree, key, key_of(i, key), &value);
+        assert_int_equal(rc, is_kept(i) ? KV_OK : KV_NOTFOUND);
+        memset(expect, (int)i, sizeof expect);
+        if (rc == KV_OK) {
+            assert_int_equal(value.len, i % 397);
+            assert_memory_equal(value.ptr, expect, value.len);
+        }
+    }
+}
+
+/* Nearly as small as a compact copy. */
+static void test_sparse(void **state)
+{
+    enum { N = 12000 };
+    kv_txn *txn;
+    fill(40000);
+    for (unsigned step = 0; step < 3; step++) {
+        kv_tree *tree;
+        assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+        assert_int_equal(kv_tree_open(txn, "v", 1, KV_TREE_CREATE, NULL, &tree), KV_OK);
+        for (uint64_t i = 0; i < N; i++)
+            if (step == 0)
+                put_various(tree, i);
+            else if (i % 2 == step - 1)
+                del_unkept(tree, i);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+    kv_compact_info info = compact();
+    assert_true(info.after <= copy_size() * 11 / 10 + 100000);
+    all_there(40000);
+    kv_tree *tree;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+    assert_int_equal(kv_tree_open(txn, "v", 1, 0, NULL, &tree), KV_OK);
+    various_there(tree, N);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+/* Where there are no holes, and somebody needs what would be replaced, the file does not grow. */
+static void test_sparse_and_held(void **state)
+{
+    enum { N = 30000 };
+    uint64_t *numbers = numbers_of(N);
+    kv_txn *txn, *reader;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    for (unsigned i = 0; i < N; i++)
+        put(kv_txn_main(txn), numbers[i], 0);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &reader), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    for (unsigned i = 0; i < N; i++)
+        if (i % 5 > 2) { /* three of five stay, so that no two leaves merge */
+            char key[24];
+            size_t len = key_of(numbers[i], key);
+            assert_int_equal(kv_del(kv_txn_main(txn), key, len), KV_OK);
+        }
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    free(numbers);
+    kv_compact_info info = compact();
+    assert_int_equal(info.held_by, KV_HELD_READER);
+    assert_true(info.after <= info.before + info.before / 20);
+    kv_txn_abort(reader);
+    info = compact();
+    assert_true(info.after <= copy_size() * 11 / 10 + 100000);
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
@@ -720,6 +819,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
     const struct CMUnitTest tests[] = {
         TEST(test_smaller),
+        TEST(test_sparse),
+        TEST(test_sparse_and_held),
         TEST(test_trees_and_values),
         TEST(test_held),
         TEST(test_wrong_and_stopped),

@@ -1,0 +1,25 @@
+/* gather.h - putting the entries of sparse leaves together, some in each transaction.
+ *
+ * Deletes leave leaves half empty: those that are nearly empty merge with a neighbour, others wait for
+ * new entries. A pass fills leaves from those behind them below the same parent, where that makes an
+ * eighth of them needless. It reads branches, and few leaves where there is nothing to gain.
+ */
+#ifndef KVI_GATHER_H
+#define KVI_GATHER_H
+
+#include "pass.h"
+
+typedef struct kvi_gather {
+    kvi_pass pass;  /* first */
+    uint64_t moved; /* pages that were written anew */
+    uint64_t saved; /* leaves that are no longer needed */
+    uint64_t read;  /* leaves, in this transaction */
+} kvi_gather;
+
+int kvi_gather_begin(kvi_gather *gather, const kvi_os *os, uint32_t page_size) KVI_MUST_CHECK;
+void kvi_gather_end(kvi_gather *gather, const kvi_os *os);
+
+/* Gathers what the budget allows. */
+int kvi_gather_step(kvi_gather *gather, kv_txn *txn) KVI_MUST_CHECK;
+
+#endif
