@@ -49,14 +49,16 @@ int cmd_cas(const cli_args *args)
 
 /* ---- swap ---- */
 
-static void swap_print(const cli_args *args, kv_slice old)
+static void swap_print(const cli_args *args, kv_slice key, kv_slice old)
 {
     if (args_given(args, ARG_JSON)) {
+        answer_begin(args, key);
+        json_name("old");
         if (old.ptr)
             json_bytes(old);
         else
             json_null();
-        json_end();
+        answer_end();
     } else if (args_given(args, ARG_RAW)) {
         out_bytes(old.ptr, old.len);
     } else if (old.ptr) {
@@ -78,7 +80,7 @@ int cmd_swap(const cli_args *args)
     old = result == KV_OK ? copy_of(old) : (kv_slice){0};
     code = session_end_change(&session, result, key);
     if (code == 0)
-        swap_print(args, old);
+        swap_print(args, key, old);
     copy_free(old);
     return session_close(&session, code);
 }

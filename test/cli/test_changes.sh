@@ -40,12 +40,12 @@ run kv get new.kv lock --tree t; out me
 
 # ---- swap ----
 run kv swap a.kv s one; code 0; out; quiet
-run kv swap a.kv s 'two' --json; code 0; out '"one"'
+run kv swap a.kv s 'two' --json; code 0; out '{"key":"s","old":"one"}'
 run kv swap a.kv s three; code 0; out two
 run kv swap a.kv s; code 0; out three
 run kv has a.kv s; code 1
 run kv swap a.kv s; code 1; out; err 'no key s'
-run kv swap a.kv s x --json; code 0; out null
+run kv swap a.kv s x --json; code 0; out '{"key":"s","old":null}'
 run kv swap -e a.kv s '\x00\xff' --raw; code 0
 printf x >expected; same out expected
 run kv swap a.kv s; out '\x00\xff'
