@@ -2,7 +2,7 @@
  * runs, and the end of the file for whatever the rest should not be used up for.
  *
  * A commit rewrites leaves all over the file, and the few branches above them every time. So
- * branches have a zone of their own, groups of 64 aligned pages, about three times as many as they
+ * branches have a zone of their own, groups of 64 aligned pages, up to three times as many as they
  * use: there the pages of one commit find a place side by side. The zone is not recorded in the
  * file; it shows again as the groups with the most free pages.
  */
@@ -346,16 +346,17 @@ static int zone_extend(kvi_space *space)
     return zone_add(space, group);
 }
 
-/* Keeps the zone at three times what its branches need, n more included. */
-static int zone_fit(kvi_space *space, size_t n)
+/* Is the zone as large as it may become for n more branches? */
+static bool zone_full(const kvi_space *space, size_t n)
 {
-    uint64_t need = zone_used(space) + n;
-    int rc = KV_OK;
-    if (space->zone.total * GROUP > 8 * need + 4 * GROUP)
+    return space->zone.total * GROUP >= 3 * (zone_used(space) + n);
+}
+
+/* Gives groups back when the branches have become few. */
+static void zone_fit(kvi_space *space, size_t n)
+{
+    if (space->zone.total * GROUP > 8 * (zone_used(space) + n) + 4 * GROUP)
         zone_remove(space, kvi_bitset_next(&space->zone, 0));
-    while (rc == KV_OK && space->zone.total * GROUP < 3 * need)
-        rc = zone_extend(space);
-    return rc;
 }
 
 /* Bit i: bits i to i + n - 1 of the mask are set. */
@@ -392,19 +393,24 @@ static bool branch_run(kvi_space *space, unsigned n, kvi_pgno *page)
     return false;
 }
 
+/* Side by side, if need be in a group that the zone gets for that; a full zone is looked through for
+ * shorter runs. */
 static int take_branches(kvi_space *space, picks *hand)
 {
-    int rc = zone_fit(space, hand->n);
+    int rc = KV_OK;
+    zone_fit(space, hand->n);
     while (rc == KV_OK && hand->got < hand->n) {
-        kvi_pgno page = 0;
-        size_t n = KVI_MIN(hand->n - hand->got, (size_t)BRANCH_RUN);
-        while (n > 0 && !branch_run(space, (unsigned)n, &page))
-            n /= 2;
-        if (n == 0)
+        size_t left = hand->n - hand->got, n = KVI_MIN(left, (size_t)BRANCH_RUN);
+        kvi_pgno page;
+        bool found = branch_run(space, (unsigned)n, &page);
+        for (bool full = zone_full(space, left); !found && full && n > 1;)
+            found = branch_run(space, (unsigned)(n /= 2), &page);
+        if (!found) {
             rc = zone_extend(space);
-        else
-            rc = kvi_space_grow(space, page + n);
-        if (rc == KV_OK && n > 0)
+            continue;
+        }
+        rc = kvi_space_grow(space, page + n);
+        if (rc == KV_OK)
             rc = pick(space, hand, page, n);
     }
     return rc;

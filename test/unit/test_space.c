@@ -234,6 +234,23 @@ static void test_common_commit_writes_no_page(void **state)
     model_close(&m);
 }
 
+/* Branches that come few at a time, as those of a load do, lie close to each other. */
+static void test_load_leaves_few_holes(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 9000, 1, 0, 0, 0, 0, 0, 0, 1};
+    space_model m;
+    run(&w, &m);
+    assert_int_equal(model_begin(&m), KV_OK);
+    for (unsigned i = 0; i < 100; i++) {
+        assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 50), KV_OK);
+        assert_int_equal(model_take(&m, KVI_SPACE_BRANCH, 5), KV_OK);
+    }
+    model_finish(&m);
+    assert_true(kvi_space_free_pages(m.space) < 200);
+    model_check(&m);
+    model_close(&m);
+}
+
 static void test_file_shrinks(void **state)
 {
     static const workload w = {KVI_PAGE_MIN, 9000, 1, 0, 0, 0, 0, 0, 0, 1};
@@ -468,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_log),
         cmocka_unit_test(test_huge_record),
         cmocka_unit_test(test_common_commit_writes_no_page),
+        cmocka_unit_test(test_load_leaves_few_holes),
         cmocka_unit_test(test_file_shrinks),
         cmocka_unit_test(test_drop_is_checked),
         cmocka_unit_test(test_reuse_between_snapshots),
