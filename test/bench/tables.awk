@@ -101,12 +101,21 @@ function print_speed(    c, e)
     }
 }
 
+# Was the case measured with other keys than those of the first table?
+function by_keys(case_,    k)
+{
+    for (k = 1; k <= kinds; k++)
+        if (kind_name[k] != "random" && has(kind_name[k], case_, "kv") && has(kind_name[k], case_, "lmdb"))
+            return 1
+    return 0
+}
+
 # kv to LMDB, by kind of key.
 function print_keys(    c, k)
 {
     head("case", kind_name, kinds)
     for (c = 1; c <= cases; c++) {
-        if (!has("url", case_name[c], "kv") || !has("url", case_name[c], "lmdb"))
+        if (!by_keys(case_name[c]))
             continue
         printf "| %s |", case_name[c]
         for (k = 1; k <= kinds; k++)
