@@ -14,7 +14,8 @@
 #define GROUP_AGAIN 24 /* the same when the zone is found again */
 #define BULK        64 /* pages from which a contiguous run is looked for */
 #define BRANCH_RUN  32 /* branches placed side by side, at most */
-#define SPARE       16 /* one page in so many stays free */
+#define SPARE       16 /* one page in so many stays free ... */
+#define FEW         4  /* ... for commits of more leaves than these */
 
 /* Numbers that are being handed out. */
 typedef struct picks {
@@ -180,12 +181,14 @@ static kvi_pgno leaf_next(const kvi_space *space, kvi_pgno page)
     }
 }
 
-/* How many of n pages may come from holes: some stay, so that later commits find one soon. */
+/* How many of n pages may come from holes: some stay, so that those of later commits are near each
+ * other. A few pages are not: and a file that grows for them costs their commit two writes more. */
 static size_t leaf_holes(const kvi_space *space, size_t n)
 {
     uint64_t holes = space->free.total - space->zone_free;
     uint64_t zone = KVI_MIN(space->zone.total * GROUP, space->high_water);
-    uint64_t keep = space->high_water <= KVI_SPACE_SMALL ? 0 : (space->high_water - zone) / SPARE;
+    bool all = space->high_water <= KVI_SPACE_SMALL || n < FEW;
+    uint64_t keep = all ? 0 : (space->high_water - zone) / SPARE;
     if (space->unknown || holes <= keep)
         return 0;
     return (size_t)KVI_MIN(n, holes - keep);
