@@ -8,7 +8,7 @@
 #define PASSES   12  /* others may write behind the target meanwhile */
 #define SETTLE   4   /* commits after which what was moved away is free */
 #define STEP     192 /* pages: one flush, since their walk is below the cap */
-#define LEAST    16  /* pages of a transaction that is worth it */
+#define LEAST    16  /* holes that are worth a transaction */
 #define SPARE    8   /* one page in so many stays free */
 #define PATIENCE 100 /* the same while a reader is in the way */
 #define WAIT_US  10000
@@ -73,9 +73,8 @@ static void note_kept(shrink *s)
 /* Half of the holes, so that what is moved away need not be free at once. */
 static uint64_t budget(shrink *s, uint64_t holes)
 {
-    uint64_t pages = KVI_MIN((uint64_t)s->options->step_pages, holes / 2);
-    s->stuck = pages < LEAST / 2;
-    return pages;
+    s->stuck = holes < LEAST;
+    return KVI_MIN((uint64_t)s->options->step_pages, holes / 2);
 }
 
 /* Nobody keeps what it replaces: the file may become a little longer meanwhile. */

@@ -185,6 +185,19 @@ static void test_smaller(void **state)
     assert_true(info.moved_pages < 100);
 }
 
+/* A page at a time takes many transactions, and ends as well. */
+static void test_smallest_steps(void **state)
+{
+    kv_compact_options options = {.size = sizeof options, .step_pages = 1};
+    kv_compact_info info = {.size = sizeof info};
+    fill(8000);
+    assert_int_equal(kv_db_compact(db, &options, &info), KV_OK);
+    assert_true(info.after < info.before / 3);
+    assert_true(info.after <= live_bytes() * 13 / 10 + 100000);
+    all_there(8000);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
 static void test_trees_and_values(void **state)
 {
     static uint8_t big[100000];
@@ -819,6 +832,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
     const struct CMUnitTest tests[] = {
         TEST(test_smaller),
+        TEST(test_smallest_steps),
         TEST(test_sparse),
         TEST(test_sparse_and_held),
         TEST(test_trees_and_values),
