@@ -55,6 +55,8 @@ function amount(x)
 
 function print_note()
 {
+    if (beside)
+        return # the machine's lines tell
     if (load < 1) {
         print "Nothing else ran beside it."
         return
@@ -143,7 +145,7 @@ function print_device(    c, e, name, i, list)
         for (e = 1; e <= engines; e++) {
             for (i = 1; i <= rounds["random", name, engine_name[e]]; i++)
                 list[i] = device["random", name, engine_name[e], i] + 0
-            printf " %s |", i > 1 ? amount(median(list, i - 1)) : ""
+            printf " %s |", (i > 1 ? amount(median(list, i - 1)) : "")
         }
         printf "\n"
     }
@@ -170,6 +172,10 @@ function print_chart(    list, n, c, e)
 
 
 /"mode":"machine"/ && want == "machine" { machine = machine "    " field("text") "\n" }
+
+/"mode":"machine"/ && /"beside / {
+    beside = 1
+}
 
 /"mode":"machine"/ && / at load / {
     load = field("text")
