@@ -250,20 +250,34 @@ typedef struct kvi_quick {
     uint32_t skip;  /* bytes of the key that prefix and head stand for */
 } kvi_quick;
 
+/* 0: a key of eight bytes and more begins with the prefix, of which it has all bytes. */
+KVI_INLINE uint64_t kvi_prefix_differs(const uint8_t *page, uint32_t page_size, uint32_t len,
+                                       const uint8_t *key)
+{
+    const uint8_t *prefix = page + KVI_P_prefix, *end = page + page_size;
+    uint32_t rest = kvi_prefix_tail(len), in_header = len - rest;
+    uint64_t differ = (kvi_get64(key) ^ kvi_get64(prefix)) & kvi_low_bytes(KVI_MIN(len, 8));
+    if (len > 8) /* the last bytes of the part, some of them a second time */
+        differ |= kvi_get64(key + in_header - 8) ^ kvi_get64(prefix + in_header - 8);
+    if (KVI_LIKELY(rest == 0))
+        return differ;
+    differ |= (kvi_get64(key + len - 8) ^ kvi_get64(end - 8)) >> (64 - 8 * KVI_MIN(rest, 8));
+    for (uint32_t i = 16; i < rest + 8; i += 8) {
+        uint32_t at = KVI_MIN(i, rest);
+        differ |= kvi_get64(key + len - at) ^ kvi_get64(end - at);
+    }
+    return differ;
+}
+
 /* False: the general search must do it. True: the key begins with the prefix, goes on for a whole
  * head, and no block of lanes leaves the page. */
 KVI_INLINE bool kvi_quick_begin(const uint8_t *page, uint32_t page_size, kvi_slice key,
                                 uint32_t stride, kvi_quick *q)
 {
     uint32_t prefix_len = kvi_field16(page, KVI_P_prefix_len);
-    if (KVI_UNLIKELY(prefix_len > KVI_PREFIX_INLINE || key.len < prefix_len + 4 || key.len < 8))
+    if (KVI_UNLIKELY(prefix_len > page_size / 2 || key.len < prefix_len + 4 || key.len < 8))
         return false;
-    uint64_t differ = (kvi_get64(key.ptr) ^ kvi_get64(page + KVI_P_prefix)) &
-                      kvi_low_bytes(KVI_MIN(prefix_len, 8));
-    if (prefix_len > 8) /* the last bytes of the prefix, some of them a second time */
-        differ |=
-            kvi_get64(key.ptr + prefix_len - 8) ^ kvi_get64(page + KVI_P_prefix + prefix_len - 8);
-    if (KVI_UNLIKELY(differ))
+    if (KVI_UNLIKELY(kvi_prefix_differs(page, page_size, prefix_len, key.ptr)))
         return false;
     q->slots = kvi_field16(page, KVI_P_count);
     q->heads = KVI_HEADER_SIZE + KVI_HINT_LINE * (stride > 0);

@@ -69,6 +69,14 @@ static void leaves(void **state)
     }
 }
 
+static void branch_same_search(const uint8_t *page, uint32_t page_size, kvi_slice key)
+{
+    kvi_ptr child;
+    unsigned pos = kvi_branch_search(page, page_size, key);
+    assert_int_equal(kvi_branch_find(page, page_size, key, &child), pos);
+    assert_int_equal(child.page, kvi_branch_child(page, page_size, pos).page);
+}
+
 /* Fills a branch with keys of shape: head-only ones, and longer ones with a common prefix. */
 static void branch_round(const char *prefix, unsigned tail)
 {
@@ -81,15 +89,10 @@ static void branch_round(const char *prefix, unsigned tail)
         kvi_put32be(key + len, chance(1000) << 22);
         memset(key + len + 4, (int)chance(3), tail);
         kvi_item item = {.key = {key, len + 4 + tail}, .child = {11 + i, 1}};
-        kvi_ptr child;
         unsigned pos = kvi_branch_search(page, 8192, item.key);
         assert_int_equal(portable_branch_search(page, 8192, item.key), pos);
-        assert_int_equal(kvi_branch_find(page, 8192, item.key, &child), pos);
-        assert_int_equal(child.page, kvi_branch_child(page, 8192, pos).page);
-        kvi_slice longer = {key, len + 4 + tail + 9};
-        pos = kvi_branch_search(page, 8192, longer);
-        assert_int_equal(kvi_branch_find(page, 8192, longer, &child), pos);
-        assert_int_equal(child.page, kvi_branch_child(page, 8192, pos).page);
+        branch_same_search(page, 8192, item.key);
+        branch_same_search(page, 8192, (kvi_slice){key, len + 4 + tail + 9});
         uint8_t before[64];
         pos = kvi_branch_search(page, 8192, item.key);
         if (pos == 0 ||
@@ -111,11 +114,54 @@ static void branches(void **state)
     branch_round("a prefix of 21 bytes!", 3);
 }
 
+/* Searches for the key as it is, and with each of its bytes a little smaller and greater. */
+static void same_search_nearby(const uint8_t *leaf, const uint8_t *branch, uint8_t *key, size_t len)
+{
+    kvi_slice slice = {key, len};
+    for (size_t i = 0; i < len; i++)
+        for (int step = -1; step <= 1; step++) {
+            key[i] = (uint8_t)(key[i] + step);
+            leaf_same_search(leaf, 4096, slice);
+            branch_same_search(branch, 4096, slice);
+            key[i] = (uint8_t)(key[i] - step);
+        }
+}
+
+/* Prefixes of all lengths, in the header and at the end of the page. */
+static void prefixes(void **state)
+{
+    (void)state;
+    chance_state = 10;
+    for (size_t len = 0; len < 84; len++) {
+        uint8_t *leaf = exact(4096), *branch = exact(4096), *scratch = exact(4096), key[100];
+        memset(key, 'p', sizeof key);
+        kvi_leaf_init(leaf, 4096);
+        kvi_branch_init(branch, 4096, 1, (kvi_ptr){10, 1}, 0);
+        for (unsigned i = 0; i < 20; i++) {
+            bool found;
+            kvi_put32be(key + len, i * 1000);
+            kvi_put32be(key + len + 4, chance(1000));
+            kvi_item item = {.key = {key, len + 8}, .value = {key, 10}, .child = {11 + i, 1}};
+            unsigned pos = kvi_leaf_search(leaf, 4096, item.key, &found);
+            assert_true(kvi_leaf_insert(leaf, 4096, scratch, pos, &item));
+            pos = kvi_branch_search(branch, 4096, item.key);
+            assert_true(kvi_branch_insert(branch, 4096, scratch, pos, &item));
+        }
+        same_search_nearby(leaf, branch, key, len + 8);
+        kvi_put32be(key + len, 5000);
+        same_search_nearby(leaf, branch, key, len + 8);
+        free(leaf);
+        free(branch);
+        free(scratch);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leaves),
         cmocka_unit_test(branches),
+        cmocka_unit_test(prefixes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
