@@ -6,6 +6,11 @@
 #define WORTH      8  /* one leaf of so many has to become needless */
 #define READS      8  /* leaves that a transaction reads for each page that it may change */
 
+static bool is_shared(const kvi_gather *gather, kvi_ptr ptr)
+{
+    return ptr.birth != 0 && ptr.birth <= gather->shared;
+}
+
 /* ---- two leaves ---- */
 
 /* The path's leaf, and the one behind it below the same parent. */
@@ -92,7 +97,8 @@ static int leaf_fill(kvi_gather *gather, kv_tree *tree, kvi_path *path)
         if (rc != KV_OK)
             return rc;
         unsigned all = kvi_seq_count(&two.seq);
-        more = two.fit > kvi_node_count(leaf->page) &&
+        more = !is_shared(gather, leaf->ptr) && !is_shared(gather, two.next.ptr) &&
+               two.fit > kvi_node_count(leaf->page) &&
                kvi_node_build(&two.seq, 0, two.fit, scratch + page_size);
         if (more && two.fit == all) {
             rc = leaves_join(tree, path, &two);
@@ -116,6 +122,9 @@ static int is_sparse(kvi_gather *gather, kv_tree *tree, const kvi_step *parent, 
     uint32_t page_size = tree->txn->db->file.page_size;
     unsigned end = kvi_node_count(parent->page) + 1;
     uint64_t entries = 0, seen = 0, bytes = 0;
+    *sparse = false;
+    if (is_shared(gather, parent->ptr)) /* and so are the leaves */
+        return KV_OK;
     for (unsigned i = parent->slot; i < end; i++) {
         const uint8_t *page;
         entries += kvi_branch_tally(parent->page, page_size, i);
@@ -128,8 +137,9 @@ static int is_sparse(kvi_gather *gather, kv_tree *tree, const kvi_step *parent, 
         seen += kvi_node_count(page);
         bytes += kvi_node_used(page, page_size) - KVI_HEADER_SIZE;
     }
-    uint64_t full = seen * (page_size - KVI_HEADER_SIZE);
-    uint64_t fewest = full ? (entries * bytes + full - 1) / full : end;
+    uint64_t each = seen ? (bytes + seen - 1) / seen : 0;
+    uint64_t fit = each ? (page_size - KVI_HEADER_SIZE) / each : 0;
+    uint64_t fewest = fit ? (entries + fit - 1) / fit : end;
     *sparse = fewest + fewest / WORTH < end - parent->slot;
     return KV_OK;
 }

@@ -2,7 +2,7 @@
  *
  * Deletes leave leaves half empty: those that are nearly empty merge with a neighbour, others wait for
  * new entries. A pass fills leaves from those behind them below the same parent, where that makes an
- * eighth of them needless. It reads branches, and few leaves where there is nothing to gain.
+ * eighth of them needless. Leaves that a named snapshot has too stay: it would keep them besides. It reads branches, and few leaves where there is nothing to gain.
  */
 #ifndef KVI_GATHER_H
 #define KVI_GATHER_H
@@ -11,6 +11,7 @@
 
 typedef struct kvi_gather {
     kvi_pass pass;  /* first */
+    kvi_id shared;  /* the newest named snapshot; 0: there is none */
     uint64_t moved; /* pages that were written anew */
     uint64_t saved; /* leaves that are no longer needed */
     uint64_t read;  /* leaves, in this transaction */

@@ -26,7 +26,9 @@ typedef struct shrink {
     kvi_pgno goal;       /* where the pages may come to end, as of the newest transaction */
     kvi_id shrunk;       /* readers of older commits need what is behind it */
     uint64_t total;      /* pages to move, as it seemed at first */
+    uint64_t wrote;      /* pages, in the newest transaction */
     bool stuck;          /* too few holes */
+    bool cramped;        /* the disk has no room for a longer file */
 } shrink;
 
 /* ---- one transaction ---- */
@@ -77,20 +79,28 @@ static uint64_t budget(shrink *s, uint64_t holes)
     return KVI_MIN((uint64_t)s->options->step_pages, holes / 2);
 }
 
-/* Nobody keeps what it replaces: the file may become a little longer meanwhile. */
+static kvi_id newest_named(const kv_db *db)
+{
+    const kvi_listed *named = &db->listed[0];
+    kvi_id newest = 0;
+    for (size_t i = 0; i < named->n; i++)
+        newest = KVI_MAX(newest, named->ids[i]);
+    return newest;
+}
+
+/* While nobody keeps what is replaced, the file may become a little longer. */
 static int gather_some(shrink *s, kv_txn *txn)
 {
+    kvi_gather *gather = &s->gather;
     kvi_pgno longest = s->began + s->began / SPARE + LEAST;
     kvi_pgno end = kvi_space_high_water(s->db->space);
-    uint64_t holes = kvi_space_free_pages(s->db->space);
-    if (s->held_by == KV_HELD_NOBODY && end < longest)
+    uint64_t holes = kvi_space_free_pages(s->db->space), before = gather->moved;
+    if (s->held_by == KV_HELD_NOBODY && !s->cramped && end < longest)
         holes += longest - end;
-    s->gather.pass.budget = budget(s, holes);
-    if (s->stuck)
-        return KV_OK;
-    s->info->moved_pages -= s->gather.moved;
-    int rc = kvi_gather_step(&s->gather, txn);
-    s->info->moved_pages += s->gather.moved;
+    gather->pass.budget = budget(s, holes);
+    gather->shared = newest_named(s->db);
+    int rc = s->stuck ? KV_OK : kvi_gather_step(gather, txn);
+    s->wrote = gather->moved - before;
     return rc;
 }
 
@@ -98,16 +108,14 @@ static int move_some(shrink *s, kv_txn *txn)
 {
     kvi_space *space = s->db->space;
     kvi_relocate *move = &s->move;
+    uint64_t before = move->moved;
     if (move->target == 0)
         move->target = s->goal;
     move->pass.budget = budget(s, kvi_space_free_below(space, move->target));
     if (kvi_space_own_behind(space, move->target))
         kvi_space_refold(space);
-    if (s->stuck)
-        return KV_OK;
-    s->info->moved_pages -= move->moved;
-    int rc = kvi_relocate_step(move, txn);
-    s->info->moved_pages += move->moved;
+    int rc = s->stuck ? KV_OK : kvi_relocate_step(move, txn);
+    s->wrote = move->moved - before;
     return rc;
 }
 
@@ -142,6 +150,7 @@ static int shrink_txn(shrink *s, shrink_work *work)
     if (rc != KV_OK)
         return rc;
     uint64_t began = db->os->mono_ns(db->os);
+    s->wrote = 0;
     if (kvi_space_unknown(db->space))
         rc = kvi_fail(&db->err, KV_ECORRUPT, "the records of free pages are damaged");
     note_kept(s);
@@ -153,9 +162,12 @@ static int shrink_txn(shrink *s, shrink_work *work)
         return rc;
     }
     rc = kvi_commit(txn);
-    s->info->steps++;
     step_over(s, began);
-    return rc == KV_OK ? look(s) : rc;
+    if (rc != KV_OK)
+        return rc;
+    s->info->steps++;
+    s->info->moved_pages += s->wrote;
+    return look(s);
 }
 
 static int shrink_tell(shrink *s)
@@ -229,12 +241,19 @@ static int settle(shrink *s)
     return rc;
 }
 
+/* Until as much was written as there was in the beginning: others may make leaves sparse for ever. A
+ * full disk is no reason to end; the rest writes into holes only. */
 static int gather_run(shrink *s)
 {
     kv_db *db = s->db;
     int rc = kvi_gather_begin(&s->gather, db->os, db->file.page_size);
-    while (rc == KV_OK && !s->gather.pass.done && !s->stuck) {
+    while (rc == KV_OK && !s->gather.pass.done && !s->stuck && s->gather.moved < s->began) {
         rc = shrink_txn(s, gather_some);
+        if (rc == KV_ENOSPC) {
+            s->stuck = s->cramped;
+            s->cramped = true;
+            rc = KV_OK;
+        }
         if (rc == KV_OK)
             rc = shrink_tell(s);
     }
