@@ -182,13 +182,12 @@ static kvi_pgno leaf_next(const kvi_space *space, kvi_pgno page)
 }
 
 /* How many of n pages may come from holes: some stay, so that those of later commits are near each
- * other. A few pages are not: and a file that grows for them costs their commit two writes more. */
+ * other. */
 static size_t leaf_holes(const kvi_space *space, size_t n)
 {
     uint64_t holes = space->free.total - space->zone_free;
     uint64_t zone = KVI_MIN(space->zone.total * GROUP, space->high_water);
-    bool all = space->high_water <= KVI_SPACE_SMALL || n < FEW;
-    uint64_t keep = all ? 0 : (space->high_water - zone) / SPARE;
+    uint64_t keep = space->high_water <= KVI_SPACE_SMALL ? 0 : (space->high_water - zone) / SPARE;
     if (space->unknown || holes <= keep)
         return 0;
     return (size_t)KVI_MIN(n, holes - keep);
@@ -245,6 +244,19 @@ static kvi_pgno leaf_end(const kvi_space *space, size_t n)
     return page;
 }
 
+/* A few pages are not near each other anyway, and a file that grows for them costs their commit two
+ * writes more: the lowest holes, as far as there are some. */
+static int leaf_fill(kvi_space *space, picks *hand)
+{
+    kvi_pgno page = leaf_next(space, space->first);
+    int rc = KV_OK;
+    while (rc == KV_OK && hand->got < hand->n && page < space->high_water) {
+        rc = pick(space, hand, page, 1);
+        page = leaf_next(space, page + 1);
+    }
+    return rc;
+}
+
 static int leaf_grow(kvi_space *space, picks *hand)
 {
     kvi_pgno page = space->high_water;
@@ -276,6 +288,8 @@ static int take_leaves(kvi_space *space, picks *hand)
             holes = 0;
     }
     int rc = leaf_sweep(space, hand, holes);
+    if (rc == KV_OK && hand->n < FEW && !space->unknown)
+        rc = leaf_fill(space, hand);
     return rc == KV_OK ? leaf_grow(space, hand) : rc;
 }
 
