@@ -244,8 +244,7 @@ static kvi_pgno leaf_end(const kvi_space *space, size_t n)
     return page;
 }
 
-/* A few pages are not near each other anyway, and a file that grows for them costs their commit two
- * writes more: the lowest holes, as far as there are some. */
+/* Takes the lowest holes, as far as there are some. */
 static int leaf_fill(kvi_space *space, picks *hand)
 {
     kvi_pgno page = leaf_next(space, space->first);
@@ -288,6 +287,8 @@ static int take_leaves(kvi_space *space, picks *hand)
             holes = 0;
     }
     int rc = leaf_sweep(space, hand, holes);
+    /* A few pages are not near each other anyway, and a file that grows for them costs their commit
+     * two writes more. */
     if (rc == KV_OK && hand->n < FEW && !space->unknown)
         rc = leaf_fill(space, hand);
     return rc == KV_OK ? leaf_grow(space, hand) : rc;
@@ -450,13 +451,8 @@ void kvi_space_low(kvi_space *space, bool low)
 
 static int take_lowest(kvi_space *space, picks *hand)
 {
-    kvi_pgno page = kvi_bitset_next(&space->free, space->first);
-    int rc = KV_OK;
-    while (rc == KV_OK && hand->got < hand->n && page < space->high_water) {
-        rc = pick(space, hand, page, 1);
-        page = kvi_bitset_next(&space->free, page + 1);
-    }
-    return rc == KV_OK && hand->got < hand->n ? leaf_grow(space, hand) : rc;
+    int rc = leaf_fill(space, hand);
+    return rc == KV_OK ? leaf_grow(space, hand) : rc;
 }
 
 /* ---- all ---- */
