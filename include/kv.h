@@ -341,11 +341,11 @@ typedef struct kv_compact_info {
  * holes further up, and hands the end back. What readers and named snapshots need stays where it is;
  * held_by tells if that keeps the file long, and the rest is cut when they have gone. A large value is
  * moved in one piece, if there is a hole for it. A compact copy has no holes and may be smaller yet.
- * Meanwhile the file may grow by an eighth, when it has no holes and the disk has the room. options and info may be NULL. Waits
- * for the writer's turn again and again; a thread that holds a write transaction must not call it.
- * After an error, or KV_ECANCELED, all that was committed stays. KV_EBUSY: once the turn did not come
- * within wait_ms. KV_EREADONLY; otherwise as kv_txn_begin and kv_txn_commit. O(pages that are written
- * anew, all branches, and about one leaf in sixteen). */
+ * Meanwhile the file may grow by an eighth, when it has no holes and the disk has the room. options
+ * and info may be NULL. Waits for the writer's turn again and again; a thread that holds a write
+ * transaction must not call it. After an error, or KV_ECANCELED, all that was committed stays.
+ * KV_EBUSY: once the turn did not come within wait_ms. KV_EREADONLY; otherwise as kv_txn_begin and
+ * kv_txn_commit. O(pages that are written anew, all branches, and about one leaf in sixteen). */
 KV_API int kv_db_compact(kv_db *db, const kv_compact_options *options, kv_compact_info *info);
 
 /* The exclusive way through what an ordinary open refuses or leaves alone: adopts the newest

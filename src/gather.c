@@ -224,11 +224,6 @@ int kvi_gather_begin(kvi_gather *gather, const kvi_os *os, uint32_t page_size)
     return kvi_pass_begin(&gather->pass, os, page_size);
 }
 
-void kvi_gather_end(kvi_gather *gather, const kvi_os *os)
-{
-    kvi_pass_end(&gather->pass, os);
-}
-
 int kvi_gather_step(kvi_gather *gather, kv_txn *txn)
 {
     gather->read = 0;

@@ -17,8 +17,8 @@ typedef struct kvi_gather {
     uint64_t read;  /* leaves, in this transaction */
 } kvi_gather;
 
+/* Ended by kvi_pass_end. */
 int kvi_gather_begin(kvi_gather *gather, const kvi_os *os, uint32_t page_size) KVI_MUST_CHECK;
-void kvi_gather_end(kvi_gather *gather, const kvi_os *os);
 
 /* Gathers what the budget allows. */
 int kvi_gather_step(kvi_gather *gather, kv_txn *txn) KVI_MUST_CHECK;

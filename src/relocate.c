@@ -154,11 +154,6 @@ int kvi_relocate_begin(kvi_relocate *move, const kvi_os *os, uint32_t page_size)
     return kvi_pass_begin(&move->pass, os, page_size);
 }
 
-void kvi_relocate_end(kvi_relocate *move, const kvi_os *os)
-{
-    kvi_pass_end(&move->pass, os);
-}
-
 int kvi_relocate_step(kvi_relocate *move, kv_txn *txn)
 {
     move->values = 0;

@@ -18,8 +18,8 @@ typedef struct kvi_relocate {
     uint64_t walked; /* nodes gone down to in this transaction */
 } kvi_relocate;
 
+/* Ended by kvi_pass_end. */
 int kvi_relocate_begin(kvi_relocate *move, const kvi_os *os, uint32_t page_size) KVI_MUST_CHECK;
-void kvi_relocate_end(kvi_relocate *move, const kvi_os *os);
 
 /* Moves what the budget allows. */
 int kvi_relocate_step(kvi_relocate *move, kv_txn *txn) KVI_MUST_CHECK;

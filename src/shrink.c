@@ -257,7 +257,7 @@ static int gather_run(shrink *s)
         if (rc == KV_OK)
             rc = shrink_tell(s);
     }
-    kvi_gather_end(&s->gather, db->os);
+    kvi_pass_end(&s->gather.pass, db->os);
     return rc;
 }
 
@@ -275,7 +275,7 @@ static int move_run(shrink *s)
         if (rc == KV_OK)
             rc = shrink_tell(s);
     }
-    kvi_relocate_end(&s->move, db->os);
+    kvi_pass_end(&s->move.pass, db->os);
     return rc;
 }
 

@@ -685,7 +685,7 @@ static void test_trees_vanish(void **state)
     drop_trees(1, 90);
     pass_on(&move);
     assert_true(move.pass.done);
-    kvi_relocate_end(&move, db->os);
+    kvi_pass_end(&move.pass, db->os);
 
     make_trees();
     pass_begin(&move, 1, 1);
@@ -698,7 +698,7 @@ static void test_trees_vanish(void **state)
     drop_trees(0, TREES_MANY);
     pass_on(&move);
     assert_true(move.pass.done);
-    kvi_relocate_end(&move, db->os);
+    kvi_pass_end(&move.pass, db->os);
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
@@ -711,7 +711,7 @@ static void test_many_trees(void **state)
     pass_begin(&move, UINT64_MAX / 2, 32);
     for (; !move.pass.done; steps++)
         pass_on(&move);
-    kvi_relocate_end(&move, db->os);
+    kvi_pass_end(&move.pass, db->os);
     assert_int_equal(steps, 2);
     assert_int_equal(move.moved, 0);
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
