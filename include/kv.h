@@ -604,8 +604,8 @@ KV_API void kv_txn_abort(kv_txn *txn);
  * (a tree that is gone answers KV_NOTFOUND); its cursors are unpositioned; views are invalid. */
 KV_API int kv_txn_refresh(kv_txn *txn);
 
-/* Of a read transaction: the commit that it sees. Of a write transaction: the id its commit will
- * have. */
+/* Of a read transaction: the commit that it sees. Of a write transaction: the id that its commit will
+ * have if it ends here; a change that takes it beyond its memory budget may raise it. */
 KV_API uint64_t kv_txn_id(const kv_txn *txn);
 
 /* The transaction's one clock reading, milliseconds since the epoch: the system's, but not smaller

@@ -246,7 +246,7 @@ static void savepoints_free(kv_txn *txn)
     const kvi_os *os = txn->db->os;
     os->free(os, txn->savepoints);
     os->free(os, txn->saved);
-    os->free(os, txn->lost);
+    kvi_extents_free(&txn->lost, os);
 }
 
 static void writer_end(kv_txn *txn)

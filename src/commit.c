@@ -44,15 +44,12 @@ static int drop_space_page(void *context, kvi_ptr ptr)
     return rc;
 }
 
-/* Pages of undone savepoints, and the records of what the transaction took and dropped. */
+/* The records of what the transaction took and dropped. */
 static int seal_space(kv_txn *txn, kvi_batch *batch, kvi_meta *meta)
 {
-    kvi_space *space = txn->db->space;
     kvi_space_sink sink = {emit_space_page, drop_space_page, batch};
-    int rc = KV_OK;
-    for (size_t i = 0; rc == KV_OK && i < txn->n_lost; i++)
-        rc = kvi_space_drop(space, txn->lost[i].page, txn->lost[i].pages, txn->id);
-    return rc == KV_OK ? kvi_space_seal(space, meta, &sink) : rc;
+    int rc = kvi_txn_drop_lost(txn);
+    return rc == KV_OK ? kvi_space_seal(txn->db->space, meta, &sink) : rc;
 }
 
 static bool content_changed(const kv_txn *txn)
@@ -250,6 +247,7 @@ int kvi_commit(kv_txn *txn)
     kvi_batch batch;
     int rc = KV_OK;
     if (!kvi_nothing_changed(txn)) {
+        txn->settled = true;
         rc = commit_sweep(txn);
         kvi_batch_init(&batch, txn);
         if (rc == KV_OK)

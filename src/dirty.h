@@ -11,7 +11,7 @@
  *
  * Invariants:
  *   D1 a handle that a tree or a savepoint refers to is never released
- *   D2 a sealed handle's page has the transaction's own id as its birth
+ *   D2 a sealed handle's page has an id of the transaction's own as its birth
  *   D3 floor < generation of every buffer that is changed in place
  */
 #ifndef KVI_DIRTY_H

@@ -33,12 +33,16 @@
     X(DROPS_KEPT)      /* by an abort */                                                           \
     X(TAKEN_KEPT)      /* by an abort */                                                           \
     X(OWN_PAGE_REUSED) /* an early-sealed page, by the transaction that wrote it */                \
+    X(RENEWED_UNNAMED) /* the same, where its id should have risen */                              \
+    X(RENEWED_INSIDE)  /* the same, although a savepoint may bring the page back */                \
+    X(DEATH_TOO_EARLY) /* under the id that the transaction had when it dropped a page */          \
     X(TRUNCATED_EARLY) /* before the shrinking commit is durable */                                \
     /* what is read */                                                                             \
     X(PAGE_UNCHECKED)  /* its checksum */                                                          \
     X(LEVEL_UNCHECKED) /* of a node */                                                             \
     X(HEAP_UNCHECKED)  /* whether a slot lies in it */                                             \
     X(FUTURE_ALLOWED)  /* a child younger than its parent */                                       \
+    X(OLD_VALUE_STAYS) /* in a page that its own transaction may write again */                    \
     X(LARGE_UNCHECKED) /* the checksum of a large value */                                         \
     /* readers */                                                                                  \
     X(NEWS_UNTOLD)        /* a commit wakes nobody */                                              \

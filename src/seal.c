@@ -266,7 +266,9 @@ static int seal_all_early(kvi_batch *batch)
 {
     kv_txn *txn = batch->txn;
     kv_db *db = txn->db;
-    int rc = gather_all(batch);
+    int rc = kvi_txn_renew(txn);
+    if (rc == KV_OK)
+        rc = gather_all(batch);
     if (rc == KV_OK)
         rc = kvi_batch_seal(batch);
     if (rc == KV_OK)

@@ -168,7 +168,7 @@ int kvi_space_begin(kvi_space *space, kvi_id id, const kvi_id *live, size_t n_li
     int rc = live ? held_look(space, live, n_live) : KV_OK;
     if (rc != KV_OK)
         return rc;
-    space->id = id;
+    space->id = space->began = id;
     space->base_high_water = space->high_water;
     space->record_from = space->high_water;
     return KV_OK;
@@ -183,7 +183,7 @@ int kvi_space_drop(kvi_space *space, kvi_pgno page, uint64_t pages, kvi_id birth
         return kvi_fail(space->file->err, KV_ECORRUPT,
                         "page %llu (birth %llu) breaks invariant S1: it is dropped, but not in use",
                         (unsigned long long)page, (unsigned long long)birth);
-    if (KVI_MUTANT(OWN_PAGE_REUSED) && birth == space->id) {
+    if (KVI_MUTANT(OWN_PAGE_REUSED) && birth >= space->began) {
         kvi_space_put(space, page, pages);
         return KV_OK;
     }
@@ -194,6 +194,69 @@ int kvi_space_drop(kvi_space *space, kvi_pgno page, uint64_t pages, kvi_id birth
     kvi_bitset_add(&space->dead, page, pages);
     space->drop_pages += pages;
     return KV_OK;
+}
+
+/* ---- what the transaction wrote and dropped itself ---- */
+
+bool kvi_space_renewable(const kvi_space *space)
+{
+    const kvi_extents *drops = &space->drops;
+    for (size_t i = 0; i < drops->n; i++)
+        if (drops->at[i].birth >= space->began)
+            return true;
+    return false;
+}
+
+/* The own ones of the dropped pages. */
+static int own_drops(const kvi_space *space, kvi_extents *own)
+{
+    int rc = KV_OK;
+    for (size_t i = 0; rc == KV_OK && i < space->drops.n; i++) {
+        const kvi_extent *drop = &space->drops.at[i];
+        if (drop->birth >= space->began)
+            rc = kvi_extents_push(own, space->os, (kvi_extent){drop->page, drop->pages, 0, 0});
+    }
+    return rc == KV_OK ? kvi_extents_sort(own, space->os) : rc;
+}
+
+int kvi_space_taken_kept(kvi_space *space, kvi_extents *own, kvi_extents *kept)
+{
+    int rc = own_drops(space, own);
+    if (rc == KV_OK)
+        rc = kvi_extents_sort(&space->taken, space->os);
+    return rc == KV_OK ? kvi_extents_subtract(&space->taken, own, kept, space->os) : rc;
+}
+
+static void own_drops_forget(kvi_space *space)
+{
+    kvi_extents *drops = &space->drops;
+    size_t kept = 0;
+    for (size_t i = 0; i < drops->n; i++)
+        if (drops->at[i].birth < space->began)
+            drops->at[kept++] = drops->at[i];
+        else
+            space->drop_pages -= drops->at[i].pages;
+    drops->n = kept;
+}
+
+int kvi_space_renew(kvi_space *space, kvi_id id)
+{
+    kvi_extents own = {0}, kept = {0};
+    int rc = kvi_space_taken_kept(space, &own, &kept);
+    if (rc == KV_OK) {
+        kvi_extents all = space->taken;
+        space->taken = kept;
+        kept = all;
+        own_drops_forget(space);
+        for (size_t i = 0; i < own.n; i++) {
+            kvi_bitset_remove(&space->dead, own.at[i].page, own.at[i].pages);
+            kvi_space_put(space, own.at[i].page, own.at[i].pages);
+        }
+        space->id = id;
+    }
+    kvi_extents_free(&own, space->os);
+    kvi_extents_free(&kept, space->os);
+    return rc;
 }
 
 size_t kvi_space_mark(const kvi_space *space)
@@ -331,7 +394,7 @@ int kvi_space_rebuild(kvi_space *space, kvi_id id, kvi_pgno high_water)
     kvi_bitset_remove(&space->free, 0, space->first);
     space->unknown = false;
     space->rebuilt = true;
-    space->id = id;
+    space->id = space->began = id;
     space->base_high_water = high_water;
     space->record_from = high_water;
     return KV_OK;

@@ -45,7 +45,7 @@
  *   S2 a page is reused only when no live snapshot s has B <= s < F
  *   S3 what an aborted transaction took is free again, what it dropped is in use again
  *   S4 no page is written to twice under one birth: a page taken and dropped by the same
- *      transaction is not taken again before the transaction ends
+ *      transaction is not taken again before the transaction ends or has a newer id
  *   S5 large values start at or behind byte KVI_LARGE_FROM
  */
 #ifndef KVI_SPACE_H
@@ -105,10 +105,18 @@ void kvi_space_low(kvi_space *space, bool low);
 /* Sealing this transaction writes all records anew. */
 void kvi_space_refold(kvi_space *space);
 
-/* Drops pages of the given birth: reachable from the base, not from this transaction's tree. With
- * birth == id (sealed early in this transaction) the pages become free when the transaction ends.
- * KV_ECORRUPT: they are not in use (S1). */
+/* Drops pages of the given birth: reachable from the base, not from this transaction's tree. Those
+ * of an id of its own (sealed early) become free when it ends, or is renewed. KV_ECORRUPT: they are
+ * not in use (S1). */
 int kvi_space_drop(kvi_space *space, kvi_pgno page, uint64_t pages, kvi_id birth) KVI_MUST_CHECK;
+
+/* Did this transaction drop pages that it wrote itself? */
+bool kvi_space_renewable(const kvi_space *space);
+
+/* The transaction goes on as a newer id. What it wrote as an older one and dropped is free again:
+ * nobody else has seen it, and whoever meets such a page tells by its birth what it holds (S4). Not
+ * while there is a savepoint. KV_ENOMEM: nothing has changed. */
+int kvi_space_renew(kvi_space *space, kvi_id id) KVI_MUST_CHECK;
 
 /* Savepoints: mark remembers how much was dropped; undo forgets what was dropped since. (Pages
  * taken since, by early sealing, stay taken under S4 and are freed by the caller through

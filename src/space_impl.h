@@ -134,7 +134,8 @@ struct kvi_space {
     uint64_t no_run;                               /* no free run is as long as this */
 
     /* the transaction */
-    kvi_id id; /* 0: none */
+    kvi_id id;    /* 0: none */
+    kvi_id began; /* the id it began with: what is as young is its own */
     kvi_pgno base_high_water;
     kvi_pgno record_from; /* free pages from here on are in the record: no bitmap page has them */
     kvi_extents taken;
@@ -152,6 +153,9 @@ struct kvi_space {
 
 /* Makes record and sealed_high_water from what the transaction took and dropped so far. */
 int kvi_space_record(kvi_space *space) KVI_MUST_CHECK;
+
+/* The own ones of the dropped pages, and what is left of the pages taken; both sorted. */
+int kvi_space_taken_kept(kvi_space *space, kvi_extents *own, kvi_extents *kept) KVI_MUST_CHECK;
 
 /* Room for a list behind the unfiled pages, so that joining it to them cannot fail. */
 int kvi_space_unfile_room(kvi_space *space, const kvi_extents *list) KVI_MUST_CHECK;

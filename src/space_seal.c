@@ -1,5 +1,6 @@
 /* space_seal.c - the record of a transaction: what it took, dropped and set free, put into the
  * meta's delta when it fits there. */
+#include "mutant.h"
 #include "space_impl.h"
 
 /* Free pages in [page, end): the record says so, whatever older ones said. */
@@ -33,16 +34,10 @@ static int record_dropped(kvi_space *space)
 /* Everything taken, but for what was dropped again. */
 static int record_taken(kvi_space *space)
 {
-    const kvi_os *os = space->os;
     kvi_extents undone = {0};
-    int rc = KV_OK;
     space->record.taken.n = 0;
-    for (size_t i = 0; rc == KV_OK && i < space->drops.n; i++)
-        if (space->drops.at[i].birth == space->id)
-            rc = kvi_extents_push(&undone, os, space->drops.at[i]);
-    if (rc == KV_OK)
-        rc = kvi_extents_subtract(&space->taken, &undone, &space->record.taken, os);
-    kvi_extents_free(&undone, os);
+    int rc = kvi_space_taken_kept(space, &undone, &space->record.taken);
+    kvi_extents_free(&undone, space->os);
     return rc;
 }
 
@@ -73,12 +68,23 @@ static void record_cut(kvi_space *space)
         last->pages = end - last->page;
 }
 
+/* The transaction's ids are one to all others: the last one. */
+static void drops_settle(kvi_space *space)
+{
+    for (size_t i = 0; i < space->drops.n; i++) {
+        kvi_extent *drop = &space->drops.at[i];
+        if (!KVI_MUTANT(DEATH_TOO_EARLY))
+            drop->death = space->id;
+        if (drop->birth >= space->began)
+            drop->birth = space->id;
+    }
+}
+
 int kvi_space_record(kvi_space *space)
 {
     space->record.id = space->id;
-    int rc = kvi_extents_sort(&space->taken, space->os);
-    if (rc == KV_OK)
-        rc = kvi_extents_sort(&space->drops, space->os);
+    drops_settle(space);
+    int rc = kvi_extents_sort(&space->drops, space->os);
     if (rc == KV_OK)
         rc = record_taken(space);
     if (rc == KV_OK)

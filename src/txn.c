@@ -147,15 +147,40 @@ static int give_back(void *context, const kvi_private *item)
     kv_txn *txn = context;
     uint32_t page_size = txn->db->file.page_size;
     uint64_t pages = item->len ? (item->len + page_size - 1) / page_size : 1;
-    kvi_run *lost =
-        kvi_os_room(txn->db->os, txn->lost, &txn->lost_cap, txn->n_lost + 1, sizeof *lost);
-    if (!lost)
-        return KV_ENOMEM;
-    txn->lost = lost;
-    lost[txn->n_lost++] = (kvi_run){item->sealed.page, pages};
+    kvi_extent run = {item->sealed.page, pages, item->sealed.birth, 0};
+    int rc = kvi_extents_push(&txn->lost, txn->db->os, run);
+    if (rc != KV_OK)
+        return rc;
     txn->sealed.seal -= item->len ? 0 : item->checksum;
     txn->sealed.walk -= pages * page_size;
     return KV_OK;
+}
+
+int kvi_txn_drop_lost(kv_txn *txn)
+{
+    int rc = KV_OK;
+    for (; rc == KV_OK && txn->lost.n > 0; txn->lost.n -= rc == KV_OK) {
+        const kvi_extent *run = &txn->lost.at[txn->lost.n - 1];
+        rc = kvi_space_drop(txn->db->space, run->page, run->pages, run->birth);
+    }
+    return rc;
+}
+
+int kvi_txn_renew(kv_txn *txn)
+{
+    kvi_space *space = txn->db->space;
+    bool inside = txn->n_savepoints > 0 && !KVI_MUTANT(RENEWED_INSIDE);
+    bool last = txn->id + 2 - txn->db->head.durable >= KVI_ID_SKIP; /* R2 */
+    if (inside || last || txn->settled)
+        return KV_OK;
+    int rc = kvi_txn_drop_lost(txn);
+    if (rc != KV_OK || !kvi_space_renewable(space))
+        return rc;
+    kvi_id id = txn->id + !KVI_MUTANT(RENEWED_UNNAMED);
+    rc = kvi_space_renew(space, id);
+    if (rc == KV_OK)
+        txn->view.newest = txn->id = id;
+    return rc;
 }
 
 static void restore_tree(const kvi_saved_tree *saved)

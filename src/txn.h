@@ -281,7 +281,8 @@ struct kv_txn {
     uint64_t changes;  /* raised by every change and rollback: cursors compare it */
 
     /* write transactions */
-    kvi_id id;
+    kvi_id id;    /* rises when what was written early is replaced early */
+    bool settled; /* it rises no more */
     int durability;
     bool wrote;         /* pages went to the file: the id is burnt */
     bool sets_clock;    /* this commit sets the file's clock back to now */
@@ -295,8 +296,7 @@ struct kv_txn {
     size_t n_savepoints, savepoints_cap;
     kvi_saved_tree *saved;
     size_t n_saved, saved_cap;
-    kvi_run *lost; /* written early, then rolled back: dropped for good at the commit */
-    size_t n_lost, lost_cap;
+    kvi_extents lost; /* written early, then rolled back: not yet dropped for good */
 };
 
 /* The node that ptr leads to, private or not. */
@@ -375,6 +375,13 @@ void kvi_txn_unlend(kv_txn *txn, const kvi_loan *kept);
 /* The same for what a change gives back: good until the change after the next one, since the next
  * may have it as an argument. */
 int kvi_txn_keep(kv_txn *txn, uint64_t len, uint8_t **bytes) KVI_MUST_CHECK;
+
+/* Before pages are written early: those that the transaction wrote and has replaced may be taken
+ * again, and its id rises for that. Not while a savepoint may bring them back. */
+int kvi_txn_renew(kv_txn *txn) KVI_MUST_CHECK;
+
+/* Tells the space of pages that were written early and rolled back. */
+int kvi_txn_drop_lost(kv_txn *txn) KVI_MUST_CHECK;
 
 /* Savepoints, counted from 1. Rollback restores every tree handle that existed at the savepoint;
  * handles before *younger in txn->trees were made since, and are the caller's to refresh. */

@@ -115,12 +115,14 @@ int kvi_value_same(kv_txn *a, kvi_stored of_a, kv_txn *b, kvi_stored of_b, bool 
 
 /* ---- old values ---- */
 
-/* Pages that the transaction found in the file stay as they are until it ends, and so does what it
- * wrote there early. */
+/* Pages that the transaction found in the file stay as they are until it ends; what it wrote there
+ * itself may be replaced. */
 bool kvi_value_stays(const kv_txn *txn, kv_slice value)
 {
     const kvi_view *view = &txn->view;
-    return (uintptr_t)value.ptr - (uintptr_t)view->map < view->limit << view->file->page_shift;
+    uint64_t size = view->limit << view->file->page_shift;
+    return (!txn->wrote || KVI_MUTANT(OLD_VALUE_STAYS)) &&
+           (uintptr_t)value.ptr - (uintptr_t)view->map < size;
 }
 
 int kvi_value_keep(kv_txn *txn, kv_slice *value)

@@ -236,12 +236,12 @@ static bool run_commit(run *x, unsigned k)
     int rc = kv_txn_begin(db, sequel_flags(x->sequel, k), &txn);
     if (rc != KV_OK)
         return crash_wrong(x->s, "further commit %u: begin: %d", k + 1, rc);
-    uint64_t id = kv_txn_id(txn);
     rc = sequel_apply(x->sequel, k, txn);
     if (rc != KV_OK) {
         kv_txn_abort(txn);
         return crash_wrong(x->s, "further commit %u: change: %d", k + 1, rc);
     }
+    uint64_t id = kv_txn_id(txn); /* as it is after the changes */
     run_promise(x, durable, before, id);
     rc = kv_txn_commit(txn);
     if (rc != KV_OK)

@@ -6,6 +6,7 @@
 #include "driver_replay.h"
 #include "driver_snapshot.h"
 #include "format.h"
+#include "meta.h"
 #include "multi_steps.h"
 #include <stdarg.h>
 
@@ -250,6 +251,21 @@ static uint64_t txn_next(recorder *x)
     return id;
 }
 
+/* The id that a transaction had at last, which began as id at the newest moment: of its meta, if it
+ * came as far as that. */
+static uint64_t txn_was(const recorder *x, uint64_t id)
+{
+    int file = sim_find(x->disk, CRASH_FILE);
+    for (size_t i = record_promised(x)->at; i < x->disk->n_events; i++) {
+        const sim_event *e = &x->disk->events[i];
+        kvi_meta meta;
+        bool whole = e->kind == SIM_WRITE && e->file == file && e->len == KVI_META_SIZE;
+        if (whole && kvi_meta_decode(e->data, &meta) == KVI_META_VALID)
+            id = KVI_MAX(id, meta.id);
+    }
+    return id;
+}
+
 static bool do_group(driver *d, uint32_t *kind, model_state **unknown)
 {
     return driver_group(d, *kind, unknown);
@@ -275,6 +291,8 @@ static bool txn_whole(recorder *x, bool (*call)(driver *d, uint32_t *kind, model
         plan_write(x);
     bool fine = call(&x->d, &kind, &unknown);
     bool hit = record_plan_over(x);
+    id = txn_was(x, id);
+    x->log.moments[x->log.n - 1].writing = id;
     if (fine)
         return txn_committed(x, id, kind);
     if (unknown) {

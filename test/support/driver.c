@@ -639,8 +639,7 @@ void driver_leave(driver *d, bool keep)
     d->txn = NULL;
 }
 
-/* The newest published commit; asking needs no reader's slot, so no system call fails in it. */
-static uint64_t newest_commit(kv_db *db)
+uint64_t driver_newest(kv_db *db)
 {
     uint64_t id = 0;
     return kv_db_wait(db, 0, 0, &id) == KV_OK ? id : 0;
@@ -650,7 +649,7 @@ int driver_commit(driver *d)
 {
     uint64_t id = kv_txn_id(d->txn);
     int rc = kv_txn_commit(d->txn);
-    uint64_t newest = rc == KV_OK ? newest_commit(d->db) : 0;
+    uint64_t newest = rc == KV_OK ? driver_newest(d->db) : 0;
     bool unchanged = newest && newest != id; /* then there is no commit that keeps the time */
     if (newest == id)
         model_commit_as(d->m, id);

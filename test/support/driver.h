@@ -48,6 +48,9 @@ bool driver_begin(driver *d, uint32_t flags);
 /* n random operations. False: one failed or differed; then only driver_abort. */
 bool driver_steps(driver *d, unsigned n);
 
+/* The newest published commit; asking needs no reader's slot, so no system call fails in it. */
+uint64_t driver_newest(kv_db *db);
+
 /* Ends it. commit: the model remembers the state under the transaction's id when the result is
  * KV_OK and something changed, and goes back otherwise. Returns kv_txn_commit's result. */
 int driver_commit(driver *d);

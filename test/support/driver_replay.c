@@ -102,14 +102,15 @@ static int next_id(kv_db *db, uint64_t *id)
 static int replay(driver *d, uint32_t flags)
 {
     parcel p = {0};
-    uint64_t id;
+    uint64_t id, before = driver_newest(d->db);
     int rc = next_id(d->db, &id);
     if (rc != KV_OK)
         return rc;
     say_all(&p, d->m->now, id);
     rc = parcel_unpack(&p, d->db, flags, NULL);
-    if (rc == KV_OK)
-        model_commit_as(d->m, id);
+    uint64_t after = driver_newest(d->db);
+    if (rc == KV_OK && after != before)
+        model_commit_as(d->m, after);
     parcel_free(&p);
     return rc;
 }

@@ -15,13 +15,6 @@ static kvi_slice pick_name(driver *d)
     return model_text(names[rng_below(&d->r, KVI_COUNT(names))]);
 }
 
-/* Asking needs no reader's slot, so no system call fails in it. */
-static uint64_t newest_commit(kv_db *db)
-{
-    uint64_t id = 0;
-    return kv_db_wait(db, 0, 0, &id) == KV_OK ? id : 0;
-}
-
 /* ---- comparing ---- */
 
 static const char *compare_one(kv_db *db, const model_snapshot *snapshot)
@@ -80,7 +73,7 @@ const char *driver_snapshots(kv_db *db, const model_state *state)
 
 static int do_create(driver *d, kvi_slice name, uint32_t *kind)
 {
-    uint64_t base = newest_commit(d->db);
+    uint64_t base = driver_newest(d->db);
     *kind = KV_TXN_STRICT;
     int expect = model_snapshot_of(d->m->now, name) ? KV_EXISTS : KV_OK;
     int rc = kv_snapshot_create(d->db, name.ptr, name.len, 0);
@@ -111,7 +104,7 @@ bool driver_snapshot(driver *d, uint32_t *kind, model_state **unknown)
 {
     static const char *const what[] = {"snapshot: create", "snapshot: drop", "snapshot: restore"};
     kvi_slice name = pick_name(d);
-    uint64_t before = newest_commit(d->db), choice = rng_below(&d->r, 7);
+    uint64_t before = driver_newest(d->db), choice = rng_below(&d->r, 7);
     size_t op = choice < 3 ? 0 : choice < 5 ? 1 : 2;
     d->what = NULL;
     *unknown = NULL;
@@ -119,7 +112,7 @@ bool driver_snapshot(driver *d, uint32_t *kind, model_state **unknown)
     int rc = op == 0   ? do_create(d, name, kind)
              : op == 1 ? do_drop(d, name, kind)
                        : do_restore(d, name, kind);
-    uint64_t after = newest_commit(d->db);
+    uint64_t after = driver_newest(d->db);
     if (rc == KV_OK && after != before)
         model_commit_as(d->m, after);
     if (rc == KV_EPOISONED)

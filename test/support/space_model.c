@@ -122,6 +122,19 @@ int model_begin(space_model *m)
             m->pages[page] = (model_page){.state = KVI_PAGE_FREE};
     memcpy(m->before, m->pages, m->cap * sizeof *m->pages);
     m->before_high_water = m->meta.high_water;
+    m->id = m->began = id;
+    return KV_OK;
+}
+
+int model_renew(space_model *m)
+{
+    kvi_id id = m->id + 1 + rng_below(&m->random, 3);
+    int rc = kvi_space_renew(m->space, id);
+    if (rc != KV_OK)
+        return rc;
+    for (kvi_pgno page = m->first; page < m->cap; page++)
+        if (m->pages[page].state == KVI_PAGE_DEAD && m->pages[page].birth >= m->began)
+            m->pages[page] = (model_page){.state = KVI_PAGE_FREE};
     m->id = id;
     return KV_OK;
 }
@@ -186,7 +199,7 @@ int model_drop(space_model *m, size_t n, bool own)
     for (size_t tries = n * 4; rc == KV_OK && n > 0 && tries > 0; tries--) {
         kvi_pgno page = rng_between(&m->random, m->first, end);
         kvi_id birth = m->pages[page].birth;
-        if (page == end || !droppable(m, page, birth) || (birth == m->id) != own)
+        if (page == end || !droppable(m, page, birth) || (birth >= m->began) != own)
             continue;
         uint64_t pages = 1, most = rng_one_in(&m->random, 4) ? n : 1;
         while (pages < most && page + pages < end && droppable(m, page + pages, birth))
@@ -253,9 +266,13 @@ int model_seal(space_model *m, kvi_meta *meta)
 void model_commit(space_model *m, const kvi_meta *meta)
 {
     kvi_space_commit(m->space);
-    for (kvi_pgno page = m->first; page < m->cap; page++)
-        if (m->pages[page].state == KVI_PAGE_DEAD && m->pages[page].birth == m->id)
-            m->pages[page] = (model_page){.state = KVI_PAGE_FREE};
+    for (kvi_pgno page = m->first; page < m->cap; page++) {
+        model_page *is = &m->pages[page];
+        if (is->state == KVI_PAGE_DEAD && is->birth >= m->began)
+            *is = (model_page){.state = KVI_PAGE_FREE};
+        else if (is->state == KVI_PAGE_DEAD && is->death >= m->began)
+            is->death = m->id;
+    }
     kvi_id before = m->meta.id;
     m->meta = *meta;
     put_meta(m);

@@ -38,7 +38,8 @@ typedef struct space_model {
     bool reticent;  /* live snapshots are named only when many pages wait for that */
     kvi_id durable; /* older than the newest commit after a lazy one */
 
-    kvi_id id; /* of the transaction; 0: none */
+    kvi_id id;    /* of the transaction; 0: none */
+    kvi_id began; /* its first one */
     kvi_pgno before_high_water;
     size_t emitted;    /* pages that sealing wrote */
     bool fail_emit;    /* the next emit fails */
@@ -65,6 +66,9 @@ int model_drop(space_model *m, size_t n, bool own);
 
 /* Drops this page, which is in use. */
 int model_drop_page(space_model *m, kvi_pgno page);
+
+/* Goes on as a newer id; what it took and dropped may be taken again. */
+int model_renew(space_model *m);
 
 /* Drops, then forgets it. */
 void model_drop_and_undo(space_model *m, size_t n);

@@ -7,6 +7,7 @@
 
 #include "db.h"
 #include "fault_os.h"
+#include "rng.h"
 #include "sim_os.h"
 #include <errno.h>
 #include <stdio.h>
@@ -28,12 +29,20 @@ static int teardown(void **state)
     return 0;
 }
 
-static int open_fresh(void **state)
+static int open_with(uint64_t budget)
 {
-    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE, .page_size = 4096};
+    kv_options options = {.size = sizeof options,
+                          .flags = KV_OPEN_CREATE,
+                          .page_size = 4096,
+                          .memory_budget = budget};
     sim_reset(disk);
     fault_init(&fault, sim_os(disk));
     return kvi_db_open(&fault.os, "db", &options, &db, NULL, 0);
+}
+
+static int open_fresh(void **state)
+{
+    return open_with(0);
 }
 
 static int close_all(void **state)
@@ -438,7 +447,125 @@ static void test_failed_transaction(void **state)
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, open_fresh, close_all)
+/* ---- a transaction many times as large as its memory ---- */
+
+#define MANY 3000 /* records */
+
+static int open_small(void **state)
+{
+    return open_with(64 << 10);
+}
+
+static void put_number(kv_tree *tree, unsigned number, unsigned round)
+{
+    char key[16], value[101];
+    snprintf(key, sizeof key, "%08x", number * 2654435761u);
+    snprintf(value, sizeof value, "%0100u", round);
+    put_text(tree, key, value);
+}
+
+static void expect_round(kv_txn *txn, unsigned round)
+{
+    char value[101];
+    snprintf(value, sizeof value, "%0100u", round);
+    for (unsigned i = 0; i < MANY; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%08x", i * 2654435761u);
+        expect_text(kv_txn_main(txn), key, value);
+    }
+}
+
+static kv_db_info stat_now(void)
+{
+    kv_db_info info = {.size = sizeof info};
+    assert_int_equal(kv_db_stat(db, &info), KV_OK);
+    return info;
+}
+
+/* Its file is not larger for that, since it uses its own pages again; its commit has the id that it
+ * had in the end, and other snapshots are not harmed. */
+static void test_larger_than_memory(void **state)
+{
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    for (unsigned i = 0; i < MANY; i++)
+        put_number(kv_txn_main(txn), i, 0);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    kv_txn *reader = begin(KV_TXN_READ);
+    kv_db_info before = stat_now();
+    txn = begin(KV_TXN_WRITE);
+    uint64_t began = kv_txn_id(txn);
+    for (unsigned round = 1; round <= 12; round++)
+        for (unsigned i = 0; i < MANY; i++)
+            put_number(kv_txn_main(txn), i, round);
+    uint64_t id = kv_txn_id(txn);
+    assert_true(id > began + 100); /* the changes dirty some thousand pages, for 16 at a time */
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    kv_db_info after = stat_now();
+    assert_int_equal(after.commit_id, id);
+    assert_true(after.pages < 3 * before.pages);
+    expect_round(reader, 0);
+    kv_txn_abort(reader);
+    reader = begin(KV_TXN_READ);
+    expect_round(reader, 12);
+    kv_txn_abort(reader);
+    txn = begin(KV_TXN_WRITE);
+    assert_true(kv_txn_id(txn) > id);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+/* What an aborted one wrote is free, and none of its ids is used again. */
+static void test_larger_than_memory_aborted(void **state)
+{
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    for (unsigned i = 0; i < MANY; i++)
+        put_number(kv_txn_main(txn), i, 0);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    kv_db_info before = stat_now();
+    txn = begin(KV_TXN_WRITE);
+    for (unsigned round = 1; round <= 3; round++)
+        for (unsigned i = 0; i < MANY; i++)
+            put_number(kv_txn_main(txn), i, round);
+    uint64_t id = kv_txn_id(txn);
+    kv_txn_abort(txn);
+    assert_int_equal(stat_now().pages, before.pages);
+    assert_int_equal(stat_now().free_pages, before.free_pages + before.blocked_pages);
+    txn = begin(KV_TXN_WRITE);
+    assert_true(kv_txn_id(txn) > id);
+    expect_round(txn, 0);
+    kv_txn_abort(txn);
+}
+
+/* An old value lies in a page that its own transaction wrote early, and that is written again by the
+ * change that gives it back. */
+static void test_larger_than_memory_old_values(void **state)
+{
+    static unsigned newest[MANY];
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    kv_tree *tree = kv_txn_main(txn);
+    rng r;
+    rng_seed(&r, 1);
+    memset(newest, 0, sizeof newest);
+    for (unsigned change = 1; change <= 8 * MANY; change++) {
+        unsigned i = (unsigned)rng_below(&r, MANY);
+        char key[16], value[101], expect[101];
+        kv_slice old;
+        snprintf(key, sizeof key, "%08x", i * 2654435761u);
+        snprintf(value, sizeof value, "%0100u", change);
+        snprintf(expect, sizeof expect, "%0100u", newest[i]);
+        const kv_slice desired = {value, 100};
+        assert_int_equal(kv_swap(tree, key, strlen(key), &desired, &old), KV_OK);
+        if (newest[i]) {
+            assert_int_equal(old.len, 100);
+            assert_memory_equal(old.ptr, expect, 100);
+        }
+        newest[i] = change;
+    }
+    kv_txn_abort(txn);
+}
+
+#define SMALL(f) cmocka_unit_test_setup_teardown(f, open_small, close_all)
+#define TEST(f)  cmocka_unit_test_setup_teardown(f, open_fresh, close_all)
 
 int main(void)
 {
@@ -456,6 +583,9 @@ int main(void)
         TEST(test_savepoint_trees),
         TEST(test_savepoint_handles),
         TEST(test_failed_transaction),
+        SMALL(test_larger_than_memory),
+        SMALL(test_larger_than_memory_aborted),
+        SMALL(test_larger_than_memory_old_values),
     };
     return cmocka_run_group_tests_name("api: transactions", tests, setup, teardown);
 }

@@ -54,6 +54,10 @@ static void step(space_model *m, const workload *w)
     model_move_readers(m, w->come, w->go);
     assert_int_equal(model_begin(m), KV_OK);
     change(m, w);
+    while (rng_one_in(&m->random, 4)) {
+        assert_int_equal(model_renew(m), KV_OK);
+        change(m, w);
+    }
     switch (rng_below(&m->random, 10)) {
     case 0: /* before anything is written */
         model_abort(m);
@@ -376,6 +380,12 @@ static unsigned fail_each(space_model *m, size_t pages, size_t scattered)
                 rc = model_drop(m, pages, false);
             for (size_t i = 0; rc == KV_OK && i < scattered; i++)
                 rc = model_drop(m, 1, false);
+            if (rc == KV_OK)
+                rc = model_drop(m, pages / 3, true);
+            if (rc == KV_OK)
+                rc = model_renew(m);
+            if (rc == KV_OK)
+                rc = model_take(m, KVI_SPACE_LEAF, pages / 3);
             if (rc == KV_OK)
                 rc = model_seal(m, &meta);
             if (rc == KV_OK)
