@@ -301,7 +301,7 @@ KVI_INLINE bool leaf_append(uint8_t *page, uint32_t page_size, kvi_slice key, kv
     if (!value.ptr || kvi_get16(page + KVI_P_fixed_value) != value.len + 1 ||
         !kvi_quick_begin(page, page_size, key, stride, &q) || q.slots == 0 ||
         (!stride && q.slots + 1 >= KVI_HINTS_FROM) ||
-        kvi_get16(page + KVI_P_fixed_key) != key.len - q.skip + 5)
+        kvi_get16(page + KVI_P_fixed_key) != q.more + 1)
         return false;
     uint32_t offsets = q.heads + 4 * q.slots;
     if (!follows && q.head <= kvi_get32(page + offsets - 4))

@@ -248,6 +248,7 @@ typedef struct kvi_quick {
     uint32_t heads; /* where they begin */
     uint32_t head;  /* of the key */
     uint32_t skip;  /* bytes of the key that prefix and head stand for */
+    uint32_t more;  /* bytes of the key behind the prefix */
 } kvi_quick;
 
 /* 0: a key of eight bytes and more begins with the prefix, of which it has all bytes. */
@@ -269,20 +270,22 @@ KVI_INLINE uint64_t kvi_prefix_differs(const uint8_t *page, uint32_t page_size, 
     return differ;
 }
 
-/* False: the general search must do it. True: the key begins with the prefix, goes on for a whole
- * head, and no block of lanes leaves the page. */
+/* False: the general search must do it. True: the key begins with the prefix, and no block of lanes
+ * leaves the page. */
 KVI_INLINE bool kvi_quick_begin(const uint8_t *page, uint32_t page_size, kvi_slice key,
                                 uint32_t stride, kvi_quick *q)
 {
     uint32_t prefix_len = kvi_field16(page, KVI_P_prefix_len);
-    if (KVI_UNLIKELY(prefix_len > page_size / 2 || key.len < prefix_len + 4 || key.len < 8))
+    if (KVI_UNLIKELY(prefix_len > page_size / 2 || key.len < prefix_len || key.len < 8))
         return false;
     if (KVI_UNLIKELY(kvi_prefix_differs(page, page_size, prefix_len, key.ptr)))
         return false;
     q->slots = kvi_field16(page, KVI_P_count);
     q->heads = KVI_HEADER_SIZE + KVI_HINT_LINE * (stride > 0);
-    q->head = kvi_get32be(key.ptr + prefix_len);
-    q->skip = prefix_len + 4;
+    q->more = (uint32_t)key.len - prefix_len;
+    uint32_t at = KVI_MIN(prefix_len, (uint32_t)key.len - 4); /* a short rest: zeros behind it */
+    q->head = (uint32_t)((uint64_t)kvi_get32be(key.ptr + at) << 8 * (prefix_len - at));
+    q->skip = at + 4;
     return KVI_LIKELY(q->heads + 6 * q->slots + 4 * KVI_LANES <= page_size);
 }
 

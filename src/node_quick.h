@@ -62,10 +62,11 @@ KVI_INLINE void kvi_quick_prefetch(const uint8_t *first)
 
 typedef struct kvi_aim {
     bool quick;                   /* else the general search must do it */
-    bool head_only;               /* branch */
+    bool head_only;               /* branch: heads are separators, none longer than the key */
     uint32_t from;                /* branch: what the heads from here on tell; leaf: the slot */
-    uint32_t at;                  /* branch: where the children begin; leaf: the slot's bytes ... */
-    uint32_t tail_len, value_len; /* ... which are these */
+    uint32_t at;                  /* branch: where the children begin; leaf: the slot's bytes */
+    uint32_t more;                /* leaf: bytes of each key behind the prefix */
+    uint32_t tail_len, value_len; /* leaf: of the slot's bytes */
     kvi_quick q;
 } kvi_aim;
 
@@ -77,8 +78,10 @@ KVI_INLINE kvi_aim kvi_aim_branch(const uint8_t *page, uint32_t page_size, kvi_s
     aim.quick = kvi_quick_begin(page, page_size, key, stride, &aim.q);
     if (!aim.quick)
         return aim;
-    aim.head_only = kvi_field16(page, KVI_P_fixed_key) - 1 < 5;
-    aim.at = aim.q.heads + (aim.head_only ? 4 : 6) * aim.q.slots;
+    uint32_t fixed_key = kvi_field16(page, KVI_P_fixed_key);
+    bool heapless = fixed_key - 1 < 5;
+    aim.head_only = heapless && aim.q.more + 1 >= fixed_key;
+    aim.at = aim.q.heads + (heapless ? 4 : 6) * aim.q.slots;
     aim.from = kvi_quick_from(page, &aim.q, stride);
     kvi_quick_prefetch(page + aim.at + KVI_PTR_SIZE * aim.from);
     return aim;
@@ -125,10 +128,11 @@ KVI_INLINE kvi_aim kvi_aim_leaf(const uint8_t *page, uint32_t page_size, kvi_sli
     uint32_t fixed_key = kvi_field16(page, KVI_P_fixed_key);
     uint32_t fixed_value = kvi_field16(page, KVI_P_fixed_value);
     aim.quick =
-        fixed_key >= 5 && fixed_value >= 2 && kvi_quick_begin(page, page_size, key, stride, &aim.q);
+        fixed_key >= 1 && fixed_value >= 2 && kvi_quick_begin(page, page_size, key, stride, &aim.q);
     if (!aim.quick)
         return aim;
-    aim.tail_len = fixed_key - 5;
+    aim.more = fixed_key - 1;
+    aim.tail_len = kvi_tail_of(aim.more);
     aim.value_len = fixed_value - 1;
     aim.at = page_size; /* nowhere */
     bool few = !stride && aim.q.slots <= 2 * KVI_LANES;
@@ -149,8 +153,7 @@ KVI_INLINE kvi_hit kvi_aim_hit(const kvi_aim *aim, const uint8_t *page, uint32_t
         return KVI_UNSURE;
     if (aim->from >= aim->q.slots || kvi_get32(page + aim->q.heads + 4 * aim->from) != aim->q.head)
         return KVI_MISS;
-    if (key.len - aim->q.skip != aim->tail_len ||
-        aim->at + aim->tail_len + aim->value_len > page_size ||
+    if (aim->q.more != aim->more || aim->at + aim->tail_len + aim->value_len > page_size ||
         !kvi_bytes_equal(page + aim->at, key.ptr + aim->q.skip, aim->tail_len))
         return KVI_UNSURE;
     return KVI_HIT;

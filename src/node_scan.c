@@ -27,10 +27,11 @@ static inline size_t key_write(const uint8_t *page, const kvi_shape *s, unsigned
 void kvi_plain_look(kvi_plain *plain, const uint8_t *page, uint32_t page_size)
 {
     const kvi_shape s = kvi_leaf_shape(page, page_size);
-    bool fits = s.fixed_key >= 5 && s.fixed_value >= 1 && !kvi_shape_heapless(&s) &&
+    uint32_t tail_len = kvi_tail_of(s.fixed_key - 1);
+    bool fits = s.fixed_key >= 1 && s.fixed_value >= 1 && !kvi_shape_heapless(&s) &&
                 s.prefix_len <= KVI_PREFIX_INLINE &&
                 s.prefix_len + s.fixed_key <= kvi_key_max(page_size) + 1 &&
-                s.fixed_key - 5 + s.fixed_value <= page_size;
+                tail_len + s.fixed_value <= page_size;
     *plain = (kvi_plain){
         .page = page,
         .heads = page + s.heads,
@@ -38,7 +39,7 @@ void kvi_plain_look(kvi_plain *plain, const uint8_t *page, uint32_t page_size)
         .page_size = page_size,
         .slots = fits ? s.slots : 0,
         .prefix_len = s.prefix_len,
-        .tail_len = s.fixed_key - 5,
+        .tail_len = tail_len,
         .value_len = s.fixed_value - 1,
         .key_len = s.prefix_len + s.fixed_key - 1,
     };
