@@ -79,6 +79,7 @@ enum key_kind {
     KEY_SIXTEEN,  /* differ around the 16th byte */
     KEY_LONG,     /* any length, same start */
     KEY_INT4,     /* 4 bytes */
+    KEY_CLOSE,    /* 11 bytes, the last three of few values, zeros among them */
     KEY_KINDS
 };
 
@@ -99,6 +100,11 @@ static inline size_t key_fill(uint8_t *key, enum key_kind kind, uint32_t max)
     case KEY_RANDOM16:
         chance_bytes(key, 16);
         return 16;
+    case KEY_CLOSE:
+        memset(key, 'p', 8);
+        for (; len < 3; len++)
+            key[8 + len] = tiny[chance(sizeof tiny)];
+        return 11;
     case KEY_INT4:
         chance_bytes(key, 4);
         return 4;
@@ -338,16 +344,24 @@ static inline void branch_same(const uint8_t *page, const model *m, bool expiry)
 }
 
 /* Searches for key both ways. */
+/* By the general way and the quick one. */
 static inline void search_same(const uint8_t *page, const model *m, kvi_slice key)
 {
-    bool found, expected;
+    bool found, expected, special;
+    kvi_slice value;
+    kvi_ptr child;
     if (m->level == 0) {
         unsigned i = model_lower(m, 0, key, &expected);
         assert_int_equal(kvi_leaf_search(page, m->page_size, key, &found), i);
         assert_int_equal(found, expected);
+        assert_int_equal(kvi_leaf_find(page, m->page_size, key, &value, &special), expected);
+        if (expected)
+            assert_ptr_equal(value.ptr, kvi_leaf_value(page, m->page_size, i, &special).ptr);
     } else {
         unsigned i = model_lower(m, 1, key, &expected) - 1 + expected;
         assert_int_equal(kvi_branch_search(page, m->page_size, key), i);
+        assert_int_equal(kvi_branch_find(page, m->page_size, key, &child), i);
+        assert_true(child.page == m->at[i].child.page);
     }
 }
 
