@@ -1,6 +1,9 @@
 /* node_split.c - where to divide a sequence, and the separators that result. See node.h. */
 #include "node_impl.h"
 
+#define SEAM   8 /* bytes that a longer prefix must gain to be worth an uneven division */
+#define LONGER 8 /* bytes by which a separator may be lengthened, to be as long as the others */
+
 static bool range_fits(const kvi_seq *seq, unsigned from, unsigned to)
 {
     kvi_plan plan = kvi_seq_plan(seq, from, to);
@@ -169,6 +172,38 @@ static unsigned split_even(const kvi_seq *seq, unsigned lo, unsigned hi, bool un
     return best_at;
 }
 
+/* Branches whose keys come in groups, such as the pages of one site after those of another: a node
+ * that ends between two groups has much shorter keys behind its prefix. The place in [lo, hi] whose
+ * neighbours share least, if that is much less than at the place that was chosen. */
+static unsigned split_seam(const kvi_seq *seq, unsigned lo, unsigned hi, unsigned chosen)
+{
+    uint32_t least = kvi_seq_common(seq, chosen - 1, chosen);
+    unsigned best = chosen;
+    if (least < SEAM)
+        return chosen;
+    least -= SEAM - 1;
+    for (unsigned at = lo; at <= hi; at++) {
+        uint32_t common = kvi_seq_common(seq, at - 1, at);
+        if (common < least ||
+            (common == least && best != chosen && distance(at, chosen) < distance(best, chosen))) {
+            least = common;
+            best = at;
+        }
+    }
+    return best;
+}
+
+/* At least half of what could be on one side, or an eighth on each. */
+static unsigned branch_seam(const kvi_seq *seq, enum kvi_split how, unsigned at)
+{
+    unsigned count = kvi_seq_count(seq);
+    unsigned lo = how == KVI_SPLIT_APPEND ? at / 2 : how == KVI_SPLIT_PREPEND ? at : count / 8;
+    unsigned hi = how == KVI_SPLIT_APPEND    ? at
+                  : how == KVI_SPLIT_PREPEND ? at + (count - at) / 2
+                                             : count - count / 8;
+    return split_seam(seq, KVI_MAX(lo, 2), KVI_MIN(hi, count - 2), at);
+}
+
 unsigned kvi_seq_split_point(const kvi_seq *seq, enum kvi_split how)
 {
     unsigned count = kvi_seq_count(seq), at;
@@ -185,6 +220,9 @@ unsigned kvi_seq_split_point(const kvi_seq *seq, enum kvi_split how)
         at = first_fit(seq, lo, hi, count);
     else
         at = split_even(seq, lo, hi, uniform);
+    unsigned seam = edge == 2 ? branch_seam(seq, how, at) : at;
+    if (seam != at && range_fits(seq, 0, seam) && range_fits(seq, seam, count))
+        return seam;
     if (uniform && uniform_fits(seq, &each, KVI_MAX(at, count - at)))
         return at;
     bool left = range_fits(seq, 0, at), right = range_fits(seq, at, count);
@@ -204,7 +242,7 @@ size_t kvi_seq_separator(const kvi_seq *seq, unsigned at, size_t same_len, uint8
     size_t len = key.len;
     if (seq->level == 0) {
         len = KVI_MIN(len, kvi_seq_common(seq, at - 1, at) + 1);
-        if (same_len > len && same_len <= key.len)
+        if (same_len > len && same_len <= KVI_MIN(key.len, len + LONGER))
             len = same_len;
     }
     if (len > 0)

@@ -1,6 +1,8 @@
 /* Splitting, merging, separators: sequences out of several pages and single elements. */
+#include "node_impl.h"
 #include "node_model.h"
 #include "rounds.h"
+#include <stdio.h>
 
 #define PIECES 6
 
@@ -127,7 +129,8 @@ static void separator_checked(const pieces *p, unsigned at)
         assert_true(kvi_slice_compare(kvi_slice_of(out, len), right) <= 0);
         assert_true(kvi_slice_compare(left, kvi_slice_of(out, len - 1)) >= 0);
         size_t same = chance(40), longer = kvi_seq_separator(&seq, at, same, out);
-        assert_int_equal(longer, same > len && same <= right.len ? same : len);
+        bool lengthened = same > len && same <= right.len && same <= len + 8;
+        assert_int_equal(longer, lengthened ? same : len);
         assert_memory_equal(out, right.ptr, longer);
     }
     free(out);
@@ -162,10 +165,18 @@ static void split_checked(const pieces *p, enum kvi_split how)
     assert_true(build_checked(p, 0, at));
     assert_true(build_checked(p, at, n));
     separator_checked(p, at);
+    unsigned full = at;
     if (how == KVI_SPLIT_APPEND)
-        assert_true(at + edge == n || !fits(p, 0, at + 1));
+        while (full + edge < n && fits(p, 0, full + 1))
+            full++;
     if (how == KVI_SPLIT_PREPEND)
-        assert_true(at == edge || !fits(p, at - 1, n));
+        while (full > edge && fits(p, full - 1, n))
+            full--;
+    if (full != at) { /* a branch may end early between two groups of keys */
+        assert_true(p->m.level > 0);
+        assert_true(how == KVI_SPLIT_APPEND ? at >= full / 2 : n - at >= (n - full) / 2);
+        assert_true(kvi_seq_common(&seq, at - 1, at) + 8 <= kvi_seq_common(&seq, full - 1, full));
+    }
 }
 
 static void fit_checked(const pieces *p)
@@ -324,6 +335,40 @@ static void uneven_lengths(void **state)
     assert_true(kvi_node_build(&seq, at, 14, page));
 }
 
+/* Separators of two groups, one after the other: a branch ends between them, if both sides are to
+ * have a good part of the children. */
+static void groups_are_not_divided(void **state)
+{
+    static const struct {
+        enum kvi_split how;
+        unsigned n, first, at; /* children, those of the first group; 0: wherever */
+    } cases[] = {{KVI_SPLIT_EVEN, 60, 25, 25},  {KVI_SPLIT_EVEN, 60, 45, 45},
+                 {KVI_SPLIT_EVEN, 60, 3, 0},    {KVI_SPLIT_APPEND, 60, 40, 40},
+                 {KVI_SPLIT_APPEND, 60, 10, 0}, {KVI_SPLIT_PREPEND, 60, 20, 20},
+                 {KVI_SPLIT_PREPEND, 60, 52, 0}};
+    (void)state;
+    for (size_t c = 0; c < KVI_COUNT(cases); c++) {
+        kvi_item items[60];
+        kvi_part parts[60];
+        char keys[60][50];
+        unsigned n = cases[c].n;
+        for (unsigned i = 0; i < n; i++) {
+            bool second = i >= cases[c].first;
+            snprintf(keys[i], sizeof keys[i], "site-%d/and/a/long/way/to/page/%08u", second, i);
+            items[i] =
+                (kvi_item){.key = kvi_slice_of(keys[i], strlen(keys[i])), .child = {i + 9, 1}};
+            parts[i] = (kvi_part){.item = &items[i]};
+        }
+        kvi_seq seq = {parts, n, 1, 2048, 0};
+        unsigned at = kvi_seq_split_point(&seq, cases[c].how);
+        assert_in_range(at, 2, n - 2);
+        if (cases[c].at)
+            assert_int_equal(at, cases[c].at);
+        else
+            assert_int_not_equal(at, cases[c].first);
+    }
+}
+
 static void empty_and_single(void **state)
 {
     uint8_t page[512];
@@ -346,9 +391,13 @@ static void empty_and_single(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_sequences),      cmocka_unit_test(fewer_elements_fit),
-        cmocka_unit_test(parts_of_edited_pages), cmocka_unit_test(even_split_is_even),
-        cmocka_unit_test(three_pages),           cmocka_unit_test(uneven_lengths),
+        cmocka_unit_test(random_sequences),
+        cmocka_unit_test(fewer_elements_fit),
+        cmocka_unit_test(parts_of_edited_pages),
+        cmocka_unit_test(even_split_is_even),
+        cmocka_unit_test(three_pages),
+        cmocka_unit_test(uneven_lengths),
+        cmocka_unit_test(groups_are_not_divided),
         cmocka_unit_test(empty_and_single),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
