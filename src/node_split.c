@@ -212,7 +212,7 @@ unsigned kvi_seq_split_point(const kvi_seq *seq, enum kvi_split how)
     /* a branch with a single child is legal, but of little use */
     unsigned edge = seq->level > 0 && count >= 4 ? 2 : 1;
     unsigned lo = edge, hi = count - edge;
-    kvi_measure each;
+    kvi_measure each = {0};
     bool uniform = seq_uniform(seq, &each);
     if (how == KVI_SPLIT_APPEND)
         at = last_fit(seq, 0, lo, hi);
