@@ -29,7 +29,6 @@ void kvi_plain_look(kvi_plain *plain, const uint8_t *page, uint32_t page_size)
     const kvi_shape s = kvi_leaf_shape(page, page_size);
     uint32_t tail_len = kvi_tail_of(s.fixed_key - 1);
     bool fits = s.fixed_key >= 1 && s.fixed_value >= 1 && !kvi_shape_heapless(&s) &&
-                s.prefix_len <= KVI_PREFIX_INLINE &&
                 s.prefix_len + s.fixed_key <= kvi_key_max(page_size) + 1 &&
                 tail_len + s.fixed_value <= page_size;
     *plain = (kvi_plain){
@@ -42,6 +41,7 @@ void kvi_plain_look(kvi_plain *plain, const uint8_t *page, uint32_t page_size)
         .tail_len = tail_len,
         .value_len = s.fixed_value - 1,
         .key_len = s.prefix_len + s.fixed_key - 1,
+        .prefix_rest = kvi_prefix_tail(s.prefix_len),
     };
     plain->last = page_size - plain->tail_len - plain->value_len;
     if (s.prefix_len <= 4) {

@@ -8,15 +8,16 @@
 /* Keys are copied in pieces of sixteen bytes: up to so many may be written behind a key. */
 #define KVI_SCAN_SLACK 32
 
-/* What the entries of a plain leaf share: short prefix, one length of keys, one of values, nothing
- * special. Looked at once, it serves all of them, as long as the page is the same. */
+/* What the entries of a plain leaf share: prefix, one length of keys, one of values, nothing special.
+ * Looked at once, it serves all of them, as long as the page is the same. */
 typedef struct kvi_plain {
     const uint8_t *page; /* NULL: none was looked at */
     const uint8_t *heads, *offsets;
     uint32_t page_size;
     uint32_t slots; /* 0: the leaf is not plain */
     uint32_t prefix_len, tail_len, value_len, key_len;
-    uint32_t last;  /* where the bytes of an entry begin at most ... */
+    uint32_t prefix_rest; /* bytes of the prefix that stand at the page's end */
+    uint32_t last;        /* where the bytes of an entry begin at most ... */
     uint32_t whole; /* ... from which its key can be made in one piece: short prefix, room behind */
     uint64_t front; /* that prefix, in the low bytes */
 } kvi_plain;
@@ -60,6 +61,9 @@ static inline void kvi_plain_key(const kvi_plain *plain, unsigned i, uint32_t at
         return;
     }
     memcpy(out, plain->page + KVI_P_prefix, KVI_PREFIX_INLINE);
+    if (plain->prefix_rest)
+        memcpy(out + KVI_PREFIX_INLINE, plain->page + plain->page_size - plain->prefix_rest,
+               plain->prefix_rest);
     kvi_put32(out + prefix_len, head);
     kvi_plain_copy(plain, at, plain->tail_len, out + prefix_len + 4);
 }
