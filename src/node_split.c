@@ -197,10 +197,14 @@ static unsigned split_seam(const kvi_seq *seq, unsigned lo, unsigned hi, unsigne
 static unsigned branch_seam(const kvi_seq *seq, enum kvi_split how, unsigned at)
 {
     unsigned count = kvi_seq_count(seq);
-    unsigned lo = how == KVI_SPLIT_APPEND ? at / 2 : how == KVI_SPLIT_PREPEND ? at : count / 8;
-    unsigned hi = how == KVI_SPLIT_APPEND    ? at
-                  : how == KVI_SPLIT_PREPEND ? at + (count - at) / 2
-                                             : count - count / 8;
+    unsigned lo = count / 8, hi = count - count / 8;
+    if (how == KVI_SPLIT_APPEND) {
+        lo = at / 2;
+        hi = at;
+    } else if (how == KVI_SPLIT_PREPEND) {
+        lo = at;
+        hi = at + (count - at) / 2;
+    }
     return split_seam(seq, KVI_MAX(lo, 2), KVI_MIN(hi, count - 2), at);
 }
 

@@ -62,11 +62,6 @@ enum kvi_space_kind {                 /* where a page belongs; a hint for placem
                       KVI_SPACE_BRANCH, /* together, in contiguous groups: rewritten by every commit */
 };
 
-typedef struct kvi_run {
-    kvi_pgno page;
-    uint64_t pages;
-} kvi_run;
-
 /* Loads the records of meta. A damaged record with birth <= meta->durable is not an error: the
  * space is then "unknown", every allocation comes from the high-water mark until a rebuild
  * (kvi_space_unknown). Newer damage is KV_ECORRUPT (recovery has excluded it). */

@@ -343,8 +343,7 @@ static inline void branch_same(const uint8_t *page, const model *m, bool expiry)
     }
 }
 
-/* Searches for key both ways. */
-/* By the general way and the quick one. */
+/* Searches for key both ways: the general one and the quick one. */
 static inline void search_same(const uint8_t *page, const model *m, kvi_slice key)
 {
     bool found, expected, special;

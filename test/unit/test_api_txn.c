@@ -456,22 +456,32 @@ static int open_small(void **state)
     return open_with(64 << 10);
 }
 
-static void put_number(kv_tree *tree, unsigned number, unsigned round)
+/* The key and value of record i, the value being that of a round. */
+typedef struct record {
+    char key[9], value[101];
+} record;
+
+static record record_of(unsigned i, unsigned round)
 {
-    char key[16], value[101];
-    snprintf(key, sizeof key, "%08x", number * 2654435761u);
-    snprintf(value, sizeof value, "%0100u", round);
-    put_text(tree, key, value);
+    record r;
+    snprintf(r.key, sizeof r.key, "%08x", i * 2654435761u);
+    snprintf(r.value, sizeof r.value, "%0100u", round);
+    return r;
+}
+
+static void put_round(kv_txn *txn, unsigned round)
+{
+    for (unsigned i = 0; i < MANY; i++) {
+        record r = record_of(i, round);
+        put_text(kv_txn_main(txn), r.key, r.value);
+    }
 }
 
 static void expect_round(kv_txn *txn, unsigned round)
 {
-    char value[101];
-    snprintf(value, sizeof value, "%0100u", round);
     for (unsigned i = 0; i < MANY; i++) {
-        char key[16];
-        snprintf(key, sizeof key, "%08x", i * 2654435761u);
-        expect_text(kv_txn_main(txn), key, value);
+        record r = record_of(i, round);
+        expect_text(kv_txn_main(txn), r.key, r.value);
     }
 }
 
@@ -487,16 +497,14 @@ static kv_db_info stat_now(void)
 static void test_larger_than_memory(void **state)
 {
     kv_txn *txn = begin(KV_TXN_WRITE);
-    for (unsigned i = 0; i < MANY; i++)
-        put_number(kv_txn_main(txn), i, 0);
+    put_round(txn, 0);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
     kv_txn *reader = begin(KV_TXN_READ);
     kv_db_info before = stat_now();
     txn = begin(KV_TXN_WRITE);
     uint64_t began = kv_txn_id(txn);
     for (unsigned round = 1; round <= 12; round++)
-        for (unsigned i = 0; i < MANY; i++)
-            put_number(kv_txn_main(txn), i, round);
+        put_round(txn, round);
     uint64_t id = kv_txn_id(txn);
     assert_true(id > began + 100); /* the changes dirty some thousand pages, for 16 at a time */
     assert_int_equal(kv_txn_commit(txn), KV_OK);
@@ -518,14 +526,12 @@ static void test_larger_than_memory(void **state)
 static void test_larger_than_memory_aborted(void **state)
 {
     kv_txn *txn = begin(KV_TXN_WRITE);
-    for (unsigned i = 0; i < MANY; i++)
-        put_number(kv_txn_main(txn), i, 0);
+    put_round(txn, 0);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
     kv_db_info before = stat_now();
     txn = begin(KV_TXN_WRITE);
     for (unsigned round = 1; round <= 3; round++)
-        for (unsigned i = 0; i < MANY; i++)
-            put_number(kv_txn_main(txn), i, round);
+        put_round(txn, round);
     uint64_t id = kv_txn_id(txn);
     kv_txn_abort(txn);
     assert_int_equal(stat_now().pages, before.pages);
@@ -548,16 +554,13 @@ static void test_larger_than_memory_old_values(void **state)
     memset(newest, 0, sizeof newest);
     for (unsigned change = 1; change <= 8 * MANY; change++) {
         unsigned i = (unsigned)rng_below(&r, MANY);
-        char key[16], value[101], expect[101];
+        record now = record_of(i, change), before = record_of(i, newest[i]);
         kv_slice old;
-        snprintf(key, sizeof key, "%08x", i * 2654435761u);
-        snprintf(value, sizeof value, "%0100u", change);
-        snprintf(expect, sizeof expect, "%0100u", newest[i]);
-        const kv_slice desired = {value, 100};
-        assert_int_equal(kv_swap(tree, key, strlen(key), &desired, &old), KV_OK);
+        const kv_slice desired = {now.value, 100};
+        assert_int_equal(kv_swap(tree, now.key, strlen(now.key), &desired, &old), KV_OK);
         if (newest[i]) {
             assert_int_equal(old.len, 100);
-            assert_memory_equal(old.ptr, expect, 100);
+            assert_memory_equal(old.ptr, before.value, 100);
         }
         newest[i] = change;
     }
