@@ -250,6 +250,15 @@ static const crash_workload workloads[] = {
      .purge = 6,
      .close = 6,
      .slow = 20},
+    /* commits over the cap among others, and many have the content of one before */
+    {"over-cap-same",
+     {.keys = 8, .key_max = 20, .value_max = 1, .large_max = 2 * HUGE, .large_one_in = 6},
+     .kinds = CRASH_LAZY,
+     .segments = 4,
+     .txns = 30,
+     .steps = 1,
+     .sync = 6,
+     .slow = 20},
     /* growth and truncation */
     {"growth",
      {WIDE, .sorted = true},

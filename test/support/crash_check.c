@@ -134,18 +134,31 @@ static bool content_same(kv_db *db, const model_state *state)
     return same;
 }
 
+static const model_commit *commit_known(const crash_expect *e, uint64_t id)
+{
+    for (size_t i = e->n_known; i-- > 0;)
+        if (e->known[i].id == id)
+            return &e->known[i];
+    return NULL;
+}
+
+/* What the recovered meta calls durable. Several commits may have its content; this tells which of
+ * them a burial goes on from. */
+static const model_commit *commit_below(const kv_db *db, const crash_expect *e)
+{
+    const model_commit *below = commit_known(e, db->head.meta.durable);
+    return below && below->id >= e->low ? below : NULL;
+}
+
 /* A lazy commit that is too large to prove on another boot is overwritten: the database then goes
  * on from a durable one before it, under a new id (R7). */
 static const model_commit *buried_under(kv_db *db, const crash_expect *e, uint64_t id)
 {
-    const model_commit *known = e->known;
-    bool buried = false;
-    for (size_t i = e->n_known; i-- > 0 && known[i].id >= e->low;) {
-        if (buried && content_same(db, known[i].state))
-            return &known[i];
-        buried = buried || (known[i].id <= e->high && id == known[i].id + KVI_ID_SKIP);
-    }
-    return NULL;
+    const model_commit *below = commit_below(db, e);
+    const model_commit *buried = id > KVI_ID_SKIP ? commit_known(e, id - KVI_ID_SKIP) : NULL;
+    if (!below || !buried || buried->id <= below->id || buried->id > e->high)
+        return NULL;
+    return content_same(db, below->state) ? below : NULL;
 }
 
 uint64_t crash_newest(kv_db *db)
@@ -169,24 +182,21 @@ const model_commit *crash_found(crash_sweep *s, kv_db *db, const crash_expect *e
                         (unsigned long long)e->high);
         return under;
     }
-    for (size_t i = e->n_known; i-- > 0;)
-        if (e->known[i].id == id)
-            return &e->known[i];
-    crash_wrong(s, "recovered commit %llu, which was discarded or never made",
-                (unsigned long long)id);
-    return NULL;
+    const model_commit *found = commit_known(e, id);
+    if (!found)
+        crash_wrong(s, "recovered commit %llu, which was discarded or never made",
+                    (unsigned long long)id);
+    return found;
 }
 
 /* What a crash may lead back to before the recovered commit is on the disk. A commit that buries
  * another has the content of the one under it, and after a crash during the burial it is made again,
  * under the same id. */
-static uint64_t commit_under(const crash_expect *e, const model_commit *found)
+static uint64_t commit_under(const kv_db *db, const crash_expect *e, const model_commit *found)
 {
-    for (size_t i = 0; i < e->n_known; i++)
-        if (e->known[i].id >= e->low && e->known[i].state == found->state &&
-            found->id > e->known[i].id + KVI_ID_SKIP)
-            return e->known[i].id;
-    return found->id;
+    const model_commit *below = commit_below(db, e);
+    bool buries = below && below->state == found->state && found->id > below->id + KVI_ID_SKIP;
+    return buries ? below->id : found->id;
 }
 
 static bool run_recovered(run *x)
@@ -195,7 +205,7 @@ static bool run_recovered(run *x)
     if (!found)
         return false;
     x->id = crash_newest(x->db);
-    x->under = commit_under(x->expect, found);
+    x->under = commit_under(x->db, x->expect, found);
     x->state = found->state;
     return run_same(x, x->id, x->state, "recovered");
 }
