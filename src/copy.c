@@ -29,6 +29,7 @@ typedef struct copy {
     int fd;        /* where the copy goes */
     kvi_file *out; /* the same, when it is a file of our own: holes are left out. NULL: a stream */
     uint64_t at;   /* bytes written or passed over */
+    uint64_t waiting; /* for the disk, of out */
 } copy;
 
 /* ---- first pass: which pages ---- */
@@ -142,6 +143,8 @@ static int copy_put(copy *c, const uint8_t *bytes, size_t len)
 {
     int rc = c->out ? kvi_file_write(c->out, c->at, bytes, len) : copy_stream(c, bytes, len);
     c->at += len;
+    if (c->out)
+        kvi_file_sync_ahead(c->out, &c->waiting, len);
     return rc;
 }
 

@@ -357,6 +357,21 @@ int kvi_file_sync(kvi_file *file)
     return rc < 0 ? kvi_fail_os(file->err, rc, "flushing the database") : KV_OK;
 }
 
+#ifdef KVI_STRESS
+#define AHEAD ((uint64_t)16 << 10)
+#else
+#define AHEAD ((uint64_t)4 << 20)
+#endif
+
+void kvi_file_sync_ahead(kvi_file *file, uint64_t *waiting, uint64_t more)
+{
+    *waiting += more;
+    if (*waiting < AHEAD)
+        return;
+    file->os->sync_ahead(file->os, file->fd);
+    *waiting = 0;
+}
+
 int kvi_file_truncate(kvi_file *file, kvi_pgno pages)
 {
     uint64_t size = pages << file->page_shift;

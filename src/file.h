@@ -135,6 +135,11 @@ int kvi_file_write_pages(kvi_file *file, const kvi_page_write *writes, size_t n)
 #define KVI_WRITE_MAX 65536 /* larger calls make later small rewrites of the area dearer */
 
 int kvi_file_sync(kvi_file *file) KVI_MUST_CHECK;
+
+/* So many bytes more were written that a flush is to wait for: when they are many, the disk begins
+ * with them. *waiting: bytes since it last did. */
+void kvi_file_sync_ahead(kvi_file *file, uint64_t *waiting, uint64_t more);
+
 int kvi_file_truncate(kvi_file *file, kvi_pgno pages) KVI_MUST_CHECK;
 
 #endif

@@ -61,6 +61,7 @@ struct kvi_os {
     int64_t (*pwritev)(const kvi_os *os, int fd, const struct iovec *iov, int n, uint64_t off);
     int64_t (*write)(const kvi_os *os, int fd, const void *buf, size_t len); /* streams: copies */
     int (*sync)(const kvi_os *os, int fd);                                   /* fdatasync */
+    void (*sync_ahead)(const kvi_os *os, int fd); /* begins what sync waits for; tells no failure */
     int (*truncate)(const kvi_os *os, int fd, uint64_t size);
     int (*stat)(const kvi_os *os, int fd, kvi_os_stat *stat);
     int (*stat_path)(const kvi_os *os, const char *path, kvi_os_stat *stat); /* follows links */

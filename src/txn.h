@@ -288,6 +288,7 @@ struct kv_txn {
     bool sets_clock;    /* this commit sets the file's clock back to now */
     uint8_t origin[16]; /* of the database whose commit this one will repeat ... */
     kvi_id origin_id;   /* ... and which; 0: none */
+    uint64_t waiting;   /* bytes that went to the file and that the disk was not told of */
     size_t appended;    /* leaves filled by ascending keys since the last early write */
     uint64_t retained;  /* bytes that savepoints keep in buffers although all was written early */
     kvi_sums sealed;    /* pages written early */
@@ -365,6 +366,9 @@ int kvi_txn_drop_run(kv_txn *txn, kvi_ptr ptr, uint64_t pages) KVI_MUST_CHECK;
 
 /* Before anything is written to the file: the id is burnt, also when the transaction aborts. */
 void kvi_txn_writes(kv_txn *txn);
+
+/* After it: unless the commit is to be lazy, the disk begins with what is much. */
+void kvi_txn_written(kv_txn *txn, uint64_t bytes);
 
 /* Memory for a view, freed with the transaction. */
 int kvi_txn_lend(kv_txn *txn, uint64_t len, uint8_t **bytes) KVI_MUST_CHECK;

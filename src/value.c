@@ -176,6 +176,7 @@ static int large_write_through(kv_txn *txn, kvi_slice value, kvi_handle *handle)
     }
     if (rc != KV_OK)
         return kvi_txn_spoil(txn, rc);
+    kvi_txn_written(txn, pages * page_size);
     txn->sealed.walk += pages * page_size;
     rc = kvi_dirty_written(&db->dirty, value.len, (kvi_ptr){first, txn->id},
                            kvi_hash_bytes(&db->file.hash, value.ptr, value.len), handle);
@@ -386,7 +387,9 @@ static int large_write(kv_txn *txn, kvi_private *item)
     memset(item->bytes + item->len, 0, (size_t)(pages * page_size - item->len));
     item->checksum = kvi_hash_bytes(&db->file.hash, item->bytes, (size_t)item->len);
     item->sealed = (kvi_ptr){first, txn->id};
-    return kvi_file_write(&db->file, first * page_size, item->bytes, (size_t)(pages * page_size));
+    rc = kvi_file_write(&db->file, first * page_size, item->bytes, (size_t)(pages * page_size));
+    kvi_txn_written(txn, pages * page_size);
+    return rc;
 }
 
 int kvi_value_seal(kv_txn *txn, uint8_t *stored, size_t len)

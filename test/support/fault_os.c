@@ -227,6 +227,12 @@ static int call_unlink(const kvi_os *os, const char *path)
     GUARDED(fault, FAULT_UNLINK, fault->inner->unlink(fault->inner, path));
 }
 
+static void call_sync_ahead(const kvi_os *os, int fd)
+{
+    const kvi_os *inner = fault_of(os)->inner;
+    inner->sync_ahead(inner, fd);
+}
+
 static int call_sync_dir(const kvi_os *os, const char *path)
 {
     fault_os *fault = fault_of(os);
@@ -410,6 +416,7 @@ static const kvi_os fault_table = {
     .pwritev = call_pwritev,
     .write = call_write,
     .sync = call_sync,
+    .sync_ahead = call_sync_ahead,
     .truncate = call_truncate,
     .stat = call_stat,
     .stat_path = call_stat_path,
