@@ -173,13 +173,19 @@ struct measure {
     double seconds;
 };
 
+enum bench_when {
+    ALWAYS, /* compare without --only */
+    ALL,    /* the same with --all */
+    NAMED,  /* only when --only names it */
+};
+
 struct bench_case {
     const char *name;
     const char *unit;
     bool less_is_better;
     const char *file; /* which of the engine's files it works on */
     bool loads;       /* it begins with no file, and later cases need it */
-    bool suite;       /* only with --all, or when it is named */
+    enum bench_when when;
     struct measure (*run)(const struct options *o, const struct engine *e, const char *path);
     const char *what;
 };

@@ -32,7 +32,7 @@ static bool named(const struct bench_case *c, const char *name, size_t len)
 static bool chosen(const struct options *o, const struct bench_case *c)
 {
     if (!o->only)
-        return o->all || !c->suite;
+        return c->when == ALWAYS || (c->when == ALL && o->all);
     for (const char *name = o->only; *name; name += strspn(name, ",")) {
         size_t len = strcspn(name, ",");
         if (named(c, name, len))
@@ -206,8 +206,9 @@ static void report(const struct options *o, struct results *results)
 
 void bench_list_cases(FILE *out)
 {
+    static const char *const marks[] = {[ALWAYS] = "  ", [ALL] = "* ", [NAMED] = "! "};
     for (const struct bench_case *c = bench_cases; c->name; c++)
-        fprintf(out, "%s%-14s %s\n", c->suite ? "* " : "  ", c->name, c->what);
+        fprintf(out, "%s%-14s %s\n", marks[c->when], c->name, c->what);
 }
 
 int bench_compare(const struct options *o)

@@ -48,8 +48,9 @@ static void usage(FILE *out)
         "                processes, after a sync of the file system\n"
         "engines\n");
     bench_list_engines(out);
-    fprintf(out,
-            "cases of compare; those with a star only with --all, or when --only names them\n");
+    fprintf(
+        out,
+        "cases of compare; * only with --all, or when --only names them; ! only when it does\n");
     bench_list_cases(out);
 }
 
