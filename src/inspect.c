@@ -44,6 +44,13 @@ static int meta_recall(const kv_txn *txn, kvi_meta *meta)
                           (unsigned long long)txn->base.id);
 }
 
+/* Overtaken by a writer: the meta is another commit's by now, or both were being written when they
+ * were read. */
+static bool overtaken(int rc, bool found)
+{
+    return rc == KV_ECORRUPT || (rc == KV_OK && !found);
+}
+
 int kvi_inspect_begin(kv_db *db, kvi_inspection *look)
 {
     bool found = false;
@@ -52,7 +59,7 @@ int kvi_inspect_begin(kv_db *db, kvi_inspection *look)
     if (rc != KV_OK)
         return rc;
     rc = meta_read(look->txn, &look->meta, &found);
-    for (int tries = 0; rc == KV_OK && !found && !kvi_poisoned(db) && tries < TRIES; tries++) {
+    for (int tries = 0; overtaken(rc, found) && !kvi_poisoned(db) && tries < TRIES; tries++) {
         rc = kvi_refresh(look->txn);
         if (rc == KV_OK)
             rc = meta_read(look->txn, &look->meta, &found);

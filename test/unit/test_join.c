@@ -242,6 +242,39 @@ static void test_nothing_is_written(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+static int halves; /* reads of metas that are to meet a write half done */
+
+static int64_t read_halves(const kvi_os *os, int fd, void *buf, size_t len, uint64_t off)
+{
+    int64_t got = real.pread(os, fd, buf, len, off);
+    if (len == KVI_META_SIZE && halves > 0) {
+        halves--;
+        ((uint8_t *)buf)[KVI_META_SIZE / 2] ^= 1;
+    }
+    return got;
+}
+
+/* Statistics beside a writer read the metas that he writes; both may be caught. */
+static void test_metas_in_motion(void **state)
+{
+    kv_db *db;
+    kv_txn *writer;
+    kv_db_info info = {.size = sizeof info};
+    assert_int_equal(open_as(0, &db), KV_OK);
+    assert_int_equal(put_large(db, 100), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &writer), KV_OK);
+    disk->os.pread = read_halves;
+    halves = 20;
+    assert_int_equal(kv_db_stat(db, &info), KV_OK);
+    assert_int_equal(halves, 0);
+    assert_int_equal(info.entries, 1);
+    halves = 1 << 30; /* these are broken */
+    assert_int_equal(kv_db_stat(db, &info), KV_ECORRUPT);
+    disk->os = real;
+    kv_txn_abort(writer);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 /* ---- an empty file, of which somebody else is making a database ---- */
 
 static void empty_behind(int kind, uint64_t byte, int rc)
@@ -279,6 +312,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_forbidden, setup, teardown),
         cmocka_unit_test_setup_teardown(test_small_maps, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nothing_is_written, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_metas_in_motion, setup, teardown),
     };
     return cmocka_run_group_tests_name("join", tests, NULL, NULL);
 }
