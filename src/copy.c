@@ -143,7 +143,7 @@ static int copy_put(copy *c, const uint8_t *bytes, size_t len)
 {
     int rc = c->out ? kvi_file_write(c->out, c->at, bytes, len) : copy_stream(c, bytes, len);
     c->at += len;
-    if (c->out)
+    if (rc == KV_OK && c->out)
         kvi_file_sync_ahead(c->out, &c->waiting, len);
     return rc;
 }

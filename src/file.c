@@ -333,7 +333,7 @@ int kvi_file_write(kvi_file *file, uint64_t offset, const void *bytes, size_t le
     return KV_OK;
 }
 
-int kvi_file_write_pages(kvi_file *file, const kvi_page_write *writes, size_t n)
+int kvi_file_write_pages(kvi_file *file, const kvi_page_write *writes, size_t n, uint64_t *waiting)
 {
     struct iovec iov[KVI_WRITE_MAX / KVI_PAGE_MIN];
     size_t most = KVI_WRITE_MAX >> file->page_shift;
@@ -346,6 +346,7 @@ int kvi_file_write_pages(kvi_file *file, const kvi_page_write *writes, size_t n)
         int rc = write_all(file, iov, (int)run, writes[i].page << file->page_shift);
         if (rc != KV_OK)
             return rc;
+        kvi_file_sync_ahead(file, waiting, (uint64_t)run << file->page_shift);
         i += run;
     }
     return KV_OK;
@@ -365,8 +366,7 @@ int kvi_file_sync(kvi_file *file)
 
 void kvi_file_sync_ahead(kvi_file *file, uint64_t *waiting, uint64_t more)
 {
-    *waiting += more;
-    if (*waiting < AHEAD)
+    if (!waiting || (*waiting += more) < AHEAD)
         return;
     file->os->sync_ahead(file->os, file->fd);
     *waiting = 0;

@@ -125,19 +125,21 @@ uint64_t kvi_file_stamp(const kvi_file *file, uint8_t *page, kvi_ptr ptr);
 /* Writes bytes whole, raising the known size. */
 int kvi_file_write(kvi_file *file, uint64_t offset, const void *bytes, size_t len) KVI_MUST_CHECK;
 
-/* Writes pages; neighbours in number become one call of at most KVI_WRITE_MAX bytes. */
+/* Writes pages; neighbours in number become one call of at most KVI_WRITE_MAX bytes. waiting: of
+ * kvi_file_sync_ahead. */
 typedef struct kvi_page_write {
     kvi_pgno page;
     const uint8_t *bytes; /* one page */
 } kvi_page_write;
-int kvi_file_write_pages(kvi_file *file, const kvi_page_write *writes, size_t n) KVI_MUST_CHECK;
+int kvi_file_write_pages(kvi_file *file, const kvi_page_write *writes, size_t n,
+                         uint64_t *waiting) KVI_MUST_CHECK;
 
 #define KVI_WRITE_MAX 65536 /* larger calls make later small rewrites of the area dearer */
 
 int kvi_file_sync(kvi_file *file) KVI_MUST_CHECK;
 
 /* So many bytes more were written that a flush is to wait for: when they are many, the disk begins
- * with them. *waiting: bytes since it last did. */
+ * with them. *waiting: bytes since it last did. NULL: nobody waits. */
 void kvi_file_sync_ahead(kvi_file *file, uint64_t *waiting, uint64_t more);
 
 int kvi_file_truncate(kvi_file *file, kvi_pgno pages) KVI_MUST_CHECK;

@@ -196,12 +196,6 @@ static int by_page(const void *a, const void *b)
     return (x->page > y->page) - (x->page < y->page);
 }
 
-#ifdef KVI_STRESS
-#define PART ((size_t)16 << 10) /* bytes: behind each the disk may begin */
-#else
-#define PART ((size_t)1 << 20)
-#endif
-
 int kvi_batch_write(kvi_batch *batch)
 {
     kv_txn *txn = batch->txn;
@@ -210,15 +204,8 @@ int kvi_batch_write(kvi_batch *batch)
         return KV_OK;
     kvi_txn_writes(txn);
     qsort(batch->room.writes, batch->n_writes, sizeof *batch->room.writes, by_page);
-    size_t most = KVI_MAX(PART >> file->page_shift, (size_t)1);
-    int rc = KV_OK;
-    for (size_t at = 0, part; rc == KV_OK && at < batch->n_writes; at += part) {
-        part = KVI_MIN(batch->n_writes - at, most);
-        rc = kvi_file_write_pages(file, batch->room.writes + at, part);
-        if (!batch->passing)
-            kvi_txn_written(txn, part << file->page_shift);
-    }
-    return rc;
+    return kvi_file_write_pages(file, batch->room.writes, batch->n_writes,
+                                batch->passing ? NULL : kvi_txn_waiting(txn));
 }
 
 void kvi_batch_trust(const kvi_batch *batch, const kvi_view *view)
@@ -316,10 +303,11 @@ int kvi_seal_early(kv_txn *txn)
 {
     kvi_batch batch;
     const kvi_dirty *dirty = &txn->db->dirty;
-    if (KVI_LIKELY(!over_budget(txn) && !run_complete(txn)))
+    bool complete = run_complete(txn);
+    if (KVI_LIKELY(!complete && !over_budget(txn)))
         return KV_OK;
     kvi_batch_init(&batch, txn);
-    batch.passing = !run_complete(txn);
+    batch.passing = !complete;
     int rc = seal_all_early(&batch);
     txn->changes++;
     if (rc == KV_OK) {

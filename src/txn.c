@@ -59,12 +59,6 @@ void kvi_txn_writes(kv_txn *txn)
     kvi_readers_writing(&txn->db->readers, txn->id);
 }
 
-void kvi_txn_written(kv_txn *txn, uint64_t bytes)
-{
-    if (txn->durability != KV_LAZY)
-        kvi_file_sync_ahead(&txn->db->file, &txn->waiting, bytes);
-}
-
 int kvi_txn_lend(kv_txn *txn, uint64_t len, uint8_t **bytes)
 {
     const kvi_os *os = txn->db->os;

@@ -367,8 +367,11 @@ int kvi_txn_drop_run(kv_txn *txn, kvi_ptr ptr, uint64_t pages) KVI_MUST_CHECK;
 /* Before anything is written to the file: the id is burnt, also when the transaction aborts. */
 void kvi_txn_writes(kv_txn *txn);
 
-/* After it: unless the commit is to be lazy, the disk begins with what is much. */
-void kvi_txn_written(kv_txn *txn, uint64_t bytes);
+/* For kvi_file_sync_ahead: a lazy commit has no flush that would wait. */
+static inline uint64_t *kvi_txn_waiting(kv_txn *txn)
+{
+    return txn->durability == KV_LAZY ? NULL : &txn->waiting;
+}
 
 /* Memory for a view, freed with the transaction. */
 int kvi_txn_lend(kv_txn *txn, uint64_t len, uint8_t **bytes) KVI_MUST_CHECK;

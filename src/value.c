@@ -176,7 +176,7 @@ static int large_write_through(kv_txn *txn, kvi_slice value, kvi_handle *handle)
     }
     if (rc != KV_OK)
         return kvi_txn_spoil(txn, rc);
-    kvi_txn_written(txn, pages * page_size);
+    kvi_file_sync_ahead(&db->file, kvi_txn_waiting(txn), pages * page_size);
     txn->sealed.walk += pages * page_size;
     rc = kvi_dirty_written(&db->dirty, value.len, (kvi_ptr){first, txn->id},
                            kvi_hash_bytes(&db->file.hash, value.ptr, value.len), handle);
@@ -388,7 +388,8 @@ static int large_write(kv_txn *txn, kvi_private *item)
     item->checksum = kvi_hash_bytes(&db->file.hash, item->bytes, (size_t)item->len);
     item->sealed = (kvi_ptr){first, txn->id};
     rc = kvi_file_write(&db->file, first * page_size, item->bytes, (size_t)(pages * page_size));
-    kvi_txn_written(txn, pages * page_size);
+    if (rc == KV_OK)
+        kvi_file_sync_ahead(&db->file, kvi_txn_waiting(txn), pages * page_size);
     return rc;
 }
 

@@ -8,7 +8,6 @@
 #include <cmocka.h>
 
 #include "db.h"
-#include "rng.h"
 #include "sim_os.h"
 #include <stdio.h>
 
