@@ -2,7 +2,7 @@
  * cases of the same engine left, and verifies what it did outside the time that it reports. */
 #include "cases.h"
 
-enum { BATCH = 1000, COLD_SHARE = 50 };
+enum { BATCH = 1000 };
 
 static const double COMMIT_SECONDS = 3; /* one-record commits stop then, on a slow disk */
 
@@ -154,18 +154,6 @@ static struct measure scan_batch(const struct options *o, const struct engine *e
     return rate(o->n, took);
 }
 
-static struct measure get_cold(const struct options *o, const struct engine *e, const char *path)
-{
-    uint64_t count = o->n / COLD_SHARE + 1;
-    bench_drop_cache(path);
-    struct store *s = e->open(o, path, 0);
-    e->read_begin(s, 0);
-    double took = bench_time_gets(o, e, s, 0, 0, count, 0);
-    e->read_end(s, 0);
-    e->close(s);
-    return rate(count, took);
-}
-
 /* ---- changing ---- */
 
 void bench_verify_commits(const struct options *o, const struct engine *e, struct store *s,
@@ -280,7 +268,7 @@ const struct bench_case bench_cases[] = {
      "random gets in one long read transaction, each page seen before"},
     {"get-fresh", "gets/s", false, "random", false, ALWAYS, get_fresh,
      "the first pass of a new process: page faults, first checks"},
-    {"get-cold", "gets/s", false, "random", false, ALWAYS, get_cold,
+    {"get-cold", "gets/s", false, "random", false, ALWAYS, bench_get_cold,
      "1 in 50 records, the file not in the page cache"},
     {"get-dependent", "gets/s", false, "random", false, ALL, bench_get_dependent,
      "each get waits for the value of the one before"},

@@ -134,7 +134,7 @@ static bool content_same(kv_db *db, const model_state *state)
     return same;
 }
 
-static const model_commit *commit_known(const crash_expect *e, uint64_t id)
+const model_commit *crash_known(const crash_expect *e, uint64_t id)
 {
     for (size_t i = e->n_known; i-- > 0;)
         if (e->known[i].id == id)
@@ -146,7 +146,7 @@ static const model_commit *commit_known(const crash_expect *e, uint64_t id)
  * them a burial goes on from. */
 static const model_commit *commit_below(const kv_db *db, const crash_expect *e)
 {
-    const model_commit *below = commit_known(e, db->head.meta.durable);
+    const model_commit *below = crash_known(e, db->head.meta.durable);
     return below && below->id >= e->low ? below : NULL;
 }
 
@@ -155,7 +155,7 @@ static const model_commit *commit_below(const kv_db *db, const crash_expect *e)
 static const model_commit *buried_under(kv_db *db, const crash_expect *e, uint64_t id)
 {
     const model_commit *below = commit_below(db, e);
-    const model_commit *buried = id > KVI_ID_SKIP ? commit_known(e, id - KVI_ID_SKIP) : NULL;
+    const model_commit *buried = id > KVI_ID_SKIP ? crash_known(e, id - KVI_ID_SKIP) : NULL;
     if (!below || !buried || buried->id <= below->id || buried->id > e->high)
         return NULL;
     return content_same(db, below->state) ? below : NULL;
@@ -182,7 +182,7 @@ const model_commit *crash_found(crash_sweep *s, kv_db *db, const crash_expect *e
                         (unsigned long long)e->high);
         return under;
     }
-    const model_commit *found = commit_known(e, id);
+    const model_commit *found = crash_known(e, id);
     if (!found)
         crash_wrong(s, "recovered commit %llu, which was discarded or never made",
                     (unsigned long long)id);

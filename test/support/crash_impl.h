@@ -211,6 +211,9 @@ void crash_haunt(sim_disk *disk, uint64_t pick);
 
 uint64_t crash_newest(kv_db *db);
 
+/* The commit of that id; NULL: none that is known. */
+const model_commit *crash_known(const crash_expect *expect, uint64_t id);
+
 /* The commit that was recovered, or whose content was; NULL and s->why when it is none that may be.
  * */
 const model_commit *crash_found(crash_sweep *s, kv_db *db, const crash_expect *expect);

@@ -89,10 +89,8 @@ static const model_commit *commit_under(kv_txn *txn, const crash_expect *e, uint
 
 static const model_commit *commit_of(kv_txn *txn, const crash_expect *e, uint64_t id)
 {
-    for (size_t i = e->n_known; i-- > 0;)
-        if (e->known[i].id == id)
-            return &e->known[i];
-    return commit_under(txn, e, id);
+    const model_commit *known = crash_known(e, id);
+    return known ? known : commit_under(txn, e, id);
 }
 
 static bool look(crash_sweep *s, kv_db *db, const crash_expect *expect)
