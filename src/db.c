@@ -1,6 +1,7 @@
 /* db.c - see db.h. */
 #include "db.h"
 #include "commit.h"
+#include "descent.h"
 #include "fork.h"
 #include "group.h"
 #include "guest.h"
@@ -87,6 +88,7 @@ static int db_new(const kvi_os *os, kvi_err *err, const kv_options *options, kv_
     turn_init(&db->turn);
     kvi_group_init(&db->group);
     db_options(db, options);
+    kvi_descent_choose();
     *out = db;
     return KV_OK;
 }

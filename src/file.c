@@ -152,7 +152,7 @@ int kvi_file_view(kvi_file *file, kvi_pgno high_water, kvi_id newest, kvi_view *
         if (rc != KV_OK)
             return rc;
     }
-    *view = (kvi_view){file, map->ptr, map->verified, high_water, newest};
+    *view = (kvi_view){file, map->ptr, map->verified, high_water, newest, file->page_shift};
     return KV_OK;
 }
 
@@ -204,7 +204,7 @@ void kvi_file_expect(const kvi_view *view, const kvi_ptr *ptrs, unsigned n)
         if (ptr.birth == 0 || ptr.page >= view->limit)
             continue;
         uint32_t seen = atomic_load_explicit(&view->verified[ptr.page], memory_order_relaxed);
-        if (roomy && seen && seen == kvi_seen(ptr.birth, false))
+        if (roomy && seen == kvi_seen(ptr.birth, false))
             continue;
         file->os->advise(file->os, view->map + (ptr.page << file->page_shift), file->page_size,
                          KVI_OS_WILLNEED);
@@ -213,8 +213,9 @@ void kvi_file_expect(const kvi_view *view, const kvi_ptr *ptrs, unsigned n)
 
 void kvi_file_trust(const kvi_view *view, kvi_ptr ptr, bool large)
 {
-    atomic_store_explicit(&view->verified[ptr.page], kvi_seen(ptr.birth, large),
-                          memory_order_relaxed);
+    uint32_t seen = kvi_seen(ptr.birth, large);
+    if ((ptr.birth & 0x7fffffff) != 0)
+        atomic_store_explicit(&view->verified[ptr.page], seen, memory_order_relaxed);
 }
 
 int kvi_file_large(const kvi_view *view, kvi_ptr ptr, uint64_t len, uint64_t checksum,

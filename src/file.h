@@ -45,6 +45,7 @@ typedef struct kvi_view {
     _Atomic uint32_t *verified;
     kvi_pgno limit;
     kvi_id newest;
+    unsigned page_shift;
 } kvi_view;
 
 /* Takes over fd (open on the database); the page size and hash seed come from its meta. */
@@ -72,26 +73,33 @@ int kvi_file_view(kvi_file *file, kvi_pgno high_water, kvi_id newest,
 int kvi_file_verify(const kvi_view *view, kvi_ptr ptr, unsigned level,
                     const uint8_t **page) KVI_MUST_CHECK;
 
-/* How the table of verified pages remembers a birth. Nodes and large values differ, so that a file
- * which uses one page as both is noticed. 0 (one birth in 2^31) is never remembered. */
+/* How the table of verified pages remembers a birth; 0: nothing. Nodes and large values differ, so that a
+ * file which uses one page as both is noticed. One birth in 2^31 is never remembered, 0 (a private
+ * page's) among them. */
 static inline uint32_t kvi_seen(kvi_id birth, bool large)
 {
     uint32_t low = (uint32_t)birth & 0x7fffffff;
-    return low && large ? low | 0x80000000 : low;
+    return large ? low : ~low;
+}
+
+/* The node that ptr names, if it was verified before; or NULL. */
+static inline const uint8_t *kvi_view_node(const kvi_view *view, kvi_ptr ptr, unsigned level)
+{
+    if (KVI_UNLIKELY(ptr.page >= view->limit))
+        return NULL;
+    const uint8_t *page = view->map + (ptr.page << view->page_shift);
+    uint32_t seen = atomic_load_explicit(&view->verified[ptr.page], memory_order_relaxed);
+    if (KVI_UNLIKELY(seen != kvi_seen(ptr.birth, false)) ||
+        KVI_UNLIKELY(page[KVI_P_level] != level))
+        return NULL;
+    return page;
 }
 
 static inline int kvi_file_node(const kvi_view *view, kvi_ptr ptr, unsigned level,
                                 const uint8_t **page)
 {
-    if (KVI_LIKELY(ptr.page < view->limit)) {
-        const uint8_t *p = view->map + (ptr.page << view->file->page_shift);
-        uint32_t seen = atomic_load_explicit(&view->verified[ptr.page], memory_order_relaxed);
-        if (KVI_LIKELY(seen == kvi_seen(ptr.birth, false) && seen && p[KVI_P_level] == level)) {
-            *page = p;
-            return KV_OK;
-        }
-    }
-    return kvi_file_verify(view, ptr, level, page);
+    *page = kvi_view_node(view, ptr, level);
+    return KVI_LIKELY(*page != NULL) ? KV_OK : kvi_file_verify(view, ptr, level, page);
 }
 
 /* Nodes that are to be met soon: asks the kernel for those that it may have to read, all of them

@@ -87,7 +87,7 @@ typedef struct kvi_ptr {
 
 static inline kvi_ptr kvi_ptr_get(const uint8_t *p)
 {
-    return (kvi_ptr){kvi_get48(p), kvi_get48(p + 6)};
+    return (kvi_ptr){kvi_get64(p) & KVI_PGNO_MAX, kvi_get64(p + 4) >> 16}; /* 48 bits each */
 }
 
 static inline void kvi_ptr_put(uint8_t *p, kvi_ptr ptr)

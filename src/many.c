@@ -1,7 +1,7 @@
 /* many.c - see many.h. */
 #include "many.h"
 #include "ops.h"
-#include "tree_group.h"
+#include "descent.h"
 
 static kvi_slice slice_in(kv_slice slice)
 {
@@ -42,7 +42,7 @@ int kvi_get_many(kv_tree *tree, size_t n, const kv_slice *keys, kv_slice *values
         unsigned group = (unsigned)KVI_MIN(n - at, KVI_GROUP);
         for (unsigned i = 0; i < group; i++)
             lookups[i].key = slice_in(keys[at + i]);
-        kvi_tree_find_group(tree, lookups, group);
+        kvi_descent_now()->find_group(tree, lookups, group);
         int rc = group_answer(tree->txn, lookups, group, values ? values + at : NULL,
                               results ? results + at : NULL);
         first = first == KV_OK ? rc : first;
@@ -142,7 +142,7 @@ static void warm(kv_tree *tree, const kv_pair *pairs, const place *places, size_
     unsigned some = (unsigned)KVI_MIN(n, AHEAD);
     for (unsigned i = 0; i < some; i++)
         keys[i] = slice_in(pairs[places[i].pair].key);
-    kvi_tree_warm(tree, keys, some);
+    kvi_descent_now()->warm(tree, keys, some);
 }
 
 /* In the order of places. Conditions that do not hold are no reason to stop. */

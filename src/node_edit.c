@@ -297,16 +297,17 @@ KVI_INLINE bool leaf_append(uint8_t *page, uint32_t page_size, kvi_slice key, kv
                             bool follows)
 {
     kvi_quick q;
+    kvi_probe probe = kvi_probe_of(key);
     uint32_t stride = kvi_field16(page, KVI_P_hint_stride);
     if (!value.ptr || kvi_get16(page + KVI_P_fixed_value) != value.len + 1 ||
-        !kvi_quick_begin(page, page_size, key, stride, &q) || q.slots == 0 ||
-        (!stride && q.slots + 1 >= KVI_HINTS_FROM) ||
-        kvi_get16(page + KVI_P_fixed_key) != q.more + 1)
+        !kvi_quick_begin(page, page_size, &probe, stride > 0, &q) || q.slots == 0 ||
+        !kvi_quick_fits(&q, page_size, 6, 0) || (!stride && q.slots + 1 >= KVI_HINTS_FROM) ||
+        kvi_get16(page + KVI_P_fixed_key) != key.len - q.prefix + 1)
         return false;
     uint32_t offsets = q.heads + 4 * q.slots;
     if (!follows && q.head <= kvi_get32(page + offsets - 4))
         return false;
-    uint32_t tail_len = (uint32_t)key.len - q.skip;
+    uint32_t skip = KVI_MIN(q.prefix + 4, (uint32_t)key.len), tail_len = (uint32_t)key.len - skip;
     uint32_t heap = heap_get(page) + tail_len + (uint32_t)value.len;
     if (offsets + 2 * q.slots + 6 + heap > page_size)
         return false;
@@ -314,7 +315,7 @@ KVI_INLINE bool leaf_append(uint8_t *page, uint32_t page_size, kvi_slice key, kv
     memmove(page + offsets + 4, page + offsets, 2 * q.slots);
     kvi_put32(page + offsets, q.head);
     kvi_put16(page + offsets + 4 + 2 * q.slots, (uint16_t)(page_size - heap));
-    tail_copy(entry, key.ptr + q.skip, tail_len);
+    tail_copy(entry, key.ptr + skip, tail_len);
     memcpy(entry + tail_len, value.ptr, value.len);
     kvi_put16(page + KVI_P_heap, (uint16_t)heap);
     kvi_put16(page + KVI_P_count, (uint16_t)(q.slots + 1));

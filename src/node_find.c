@@ -1,6 +1,31 @@
 /* node_find.c - the steps of a lookup as functions; see node_quick.h. */
 #include "node_quick.h"
 
+/* The rest of a long prefix: rest bytes at the end of the page, of len in all. */
+static bool prefix_rest_same(const uint8_t *end, uint32_t len, uint32_t rest, const uint8_t *key)
+{
+    uint64_t differ =
+        (kvi_get64(key + len - 8) ^ kvi_get64(end - 8)) >> (64 - 8 * KVI_MIN(rest, 8));
+    for (uint32_t i = 16; i < rest + 8; i += 8) {
+        uint32_t at = KVI_MIN(i, rest);
+        differ |= kvi_get64(key + len - at) ^ kvi_get64(end - at);
+    }
+    return differ == 0;
+}
+
+bool kvi_quick_begin_far(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_quick *q)
+{
+    kvi_probe probe = kvi_probe_of(key);
+    uint32_t key_len = (uint32_t)KVI_MIN(key.len, page_size), len = q->prefix;
+    if (key_len < 8 || len > KVI_MIN(key_len, page_size / 2) ||
+        !kvi_front_same(page, KVI_MIN(len, KVI_PREFIX_INLINE), &probe))
+        return false;
+    uint32_t at = KVI_MIN(len, key_len - 4), half = 4 * (len - at); /* zeros behind a short rest */
+    q->head = kvi_get32be(key.ptr + at) << half << half;
+    return len <= KVI_PREFIX_INLINE ||
+           prefix_rest_same(page + page_size, len, len - KVI_PREFIX_INLINE, key.ptr);
+}
+
 unsigned kvi_branch_find_any(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_ptr *child)
 {
     unsigned i = kvi_branch_search(page, page_size, key);
@@ -10,7 +35,8 @@ unsigned kvi_branch_find_any(const uint8_t *page, uint32_t page_size, kvi_slice 
 
 unsigned kvi_branch_find(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_ptr *child)
 {
-    return kvi_quick_branch(page, page_size, key, child);
+    kvi_probe probe = kvi_probe_of(key);
+    return kvi_quick_branch(page, page_size, &probe, child);
 }
 
 bool kvi_leaf_find_any(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_slice *value,
@@ -26,14 +52,16 @@ bool kvi_leaf_find_any(const uint8_t *page, uint32_t page_size, kvi_slice key, k
 bool kvi_leaf_find(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_slice *value,
                    bool *special)
 {
-    return kvi_quick_leaf(page, page_size, key, value, special);
+    kvi_probe probe = kvi_probe_of(key);
+    return kvi_quick_leaf(page, page_size, &probe, value, special);
 }
 
 bool kvi_leaf_follows(const uint8_t *page, uint32_t page_size, kvi_slice key)
 {
     kvi_quick q;
-    if (kvi_quick_begin(page, page_size, key, kvi_field16(page, KVI_P_hint_stride), &q) &&
-        q.slots > 0) {
+    kvi_probe probe = kvi_probe_of(key);
+    if (kvi_quick_begin(page, page_size, &probe, kvi_field16(page, KVI_P_hint_stride) > 0, &q) &&
+        q.slots > 0 && kvi_quick_fits(&q, page_size, 4, 0)) {
         uint32_t last = kvi_get32(page + q.heads + 4 * (q.slots - 1));
         if (last != q.head)
             return last < q.head;

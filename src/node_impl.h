@@ -7,44 +7,8 @@
 #ifndef KVI_NODE_IMPL_H
 #define KVI_NODE_IMPL_H
 
+#include "lanes.h"
 #include "node.h"
-
-#if defined(__SSE2__) && !defined(KVI_PORTABLE)
-#include <emmintrin.h>
-#endif
-
-/* For what the hot paths consist of: whole, its constants known, it shrinks to a few
- * instructions. */
-#define KVI_INLINE static inline __attribute__((always_inline))
-
-#define KVI_LANES 16 /* heads compared at once: one cache line */
-
-/* The number of heads at p, of 16, that come before the first one not less than head. */
-#if defined(__SSE2__) && !defined(KVI_PORTABLE)
-KVI_INLINE __m128i kvi_lanes_less(const uint8_t *p, __m128i head)
-{
-    const __m128i sign = _mm_set1_epi32(INT32_MIN); /* SSE2 compares signed numbers only */
-    __m128i lanes = _mm_loadu_si128((const __m128i *)(const void *)p);
-    return _mm_cmplt_epi32(_mm_xor_si128(lanes, sign), head);
-}
-
-KVI_INLINE unsigned kvi_lanes_lower(const uint8_t *p, uint32_t head)
-{
-    __m128i key = _mm_set1_epi32((int32_t)(head ^ 0x80000000u));
-    __m128i low = _mm_packs_epi32(kvi_lanes_less(p, key), kvi_lanes_less(p + 16, key));
-    __m128i high = _mm_packs_epi32(kvi_lanes_less(p + 32, key), kvi_lanes_less(p + 48, key));
-    unsigned less = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(low, high));
-    return (unsigned)__builtin_ctz(~less);
-}
-#else
-KVI_INLINE unsigned kvi_lanes_lower(const uint8_t *p, uint32_t head)
-{
-    unsigned n = 0;
-    while (n < KVI_LANES && kvi_get32(p + 4 * n) < head)
-        n++;
-    return n;
-}
-#endif
 
 /* Room for the longest key of any page size. */
 #define KVI_KEY_ROOM (KVI_PAGE_MAX / 4)
@@ -235,58 +199,68 @@ static inline kvi_slice kvi_suffix_of(kvi_slice key, uint32_t prefix_len)
 
 /* ---- the common case in few instructions ---- */
 
-/* The first n bytes (0..8) of a little-endian word. */
-KVI_INLINE uint64_t kvi_low_bytes(unsigned n)
+/* A key that is looked for, as the quick way compares it. */
+typedef struct kvi_probe {
+    kvi_slice key;
+    int32_t
+        reach; /* bytes of the longest prefix that front has and a whole head follows; -1: none */
+    kvi_lanes front; /* the key's first bytes; zeros behind a shorter key */
+} kvi_probe;
+
+KVI_INLINE kvi_probe kvi_probe_of(kvi_slice key)
 {
-    unsigned half = 4 * n; /* of the bits: no shift goes over all 64 */
-    return ~(~(uint64_t)0 << half << half);
+    kvi_probe probe = {.key = key, .reach = -1};
+    if (KVI_UNLIKELY(key.len < 8))
+        return probe;
+    uint64_t second;
+    if (KVI_LIKELY(key.len >= 16)) {
+        second = kvi_get64(key.ptr + 8);
+    } else {
+        unsigned half = 4 * (unsigned)(16 - key.len); /* of the bits: no shift goes over all 64 */
+        second = kvi_get64(key.ptr + key.len - 8) >> half >> half;
+    }
+    probe.front = kvi_lanes_of(kvi_get64(key.ptr), second);
+    probe.reach = (int32_t)KVI_MIN(key.len - 4, KVI_PREFIX_INLINE);
+    return probe;
 }
 
 /* What the quick way needs to know of a node. */
 typedef struct kvi_quick {
     uint32_t slots;
-    uint32_t heads; /* where they begin */
-    uint32_t head;  /* of the key */
-    uint32_t skip;  /* bytes of the key that prefix and head stand for */
-    uint32_t more;  /* bytes of the key behind the prefix */
+    uint32_t heads;  /* where they begin */
+    uint32_t head;   /* of the key */
+    uint32_t prefix; /* its bytes */
 } kvi_quick;
 
-/* 0: a key of eight bytes and more begins with the prefix, of which it has all bytes. */
-KVI_INLINE uint64_t kvi_prefix_differs(const uint8_t *page, uint32_t page_size, uint32_t len,
-                                       const uint8_t *key)
+/* Does the key begin with len bytes of a prefix in the header? */
+KVI_INLINE bool kvi_front_same(const uint8_t *page, uint32_t len, const kvi_probe *probe)
 {
-    const uint8_t *prefix = page + KVI_P_prefix, *end = page + page_size;
-    uint32_t rest = kvi_prefix_tail(len), in_header = len - rest;
-    uint64_t differ = (kvi_get64(key) ^ kvi_get64(prefix)) & kvi_low_bytes(KVI_MIN(len, 8));
-    if (len > 8) /* the last bytes of the part, some of them a second time */
-        differ |= kvi_get64(key + in_header - 8) ^ kvi_get64(prefix + in_header - 8);
-    if (KVI_LIKELY(rest == 0))
-        return differ;
-    differ |= (kvi_get64(key + len - 8) ^ kvi_get64(end - 8)) >> (64 - 8 * KVI_MIN(rest, 8));
-    for (uint32_t i = 16; i < rest + 8; i += 8) {
-        uint32_t at = KVI_MIN(i, rest);
-        differ |= kvi_get64(key + len - at) ^ kvi_get64(end - at);
-    }
-    return differ;
+    return (kvi_lanes_differ(page + KVI_P_prefix, probe->front) & ~(~0u << len)) == 0;
 }
 
-/* False: the general search must do it. True: the key begins with the prefix, and no block of lanes
- * leaves the page. */
-KVI_INLINE bool kvi_quick_begin(const uint8_t *page, uint32_t page_size, kvi_slice key,
-                                uint32_t stride, kvi_quick *q)
+/* kvi_quick_begin for a longer prefix, or with less than a head behind it. */
+bool kvi_quick_begin_far(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_quick *q);
+
+/* False: the general search must do it. True: the key begins with the prefix. Arrays may still leave
+ * the page. */
+KVI_INLINE bool kvi_quick_begin(const uint8_t *page, uint32_t page_size, const kvi_probe *probe,
+                                bool hinted, kvi_quick *q)
 {
-    uint32_t prefix_len = kvi_field16(page, KVI_P_prefix_len);
-    if (KVI_UNLIKELY(prefix_len > page_size / 2 || key.len < prefix_len || key.len < 8))
-        return false;
-    if (KVI_UNLIKELY(kvi_prefix_differs(page, page_size, prefix_len, key.ptr)))
-        return false;
+    q->prefix = kvi_field16(page, KVI_P_prefix_len);
     q->slots = kvi_field16(page, KVI_P_count);
-    q->heads = KVI_HEADER_SIZE + KVI_HINT_LINE * (stride > 0);
-    q->more = (uint32_t)key.len - prefix_len;
-    uint32_t at = KVI_MIN(prefix_len, (uint32_t)key.len - 4); /* a short rest: zeros behind it */
-    q->head = (uint32_t)((uint64_t)kvi_get32be(key.ptr + at) << 8 * (prefix_len - at));
-    q->skip = at + 4;
-    return KVI_LIKELY(q->heads + 6 * q->slots + 4 * KVI_LANES <= page_size);
+    q->heads = hinted ? KVI_HEADER_SIZE + KVI_HINT_LINE : KVI_HEADER_SIZE;
+    if ((int32_t)q->prefix > probe->reach)
+        return kvi_quick_begin_far(page, page_size, probe->key, q);
+    q->head = kvi_get32be(probe->key.ptr + q->prefix);
+    return KVI_LIKELY(kvi_front_same(page, q->prefix, probe));
+}
+
+/* Does an array of so many bytes for each slot, behind the heads' beginning, end at least spare bytes
+ * before the page does? */
+KVI_INLINE bool kvi_quick_fits(const kvi_quick *q, uint32_t page_size, uint32_t each,
+                               uint32_t spare)
+{
+    return KVI_LIKELY(q->heads + each * q->slots + spare <= page_size);
 }
 
 /* ---- what a slot holds ---- */

@@ -46,7 +46,7 @@ void kvi_plain_look(kvi_plain *plain, const uint8_t *page, uint32_t page_size)
     plain->last = page_size - plain->tail_len - plain->value_len;
     if (s.prefix_len <= 4) {
         plain->whole = page_size - 16;
-        plain->front = kvi_get64(page + KVI_P_prefix) & kvi_low_bytes(s.prefix_len);
+        plain->front = kvi_get64(page + KVI_P_prefix) & (((uint64_t)1 << 8 * s.prefix_len) - 1);
     }
 }
 

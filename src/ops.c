@@ -28,10 +28,9 @@ int kvi_tree_usable(const kv_tree *tree, bool change)
     return rc;
 }
 
-static inline int find(kv_tree *tree, kvi_slice key, kvi_stored *stored)
+int kvi_find(kv_tree *tree, kvi_slice key, kvi_stored *stored)
 {
-    if (KVI_UNLIKELY(tree->txn->failed || tree->gone || kvi_tree_multi(tree) ||
-                     !kvi_alive(tree->txn->db))) {
+    if (KVI_UNLIKELY(!kvi_tree_plain(tree))) {
         int rc = kvi_tree_usable(tree, false);
         return rc == KV_OK ? KV_EINVAL : rc;
     }
@@ -41,15 +40,10 @@ static inline int find(kv_tree *tree, kvi_slice key, kvi_stored *stored)
     return rc;
 }
 
-int kvi_find(kv_tree *tree, kvi_slice key, kvi_stored *stored)
-{
-    return find(tree, key, stored);
-}
-
-int kvi_get(kv_tree *tree, kvi_slice key, kv_slice *value)
+int kvi_get_any(kv_tree *tree, kvi_slice key, kv_slice *value)
 {
     kvi_stored stored;
-    int rc = find(tree, key, &stored);
+    int rc = kvi_find(tree, key, &stored);
     return rc == KV_OK && value ? kvi_value_load(tree->txn, stored, value) : rc;
 }
 

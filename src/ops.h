@@ -2,16 +2,27 @@
 #ifndef KVI_OPS_H
 #define KVI_OPS_H
 
-#include "tree.h"
+#include "descent.h"
 
 /* May this tree handle be used; for changing, if change? By calls that know multi-value trees, and by
  * the others, which must not. */
 int kvi_tree_alive(const kv_tree *tree, bool change) KVI_MUST_CHECK;
 int kvi_tree_usable(const kv_tree *tree, bool change) KVI_MUST_CHECK;
 
+/* A tree handle that may be used for lookups, in a tree with one value for each key. */
+static inline bool kvi_tree_plain(const kv_tree *tree)
+{
+    return !tree->txn->failed && !tree->gone && !kvi_tree_multi(tree) && kvi_alive(tree->txn->db);
+}
+
 /* Entries that have expired are not there for any of these. */
 
-int kvi_get(kv_tree *tree, kvi_slice key, kv_slice *value) KVI_MUST_CHECK; /* value may be NULL */
+/* value may be NULL. */
+int kvi_get_any(kv_tree *tree, kvi_slice key, kv_slice *value) KVI_MUST_CHECK;
+static inline int kvi_get(kv_tree *tree, kvi_slice key, kv_slice *value)
+{
+    return kvi_descent_now()->get(tree, key, value);
+}
 
 /* Would kvi_put refuse these lengths? */
 int kvi_put_check(kv_tree *tree, kvi_slice key, uint64_t value_len) KVI_MUST_CHECK;

@@ -1,28 +1,29 @@
 /* tree.c - finding, and making a path changeable; see tree.h. */
-#include "tree.h"
+#include "descent.h"
 #include "node_quick.h"
 
 int kvi_tree_find(kv_tree *tree, kvi_slice key, kvi_stored *value)
 {
     kv_txn *txn = tree->txn;
     uint32_t page_size = txn->db->file.page_size;
+    kvi_probe probe = kvi_probe_of(key);
     kvi_ptr ptr = tree->desc.root;
     const uint8_t *page;
     int rc;
-    if (ptr.page == 0)
+    if (KVI_UNLIKELY(ptr.page == 0))
         return KV_NOTFOUND;
     for (unsigned level = tree->desc.level; level > 0; level--) {
         rc = kvi_txn_node(txn, ptr, level, &page);
         if (KVI_UNLIKELY(rc != KV_OK))
             return rc;
-        kvi_quick_branch(page, page_size, key, &ptr);
+        kvi_quick_branch(page, page_size, &probe, &ptr);
     }
-    kvi_txn_prefetch(txn, ptr);
     rc = kvi_txn_node(txn, ptr, 0, &page);
     if (KVI_UNLIKELY(rc != KV_OK))
         return rc;
-    return kvi_quick_leaf(page, page_size, key, &value->bytes, &value->special) ? KV_OK
-                                                                                : KV_NOTFOUND;
+    kvi_prefetch_front(page);
+    return kvi_quick_leaf(page, page_size, &probe, &value->bytes, &value->special) ? KV_OK
+                                                                                   : KV_NOTFOUND;
 }
 
 /* Is a key that is not less than those of path's leaf below the separator behind that leaf? */
@@ -55,32 +56,12 @@ static bool seek_near(const kv_tree *tree, kvi_slice key, kvi_path *path, bool *
 
 int kvi_tree_seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)
 {
-    kv_txn *txn = tree->txn;
-    uint32_t page_size = txn->db->file.page_size;
-    kvi_ptr ptr = tree->desc.root;
     *found = false;
     if (KVI_UNLIKELY(tree->ascending) && seek_near(tree, key, path, found))
         return KV_OK;
     path->owned = 0;
     path->depth = 0;
-    if (ptr.page == 0)
-        return KV_OK;
-    kvi_step *step = path->steps;
-    for (unsigned level = tree->desc.level; level > 0; level--, step++) {
-        step->ptr = ptr;
-        int rc = kvi_txn_node(txn, ptr, level, &step->page);
-        if (KVI_UNLIKELY(rc != KV_OK))
-            return rc;
-        step->slot = kvi_quick_branch(step->page, page_size, key, &ptr);
-    }
-    kvi_txn_prefetch(txn, ptr);
-    step->ptr = ptr;
-    int rc = kvi_txn_node(txn, ptr, 0, &step->page);
-    if (KVI_UNLIKELY(rc != KV_OK))
-        return rc;
-    path->depth = tree->desc.level + 1u;
-    step->slot = kvi_quick_slot(step->page, page_size, key, found);
-    return KV_OK;
+    return tree->desc.root.page ? kvi_descent_now()->seek(tree, key, path, found) : KV_OK;
 }
 
 int kvi_tree_rank(kv_tree *tree, kvi_slice key, uint64_t *rank, bool *found)

@@ -328,11 +328,17 @@ static inline uintptr_t kvi_txn_whereabouts(const kv_txn *txn, kvi_ptr ptr)
 }
 
 /* Asks for the lines of a node that a search begins with, so that they arrive together. */
+static inline void kvi_prefetch_front(const uint8_t *page)
+{
+    for (unsigned line = 0; line < 4; line++)
+        __builtin_prefetch(page + 64 * line);
+}
+
 static inline void kvi_txn_prefetch(const kv_txn *txn, kvi_ptr ptr)
 {
     uintptr_t page = kvi_txn_whereabouts(txn, ptr);
-    for (unsigned line = 0; page && line < 4; line++)
-        __builtin_prefetch((const void *)(page + 64 * line));
+    if (page)
+        kvi_prefetch_front((const uint8_t *)page);
 }
 
 #define KVI_AHEAD_WHOLE 16384u /* of larger pages ... */
