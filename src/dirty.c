@@ -14,18 +14,20 @@ void kvi_dirty_init(kvi_dirty *dirty, const kvi_os *os, uint32_t page_size)
     dirty->generation = 1;
 }
 
-static void bytes_drop(kvi_dirty *dirty, kvi_private *item)
+static void bytes_drop(kvi_dirty *dirty, kvi_handle handle)
 {
-    if (!item->bytes)
+    uint8_t *bytes = dirty->buffers[handle];
+    uint64_t len = dirty->items[handle].len;
+    if (!bytes)
         return;
-    if (item->len) {
-        dirty->bytes -= item->len;
-        dirty->os->free(dirty->os, item->bytes);
+    if (len) {
+        dirty->bytes -= len;
+        dirty->os->free(dirty->os, bytes);
     } else {
         dirty->bytes -= dirty->page_size;
-        dirty->spare[dirty->n_spare++] = item->bytes;
+        dirty->spare[dirty->n_spare++] = bytes;
     }
-    item->bytes = NULL;
+    dirty->buffers[handle] = NULL;
 }
 
 /* Frees all slabs but the first few; all buffers are spare. */
@@ -43,8 +45,8 @@ static void slabs_keep(kvi_dirty *dirty, size_t keep)
 
 void kvi_dirty_reset(kvi_dirty *dirty)
 {
-    for (size_t i = 1; i < dirty->n_items; i++)
-        bytes_drop(dirty, &dirty->items[i]);
+    for (kvi_handle handle = 1; handle < dirty->n_items; handle++)
+        bytes_drop(dirty, handle);
     slabs_keep(dirty, SLABS_KEPT);
     dirty->n_items = 1;
     dirty->n_unused = 0;
@@ -60,6 +62,7 @@ void kvi_dirty_close(kvi_dirty *dirty)
     slabs_keep(dirty, 0);
     os->free(os, dirty->slabs);
     os->free(os, dirty->items);
+    os->free(os, dirty->buffers);
     os->free(os, dirty->unused);
     os->free(os, dirty->replaced);
     os->free(os, dirty->spare);
@@ -75,6 +78,11 @@ static int handles_room(kvi_dirty *dirty, size_t n)
     if (!items)
         return KV_ENOMEM;
     dirty->items = items;
+    uint8_t **buffers =
+        kvi_os_room(os, dirty->buffers, &dirty->buffers_cap, all, sizeof *dirty->buffers);
+    if (!buffers)
+        return KV_ENOMEM;
+    dirty->buffers = buffers;
     kvi_handle *unused =
         kvi_os_room(os, dirty->unused, &dirty->unused_cap, all, sizeof *dirty->unused);
     if (!unused)
@@ -128,11 +136,12 @@ int kvi_dirty_grow(kvi_dirty *dirty, size_t n)
     return rc;
 }
 
-static kvi_handle handle_new(kvi_dirty *dirty, kvi_private item)
+static kvi_handle handle_new(kvi_dirty *dirty, kvi_private item, uint8_t *bytes)
 {
     kvi_handle handle = dirty->n_unused ? dirty->unused[--dirty->n_unused] : dirty->n_items++;
     item.generation = dirty->generation;
     dirty->items[handle] = item;
+    dirty->buffers[handle] = bytes;
     return handle;
 }
 
@@ -140,7 +149,7 @@ kvi_handle kvi_dirty_page(kvi_dirty *dirty, unsigned level)
 {
     uint8_t *bytes = dirty->spare[--dirty->n_spare];
     dirty->bytes += dirty->page_size;
-    return handle_new(dirty, (kvi_private){.bytes = bytes, .level = (uint8_t)level});
+    return handle_new(dirty, (kvi_private){.level = (uint8_t)level}, bytes);
 }
 
 int kvi_dirty_large(kvi_dirty *dirty, uint64_t len, kvi_handle *handle)
@@ -153,7 +162,7 @@ int kvi_dirty_large(kvi_dirty *dirty, uint64_t len, kvi_handle *handle)
     if (!bytes)
         return KV_ENOMEM;
     dirty->bytes += len;
-    *handle = handle_new(dirty, (kvi_private){.bytes = bytes, .len = len});
+    *handle = handle_new(dirty, (kvi_private){.len = len}, bytes);
     return KV_OK;
 }
 
@@ -162,16 +171,15 @@ int kvi_dirty_written(kvi_dirty *dirty, uint64_t len, kvi_ptr page, uint64_t che
 {
     int rc = handles_room(dirty, 1);
     if (rc == KV_OK)
-        *handle =
-            handle_new(dirty, (kvi_private){.len = len, .sealed = page, .checksum = checksum});
+        *handle = handle_new(dirty, (kvi_private){.len = len, .sealed = page, .checksum = checksum},
+                             NULL);
     return rc;
 }
 
 void kvi_dirty_release(kvi_dirty *dirty, kvi_handle handle)
 {
-    kvi_private *item = &dirty->items[handle];
-    bytes_drop(dirty, item);
-    *item = (kvi_private){0};
+    bytes_drop(dirty, handle);
+    dirty->items[handle] = (kvi_private){0};
     dirty->unused[dirty->n_unused++] = handle;
 }
 
@@ -195,7 +203,7 @@ void kvi_dirty_seal(kvi_dirty *dirty, kvi_handle handle, kvi_ptr page, uint64_t 
     kvi_private *item = &dirty->items[handle];
     item->sealed = page;
     item->checksum = checksum;
-    bytes_drop(dirty, item);
+    bytes_drop(dirty, handle);
 }
 
 kvi_dirty_point kvi_dirty_mark(kvi_dirty *dirty)

@@ -24,7 +24,6 @@
 typedef uint64_t kvi_handle; /* 1.. ; fits the 48 bits of a page number */
 
 typedef struct kvi_private {
-    uint8_t *bytes;      /* NULL: sealed, or the handle is unused */
     kvi_ptr sealed;      /* where it went; {0,0}: nowhere yet */
     uint64_t len;        /* bytes of a large value; 0: a node, page_size bytes */
     uint64_t checksum;   /* of a sealed node */
@@ -38,6 +37,9 @@ typedef struct kvi_dirty {
     uint32_t page_size;
     kvi_private *items; /* by handle; item 0 is never used */
     size_t n_items, items_cap;
+    uint8_t *
+        *buffers; /* by handle, NULL: sealed or unused; close together, since every way down asks */
+    size_t buffers_cap;
     kvi_handle *unused; /* released handles */
     size_t n_unused, unused_cap;
     kvi_handle *replaced; /* copied away from under a savepoint; wait for its end */
@@ -85,16 +87,29 @@ static inline kvi_private *kvi_dirty_at(const kvi_dirty *dirty, kvi_handle handl
     return &dirty->items[handle];
 }
 
-/* Does this handle, from bytes that may have changed since they were verified, lead anywhere? */
+/* The bytes of a private page or value; NULL: it is sealed. */
+static inline uint8_t *kvi_dirty_bytes(const kvi_dirty *dirty, kvi_handle handle)
+{
+    return dirty->buffers[handle];
+}
+
+/* Does this handle, from bytes that may have changed since they were verified, lead anywhere? To a
+ * buffer; NULL: to none. */
 static inline bool kvi_dirty_knows(const kvi_dirty *dirty, kvi_handle handle)
 {
-    return handle < dirty->n_items && dirty->items[handle].generation != 0;
+    return handle != 0 && handle < dirty->n_items && dirty->items[handle].generation != 0;
+}
+
+static inline uint8_t *kvi_dirty_find(const kvi_dirty *dirty, kvi_handle handle)
+{
+    return handle != 0 && handle < dirty->n_items ? dirty->buffers[handle] : NULL;
 }
 
 /* May the buffer be changed in place? */
-static inline bool kvi_dirty_writable(const kvi_dirty *dirty, const kvi_private *item)
+static inline bool kvi_dirty_writable(const kvi_dirty *dirty, kvi_handle handle)
 {
-    return item->bytes && item->generation > dirty->floor;
+    return dirty->buffers[handle] &&
+           (dirty->floor == 0 || dirty->items[handle].generation > dirty->floor);
 }
 
 /* The tree no longer refers to the handle: release it, or keep it for the savepoint. */

@@ -67,7 +67,7 @@ static int gather_children(kvi_batch *batch, const kvi_unsealed *node, uint8_t *
  * is private; its parent has yet to learn where it went. */
 static int gather_node(kvi_batch *batch, kvi_unsealed node)
 {
-    uint8_t *page = kvi_dirty_at(&batch->txn->db->dirty, node.handle)->bytes;
+    uint8_t *page = kvi_dirty_bytes(&batch->txn->db->dirty, node.handle);
     int rc = KV_OK;
     if (page && node.level > 0)
         rc = gather_children(batch, &node, page);
@@ -127,17 +127,19 @@ static void batch_append(kvi_batch *batch, kvi_pgno page, const uint8_t *bytes)
 }
 
 /* Completes a node whose children know their places, and gives it its own. */
-static void seal_node(kvi_batch *batch, const kv_tree *tree, kvi_private *item, kvi_pgno number)
+static void seal_node(kvi_batch *batch, const kv_tree *tree, kvi_handle handle, kvi_pgno number)
 {
     kv_db *db = batch->txn->db;
+    kvi_private *item = kvi_dirty_at(&db->dirty, handle);
+    uint8_t *bytes = kvi_dirty_bytes(&db->dirty, handle);
     uint32_t page_size = db->file.page_size;
-    kvi_node_pack(item->bytes, page_size, db->scratch);
+    kvi_node_pack(bytes, page_size, db->scratch);
     item->sealed = (kvi_ptr){number, batch->txn->id};
-    item->checksum = kvi_file_stamp(&db->file, item->bytes, item->sealed);
-    item->expiry = kvi_tree_expires(tree) ? kvi_node_least_expiry(item->bytes, page_size) : 0;
+    item->checksum = kvi_file_stamp(&db->file, bytes, item->sealed);
+    item->expiry = kvi_tree_expires(tree) ? kvi_node_least_expiry(bytes, page_size) : 0;
     batch->sums.seal += item->checksum;
     batch->sums.walk += page_size;
-    batch_append(batch, number, item->bytes);
+    batch_append(batch, number, bytes);
 }
 
 /* Tells whoever leads to a sealed node where it is, and the least expiry below it. */
@@ -163,10 +165,10 @@ int kvi_batch_seal(kvi_batch *batch)
     size_t next[2] = {0, batch->n[0]};
     for (; batch->n_sealed < batch->n_nodes; batch->n_sealed++) {
         const kvi_unsealed *node = &batch->room.nodes[batch->n_sealed];
-        kvi_private *item = kvi_dirty_at(&db->dirty, node->handle);
-        if (item->bytes)
-            seal_node(batch, node->tree, item, batch->room.numbers[next[kind_of(node->level)]++]);
-        node_link(node, item, db->file.page_size);
+        if (kvi_dirty_bytes(&db->dirty, node->handle))
+            seal_node(batch, node->tree, node->handle,
+                      batch->room.numbers[next[kind_of(node->level)]++]);
+        node_link(node, kvi_dirty_at(&db->dirty, node->handle), db->file.page_size);
     }
     batch->n[0] = batch->n[1] = 0;
     return KV_OK;
@@ -182,7 +184,7 @@ int kvi_batch_add(kvi_batch *batch, kvi_pgno page, const uint8_t *bytes)
         rc = kvi_dirty_reserve(dirty, 1);
     if (rc != KV_OK)
         return rc;
-    uint8_t *copy = kvi_dirty_at(dirty, kvi_dirty_page(dirty, 0))->bytes;
+    uint8_t *copy = kvi_dirty_bytes(dirty, kvi_dirty_page(dirty, 0));
     memcpy(copy, bytes, dirty->page_size);
     batch->sums.seal += kvi_get64(copy + KVI_P_checksum);
     batch->sums.walk += dirty->page_size;

@@ -107,8 +107,7 @@ int kvi_tree_own(kv_tree *tree, kvi_path *path, size_t extra)
         return rc;
     for (unsigned i = 0; rc == KV_OK && i < path->depth; i++) {
         kvi_step *step = &path->steps[i];
-        if (step->ptr.birth == 0 &&
-            kvi_dirty_writable(&txn->db->dirty, kvi_dirty_at(&txn->db->dirty, step->ptr.page)))
+        if (step->ptr.birth == 0 && kvi_dirty_writable(&txn->db->dirty, step->ptr.page))
             continue;
         rc = kvi_txn_touch(txn, &step->ptr, path->depth - 1 - i, &step->page);
         if (rc != KV_OK)

@@ -89,7 +89,7 @@ int kvi_tree_own(kv_tree *tree, kvi_path *path, size_t extra) KVI_MUST_CHECK;
 /* The changeable bytes of a step that kvi_tree_own or kvi_txn_touch went over. */
 static inline uint8_t *kvi_step_bytes(const kv_tree *tree, const kvi_step *step)
 {
-    return kvi_dirty_at(&tree->txn->db->dirty, step->ptr.page)->bytes;
+    return kvi_dirty_bytes(&tree->txn->db->dirty, step->ptr.page);
 }
 
 /* Adds delta to the tallies above the leaf of path, and to the tree's entries. */

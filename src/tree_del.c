@@ -124,7 +124,7 @@ static int edge_own(kv_tree *tree, uint8_t *branch, unsigned level, unsigned chi
         if (rc != KV_OK)
             return rc;
         kvi_branch_set_child(branch, page_size, child, ptr);
-        branch = kvi_dirty_at(dirty, ptr.page)->bytes;
+        branch = kvi_dirty_bytes(dirty, ptr.page);
         child = last ? kvi_node_count(branch) : 0;
     }
     return rc;
@@ -314,7 +314,7 @@ static int cut_leaf(kv_tree *tree, kvi_ptr ptr, const uint8_t *page, const kvi_s
     if (first >= end)
         return KV_OK;
     int rc = leaf_drop_values(tree, page, first, end);
-    uint8_t *bytes = kvi_dirty_at(&tree->txn->db->dirty, ptr.page)->bytes;
+    uint8_t *bytes = kvi_dirty_bytes(&tree->txn->db->dirty, ptr.page);
     for (unsigned i = end; rc == KV_OK && i > first; i--)
         kvi_leaf_remove(bytes, page_size, i - 1);
     result->removed = end - first;
@@ -404,7 +404,7 @@ static int cut_node(kv_tree *tree, kvi_ptr *ptr, unsigned level, const kvi_slice
         rc = cut_leaf(tree, *ptr, page, from, to, result);
         result->empty = rc == KV_OK && kvi_node_count(page) == 0;
     } else {
-        rc = cut_branch(tree, kvi_dirty_at(dirty, ptr->page)->bytes, level, from, to, result);
+        rc = cut_branch(tree, kvi_dirty_bytes(dirty, ptr->page), level, from, to, result);
     }
     if (rc == KV_OK && result->empty) {
         rc = kvi_txn_drop_node(txn, *ptr, page);

@@ -162,8 +162,8 @@ static void root_raise(kv_tree *tree, unsigned level)
     kv_txn *txn = tree->txn;
     uint32_t page_size = txn->db->file.page_size;
     kvi_handle handle = kvi_dirty_page(&txn->db->dirty, level + 1);
-    const uint8_t *old = kvi_dirty_at(&txn->db->dirty, tree->desc.root.page)->bytes;
-    uint8_t *page = kvi_dirty_at(&txn->db->dirty, handle)->bytes;
+    const uint8_t *old = kvi_dirty_bytes(&txn->db->dirty, tree->desc.root.page);
+    uint8_t *page = kvi_dirty_bytes(&txn->db->dirty, handle);
     kvi_branch_init(page, page_size, level + 1, tree->desc.root, 0);
     bool fits = !kvi_tree_expires(tree) || kvi_branch_widen(page, page_size, scratch_page(tree, 0));
     (void)fits; /* one child has room for all that is kept of it */
@@ -197,7 +197,7 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
     size_t same_len = i > 0 ? kvi_branch_same_len(step[-1].page) : 4;
     for (unsigned p = 1; p < pieces; p++) {
         kvi_handle handle = kvi_dirty_page(dirty, in->level);
-        uint8_t *page = kvi_dirty_at(dirty, handle)->bytes;
+        uint8_t *page = kvi_dirty_bytes(dirty, handle);
         bool fits = kvi_node_build(&seq, at[p], at[p + 1], page);
         (void)fits; /* split_places made sure */
         uint8_t *key = kvi_scratch_key(tree->txn->db, in->level, p - 1);
@@ -259,9 +259,9 @@ static bool level_seek(kv_tree *tree, kvi_slice key, unsigned level, kvi_path *p
     for (unsigned at = tree->desc.level;; at--) {
         kvi_step *step = &path->steps[path->depth++];
         step->ptr = ptr;
-        if (ptr.birth != 0 || !kvi_dirty_at(dirty, ptr.page)->bytes)
+        if (ptr.birth != 0 || !kvi_dirty_bytes(dirty, ptr.page))
             return false;
-        step->page = kvi_dirty_at(dirty, ptr.page)->bytes;
+        step->page = kvi_dirty_bytes(dirty, ptr.page);
         step->slot = kvi_branch_search(step->page, page_size, key);
         if (at == level)
             return true;
@@ -301,7 +301,7 @@ static bool leaf_next(kv_tree *tree, kvi_path *path, const arrival *in)
     uint8_t *key = kvi_scratch_key(tree->txn->db, 0, 0), *above = kvi_step_bytes(tree, parent);
     size_t len = kvi_seq_separator(&seq, last, kvi_branch_same_len(above), key);
     kvi_handle handle = kvi_dirty_page(dirty, 0);
-    uint8_t *page = kvi_dirty_at(dirty, handle)->bytes;
+    uint8_t *page = kvi_dirty_bytes(dirty, handle);
     kvi_item add = {
         .key = {key, len}, .child = {handle, 0}, .tally = 1, .expiry = in->item->expiry};
     if (kvi_branch_search(above, dirty->page_size, add.key) != parent->slot ||
@@ -324,7 +324,7 @@ static int leaf_first(kv_tree *tree, kvi_path *path)
     if (rc != KV_OK)
         return rc;
     kvi_handle handle = kvi_dirty_page(dirty, 0);
-    uint8_t *page = kvi_dirty_at(dirty, handle)->bytes;
+    uint8_t *page = kvi_dirty_bytes(dirty, handle);
     kvi_leaf_init(page, dirty->page_size);
     tree->desc.root = (kvi_ptr){handle, 0};
     tree->desc.level = 0;

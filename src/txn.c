@@ -20,10 +20,12 @@ int kvi_txn_drop_node(kv_txn *txn, kvi_ptr ptr, const uint8_t *bytes)
 {
     if (ptr.birth != 0)
         return drop_page(txn, ptr, bytes);
-    kvi_private *item = kvi_dirty_at(&txn->db->dirty, ptr.page);
-    int rc = item->bytes ? KV_OK : drop_page(txn, item->sealed, bytes);
+    kvi_dirty *dirty = &txn->db->dirty;
+    int rc = kvi_dirty_bytes(dirty, ptr.page)
+                 ? KV_OK
+                 : drop_page(txn, kvi_dirty_at(dirty, ptr.page)->sealed, bytes);
     if (rc == KV_OK)
-        kvi_dirty_replace(&txn->db->dirty, ptr.page);
+        kvi_dirty_replace(dirty, ptr.page);
     return rc;
 }
 
@@ -38,10 +40,10 @@ int kvi_txn_drop_run(kv_txn *txn, kvi_ptr ptr, uint64_t pages)
 int kvi_txn_touch(kv_txn *txn, kvi_ptr *ptr, unsigned level, const uint8_t **page)
 {
     kvi_dirty *dirty = &txn->db->dirty;
-    if (ptr->birth == 0 && kvi_dirty_writable(dirty, kvi_dirty_at(dirty, ptr->page)))
+    if (ptr->birth == 0 && kvi_dirty_writable(dirty, ptr->page))
         return KV_OK;
     kvi_handle copy = kvi_dirty_page(dirty, level);
-    uint8_t *bytes = kvi_dirty_at(dirty, copy)->bytes;
+    uint8_t *bytes = kvi_dirty_bytes(dirty, copy);
     memcpy(bytes, *page, dirty->page_size);
     int rc = kvi_txn_drop_node(txn, *ptr, bytes);
     if (rc != KV_OK) {

@@ -304,14 +304,13 @@ struct kv_txn {
 static inline int kvi_txn_node(kv_txn *txn, kvi_ptr ptr, unsigned level, const uint8_t **page)
 {
     if (KVI_UNLIKELY(ptr.birth == 0)) {
-        if (!txn->write || !kvi_dirty_knows(&txn->db->dirty, ptr.page))
-            return kvi_fail(&txn->db->err, KV_ECORRUPT, "a page changed after it was verified");
-        kvi_private *item = kvi_dirty_at(&txn->db->dirty, ptr.page);
-        if (item->bytes) {
-            *page = item->bytes;
+        const kvi_dirty *dirty = &txn->db->dirty;
+        *page = txn->write ? kvi_dirty_find(dirty, ptr.page) : NULL;
+        if (KVI_LIKELY(*page != NULL))
             return KV_OK;
-        }
-        ptr = item->sealed;
+        if (!txn->write || !kvi_dirty_knows(dirty, ptr.page))
+            return kvi_fail(&txn->db->err, KV_ECORRUPT, "a page changed after it was verified");
+        ptr = kvi_dirty_at(dirty, ptr.page)->sealed;
     }
     return kvi_file_node(&txn->view, ptr, level, page);
 }
@@ -322,9 +321,7 @@ static inline uintptr_t kvi_txn_whereabouts(const kv_txn *txn, kvi_ptr ptr)
 {
     if (ptr.birth != 0)
         return (uintptr_t)txn->view.map + (ptr.page << txn->view.file->page_shift);
-    if (!kvi_dirty_knows(&txn->db->dirty, ptr.page))
-        return 0;
-    return (uintptr_t)kvi_dirty_at(&txn->db->dirty, ptr.page)->bytes;
+    return txn->write ? (uintptr_t)kvi_dirty_find(&txn->db->dirty, ptr.page) : 0;
 }
 
 /* Asks for the lines of a node that a search begins with, so that they arrive together. */

@@ -26,10 +26,9 @@ static int large_bytes(kv_txn *txn, const kvi_large *large, const uint8_t **byte
         if (!large_private(txn, large))
             return value_broken(txn, "its reference makes no sense");
         const kvi_private *item = kvi_dirty_at(&txn->db->dirty, ptr.page);
-        if (item->bytes) {
-            *bytes = item->bytes;
+        *bytes = kvi_dirty_bytes(&txn->db->dirty, ptr.page);
+        if (*bytes)
             return KV_OK;
-        }
         ptr = item->sealed;
         checksum = item->checksum;
     }
@@ -194,7 +193,7 @@ static int large_keep(kv_txn *txn, kvi_slice value, kvi_handle *handle, uint8_t 
     int rc = kvi_dirty_large(&db->dirty, value.len, handle);
     if (rc != KV_OK)
         return rc;
-    uint8_t *bytes = kvi_dirty_at(&db->dirty, *handle)->bytes;
+    uint8_t *bytes = kvi_dirty_bytes(&db->dirty, *handle);
     if (value.ptr)
         memcpy(bytes, value.ptr, value.len);
     else
@@ -335,9 +334,9 @@ void kvi_value_discard(kv_txn *txn, kvi_prepared *prepared)
 {
     kvi_dirty *dirty = &txn->db->dirty;
     if (prepared->pages) {
-        const kvi_private *item = kvi_dirty_at(dirty, prepared->handle);
-        if (!item->bytes)
-            kvi_txn_spoil(txn, kvi_txn_drop_run(txn, item->sealed, prepared->pages));
+        if (!kvi_dirty_bytes(dirty, prepared->handle))
+            kvi_txn_spoil(txn, kvi_txn_drop_run(txn, kvi_dirty_at(dirty, prepared->handle)->sealed,
+                                                prepared->pages));
         kvi_dirty_replace(dirty, prepared->handle);
     }
     kvi_value_done(txn, prepared);
@@ -361,7 +360,7 @@ int kvi_value_drop(kv_tree *tree, kvi_stored stored)
         if (!large_private(txn, &entry.large))
             return value_broken(txn, "its reference makes no sense");
         const kvi_private *item = kvi_dirty_at(&txn->db->dirty, ptr.page);
-        if (!item->bytes)
+        if (!kvi_dirty_bytes(&txn->db->dirty, ptr.page))
             rc = kvi_txn_drop_run(txn, item->sealed, entry.large.pages);
         if (rc == KV_OK)
             kvi_dirty_replace(&txn->db->dirty, ptr.page);
@@ -373,7 +372,7 @@ int kvi_value_drop(kv_tree *tree, kvi_stored stored)
     return rc;
 }
 
-static int large_write(kv_txn *txn, kvi_private *item)
+static int large_write(kv_txn *txn, kvi_private *item, uint8_t *bytes)
 {
     kv_db *db = txn->db;
     uint32_t page_size = db->file.page_size;
@@ -384,10 +383,10 @@ static int large_write(kv_txn *txn, kvi_private *item)
         return rc;
     kvi_txn_writes(txn);
     txn->sealed.walk += pages * page_size;
-    memset(item->bytes + item->len, 0, (size_t)(pages * page_size - item->len));
-    item->checksum = kvi_hash_bytes(&db->file.hash, item->bytes, (size_t)item->len);
+    memset(bytes + item->len, 0, (size_t)(pages * page_size - item->len));
+    item->checksum = kvi_hash_bytes(&db->file.hash, bytes, (size_t)item->len);
     item->sealed = (kvi_ptr){first, txn->id};
-    rc = kvi_file_write(&db->file, first * page_size, item->bytes, (size_t)(pages * page_size));
+    rc = kvi_file_write(&db->file, first * page_size, bytes, (size_t)(pages * page_size));
     if (rc == KV_OK)
         kvi_file_sync_ahead(&db->file, kvi_txn_waiting(txn), pages * page_size);
     return rc;
@@ -404,7 +403,8 @@ int kvi_value_seal(kv_txn *txn, uint8_t *stored, size_t len)
         return value_broken(txn, "its reference makes no sense");
     kvi_handle handle = entry.large.ptr.page;
     kvi_private *item = kvi_dirty_at(&txn->db->dirty, handle);
-    int rc = item->bytes ? large_write(txn, item) : KV_OK;
+    uint8_t *bytes = kvi_dirty_bytes(&txn->db->dirty, handle);
+    int rc = bytes ? large_write(txn, item, bytes) : KV_OK;
     if (rc != KV_OK)
         return rc;
     entry.large.ptr = item->sealed;
