@@ -38,6 +38,7 @@ struct options {
     const char *only;    /* beginnings of names of cases, by commas; NULL: all */
     const char *dir;     /* where the files go */
     const char *redis;   /* order: the socket of a server to compare with */
+    const char *group;   /* control group that the cases of more than memory enter; or NULL */
     uint64_t import_mib; /* import: keys and values */
     uint64_t budget_mib; /* import: kv's memory budget */
     int overwrites;      /* growth: of each record; sessions: turnovers */

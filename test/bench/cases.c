@@ -310,7 +310,7 @@ const struct bench_case bench_cases[] = {
      "durable commits that replace one random record"},
     {"commit-lazy", "commits/s", false, "random", false, ALWAYS, commit_lazy, "the same, unsynced"},
     {"beyond-get", "gets/s", false, "batches", false, NAMED, bench_beyond_get,
-     "random gets of 1 in 10 records, none in memory at first, and few later in a small group"},
+     "random gets of 1 in 100 records, none in memory at first, and few later in a small group"},
     {"beyond-many", "gets/s", false, "batches", false, NAMED, bench_beyond_many,
      "the same, 64 keys in a call where the engine has one"},
     {"commit-threads", "commits/s", false, "random", false, ALL, bench_commit_threads,

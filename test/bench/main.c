@@ -42,6 +42,8 @@ static void usage(FILE *out)
         "  --mib N       of import: keys and values (4096)\n"
         "  --budget N    of import: MiB of memory (64)\n"
         "  --redis PATH  of order: socket of a Redis server to compare with\n"
+        "  --group DIR   control group with little memory, which the cases beyond-... enter when\n"
+        "                their file is there\n"
         "  --dir DIR     where the files go ($TMPDIR, else /tmp)\n"
         "  --json        JSON lines\n"
         "  --device      of compare, with --json: bytes that the device was given, by all\n"
@@ -93,7 +95,8 @@ static const struct option long_options[] = {
     {"dir", 1, NULL, 'd'},    {"engines", 1, NULL, 'e'}, {"overwrites", 1, NULL, 'w'},
     {"mib", 1, NULL, 'm'},    {"budget", 1, NULL, 'b'},  {"json", 0, NULL, 'j'},
     {"redis", 1, NULL, 'R'},  {"cpu", 0, NULL, 'p'},     {"help", 0, NULL, 'h'},
-    {"all", 0, NULL, 'a'},    {"device", 0, NULL, 'D'},  {NULL, 0, NULL, 0}};
+    {"all", 0, NULL, 'a'},    {"device", 0, NULL, 'D'},  {"group", 1, NULL, 'g'},
+    {NULL, 0, NULL, 0}};
 
 static void set_option(struct options *o, int letter, char *argument)
 {
@@ -140,6 +143,9 @@ static void set_option(struct options *o, int letter, char *argument)
         break;
     case 'R':
         o->redis = argument;
+        break;
+    case 'g':
+        o->group = argument;
         break;
     case 'D':
         o->device = true;
