@@ -94,10 +94,16 @@ static inline uint8_t *kvi_dirty_bytes(const kvi_dirty *dirty, kvi_handle handle
 }
 
 /* Does this handle, from bytes that may have changed since they were verified, lead anywhere? To a
- * buffer; NULL: to none. */
+ * node of this level? To a buffer; NULL: to none. */
 static inline bool kvi_dirty_knows(const kvi_dirty *dirty, kvi_handle handle)
 {
     return handle != 0 && handle < dirty->n_items && dirty->items[handle].generation != 0;
+}
+
+static inline bool kvi_dirty_knows_node(const kvi_dirty *dirty, kvi_handle handle, unsigned level)
+{
+    return kvi_dirty_knows(dirty, handle) && dirty->items[handle].len == 0 &&
+           dirty->items[handle].level == level;
 }
 
 static inline uint8_t *kvi_dirty_find(const kvi_dirty *dirty, kvi_handle handle)

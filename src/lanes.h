@@ -37,7 +37,7 @@ KVI_INLINE unsigned kvi_lanes_lower(const uint8_t *p, uint32_t head)
     __m256i key = _mm256_set1_epi32((int32_t)head);
     unsigned low = _mm256_cmpge_epu32_mask(_mm256_loadu_si256((const void *)p), key);
     unsigned high = _mm256_cmpge_epu32_mask(_mm256_loadu_si256((const void *)(p + 32)), key);
-    return _tzcnt_u16((uint16_t)_mm512_kunpackb((__mmask16)high, (__mmask16)low));
+    return __tzcnt_u16((uint16_t)_mm512_kunpackb((__mmask16)high, (__mmask16)low));
 }
 #elif KVI_LANES_AVX >= 256
 KVI_INLINE unsigned kvi_lanes_not_less(const uint8_t *p, __m256i head)
@@ -50,7 +50,7 @@ KVI_INLINE unsigned kvi_lanes_not_less(const uint8_t *p, __m256i head)
 KVI_INLINE unsigned kvi_lanes_lower(const uint8_t *p, uint32_t head)
 {
     __m256i key = _mm256_set1_epi32((int32_t)head);
-    return _tzcnt_u16(
+    return __tzcnt_u16(
         (uint16_t)(kvi_lanes_not_less(p, key) | kvi_lanes_not_less(p + 32, key) << 8));
 }
 #else

@@ -54,7 +54,7 @@ KVI_INLINE unsigned heads_lower(const uint8_t *page, const kvi_shape *s, uint32_
 KVI_INLINE int slot_order(const uint8_t *page, const kvi_shape *s, unsigned i, kvi_slice suffix)
 {
     kvi_node_slot slot = kvi_slot_at(page, s, i);
-    uint32_t len = (uint32_t)suffix.len;
+    uint32_t len = (uint32_t)KVI_MIN(suffix.len, 2 * KVI_PAGE_MAX); /* longer than any */
     uint32_t common = KVI_MIN(slot.tail_len, kvi_tail_of(len));
     int order = common ? kvi_bytes_order(slot.tail, suffix.ptr + 4, common) : 0;
     return order ? order : (slot.suffix_len > len) - (slot.suffix_len < len);

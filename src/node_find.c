@@ -17,7 +17,7 @@ bool kvi_quick_begin_far(const uint8_t *page, uint32_t page_size, kvi_slice key,
 {
     kvi_probe probe = kvi_probe_of(key);
     uint32_t key_len = (uint32_t)KVI_MIN(key.len, page_size), len = q->prefix;
-    if (key_len < 8 || len > KVI_MIN(key_len, page_size / 2) ||
+    if (probe.reach < 0 || len > KVI_MIN(key_len, page_size / 2) ||
         !kvi_front_same(page, KVI_MIN(len, KVI_PREFIX_INLINE), &probe))
         return false;
     uint32_t at = KVI_MIN(len, key_len - 4), half = 4 * (len - at); /* zeros behind a short rest */

@@ -210,7 +210,7 @@ typedef struct kvi_probe {
 KVI_INLINE kvi_probe kvi_probe_of(kvi_slice key)
 {
     kvi_probe probe = {.key = key, .reach = -1};
-    if (KVI_UNLIKELY(key.len < 8))
+    if (KVI_UNLIKELY(key.len - 8 > KVI_PAGE_MAX)) /* shorter than 8 bytes, or longer than any key */
         return probe;
     uint64_t second;
     if (KVI_LIKELY(key.len >= 16)) {

@@ -67,7 +67,10 @@ static int gather_children(kvi_batch *batch, const kvi_unsealed *node, uint8_t *
  * is private; its parent has yet to learn where it went. */
 static int gather_node(kvi_batch *batch, kvi_unsealed node)
 {
-    uint8_t *page = kvi_dirty_bytes(&batch->txn->db->dirty, node.handle);
+    kv_db *db = batch->txn->db;
+    if (!kvi_dirty_knows_node(&db->dirty, node.handle, node.level))
+        return kvi_fail(&db->err, KV_ECORRUPT, "a page changed after it was verified");
+    uint8_t *page = kvi_dirty_bytes(&db->dirty, node.handle);
     int rc = KV_OK;
     if (page && node.level > 0)
         rc = gather_children(batch, &node, page);

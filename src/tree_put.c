@@ -259,9 +259,9 @@ static bool level_seek(kv_tree *tree, kvi_slice key, unsigned level, kvi_path *p
     for (unsigned at = tree->desc.level;; at--) {
         kvi_step *step = &path->steps[path->depth++];
         step->ptr = ptr;
-        if (ptr.birth != 0 || !kvi_dirty_bytes(dirty, ptr.page))
+        step->page = ptr.birth == 0 ? kvi_dirty_find(dirty, ptr.page) : NULL;
+        if (!step->page)
             return false;
-        step->page = kvi_dirty_bytes(dirty, ptr.page);
         step->slot = kvi_branch_search(step->page, page_size, key);
         if (at == level)
             return true;

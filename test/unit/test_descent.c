@@ -8,9 +8,12 @@
 
 #include "descent.h"
 #include "kv.h"
+#include "must.h"
 #include "rng.h"
 #include "scratch.h"
 #include "sorted.h"
+#include <stdio.h>
+#include <sys/mman.h>
 
 enum { KEYS = 2000, ROOM = 100, VALUE_MAX = 1200, GROUP = 64, LOOKS = 1920 };
 
@@ -221,6 +224,45 @@ static void test_the_best(void **state)
     kv_db_close(db);
 }
 
+/* A key of more than 4 GiB is not one that has the rest of its length. */
+static void test_endless_key(void **state)
+{
+    (void)state;
+    kv_db *db;
+    kv_slice value;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
+    size_t len = (size_t)(((uint64_t)1 << 32) + 10);
+    if (sizeof(size_t) < 8)
+        return;
+    uint8_t *key =
+        mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_true(key != MAP_FAILED);
+    memcpy(key, "abcdefghij", 10);
+    memcpy(key + len - 6, "efghij", 6);
+    for (const kvi_descent *const *d = kvi_descents; *d; d++) {
+        if (!(*d)->works())
+            continue;
+        const char *path = scratch_path(&dir, "endless.kv");
+        remove(path);
+        assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
+        atomic_store(&kvi_descent_chosen, *d);
+        kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+        for (unsigned i = 0; i < 2; i++) { /* without a prefix, and with one */
+            assert_int_equal(
+                kv_put(kv_txn_main(txn), i ? "b" : "abcdefghij", i ? 1 : 10, "v", 1, 0), KV_OK);
+            assert_int_equal(kv_get(kv_txn_main(txn), key, 10, &value), KV_OK);
+            assert_int_equal(kv_get(kv_txn_main(txn), key, len, &value), KV_NOTFOUND);
+        }
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        txn = must_begin(db, KV_TXN_READ);
+        assert_int_equal(kv_get(kv_txn_main(txn), key, 10, &value), KV_OK);
+        assert_int_equal(kv_get(kv_txn_main(txn), key, len, &value), KV_NOTFOUND);
+        kv_txn_abort(txn);
+        kv_db_close(db);
+    }
+    munmap(key, len);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -240,6 +282,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_descent),
         cmocka_unit_test(test_the_best),
+        cmocka_unit_test(test_endless_key),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
