@@ -181,7 +181,8 @@ typedef struct kv_options {
  * a file mounted by itself). KV_EACCESS: the file may not be read, or written; or the side file
  * cannot be made, and writing is then possible exclusively only. KV_EVERSION: also when those who
  * share the file use another layout of the side file. KV_EUNSUPPORTED: network file system, or no
- * OFD locks. */
+ * OFD locks. KV_EPOISONED: what a crash left had to be made durable first, and that flush failed; the
+ * next open tries again. */
 KV_API int kv_db_open(const char *path, const kv_options *options, kv_db **db);
 
 /* As kv_db_open, with a sentence about a failure: message (may be NULL) receives at most

@@ -145,7 +145,9 @@ static bool life_found(recorder *x)
 
 /* ---- coming ---- */
 
-static bool life_open(recorder *x, life *l)
+/* refusable: a flush is going to fail. One that had to make what a crash left durable is then told of
+ * (true, and no handle); nobody knows whether it did. */
+static bool life_open(recorder *x, life *l, bool refusable)
 {
     char message[160];
     kv_options options = x->s.options;
@@ -156,6 +158,8 @@ static bool life_open(recorder *x, life *l)
     sim_process(x->disk, l->process);
     record_start(x);
     int rc = kvi_db_open(&x->fault.os, CRASH_FILE, &options, &l->db, message, sizeof message);
+    if (rc == KV_EPOISONED && refusable)
+        return true;
     if (rc != KV_OK)
         return record_wrong(x, "open: %d (%s)", rc, message);
     life_act(x, l);
@@ -173,7 +177,7 @@ static bool sees_published(recorder *x)
 /* Beside another one. */
 static bool life_join(recorder *x, life *l)
 {
-    if (!life_open(x, l))
+    if (!life_open(x, l, false))
         return false;
     return (sees_published(x) && kv_db_durable_id(l->db) >= record_promised(x)->durable) ||
            record_wrong(x, "a later open sees another commit");
@@ -186,8 +190,14 @@ static bool life_begin(recorder *x)
     record_audit_restart(x);
     if (record_chance(x, x->w->fail_flush) && record_chance(x, 3) && record_promised(x)->durable)
         record_plan_flush(x);
-    bool opened = life_open(x, &x->lives[0]);
+    bool opened = life_open(x, &x->lives[0], true);
     bool hit = record_plan_over(x);
+    if (opened && !x->lives[0].db) {
+        if (!hit)
+            return record_wrong(x, "refused without a failure");
+        opened = life_open(x, &x->lives[0], false);
+        hit = false;
+    }
     if (!opened || !life_found(x))
         return false;
     uint64_t id = crash_newest(x->d.db), durable = record_promised(x)->durable;
