@@ -37,8 +37,7 @@ typedef struct kvi_dirty {
     uint32_t page_size;
     kvi_private *items; /* by handle; item 0 is never used */
     size_t n_items, items_cap;
-    uint8_t *
-        *buffers; /* by handle, NULL: sealed or unused; close together, since every way down asks */
+    uint8_t **buffers; /* by handle; NULL: sealed or unused. Every way down asks for some */
     size_t buffers_cap;
     kvi_handle *unused; /* released handles */
     size_t n_unused, unused_cap;

@@ -65,8 +65,7 @@ KVI_INLINE void kvi_quick_prefetch(const uint8_t *first)
 typedef struct kvi_aim {
     bool quick;    /* else the general search must do it */
     uint32_t from; /* branch: what the heads from here on tell; leaf: the slot */
-    uint32_t
-        at; /* branch: where the children begin; leaf: the slot's bytes, if there is such a slot */
+    uint32_t at;   /* branch: where the children begin; leaf: the slot's bytes, if it is one */
     kvi_quick q;
 } kvi_aim;
 

@@ -16,7 +16,7 @@
 
 enum { ENTRIES = 3000 };
 
-static scratch dir;
+static scratch *dir;
 
 static size_t key_of(unsigned i, char key[16])
 {
@@ -61,12 +61,12 @@ static void forge(kv_db *db, const char *path, uint64_t page)
 
 static void test_forged_private_page(void **state)
 {
-    (void)state;
+    dir = *state;
     static const uint64_t pages[] = {0, 1, 2, 3, 9, 1000, 1u << 31, KVI_PGNO_MAX};
     for (size_t i = 0; i < KVI_COUNT(pages); i++) {
         kv_db *db;
         kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
-        const char *path = scratch_path(&dir, "changed.kv");
+        const char *path = scratch_path(dir, "changed.kv");
         remove(path);
         assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
         fill(db);
@@ -84,24 +84,10 @@ static void test_forged_private_page(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    scratch_make(&dir);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(&dir);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forged_private_page),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

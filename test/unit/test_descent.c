@@ -17,7 +17,7 @@
 
 enum { KEYS = 2000, ROOM = 100, VALUE_MAX = 1200, GROUP = 64, LOOKS = 1920 };
 
-static scratch dir;
+static scratch *dir;
 
 /* Keys are a group, a beginning, zeros and a number. */
 static const struct shape {
@@ -166,7 +166,7 @@ static void shape_right(const kvi_descent *descent, const struct shape *s, uint3
     kv_db *db;
     kv_txn *txn;
     kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE, .page_size = page_size};
-    const char *path = scratch_path(&dir, "descent.kv");
+    const char *path = scratch_path(dir, "descent.kv");
     sorted model = {0};
     rng r;
     rng_seed(&r, page_size);
@@ -197,7 +197,7 @@ static void all_shapes(const kvi_descent *descent)
 
 static void test_every_descent(void **state)
 {
-    (void)state;
+    dir = *state;
     unsigned worked = 0;
     for (const kvi_descent *const *d = kvi_descents; *d; d++) {
         if ((*d)->works()) {
@@ -212,14 +212,14 @@ static void test_every_descent(void **state)
 /* Opening a database chooses the first that works. */
 static void test_the_best(void **state)
 {
-    (void)state;
+    dir = *state;
     kv_db *db;
     const kvi_descent *const *best = kvi_descents;
     while (!(*best)->works())
         best++;
     kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
     atomic_store(&kvi_descent_chosen, NULL);
-    assert_int_equal(kv_db_open(scratch_path(&dir, "best.kv"), &options, &db), KV_OK);
+    assert_int_equal(kv_db_open(scratch_path(dir, "best.kv"), &options, &db), KV_OK);
     assert_ptr_equal(kvi_descent_now(), *best);
     kv_db_close(db);
 }
@@ -227,7 +227,7 @@ static void test_the_best(void **state)
 /* A key of more than 4 GiB is not one that has the rest of its length. */
 static void test_endless_key(void **state)
 {
-    (void)state;
+    dir = *state;
     kv_db *db;
     kv_slice value;
     kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
@@ -242,7 +242,7 @@ static void test_endless_key(void **state)
     for (const kvi_descent *const *d = kvi_descents; *d; d++) {
         if (!(*d)->works())
             continue;
-        const char *path = scratch_path(&dir, "endless.kv");
+        const char *path = scratch_path(dir, "endless.kv");
         remove(path);
         assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
         atomic_store(&kvi_descent_chosen, *d);
@@ -263,20 +263,6 @@ static void test_endless_key(void **state)
     munmap(key, len);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    scratch_make(&dir);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(&dir);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,5 +270,5 @@ int main(void)
         cmocka_unit_test(test_the_best),
         cmocka_unit_test(test_endless_key),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
