@@ -13,12 +13,24 @@
 #define KVI_WORKS() true
 #endif
 
+/* A node on the way, and its form. */
+typedef struct node {
+    const uint8_t *page;
+    kvi_form form;
+} node;
+
 /* As kvi_txn_node; view: a copy of the snapshot's, which stays in registers. */
-static inline int node_of(kv_txn *txn, const kvi_view *view, kvi_ptr ptr, unsigned level,
-                          const uint8_t **page)
+KVI_INLINE int node_of(kv_txn *txn, const kvi_view *view, kvi_ptr ptr, unsigned level, node *n)
 {
-    *page = kvi_view_node(view, ptr, level);
-    return KVI_LIKELY(*page != NULL) ? KV_OK : kvi_txn_node(txn, ptr, level, page);
+    kvi_seen seen = kvi_view_seen(view, ptr.page);
+    if (KVI_LIKELY(kvi_seen_good(seen, ptr.birth, level))) {
+        *n = (node){kvi_view_page(view, ptr.page), (kvi_form)seen};
+        return KV_OK;
+    }
+    int rc = kvi_txn_node(txn, ptr, level, &n->page);
+    if (KVI_LIKELY(rc == KV_OK))
+        n->form = kvi_form_of(n->page, 1u << view->page_shift, level);
+    return rc;
 }
 
 /* ---- one lookup ---- */
@@ -33,17 +45,21 @@ KVI_INLINE int find(kv_tree *tree, kvi_slice key, kvi_slice *value)
     const kvi_probe probe = kvi_probe_of(key);
     uint32_t page_size = 1u << view.page_shift;
     kvi_ptr ptr = tree->desc.root;
-    unsigned level = tree->desc.level;
-    const uint8_t *page = kvi_view_node(&view, ptr, level);
-    while (KVI_LIKELY(page != NULL) && level > 0) {
-        kvi_aim aim = kvi_aim_branch(page, page_size, &probe);
+    const uint64_t leaf = kvi_seen_top(0);
+    uint64_t top = kvi_seen_top(tree->desc.level);
+    kvi_seen seen = kvi_view_seen(&view, ptr.page);
+    for (; top > leaf; top--) {
+        if (KVI_UNLIKELY(!kvi_seen_quick(seen, ptr.birth, top)))
+            return UNSURE;
+        const uint8_t *page = kvi_view_page(&view, ptr.page);
+        kvi_aim aim = kvi_aim_branch(page, (kvi_form)seen | KVI_FORM_QUICK, page_size, &probe);
         kvi_aim_child(&aim, page, page_size, key, &ptr);
-        page = kvi_view_node(&view, ptr, --level);
+        seen = kvi_view_seen(&view, ptr.page);
     }
-    if (KVI_UNLIKELY(page == NULL))
+    if (KVI_UNLIKELY(!kvi_seen_quick(seen, ptr.birth, leaf)))
         return UNSURE;
-    kvi_prefetch_front(page);
-    kvi_aim aim = kvi_aim_leaf(page, page_size, &probe);
+    const uint8_t *page = kvi_view_page(&view, ptr.page);
+    kvi_aim aim = kvi_aim_leaf(page, (kvi_form)seen | KVI_FORM_QUICK, page_size, &probe);
     switch (kvi_aim_hit(&aim, page, page_size, key, value)) {
     case KVI_HIT:
         return KV_OK;
@@ -74,20 +90,22 @@ static int seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)
     kvi_ptr ptr = tree->desc.root;
     kvi_step *step = path->steps;
     int rc;
+    node n;
     for (unsigned level = tree->desc.level; level > 0; level--, step++) {
         step->ptr = ptr;
-        rc = node_of(txn, &view, ptr, level, &step->page);
+        rc = node_of(txn, &view, ptr, level, &n);
         if (KVI_UNLIKELY(rc != KV_OK))
             return rc;
-        step->slot = kvi_quick_branch(step->page, page_size, &probe, &ptr);
+        step->page = n.page;
+        step->slot = kvi_quick_branch(n.page, n.form, page_size, &probe, &ptr);
     }
     step->ptr = ptr;
-    rc = node_of(txn, &view, ptr, 0, &step->page);
+    rc = node_of(txn, &view, ptr, 0, &n);
     if (KVI_UNLIKELY(rc != KV_OK))
         return rc;
-    kvi_prefetch_front(step->page);
+    step->page = n.page;
     path->depth = tree->desc.level + 1u;
-    step->slot = kvi_quick_slot(step->page, page_size, &probe, found);
+    step->slot = kvi_quick_slot(n.page, n.form, page_size, &probe, found);
     return KV_OK;
 }
 
@@ -101,7 +119,7 @@ static int seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)
 typedef struct seeker {
     kvi_probe probe;
     kvi_ptr ptr; /* of the node on this level */
-    const uint8_t *page;
+    node node;
     kvi_aim aim;
     int rc;
 } seeker;
@@ -131,14 +149,14 @@ static void group_add(group *g, const kv_tree *tree, kvi_slice key)
 /* The root is one page for all. */
 static int group_root(group *g, const kv_tree *tree)
 {
-    const uint8_t *page;
+    node n;
     unsigned level = tree->desc.level;
     if (tree->desc.root.page == 0)
         return KV_NOTFOUND;
-    int rc = kvi_txn_node(g->txn, tree->desc.root, level, &page);
+    int rc = node_of(g->txn, &g->txn->view, tree->desc.root, level, &n);
     for (unsigned i = 0; rc == KV_OK && level > 0 && i < g->n; i++) {
         seeker *s = &g->seekers[i];
-        kvi_quick_branch(page, g->page_size, &s->probe, &s->ptr);
+        kvi_quick_branch(n.page, n.form, g->page_size, &s->probe, &s->ptr);
         kvi_txn_prefetch(g->txn, s->ptr);
     }
     return rc;
@@ -151,18 +169,18 @@ static void group_descend(group *g, unsigned level)
         seeker *s = &g->seekers[i];
         if (KVI_UNLIKELY(s->rc != KV_OK))
             continue;
-        s->rc = kvi_txn_node(g->txn, s->ptr, level, &s->page);
+        s->rc = node_of(g->txn, &g->txn->view, s->ptr, level, &s->node);
         if (KVI_UNLIKELY(s->rc != KV_OK))
             continue;
-        s->aim = kvi_aim_branch(s->page, g->page_size, &s->probe);
+        s->aim = kvi_aim_branch(s->node.page, s->node.form, g->page_size, &s->probe);
         if (s->aim.quick)
-            __builtin_prefetch(s->page + s->aim.q.heads + 4 * s->aim.from);
+            __builtin_prefetch(s->node.page + s->aim.q.heads + 4 * s->aim.from);
     }
     for (unsigned i = 0; i < g->n; i++) {
         seeker *s = &g->seekers[i];
         if (KVI_UNLIKELY(s->rc != KV_OK))
             continue;
-        kvi_aim_child(&s->aim, s->page, g->page_size, s->probe.key, &s->ptr);
+        kvi_aim_child(&s->aim, s->node.page, g->page_size, s->probe.key, &s->ptr);
         kvi_txn_prefetch(g->txn, s->ptr);
     }
 }
@@ -194,19 +212,19 @@ static void find_group(kv_tree *tree, kvi_lookup *lookups, unsigned n)
         seeker *s = &g.seekers[i];
         if (KVI_UNLIKELY(s->rc != KV_OK))
             continue;
-        s->rc = kvi_txn_node(g.txn, s->ptr, 0, &s->page);
+        s->rc = node_of(g.txn, &g.txn->view, s->ptr, 0, &s->node);
         if (KVI_UNLIKELY(s->rc != KV_OK))
             continue;
-        s->aim = kvi_aim_leaf(s->page, g.page_size, &s->probe);
+        s->aim = kvi_aim_leaf(s->node.page, s->node.form, g.page_size, &s->probe);
         if (s->aim.quick)
-            kvi_quick_prefetch(s->page + s->aim.at);
+            kvi_quick_prefetch(s->node.page + s->aim.at);
     }
     for (unsigned i = 0; i < n; i++) {
         const seeker *s = &g.seekers[i];
         kvi_lookup *l = &lookups[i];
         l->rc = s->rc;
         if (KVI_LIKELY(s->rc == KV_OK) &&
-            !kvi_aim_value(&s->aim, s->page, g.page_size, s->probe.key, &l->value.bytes,
+            !kvi_aim_value(&s->aim, s->node.page, g.page_size, s->probe.key, &l->value.bytes,
                            &l->value.special))
             l->rc = KV_NOTFOUND;
     }

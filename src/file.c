@@ -12,7 +12,7 @@
 static int map_try(kvi_file *file, uint64_t len, kvi_map **out)
 {
     const kvi_os *os = file->os;
-    size_t table = (size_t)(len / file->page_size) * sizeof(uint32_t);
+    size_t table = (size_t)(len / file->page_size) * sizeof(kvi_seen);
     kvi_map *map = os->alloc(os, sizeof *map);
     if (!map)
         return -ENOMEM;
@@ -59,7 +59,7 @@ static void map_free(kvi_file *file, kvi_map *map)
 {
     const kvi_os *os = file->os;
     os->unmap(os, map->ptr, map->len);
-    os->release(os, map->verified, map->len / file->page_size * sizeof(uint32_t));
+    os->release(os, map->verified, map->len / file->page_size * sizeof(kvi_seen));
     os->free(os, map);
 }
 
@@ -174,6 +174,12 @@ static int page_broken(const kvi_file *file, kvi_ptr ptr, int invariant)
                     (unsigned long long)ptr.page, (unsigned long long)ptr.birth, invariant);
 }
 
+static void trust(const kvi_view *view, kvi_pgno page, kvi_seen seen)
+{
+    if (seen >> 33 != 0)
+        atomic_store_explicit(&view->verified[page], seen, memory_order_relaxed);
+}
+
 int kvi_file_verify(const kvi_view *view, kvi_ptr ptr, unsigned level, const uint8_t **page)
 {
     const kvi_file *file = view->file;
@@ -189,7 +195,7 @@ int kvi_file_verify(const kvi_view *view, kvi_ptr ptr, unsigned level, const uin
                         (unsigned long long)ptr.page, (unsigned long long)ptr.birth);
     if (broken)
         return page_broken(file, ptr, broken);
-    kvi_file_trust(view, ptr, false);
+    trust(view, ptr.page, kvi_seen_node(ptr.birth, kvi_node_form(p, file->page_size, level)));
     *page = p;
     return KV_OK;
 }
@@ -203,19 +209,17 @@ void kvi_file_expect(const kvi_view *view, const kvi_ptr *ptrs, unsigned n)
         kvi_ptr ptr = ptrs[i];
         if (ptr.birth == 0 || ptr.page >= view->limit)
             continue;
-        uint32_t seen = atomic_load_explicit(&view->verified[ptr.page], memory_order_relaxed);
-        if (roomy && seen == kvi_seen(ptr.birth, false))
+        if (roomy && kvi_seen_met(kvi_view_seen(view, ptr.page), ptr.birth))
             continue;
         file->os->advise(file->os, view->map + (ptr.page << file->page_shift), file->page_size,
                          KVI_OS_WILLNEED);
     }
 }
 
-void kvi_file_trust(const kvi_view *view, kvi_ptr ptr, bool large)
+void kvi_file_trust(const kvi_view *view, kvi_ptr ptr, const uint8_t *bytes)
 {
-    uint32_t seen = kvi_seen(ptr.birth, large);
-    if ((ptr.birth & 0x7fffffff) != 0)
-        atomic_store_explicit(&view->verified[ptr.page], seen, memory_order_relaxed);
+    kvi_form form = kvi_node_form(bytes, view->file->page_size, bytes[KVI_P_level]);
+    trust(view, ptr.page, kvi_seen_node(ptr.birth, form));
 }
 
 int kvi_file_large(const kvi_view *view, kvi_ptr ptr, uint64_t len, uint64_t checksum,
@@ -228,14 +232,14 @@ int kvi_file_large(const kvi_view *view, kvi_ptr ptr, uint64_t len, uint64_t che
         return kvi_fail(file->err, KV_ECORRUPT, "a large value at page %llu leaves the file",
                         (unsigned long long)ptr.page);
     *bytes = view->map + (ptr.page << file->page_shift);
-    uint32_t seen = atomic_load_explicit(&view->verified[ptr.page], memory_order_relaxed);
-    if (!file->verify_checksums || (seen && seen == kvi_seen(ptr.birth, true)) ||
+    kvi_seen seen = kvi_view_seen(view, ptr.page);
+    if (!file->verify_checksums || (seen && seen == kvi_seen_large(ptr.birth)) ||
         KVI_MUTANT(LARGE_UNCHECKED))
         return KV_OK;
     if (kvi_hash_bytes(&file->hash, *bytes, (size_t)len) != checksum)
         return kvi_fail(file->err, KV_ECORRUPT, "the large value at page %llu is damaged",
                         (unsigned long long)ptr.page);
-    kvi_file_trust(view, ptr, true);
+    trust(view, ptr.page, kvi_seen_large(ptr.birth));
     return KV_OK;
 }
 

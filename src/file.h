@@ -8,7 +8,7 @@
 #define KVI_FILE_H
 
 #include "err.h"
-#include "format.h"
+#include "form.h"
 #include "hash.h"
 #include "os.h"
 #include <stdatomic.h>
@@ -18,7 +18,7 @@
 typedef struct kvi_map {
     const uint8_t *ptr;
     size_t len;                 /* bytes of address space */
-    _Atomic uint32_t *verified; /* per page: kvi_seen() of what was verified there; 0 = nothing */
+    _Atomic uint64_t *verified; /* per page: what was verified there (kvi_seen); 0: nothing */
     struct kvi_map *older;
 } kvi_map;
 
@@ -42,7 +42,7 @@ typedef struct kvi_file {
 typedef struct kvi_view {
     kvi_file *file;
     const uint8_t *map;
-    _Atomic uint32_t *verified;
+    _Atomic uint64_t *verified;
     kvi_pgno limit;
     kvi_id newest;
     unsigned page_shift;
@@ -73,26 +73,62 @@ int kvi_file_view(kvi_file *file, kvi_pgno high_water, kvi_id newest,
 int kvi_file_verify(const kvi_view *view, kvi_ptr ptr, unsigned level,
                     const uint8_t **page) KVI_MUST_CHECK;
 
-/* How the table of verified pages remembers a birth; 0: nothing. Nodes and large values differ, so that a
- * file which uses one page as both is noticed. One birth in 2^31 is never remembered, 0 (a private
- * page's) among them. */
-static inline uint32_t kvi_seen(kvi_id birth, bool large)
+/* What the table of verified pages remembers: the birth's low bits, whether it is a node or a large value (a
+ * file which uses one page as both is noticed), and a node's form. One birth in 2^31 is never remembered,
+ * 0 (a private page's) among them. */
+typedef uint64_t kvi_seen;
+
+static inline kvi_seen kvi_seen_large(kvi_id birth)
 {
-    uint32_t low = (uint32_t)birth & 0x7fffffff;
-    return large ? low : ~low;
+    return birth << 33;
+}
+
+static inline kvi_seen kvi_seen_node(kvi_id birth, kvi_form form)
+{
+    return birth << 33 | (kvi_seen)1 << 32 | form;
+}
+
+static inline kvi_seen kvi_view_seen(const kvi_view *view, kvi_pgno page)
+{
+    return KVI_LIKELY(page < view->limit)
+               ? atomic_load_explicit(&view->verified[page], memory_order_relaxed)
+               : 0;
+}
+
+/* The top bits of what is remembered of a quick node on this level; on the next one, 1 more. */
+static inline uint64_t kvi_seen_top(unsigned level)
+{
+    return kvi_seen_node(0, KVI_FORM_QUICK) >> KVI_FORM_TOP | level;
+}
+
+/* Is it a node of this birth with these top bits? */
+static inline bool kvi_seen_quick(kvi_seen seen, kvi_id birth, uint64_t top)
+{
+    return (seen ^ birth << 33) >> KVI_FORM_TOP == top;
+}
+
+/* Is it a node of this birth on this level? */
+static inline bool kvi_seen_good(kvi_seen seen, kvi_id birth, unsigned level)
+{
+    return kvi_seen_quick(seen | KVI_FORM_QUICK, birth, kvi_seen_top(level));
+}
+
+/* On some level. */
+static inline bool kvi_seen_met(kvi_seen seen, kvi_id birth)
+{
+    return seen >> 32 == kvi_seen_node(birth, 0) >> 32;
+}
+
+static inline const uint8_t *kvi_view_page(const kvi_view *view, kvi_pgno page)
+{
+    return view->map + (page << view->page_shift);
 }
 
 /* The node that ptr names, if it was verified before; or NULL. */
 static inline const uint8_t *kvi_view_node(const kvi_view *view, kvi_ptr ptr, unsigned level)
 {
-    if (KVI_UNLIKELY(ptr.page >= view->limit))
-        return NULL;
-    const uint8_t *page = view->map + (ptr.page << view->page_shift);
-    uint32_t seen = atomic_load_explicit(&view->verified[ptr.page], memory_order_relaxed);
-    if (KVI_UNLIKELY(seen != kvi_seen(ptr.birth, false)) ||
-        KVI_UNLIKELY(page[KVI_P_level] != level))
-        return NULL;
-    return page;
+    kvi_seen seen = kvi_view_seen(view, ptr.page);
+    return KVI_LIKELY(kvi_seen_good(seen, ptr.birth, level)) ? kvi_view_page(view, ptr.page) : NULL;
 }
 
 static inline int kvi_file_node(const kvi_view *view, kvi_ptr ptr, unsigned level,
@@ -110,8 +146,8 @@ void kvi_file_expect(const kvi_view *view, const kvi_ptr *ptrs, unsigned n);
 int kvi_file_large(const kvi_view *view, kvi_ptr ptr, uint64_t len, uint64_t checksum,
                    const uint8_t **bytes) KVI_MUST_CHECK;
 
-/* Notes that what stands at ptr was just written or verified. */
-void kvi_file_trust(const kvi_view *view, kvi_ptr ptr, bool large);
+/* Notes that the node at ptr was just written or verified; bytes: the page. */
+void kvi_file_trust(const kvi_view *view, kvi_ptr ptr, const uint8_t *bytes);
 
 /* Raises the file's size to the high-water mark when trailing pages were never written. */
 int kvi_file_extend(kvi_file *file, kvi_pgno high_water) KVI_MUST_CHECK;

@@ -47,7 +47,7 @@
 #ifndef KVI_NODE_H
 #define KVI_NODE_H
 
-#include "format.h"
+#include "form.h"
 
 /* Key plus value bytes (of a special entry: with its flags) that a leaf takes at most: two such
  * entries fit in one node. */
@@ -71,6 +71,9 @@ static inline unsigned kvi_node_level(const uint8_t *page)
 {
     return page[KVI_P_level];
 }
+
+/* The form of a node on a level that the caller knows. */
+kvi_form kvi_node_form(const uint8_t *page, uint32_t page_size, unsigned level);
 
 /* Leaf: the number of entries with a smaller key. *found: the entry there has this key. */
 unsigned kvi_leaf_search(const uint8_t *page, uint32_t page_size, kvi_slice key, bool *found);

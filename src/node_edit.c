@@ -296,15 +296,15 @@ KVI_INLINE void tail_copy(uint8_t *to, const uint8_t *from, size_t len)
 KVI_INLINE bool leaf_append(uint8_t *page, uint32_t page_size, kvi_slice key, kvi_slice value,
                             bool follows)
 {
-    kvi_quick q;
     kvi_probe probe = kvi_probe_of(key);
     uint32_t stride = kvi_field16(page, KVI_P_hint_stride);
+    kvi_quick q = kvi_quick_of_page(page, stride > 0);
     if (!value.ptr || kvi_get16(page + KVI_P_fixed_value) != value.len + 1 ||
-        !kvi_quick_begin(page, page_size, &probe, stride > 0, &q) || q.slots == 0 ||
-        !kvi_quick_fits(&q, page_size, 6, 0) || (!stride && q.slots + 1 >= KVI_HINTS_FROM) ||
+        !kvi_quick_begin(page, page_size, &probe, &q) || q.slots == 0 ||
+        q.heads + 6 * q.slots > page_size || (!stride && q.slots + 1 >= KVI_HINTS_FROM) ||
         kvi_get16(page + KVI_P_fixed_key) != key.len - q.prefix + 1)
         return false;
-    uint32_t offsets = q.heads + 4 * q.slots;
+    size_t offsets = q.heads + 4 * q.slots;
     if (!follows && q.head <= kvi_get32(page + offsets - 4))
         return false;
     uint32_t skip = KVI_MIN(q.prefix + 4, (uint32_t)key.len), tail_len = (uint32_t)key.len - skip;
@@ -318,9 +318,10 @@ KVI_INLINE bool leaf_append(uint8_t *page, uint32_t page_size, kvi_slice key, kv
     tail_copy(entry, key.ptr + skip, tail_len);
     memcpy(entry + tail_len, value.ptr, value.len);
     kvi_put16(page + KVI_P_heap, (uint16_t)heap);
-    kvi_put16(page + KVI_P_count, (uint16_t)(q.slots + 1));
-    if (stride && KVI_UNLIKELY(stride != kvi_hints_stride(q.slots + 1)))
-        slots_recount(page, page_size, q.slots + 1, stride, 0);
+    uint32_t slots = (uint32_t)q.slots + 1;
+    kvi_put16(page + KVI_P_count, (uint16_t)slots);
+    if (stride && KVI_UNLIKELY(stride != kvi_hints_stride(slots)))
+        slots_recount(page, page_size, slots, stride, 0);
     return true;
 }
 

@@ -13,13 +13,20 @@ static bool prefix_rest_same(const uint8_t *end, uint32_t len, uint32_t rest, co
     return differ == 0;
 }
 
+kvi_form kvi_node_form(const uint8_t *page, uint32_t page_size, unsigned level)
+{
+    return kvi_form_of(page, page_size, level);
+}
+
 bool kvi_quick_begin_far(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_quick *q)
 {
     kvi_probe probe = kvi_probe_of(key);
-    uint32_t key_len = (uint32_t)KVI_MIN(key.len, page_size), len = q->prefix;
+    uint32_t key_len = (uint32_t)KVI_MIN(key.len, page_size);
+    uint32_t len = kvi_field16(page, KVI_P_prefix_len);
     if (probe.reach < 0 || len > KVI_MIN(key_len, page_size / 2) ||
         !kvi_front_same(page, KVI_MIN(len, KVI_PREFIX_INLINE), &probe))
         return false;
+    q->prefix = len;
     uint32_t at = KVI_MIN(len, key_len - 4), half = 4 * (len - at); /* zeros behind a short rest */
     q->head = kvi_get32be(key.ptr + at) << half << half;
     return len <= KVI_PREFIX_INLINE ||
@@ -36,7 +43,8 @@ unsigned kvi_branch_find_any(const uint8_t *page, uint32_t page_size, kvi_slice 
 unsigned kvi_branch_find(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_ptr *child)
 {
     kvi_probe probe = kvi_probe_of(key);
-    return kvi_quick_branch(page, page_size, &probe, child);
+    kvi_form form = kvi_form_of(page, page_size, 1);
+    return kvi_quick_branch(page, form, page_size, &probe, child);
 }
 
 bool kvi_leaf_find_any(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_slice *value,
@@ -53,15 +61,16 @@ bool kvi_leaf_find(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_s
                    bool *special)
 {
     kvi_probe probe = kvi_probe_of(key);
-    return kvi_quick_leaf(page, page_size, &probe, value, special);
+    kvi_form form = kvi_form_of(page, page_size, 0);
+    return kvi_quick_leaf(page, form, page_size, &probe, value, special);
 }
 
 bool kvi_leaf_follows(const uint8_t *page, uint32_t page_size, kvi_slice key)
 {
-    kvi_quick q;
     kvi_probe probe = kvi_probe_of(key);
-    if (kvi_quick_begin(page, page_size, &probe, kvi_field16(page, KVI_P_hint_stride) > 0, &q) &&
-        q.slots > 0 && kvi_quick_fits(&q, page_size, 4, 0)) {
+    kvi_quick q = kvi_quick_of_page(page, kvi_field16(page, KVI_P_hint_stride) > 0);
+    if (q.slots > 0 && q.heads + 4 * q.slots <= page_size &&
+        kvi_quick_begin(page, page_size, &probe, &q)) {
         uint32_t last = kvi_get32(page + q.heads + 4 * (q.slots - 1));
         if (last != q.head)
             return last < q.head;

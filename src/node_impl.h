@@ -7,6 +7,7 @@
 #ifndef KVI_NODE_IMPL_H
 #define KVI_NODE_IMPL_H
 
+#include "form.h"
 #include "lanes.h"
 #include "node.h"
 
@@ -65,7 +66,7 @@ KVI_INLINE void kvi_shape_place(kvi_shape *s)
     }
 }
 
-KVI_INLINE uint32_t kvi_field16(const uint8_t *page, unsigned field)
+KVI_INLINE uint32_t kvi_field16(const uint8_t *page, size_t field)
 {
     return kvi_once(kvi_get16(page + field));
 }
@@ -224,10 +225,28 @@ KVI_INLINE kvi_probe kvi_probe_of(kvi_slice key)
     return probe;
 }
 
+/* The form of a node on a level that the caller knows. */
+KVI_INLINE kvi_form kvi_form_of(const uint8_t *page, uint32_t page_size, unsigned level)
+{
+    uint32_t slots = kvi_field16(page, KVI_P_count);
+    uint32_t prefix = kvi_field16(page, KVI_P_prefix_len);
+    uint32_t stride = kvi_field16(page, KVI_P_hint_stride);
+    bool heap = level == 0 || kvi_field16(page, KVI_P_fixed_key) - 1 >= 5;
+    kvi_form form =
+        KVI_MIN(prefix, KVI_FORM_FAR) << 8 | (kvi_form)heap << 13 | level << KVI_FORM_TOP;
+    if (KVI_UNLIKELY(slots > KVI_FORM_SLOTS_MAX || stride > slots / KVI_HINTS))
+        return form;
+    form |= stride | slots << 14;
+    size_t end = level > 0 ? kvi_form_children(form, stride > 0) + KVI_PTR_SIZE * (slots + 1)
+                           : kvi_form_heads(stride > 0) + 6 * slots;
+    size_t spare = (size_t)8 * KVI_LANES; /* what a search looks at behind the last slot */
+    return form | (end + spare <= page_size ? KVI_FORM_QUICK : 0);
+}
+
 /* What the quick way needs to know of a node. */
 typedef struct kvi_quick {
-    uint32_t slots;
-    uint32_t heads;  /* where they begin */
+    size_t slots;
+    size_t heads;    /* where they begin */
     uint32_t head;   /* of the key */
     uint32_t prefix; /* its bytes */
 } kvi_quick;
@@ -241,26 +260,33 @@ KVI_INLINE bool kvi_front_same(const uint8_t *page, uint32_t len, const kvi_prob
 /* kvi_quick_begin for a longer prefix, or with less than a head behind it. */
 bool kvi_quick_begin_far(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_quick *q);
 
-/* False: the general search must do it. True: the key begins with the prefix. Arrays may still leave
- * the page. */
+/* Sets q->head. False: the general search must do it. True: the key begins with the prefix. */
 KVI_INLINE bool kvi_quick_begin(const uint8_t *page, uint32_t page_size, const kvi_probe *probe,
-                                bool hinted, kvi_quick *q)
+                                kvi_quick *q)
 {
-    q->prefix = kvi_field16(page, KVI_P_prefix_len);
-    q->slots = kvi_field16(page, KVI_P_count);
-    q->heads = hinted ? KVI_HEADER_SIZE + KVI_HINT_LINE : KVI_HEADER_SIZE;
-    if ((int32_t)q->prefix > probe->reach)
-        return kvi_quick_begin_far(page, page_size, probe->key, q);
+    if (KVI_UNLIKELY((int32_t)q->prefix > probe->reach)) {
+        kvi_quick far = *q; /* so that q has no address, and stays in registers */
+        bool begins = kvi_quick_begin_far(page, page_size, probe->key, &far);
+        *q = far;
+        return begins;
+    }
     q->head = kvi_get32be(probe->key.ptr + q->prefix);
     return KVI_LIKELY(kvi_front_same(page, q->prefix, probe));
 }
 
-/* Does an array of so many bytes for each slot, behind the heads' beginning, end at least spare bytes
- * before the page does? */
-KVI_INLINE bool kvi_quick_fits(const kvi_quick *q, uint32_t page_size, uint32_t each,
-                               uint32_t spare)
+/* The arrays of a node from its form; of any other from the page: they may leave it. */
+KVI_INLINE kvi_quick kvi_quick_of_form(kvi_form form, bool hinted)
 {
-    return KVI_LIKELY(q->heads + each * q->slots + spare <= page_size);
+    return (kvi_quick){.slots = kvi_form_slots(form),
+                       .heads = kvi_form_heads(hinted),
+                       .prefix = kvi_form_prefix(form)};
+}
+
+KVI_INLINE kvi_quick kvi_quick_of_page(const uint8_t *page, bool hinted)
+{
+    return (kvi_quick){.slots = kvi_field16(page, KVI_P_count),
+                       .heads = kvi_form_heads(hinted),
+                       .prefix = kvi_field16(page, KVI_P_prefix_len)};
 }
 
 /* ---- what a slot holds ---- */

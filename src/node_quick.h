@@ -17,18 +17,16 @@ bool kvi_leaf_find_any(const uint8_t *page, uint32_t page_size, kvi_slice key, k
                        bool *special);
 
 /* A slot with only smaller heads before it, as close to the place as the hints tell. */
-KVI_INLINE uint32_t kvi_quick_from(const uint8_t *page, const kvi_quick *q, uint32_t stride)
+KVI_INLINE size_t kvi_quick_from(const uint8_t *page, kvi_form form, const kvi_quick *q)
 {
-    uint32_t less = kvi_lanes_lower(page + KVI_HEADER_SIZE, q->head);
-    uint32_t from = less * stride + (less > 0);
-    return KVI_MIN(from, q->slots);
+    return kvi_lanes_lower(page + KVI_HEADER_SIZE, q->head) * kvi_form_stride(form);
 }
 
 /* The number of slots with a smaller head: from and what follows. Nearly always one block of lanes
  * has the place; behind the last slot it counts whatever stands there. */
-KVI_INLINE uint32_t kvi_quick_lower(const uint8_t *page, const kvi_quick *q, uint32_t from)
+KVI_INLINE size_t kvi_quick_lower(const uint8_t *page, const kvi_quick *q, size_t from)
 {
-    uint32_t lower = from, less;
+    size_t lower = from, less;
     do {
         less = kvi_lanes_lower(page + q->heads + 4 * lower, q->head);
         lower += less;
@@ -38,12 +36,12 @@ KVI_INLINE uint32_t kvi_quick_lower(const uint8_t *page, const kvi_quick *q, uin
 
 /* The same for a leaf, where all waits for memory: two blocks at once, so that no jump depends on which
  * of them has the place. */
-KVI_INLINE uint32_t kvi_quick_lower_two(const uint8_t *page, const kvi_quick *q, uint32_t from)
+KVI_INLINE size_t kvi_quick_lower_two(const uint8_t *page, const kvi_quick *q, size_t from)
 {
     const uint8_t *heads = page + q->heads + 4 * from;
-    uint32_t less = kvi_lanes_lower(heads, q->head);
-    uint32_t more = kvi_lanes_lower(heads + 4 * KVI_LANES, q->head);
-    uint32_t lower = from + less + (less / KVI_LANES) * more; /* it counts behind a full first */
+    size_t less = kvi_lanes_lower(heads, q->head);
+    size_t more = kvi_lanes_lower(heads + 4 * KVI_LANES, q->head);
+    size_t lower = from + less + (less / KVI_LANES) * more; /* it counts behind a full first */
     if (KVI_UNLIKELY(lower == from + 2 * KVI_LANES) && lower < q->slots)
         return kvi_quick_lower(page, q, lower);
     return KVI_MIN(lower, q->slots);
@@ -63,39 +61,32 @@ KVI_INLINE void kvi_quick_prefetch(const uint8_t *first)
  * all of them, and then the second of all (descent_impl.h). */
 
 typedef struct kvi_aim {
-    bool quick;    /* else the general search must do it */
-    uint32_t from; /* branch: what the heads from here on tell; leaf: the slot */
-    uint32_t at;   /* branch: where the children begin; leaf: the slot's bytes, if it is one */
+    bool quick;  /* else the general search must do it */
+    size_t from; /* branch: what the heads from here on tell; leaf: the slot */
+    size_t at;   /* branch: where the children begin; leaf: the slot's bytes, if it is one */
     kvi_quick q;
 } kvi_aim;
 
-/* True: keys of the node have n bytes and a head's at most behind the prefix, and no heap. */
-KVI_INLINE bool kvi_quick_heapless(const uint8_t *page)
-{
-    return kvi_field16(page, KVI_P_fixed_key) - 1 < 5;
-}
-
 /* The block of heads that has the place, and what belongs to it, comes next. */
-KVI_INLINE kvi_aim kvi_aim_branch_at(const uint8_t *page, uint32_t page_size,
-                                     const kvi_probe *probe, uint32_t stride)
+KVI_INLINE kvi_aim kvi_aim_branch_at(const uint8_t *page, kvi_form form, uint32_t page_size,
+                                     const kvi_probe *probe, bool hinted)
 {
-    kvi_aim aim;
-    uint32_t before = kvi_quick_heapless(page) ? 4 : 6; /* bytes of a slot before the children */
-    aim.quick = kvi_quick_begin(page, page_size, probe, stride > 0, &aim.q) &&
-                kvi_quick_fits(&aim.q, page_size, before + KVI_PTR_SIZE, 4 * KVI_LANES);
+    kvi_aim aim = {.q = kvi_quick_of_form(form, hinted)};
+    aim.quick = kvi_form_quick(form) && kvi_quick_begin(page, page_size, probe, &aim.q);
     if (KVI_UNLIKELY(!aim.quick))
         return aim;
-    aim.at = aim.q.heads + before * aim.q.slots;
-    aim.from = stride ? kvi_quick_from(page, &aim.q, stride) : 0;
+    aim.at = kvi_form_children(form, hinted);
+    aim.from = hinted ? kvi_quick_from(page, form, &aim.q) : 0;
     kvi_quick_prefetch(page + aim.at + KVI_PTR_SIZE * aim.from);
     return aim;
 }
 
-KVI_INLINE kvi_aim kvi_aim_branch(const uint8_t *page, uint32_t page_size, const kvi_probe *probe)
+KVI_INLINE kvi_aim kvi_aim_branch(const uint8_t *page, kvi_form form, uint32_t page_size,
+                                  const kvi_probe *probe)
 {
-    uint32_t stride = kvi_field16(page, KVI_P_hint_stride);
-    return KVI_LIKELY(stride) ? kvi_aim_branch_at(page, page_size, probe, stride)
-                              : kvi_aim_branch_at(page, page_size, probe, 0);
+    return KVI_LIKELY(kvi_form_stride(form) > 0)
+               ? kvi_aim_branch_at(page, form, page_size, probe, true)
+               : kvi_aim_branch_at(page, form, page_size, probe, false);
 }
 
 /* Are the branch's separators no longer than the key? Then one that has the key's head is not greater
@@ -106,25 +97,35 @@ KVI_INLINE bool kvi_quick_not_greater(const kvi_aim *aim, const uint8_t *page, k
     return fixed_key - 1 < 5 && key.len - aim->q.prefix + 1 >= fixed_key;
 }
 
+/* kvi_branch_find_any, which gets no address of what is to stay in registers. */
+KVI_INLINE unsigned kvi_aim_child_any(const uint8_t *page, uint32_t page_size, kvi_slice key,
+                                      kvi_ptr *child)
+{
+    kvi_ptr any;
+    unsigned i = kvi_branch_find_any(page, page_size, key, &any);
+    *child = any;
+    return i;
+}
+
 KVI_INLINE unsigned kvi_aim_child(const kvi_aim *aim, const uint8_t *page, uint32_t page_size,
                                   kvi_slice key, kvi_ptr *child)
 {
     if (KVI_UNLIKELY(!aim->quick))
-        return kvi_branch_find_any(page, page_size, key, child);
-    uint32_t i = kvi_quick_lower(page, &aim->q, aim->from);
+        return kvi_aim_child_any(page, page_size, key, child);
+    size_t i = kvi_quick_lower(page, &aim->q, aim->from);
     if (KVI_UNLIKELY(kvi_get32(page + aim->q.heads + 4 * i) == aim->q.head) && i < aim->q.slots) {
         if (!kvi_quick_not_greater(aim, page, key))
-            return kvi_branch_find_any(page, page_size, key, child);
+            return kvi_aim_child_any(page, page_size, key, child);
         i++;
     }
     *child = kvi_ptr_get(page + aim->at + KVI_PTR_SIZE * i);
-    return i;
+    return (unsigned)i;
 }
 
-KVI_INLINE unsigned kvi_quick_branch(const uint8_t *page, uint32_t page_size,
+KVI_INLINE unsigned kvi_quick_branch(const uint8_t *page, kvi_form form, uint32_t page_size,
                                      const kvi_probe *probe, kvi_ptr *child)
 {
-    kvi_aim aim = kvi_aim_branch(page, page_size, probe);
+    kvi_aim aim = kvi_aim_branch(page, form, page_size, probe);
     return kvi_aim_child(&aim, page, page_size, probe->key, child);
 }
 
@@ -140,24 +141,23 @@ KVI_INLINE bool kvi_bytes_equal(const uint8_t *a, const uint8_t *b, size_t len)
 }
 
 /* The record comes next. */
-KVI_INLINE kvi_aim kvi_aim_leaf_at(const uint8_t *page, uint32_t page_size, const kvi_probe *probe,
-                                   uint32_t stride)
+KVI_INLINE kvi_aim kvi_aim_leaf_at(const uint8_t *page, kvi_form form, uint32_t page_size,
+                                   const kvi_probe *probe, bool hinted)
 {
-    kvi_aim aim;
-    aim.quick = kvi_quick_begin(page, page_size, probe, stride > 0, &aim.q) &&
-                kvi_quick_fits(&aim.q, page_size, 6, 8 * KVI_LANES);
+    kvi_aim aim = {.q = kvi_quick_of_form(form, hinted)};
+    aim.quick = kvi_form_quick(form) && kvi_quick_begin(page, page_size, probe, &aim.q);
     if (KVI_UNLIKELY(!aim.quick))
         return aim;
-    aim.from = kvi_quick_lower_two(page, &aim.q, stride ? kvi_quick_from(page, &aim.q, stride) : 0);
+    aim.from = kvi_quick_lower_two(page, &aim.q, hinted ? kvi_quick_from(page, form, &aim.q) : 0);
     aim.at = kvi_field16(page, aim.q.heads + 4 * aim.q.slots + 2 * aim.from);
     return aim;
 }
 
-KVI_INLINE kvi_aim kvi_aim_leaf(const uint8_t *page, uint32_t page_size, const kvi_probe *probe)
+KVI_INLINE kvi_aim kvi_aim_leaf(const uint8_t *page, kvi_form form, uint32_t page_size,
+                                const kvi_probe *probe)
 {
-    uint32_t stride = kvi_field16(page, KVI_P_hint_stride);
-    return stride ? kvi_aim_leaf_at(page, page_size, probe, stride)
-                  : kvi_aim_leaf_at(page, page_size, probe, 0);
+    return kvi_form_stride(form) > 0 ? kvi_aim_leaf_at(page, form, page_size, probe, true)
+                                     : kvi_aim_leaf_at(page, form, page_size, probe, false);
 }
 
 typedef enum kvi_hit { KVI_MISS, KVI_HIT, KVI_UNSURE } kvi_hit;
@@ -192,22 +192,22 @@ KVI_INLINE bool kvi_aim_value(const kvi_aim *aim, const uint8_t *page, uint32_t 
 }
 
 /* The number of entries with a smaller key; *found: the one there has this key. */
-KVI_INLINE unsigned kvi_quick_slot(const uint8_t *page, uint32_t page_size, const kvi_probe *probe,
-                                   bool *found)
+KVI_INLINE unsigned kvi_quick_slot(const uint8_t *page, kvi_form form, uint32_t page_size,
+                                   const kvi_probe *probe, bool *found)
 {
-    kvi_aim aim = kvi_aim_leaf(page, page_size, probe);
+    kvi_aim aim = kvi_aim_leaf(page, form, page_size, probe);
     kvi_slice value;
     kvi_hit hit = kvi_aim_hit(&aim, page, page_size, probe->key, &value);
     if (hit == KVI_UNSURE)
         return kvi_leaf_search(page, page_size, probe->key, found);
     *found = hit == KVI_HIT;
-    return aim.from;
+    return (unsigned)aim.from;
 }
 
-KVI_INLINE bool kvi_quick_leaf(const uint8_t *page, uint32_t page_size, const kvi_probe *probe,
-                               kvi_slice *value, bool *special)
+KVI_INLINE bool kvi_quick_leaf(const uint8_t *page, kvi_form form, uint32_t page_size,
+                               const kvi_probe *probe, kvi_slice *value, bool *special)
 {
-    kvi_aim aim = kvi_aim_leaf(page, page_size, probe);
+    kvi_aim aim = kvi_aim_leaf(page, form, page_size, probe);
     return kvi_aim_value(&aim, page, page_size, probe->key, value, special);
 }
 

@@ -216,7 +216,8 @@ int kvi_batch_write(kvi_batch *batch)
 void kvi_batch_trust(const kvi_batch *batch, const kvi_view *view)
 {
     for (size_t i = 0; i < batch->n_writes; i++)
-        kvi_file_trust(view, (kvi_ptr){batch->room.writes[i].page, batch->txn->id}, false);
+        kvi_file_trust(view, (kvi_ptr){batch->room.writes[i].page, batch->txn->id},
+                       batch->room.writes[i].bytes);
 }
 
 /* ---- early ---- */

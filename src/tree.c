@@ -16,14 +16,15 @@ int kvi_tree_find(kv_tree *tree, kvi_slice key, kvi_stored *value)
         rc = kvi_txn_node(txn, ptr, level, &page);
         if (KVI_UNLIKELY(rc != KV_OK))
             return rc;
-        kvi_quick_branch(page, page_size, &probe, &ptr);
+        kvi_quick_branch(page, kvi_form_of(page, page_size, level), page_size, &probe, &ptr);
     }
     rc = kvi_txn_node(txn, ptr, 0, &page);
     if (KVI_UNLIKELY(rc != KV_OK))
         return rc;
-    kvi_prefetch_front(page);
-    return kvi_quick_leaf(page, page_size, &probe, &value->bytes, &value->special) ? KV_OK
-                                                                                   : KV_NOTFOUND;
+    kvi_form form = kvi_form_of(page, page_size, 0);
+    return kvi_quick_leaf(page, form, page_size, &probe, &value->bytes, &value->special)
+               ? KV_OK
+               : KV_NOTFOUND;
 }
 
 /* Is a key that is not less than those of path's leaf below the separator behind that leaf? */

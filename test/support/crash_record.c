@@ -12,7 +12,7 @@
 
 #define KILL_SHARE    8 /* one state in so many is a kill */
 #define KEY_LEVELS    6
-#define TABLE_BYTES   ((size_t)16384)
+#define TABLE_BYTES   ((size_t)32768)
 #define RESERVE_EXTRA 512
 
 bool record_wrong(recorder *x, const char *format, ...)
