@@ -270,6 +270,8 @@ static int restore_run(restore *r)
         rc = rewrite_tree(r, &catalog, true);
     if (rc == KV_OK)
         rc = batch_flush(r);
+    if (rc == KV_OK)
+        rc = kvi_txn_look(txn); /* the commit may sweep it */
     txn->main.desc = main;
     if (!KVI_MUTANT(NAMES_NOT_RESTORED))
         txn->catalog.desc = catalog;

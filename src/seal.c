@@ -272,7 +272,6 @@ static void keep_handles(kvi_batch *batch)
 static int seal_all_early(kvi_batch *batch)
 {
     kv_txn *txn = batch->txn;
-    kv_db *db = txn->db;
     int rc = kvi_txn_renew(txn);
     if (rc == KV_OK)
         rc = gather_all(batch);
@@ -282,11 +281,7 @@ static int seal_all_early(kvi_batch *batch)
         keep_handles(batch);
     if (rc == KV_OK)
         rc = kvi_batch_write(batch);
-    if (rc == KV_OK)
-        rc = kvi_file_extend(&db->file, kvi_space_high_water(db->space));
-    if (rc == KV_OK)
-        rc = kvi_file_view(&db->file, kvi_space_high_water(db->space), txn->id, &txn->view);
-    return rc;
+    return rc == KV_OK ? kvi_txn_look(txn) : rc;
 }
 
 /* Leaves that ascending keys have filled will not change again: written while they are in the

@@ -168,6 +168,14 @@ int kvi_txn_drop_lost(kv_txn *txn)
     return rc;
 }
 
+int kvi_txn_look(kv_txn *txn)
+{
+    kvi_file *file = &txn->db->file;
+    kvi_pgno high_water = kvi_space_high_water(txn->db->space);
+    int rc = kvi_file_extend(file, high_water);
+    return rc == KV_OK ? kvi_file_view(file, high_water, txn->id, &txn->view) : rc;
+}
+
 int kvi_txn_renew(kv_txn *txn)
 {
     kvi_space *space = txn->db->space;

@@ -386,6 +386,9 @@ void kvi_txn_unlend(kv_txn *txn, const kvi_loan *kept);
  * may have it as an argument. */
 int kvi_txn_keep(kv_txn *txn, uint64_t len, uint8_t **bytes) KVI_MUST_CHECK;
 
+/* What was written early is there to be read: the view goes up to the high-water mark. */
+int kvi_txn_look(kv_txn *txn) KVI_MUST_CHECK;
+
 /* Before pages are written early: those that the transaction wrote and has replaced may be taken
  * again, and its id rises for that. Not while a savepoint may bring them back. */
 int kvi_txn_renew(kv_txn *txn) KVI_MUST_CHECK;

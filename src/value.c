@@ -179,10 +179,7 @@ static int large_write_through(kv_txn *txn, kvi_slice value, kvi_handle *handle)
     txn->sealed.walk += pages * page_size;
     rc = kvi_dirty_written(&db->dirty, value.len, (kvi_ptr){first, txn->id},
                            kvi_hash_bytes(&db->file.hash, value.ptr, value.len), handle);
-    if (rc != KV_OK)
-        return kvi_txn_spoil(txn, rc);
-    return kvi_txn_spoil(
-        txn, kvi_file_view(&db->file, kvi_space_high_water(db->space), txn->id, &txn->view));
+    return kvi_txn_spoil(txn, rc == KV_OK ? kvi_txn_look(txn) : rc);
 }
 
 static int large_keep(kv_txn *txn, kvi_slice value, kvi_handle *handle, uint8_t **place)

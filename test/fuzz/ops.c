@@ -676,6 +676,22 @@ static void step_handle(bench *b)
         b->db[d] = NULL;
 }
 
+/* Entries of the newest commit that have not expired. */
+static uint64_t entries_left(bench *b, kv_db *db)
+{
+    uint64_t sum = 0;
+    kv_txn *txn;
+    FUZZ_MUST(kv_txn_begin(db, 0, &txn) == KV_OK);
+    model_state *shown = model_shown(b->base, kv_txn_now(txn));
+    const model_state *state = shown ? shown : b->base;
+    kv_txn_abort(txn);
+    for (size_t i = 0; i < state->n; i++)
+        sum += state->trees[i].sum.entries;
+    if (shown)
+        model_release(shown);
+    return sum;
+}
+
 static void step_whole(bench *b)
 {
     kv_db *db = b->db[fuzz_below(b->in, HANDLES)];
@@ -683,9 +699,7 @@ static void step_whole(bench *b)
     if (!db)
         return;
     FUZZ_MUST(kv_db_stat(db, &info) == KV_OK);
-    uint64_t entries = 0;
-    for (size_t i = 0; i < b->base->n; i++)
-        entries += b->base->trees[i].sum.entries;
+    uint64_t entries = entries_left(b, db);
     FUZZ_MUST(b->expiring ? info.entries >= entries : info.entries == entries);
     FUZZ_MUST(info.trees == b->base->n - 1);
     if (!b->writer.txn && db != b->db[HANDLES - 1])

@@ -18,8 +18,11 @@ void bench_snapshot(bench *b)
     d.db = bench_free(b);
     if (!d.db || KVI_PAGE_MIN < SNAPSHOTS_FROM)
         return;
-    if (!driver_snapshot(&d, &kind, &unknown))
-        fuzz_fail("%s: %d", d.what, d.failure);
+    if (!driver_snapshot(&d, &kind, &unknown)) {
+        char text[200];
+        kv_db_errmsg(d.db, text, sizeof text);
+        fuzz_fail("%s: %d (%s)", d.what, d.failure, text);
+    }
     model_release(b->base);
     b->base = model_keep(b->m);
 }

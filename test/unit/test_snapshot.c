@@ -371,6 +371,36 @@ static void test_restore_is_cheap(void **state)
     assert_true(info.blocked_pages < 12);
 }
 
+/* What comes back has expired meanwhile, and the same commit sweeps it: in pages that it has just
+ * written, behind the end that the file had. */
+static void test_restore_sweeps(void **state)
+{
+    kv_options options = {.size = sizeof options, .sweep_per_write = 10};
+    kv_slice value;
+    assert_int_equal(kv_db_close(db), KV_OK);
+    assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
+    write_all(1, 0);
+    uint64_t entries = stat_of(db).entries, now = 0;
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    uint64_t expiry = kv_txn_now(txn) + 20;
+    assert_int_equal(kv_expire_at(kv_txn_main(txn), "key000003", 9, expiry), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(create("a"), KV_OK);
+    write_all(2, 0);
+    while (now < expiry) {
+        txn = begin(0);
+        now = kv_txn_now(txn);
+        kv_txn_abort(txn);
+    }
+    assert_int_equal(restore("a"), KV_OK);
+    assert_int_equal(stat_of(db).entries, entries - 1);
+    txn = begin(0);
+    assert_int_equal(kv_get(kv_txn_main(txn), "key000003", 9, &value), KV_NOTFOUND);
+    assert_true(value_is(kv_txn_main(txn), 4, "this is round number 1", 22));
+    kv_txn_abort(txn);
+    sound(db);
+}
+
 /* Trees that were made, dropped and renamed since. */
 static void test_restore_trees(void **state)
 {
@@ -882,6 +912,7 @@ int main(void)
         TEST(test_between),
         TEST(test_restore),
         TEST(test_restore_is_cheap),
+        TEST(test_restore_sweeps),
         TEST(test_restore_trees),
         TEST(test_copies),
         TEST(test_repair),
