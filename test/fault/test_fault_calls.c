@@ -821,8 +821,10 @@ static int lock_crowded(const kvi_os *os, int fd, int kind, uint64_t off, uint64
 static int open_as(role as, fault_case plan, kv_db **db)
 {
     static const uint32_t flags[] = {KV_OPEN_EXCLUSIVE, 0, KV_OPEN_READONLY, KV_OPEN_READONLY};
-    const kv_options options = {
-        .size = sizeof options, .flags = flags[as], .memory_budget = 60 * PAGE_SIZE};
+    const kv_options options = {.size = sizeof options,
+                                .flags = flags[as],
+                                .memory_budget = 60 * PAGE_SIZE,
+                                .sweep_per_write = 2};
     sim_reset(disk);
     sim_put_file(disk, NAME, image, image_len);
     disk->clock_ms = NOW;

@@ -31,6 +31,7 @@ typedef struct crash_workload {
     uint32_t page_size;  /* 0: the smallest */
     uint64_t budget;     /* memory of a transaction; 0: the default */
     uint64_t lazy_bytes; /* kv_options.lazy_sync_bytes */
+    uint32_t sweep;      /* kv_options.sweep_per_write */
     unsigned kinds;
     unsigned segments; /* runs, with a power cut between any two */
     unsigned txns;     /* of a run */

@@ -155,6 +155,7 @@ static bool life_open(recorder *x, life *l, bool refusable)
     options.flags = KV_OPEN_CREATE | (l->careless ? KV_OPEN_NO_CLOSE_SYNC : 0) |
                     (x->s.exclusive ? KV_OPEN_EXCLUSIVE : 0);
     options.lazy_sync_bytes = x->w->lazy_bytes;
+    options.sweep_per_write = x->w->sweep;
     sim_process(x->disk, l->process);
     record_start(x);
     int rc = kvi_db_open(&x->fault.os, CRASH_FILE, &options, &l->db, message, sizeof message);
