@@ -12,6 +12,10 @@
 #define KVI_UNLIKELY(x)       __builtin_expect(!!(x), 0)
 #define KVI_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
+/* For what the hot paths consist of: whole, its constants known, it shrinks to a few
+ * instructions. */
+#define KVI_INLINE static inline __attribute__((always_inline))
+
 #define KVI_MIN(a, b)    ((a) < (b) ? (a) : (b))
 #define KVI_MAX(a, b)    ((a) > (b) ? (a) : (b))
 #define KVI_COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -19,7 +19,7 @@ typedef struct node {
     kvi_form form;
 } node;
 
-/* As kvi_txn_node; view: a copy of the snapshot's, which stays in registers. */
+/* As kvi_txn_node; view: the snapshot's, or a copy, which stays in registers. */
 KVI_INLINE int node_of(kv_txn *txn, const kvi_view *view, kvi_ptr ptr, unsigned level, node *n)
 {
     kvi_seen seen = kvi_view_seen(view, ptr.page);
@@ -38,7 +38,8 @@ KVI_INLINE int node_of(kv_txn *txn, const kvi_view *view, kvi_ptr ptr, unsigned 
 #define UNSURE (-1) /* not as in most lookups: the general one must do it */
 
 /* In pages that others have committed and this process has verified, for a plain value of a length that
- * its leaf's all have. There is nothing here that a lookup needs not. */
+ * its leaf's all have. There is nothing here that a lookup needs not. (KVI_FORM_QUICK is there already:
+ * repeated, the compiler knows it, too.) */
 KVI_INLINE int find(kv_tree *tree, kvi_slice key, kvi_slice *value)
 {
     const kvi_view view = tree->txn->view;

@@ -218,7 +218,10 @@ void kvi_file_expect(const kvi_view *view, const kvi_ptr *ptrs, unsigned n)
 
 void kvi_file_trust(const kvi_view *view, kvi_ptr ptr, const uint8_t *bytes)
 {
-    kvi_form form = kvi_node_form(bytes, view->file->page_size, bytes[KVI_P_level]);
+    unsigned level = bytes[KVI_P_level];
+    if (KVI_UNLIKELY(level > KVI_LEVEL_MAX)) /* copied from a page that somebody overwrote */
+        return;
+    kvi_form form = kvi_node_form(bytes, view->file->page_size, level);
     trust(view, ptr.page, kvi_seen_node(ptr.birth, form));
 }
 

@@ -73,9 +73,9 @@ int kvi_file_view(kvi_file *file, kvi_pgno high_water, kvi_id newest,
 int kvi_file_verify(const kvi_view *view, kvi_ptr ptr, unsigned level,
                     const uint8_t **page) KVI_MUST_CHECK;
 
-/* What the table of verified pages remembers: the birth's low bits, whether it is a node or a large value (a
- * file which uses one page as both is noticed), and a node's form. One birth in 2^31 is never remembered,
- * 0 (a private page's) among them. */
+/* What the table of verified pages remembers. Bits: 0-31 a node's form, 32 a node and not a large value (a
+ * file that uses one page as both is noticed), 33-63 the low bits of the birth. One birth in 2^31 is never
+ * remembered, 0 (a private page's) among them. */
 typedef uint64_t kvi_seen;
 
 static inline kvi_seen kvi_seen_large(kvi_id birth)

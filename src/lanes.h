@@ -8,10 +8,6 @@
 #include <immintrin.h>
 #endif
 
-/* For what the hot paths consist of: whole, its constants known, it shrinks to a few
- * instructions. */
-#define KVI_INLINE static inline __attribute__((always_inline))
-
 #define KVI_LANES 16 /* heads compared at once: one cache line */
 
 /* kvi_lanes_lower: the number of heads at p, of 16, that come before the first one not less than

@@ -72,7 +72,7 @@ static inline unsigned kvi_node_level(const uint8_t *page)
     return page[KVI_P_level];
 }
 
-/* The form of a node on a level that the caller knows. */
+/* The form of a node on a level that the caller knows, at most KVI_LEVEL_MAX. */
 kvi_form kvi_node_form(const uint8_t *page, uint32_t page_size, unsigned level);
 
 /* Leaf: the number of entries with a smaller key. *found: the entry there has this key. */

@@ -2,8 +2,9 @@
  * descent.
  *
  * A page may be a piece of a mapped file that somebody overwrites after it was verified. Therefore
- * every number that decides about an address is taken from the page once (kvi_once) and clamped:
- * no page content whatsoever leads a load or a store out of the page. */
+ * every number that decides about an address comes from the node's form (form.h), or is taken from the
+ * page once (kvi_once) and clamped: no page content whatsoever leads a load or a store out of the
+ * page. */
 #ifndef KVI_NODE_IMPL_H
 #define KVI_NODE_IMPL_H
 
@@ -225,18 +226,16 @@ KVI_INLINE kvi_probe kvi_probe_of(kvi_slice key)
     return probe;
 }
 
-/* The form of a node on a level that the caller knows. */
+/* The form of a node on a level that the caller knows, at most KVI_LEVEL_MAX. */
 KVI_INLINE kvi_form kvi_form_of(const uint8_t *page, uint32_t page_size, unsigned level)
 {
     uint32_t slots = kvi_field16(page, KVI_P_count);
     uint32_t prefix = kvi_field16(page, KVI_P_prefix_len);
     uint32_t stride = kvi_field16(page, KVI_P_hint_stride);
     bool heap = level == 0 || kvi_field16(page, KVI_P_fixed_key) - 1 >= 5;
-    kvi_form form =
-        KVI_MIN(prefix, KVI_FORM_FAR) << 8 | (kvi_form)heap << 13 | level << KVI_FORM_TOP;
     if (KVI_UNLIKELY(slots > KVI_FORM_SLOTS_MAX || stride > slots / KVI_HINTS))
-        return form;
-    form |= stride | slots << 14;
+        return kvi_form_make(level, 0, 0, 0, heap);
+    kvi_form form = kvi_form_make(level, slots, stride, KVI_MIN(prefix, KVI_FORM_FAR), heap);
     size_t end = level > 0 ? kvi_form_children(form, stride > 0) + KVI_PTR_SIZE * (slots + 1)
                            : kvi_form_heads(stride > 0) + 6 * slots;
     size_t spare = (size_t)8 * KVI_LANES; /* what a search looks at behind the last slot */
@@ -274,7 +273,7 @@ KVI_INLINE bool kvi_quick_begin(const uint8_t *page, uint32_t page_size, const k
     return KVI_LIKELY(kvi_front_same(page, q->prefix, probe));
 }
 
-/* The arrays of a node from its form; of any other from the page: they may leave it. */
+/* What a form says of a node; what its page says, unchecked: the caller must bound it. */
 KVI_INLINE kvi_quick kvi_quick_of_form(kvi_form form, bool hinted)
 {
     return (kvi_quick){.slots = kvi_form_slots(form),
