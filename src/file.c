@@ -176,7 +176,7 @@ static int page_broken(const kvi_file *file, kvi_ptr ptr, int invariant)
 
 static void trust(const kvi_view *view, kvi_pgno page, kvi_seen seen)
 {
-    if (seen >> 33 != 0)
+    if (seen >> 33 != 0) /* bits of the birth */
         atomic_store_explicit(&view->verified[page], seen, memory_order_relaxed);
 }
 
@@ -186,7 +186,7 @@ int kvi_file_verify(const kvi_view *view, kvi_ptr ptr, unsigned level, const uin
     if (ptr.page < kvi_first_page(file->page_size) || ptr.page >= view->limit || ptr.birth == 0 ||
         ptr.birth > view->newest)
         return page_broken(file, ptr, 7);
-    const uint8_t *p = view->map + (ptr.page << file->page_shift);
+    const uint8_t *p = kvi_view_page(view, ptr.page);
     int broken = kvi_file_matches(file, p, ptr, file->verify_checksums);
     if (!broken)
         broken = kvi_node_validate(p, file->page_size, (int)level, view->limit, view->newest);
@@ -211,8 +211,7 @@ void kvi_file_expect(const kvi_view *view, const kvi_ptr *ptrs, unsigned n)
             continue;
         if (roomy && kvi_seen_met(kvi_view_seen(view, ptr.page), ptr.birth))
             continue;
-        file->os->advise(file->os, view->map + (ptr.page << file->page_shift), file->page_size,
-                         KVI_OS_WILLNEED);
+        file->os->advise(file->os, kvi_view_page(view, ptr.page), file->page_size, KVI_OS_WILLNEED);
     }
 }
 
@@ -234,7 +233,7 @@ int kvi_file_large(const kvi_view *view, kvi_ptr ptr, uint64_t len, uint64_t che
         len > (view->limit - ptr.page) << file->page_shift)
         return kvi_fail(file->err, KV_ECORRUPT, "a large value at page %llu leaves the file",
                         (unsigned long long)ptr.page);
-    *bytes = view->map + (ptr.page << file->page_shift);
+    *bytes = kvi_view_page(view, ptr.page);
     kvi_seen seen = kvi_view_seen(view, ptr.page);
     if (!file->verify_checksums || (seen && seen == kvi_seen_large(ptr.birth)) ||
         KVI_MUTANT(LARGE_UNCHECKED))

@@ -50,7 +50,7 @@ KVI_INLINE bool kvi_form_quick(kvi_form form)
     return form >> 31;
 }
 
-KVI_INLINE size_t kvi_form_heads(bool hinted)
+KVI_INLINE uint32_t kvi_form_heads(bool hinted)
 {
     return hinted ? KVI_HEADER_SIZE + KVI_HINT_LINE : KVI_HEADER_SIZE;
 }

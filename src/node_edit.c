@@ -412,7 +412,7 @@ void kvi_branch_set_tally(uint8_t *page, uint32_t page_size, unsigned i, uint64_
 KVI_INLINE uint8_t *tally_at(uint8_t *page, uint32_t page_size, unsigned i)
 {
     uint32_t slots = kvi_field16(page, KVI_P_count), level = kvi_once(page[KVI_P_level]);
-    uint32_t heads = KVI_HEADER_SIZE + (kvi_get16(page + KVI_P_hint_stride) ? KVI_HINT_LINE : 0);
+    uint32_t heads = kvi_form_heads(kvi_get16(page + KVI_P_hint_stride) > 0);
     bool head_only = (uint32_t)kvi_get16(page + KVI_P_fixed_key) - 1 < 5;
     uint32_t tallies = heads + (head_only ? 4 : 6) * slots + KVI_PTR_SIZE * (slots + 1);
     uint32_t width = level == 1 ? 2 : 8;

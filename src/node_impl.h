@@ -56,7 +56,7 @@ static inline uint32_t kvi_expiry_size(const kvi_shape *s)
 /* Computes the places from the other fields. */
 KVI_INLINE void kvi_shape_place(kvi_shape *s)
 {
-    s->heads = KVI_HEADER_SIZE + (s->stride ? KVI_HINT_LINE : 0);
+    s->heads = kvi_form_heads(s->stride > 0);
     s->offsets = s->heads + 4 * s->slots;
     s->children = s->offsets + (kvi_shape_heapless(s) ? 0 : 2 * s->slots);
     s->tallies = s->expiries = s->end = s->children;

@@ -230,7 +230,7 @@ static bool remains_read(kvi_rescue *s, kvi_pgno page, const kvi_pgset *orphaned
 static void remains_edges(const kvi_rescue *s, kvi_gap *gap, const uint8_t *bytes)
 {
     uint32_t n = kvi_get16(bytes + KVI_P_count), fixed = kvi_get16(bytes + KVI_P_fixed_key);
-    uint32_t heads = KVI_HEADER_SIZE + (kvi_get16(bytes + KVI_P_hint_stride) ? KVI_HINT_LINE : 0);
+    uint32_t heads = kvi_form_heads(kvi_get16(bytes + KVI_P_hint_stride) > 0);
     uint32_t first = heads + 4 * n + (fixed >= 1 && fixed <= 5 ? 0 : 2 * n);
     uint32_t last = first + KVI_PTR_SIZE * n;
     if (kvi_get64(bytes + KVI_P_page) != gap->ptr.page || bytes[KVI_P_type] != KVI_BRANCH ||

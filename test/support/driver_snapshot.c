@@ -36,14 +36,6 @@ typedef struct listing {
     bool same;
 } listing;
 
-static uint64_t entries_of(const model_state *state)
-{
-    uint64_t sum = 0;
-    for (size_t i = 0; i < state->n; i++)
-        sum += state->trees[i].sum.entries;
-    return sum;
-}
-
 static int list_one(void *context, const kv_snapshot_info *info)
 {
     listing *list = context;
@@ -52,7 +44,7 @@ static int list_one(void *context, const kv_snapshot_info *info)
     kvi_slice name = kvi_slice_of(info->name.ptr, info->name.len);
     list->same = expect && kvi_slice_compare(model_snapshot_name(expect), name) == 0 &&
                  info->commit_id == expect->id &&
-                 info->entries >= entries_of(expect->state); /* expired ones count until swept */
+                 info->entries >= model_entries(expect->state); /* expired ones count until swept */
     return list->same ? 0 : 1;
 }
 

@@ -696,6 +696,14 @@ void model_expire(model *m, uint64_t now)
         state->trees[i].root = node_expire(state->trees[i].root, now, &state->trees[i].sum);
 }
 
+uint64_t model_entries(const model_state *state)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < state->n; i++)
+        sum += state->trees[i].sum.entries;
+    return sum;
+}
+
 model_state *model_shown(const model_state *state, uint64_t now)
 {
     if (!state_expired(state, now))

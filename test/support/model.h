@@ -132,6 +132,9 @@ bool model_state_equal(const model_state *a, const model_state *b);
 /* The state without what has expired at a time, to be released; NULL: nothing has. */
 model_state *model_shown(const model_state *state, uint64_t now);
 
+/* Of all trees together, those that have expired and are not removed yet included. */
+uint64_t model_entries(const model_state *state);
+
 /* A number for the whole state, names of trees included. */
 uint64_t model_state_hash(const model_state *state);
 
