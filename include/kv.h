@@ -209,17 +209,17 @@ KV_API int kv_db_sync(kv_db *db);
 KV_API uint64_t kv_db_durable_id(kv_db *db);
 
 typedef struct kv_db_info {
-    size_t size;                                    /* in: sizeof(kv_db_info) */
-    uint32_t page_size;                             /* bytes */
-    uint32_t key_max;                               /* bytes */
-    uint64_t file_size;                             /* bytes */
-    uint64_t pages;                                 /* below the high-water mark */
-    uint64_t free_pages;                            /* reusable now */
-    uint64_t blocked_pages;                         /* dead, but a snapshot still needs them */
-    uint64_t commit_id;                             /* newest commit */
-    uint64_t durable_id;                            /* newest durable commit */
-    uint64_t entries;                               /* of all trees */
-    uint64_t trees;                                 /* named trees */
+    size_t size;            /* in: sizeof(kv_db_info) */
+    uint32_t page_size;     /* bytes */
+    uint32_t key_max;       /* bytes */
+    uint64_t file_size;     /* bytes; up to 256 KiB of zeros ahead of growth, until closed */
+    uint64_t pages;         /* below the high-water mark */
+    uint64_t free_pages;    /* reusable now */
+    uint64_t blocked_pages; /* dead, but a snapshot still needs them */
+    uint64_t commit_id;     /* newest commit */
+    uint64_t durable_id;    /* newest durable commit */
+    uint64_t entries;       /* of all trees */
+    uint64_t trees;         /* named trees */
     uint64_t leaf_pages, branch_pages, large_pages; /* of all trees, the catalog included */
     uint64_t space_pages; /* that hold the free-space records themselves */
     uint32_t readers;     /* open read transactions of this handle */

@@ -117,11 +117,13 @@ static kvi_pgno end_needed(const kvi_head *head)
     return KVI_MAX(head->meta.high_water, head->durable_high_water);
 }
 
-/* Does the file end behind what anybody can know of? Somebody died before he had cut it. */
+/* Does the file end behind what anybody can know of, and behind what is filled ahead? Somebody died
+ * before he had cut it. */
 static bool tail_is_left(const kv_db *db, const kvi_meta *meta)
 {
     uint64_t size = atomic_load_explicit(&db->file.size, memory_order_relaxed);
-    return KVI_MAX(meta->high_water, end_needed(&db->head)) << db->file.page_shift < size;
+    uint64_t end = KVI_MAX(meta->high_water, end_needed(&db->head)) << db->file.page_shift;
+    return size > end + (end >= KVI_FILL_FROM ? KVI_FILL_MAX : 0);
 }
 
 /* Of the records of free space as many as there are. */
@@ -169,11 +171,26 @@ static int tail_rewrite(kv_db *db)
     return kvi_recover_rewrite(&db->file, &db->head.meta);
 }
 
+/* A flush is dearer where the file system has to find blocks for what was written: a file that grows
+ * commit by commit gets some zeros ahead, as much as it grew so far. Not needed, so it may fail. */
+static void fill_ahead(kv_db *db, uint64_t size_before, kvi_pgno high_water)
+{
+    uint64_t end = high_water << db->file.page_shift;
+    if (end <= size_before)
+        return;
+    uint64_t ahead = KVI_MIN(db->grown, KVI_FILL_MAX);
+    db->grown += end - size_before;
+    if (end >= KVI_FILL_FROM && end - size_before <= KVI_FILL_MAX &&
+        kvi_file_fill(&db->file, end, ahead) != KV_OK)
+        db->grown = 0;
+}
+
 /* Everything before the first byte of the meta. A failure here aborts the transaction only,
  * except that of a flush. */
 static int commit_pages(kv_txn *txn, kvi_batch *batch, kvi_meta *meta, uint64_t *written)
 {
     kv_db *db = txn->db;
+    uint64_t size_before = atomic_load_explicit(&db->file.size, memory_order_relaxed);
     int rc = seal_trees(txn, batch);
     if (rc == KV_OK)
         rc = seal_space(txn, batch, meta);
@@ -189,6 +206,8 @@ static int commit_pages(kv_txn *txn, kvi_batch *batch, kvi_meta *meta, uint64_t 
         rc = kvi_batch_write(batch);
     if (rc == KV_OK)
         rc = kvi_file_extend(&db->file, meta->high_water);
+    if (rc == KV_OK && meta->kind != KVI_KIND_LAZY)
+        fill_ahead(db, size_before, meta->high_water);
     if (rc == KV_OK && meta->kind == KVI_KIND_STRICT) {
         rc = KVI_MUTANT(META_BEFORE_PAGES) ? KV_OK : kvi_flush(db);
         meta_make_strict(meta);
@@ -362,4 +381,13 @@ void kvi_trim(kv_db *db, uint64_t most)
     kvi_pgno cut = end - keep > step ? end - step : keep;
     if (kvi_file_truncate(&db->file, cut) == KV_OK && cut == keep)
         head->shrunk = 0;
+}
+
+void kvi_cut(kv_db *db, uint64_t most)
+{
+    kvi_head *head = &db->head;
+    uint64_t size = atomic_load_explicit(&db->file.size, memory_order_relaxed);
+    if (head->shrunk == 0 && size > end_needed(head) << db->file.page_shift)
+        head->shrunk = head->meta.id;
+    kvi_trim(db, most);
 }

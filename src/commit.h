@@ -32,4 +32,16 @@ void kvi_confirm(kv_db *db);
  * at least; the rest with the next call. Needs the turn. */
 void kvi_trim(kv_db *db, uint64_t most);
 
+/* The same, and of what was filled ahead too. */
+void kvi_cut(kv_db *db, uint64_t most);
+
+/* Zeros behind the end of a file that grows: so many bytes at most, in no smaller file than this. */
+#ifdef KVI_STRESS
+#define KVI_FILL_MAX  ((uint64_t)8 * 512)
+#define KVI_FILL_FROM ((uint64_t)16 * 512)
+#else
+#define KVI_FILL_MAX  ((uint64_t)256 << 10)
+#define KVI_FILL_FROM ((uint64_t)1 << 20)
+#endif
+
 #endif

@@ -313,7 +313,7 @@ static int close_forked(kv_db *db)
 /* Nobody else has the file open: it gets its final size and confirmation. Needs the turn. */
 static void close_last(kv_db *db)
 {
-    kvi_trim(db, UINT64_MAX);
+    kvi_cut(db, UINT64_MAX);
     kvi_confirm(db);
 }
 

@@ -340,6 +340,17 @@ int kvi_file_write(kvi_file *file, uint64_t offset, const void *bytes, size_t le
     return KV_OK;
 }
 
+int kvi_file_fill(kvi_file *file, uint64_t offset, uint64_t len)
+{
+    static const uint8_t zeros[KVI_WRITE_MAX];
+    int rc = KV_OK;
+    for (uint64_t part; rc == KV_OK && len > 0; offset += part, len -= part) {
+        part = KVI_MIN(len, (uint64_t)KVI_WRITE_MAX);
+        rc = kvi_file_write(file, offset, zeros, part);
+    }
+    return rc;
+}
+
 int kvi_file_write_pages(kvi_file *file, const kvi_page_write *writes, size_t n, uint64_t *waiting)
 {
     struct iovec iov[KVI_WRITE_MAX / KVI_PAGE_MIN];

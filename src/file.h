@@ -169,6 +169,9 @@ uint64_t kvi_file_stamp(const kvi_file *file, uint8_t *page, kvi_ptr ptr);
 /* Writes bytes whole, raising the known size. */
 int kvi_file_write(kvi_file *file, uint64_t offset, const void *bytes, size_t len) KVI_MUST_CHECK;
 
+/* Writes zeros. */
+int kvi_file_fill(kvi_file *file, uint64_t offset, uint64_t len) KVI_MUST_CHECK;
+
 /* Writes pages; neighbours in number become one call of at most KVI_WRITE_MAX bytes. waiting: of
  * kvi_file_sync_ahead. */
 typedef struct kvi_page_write {

@@ -201,7 +201,7 @@ static int hand_back(shrink *s)
         if (rc != KV_OK)
             return rc;
         uint64_t began = db->os->mono_ns(db->os), before = file_size(s);
-        kvi_trim(db, KVI_CUT_MAX);
+        kvi_cut(db, KVI_CUT_MAX);
         bool shorter = file_size(s) < before;
         s->shrunk = db->head.shrunk;
         kvi_turn_give(db);

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "commit.h"
 #include "db.h"
 #include "relocate.h"
 #include "rng.h"
@@ -485,7 +486,9 @@ static void test_few_pages_at_the_end(void **state)
             kv_txn_abort(reader);
         for (int again = 0; again < 3; again++) {
             kv_compact_info info = compact();
-            assert_int_equal(info.after, info.before);
+            assert_true(info.after <= info.before);
+            /* at first it ends with what was filled ahead */
+            assert_true(info.before - info.after <= (again ? 0 : KVI_FILL_MAX));
             assert_int_equal(info.held_by, named ? KV_HELD_SNAPSHOT : KV_HELD_READER);
             assert_int_equal(info.holder, id);
             if (again == 2) { /* nothing to do: nobody is waited for */
