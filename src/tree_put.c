@@ -135,7 +135,14 @@ static bool node_share(kv_tree *tree, kvi_step *step, const arrival *in, neighbo
 
 static void child_add(kv_tree *tree, unsigned level, const kvi_item *item);
 
-/* Where the pieces of an overfull node begin: at[0] = 0 < at[1] < ... < at[n] = count. */
+/* Only an abort is left: part of a change is in the tree, and the rest has no place there. */
+static void tree_lost(kv_tree *tree, const char *why)
+{
+    (void)kvi_txn_spoil(tree->txn, kvi_fail(&tree->txn->db->err, KV_ECORRUPT, "%s", why));
+}
+
+/* Where the pieces of an overfull node begin: at[0] = 0 < at[1] < ... < at[n] = count. Returns n; 0:
+ * nowhere, since entries of a page that changed after it was verified may have any length. */
 static unsigned split_places(const kvi_seq *seq, enum kvi_split how, uint8_t *trial, unsigned at[4])
 {
     unsigned count = kvi_seq_count(seq);
@@ -144,11 +151,15 @@ static unsigned split_places(const kvi_seq *seq, enum kvi_split how, uint8_t *tr
     at[2] = count;
     if (at[1] != 0)
         return 2;
+    if (count < 3)
+        return 0;
     /* Two nodes are too few only when a long entry arrives between entries that lose their common
      * form by it. Three always do: what was there fits one, and each half of it fits one. */
-    at[1] = count - 1;
-    while (!kvi_node_build(seq, 0, at[1], trial))
+    at[1] = count - 2;
+    while (at[1] > 0 && !kvi_node_build(seq, 0, at[1], trial))
         at[1]--;
+    if (at[1] == 0)
+        return 0;
     at[2] = at[1] + 1;
     while (at[2] + 1 < count && !kvi_node_build(seq, at[2], count, trial))
         at[2]++;
@@ -194,12 +205,14 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
     } else {
         pieces = split_places(&seq, how, scratch_page(tree, 1), at);
     }
+    bool fits = pieces > 0;
     size_t same_len = i > 0 ? kvi_branch_same_len(step[-1].page) : 4;
     for (unsigned p = 1; p < pieces; p++) {
         kvi_handle handle = kvi_dirty_page(dirty, in->level);
         uint8_t *page = kvi_dirty_bytes(dirty, handle);
-        bool fits = kvi_node_build(&seq, at[p], at[p + 1], page);
-        (void)fits; /* split_places made sure */
+        fits = kvi_node_build(&seq, at[p], at[p + 1], page);
+        if (!fits)
+            break;
         uint8_t *key = kvi_scratch_key(tree->txn->db, in->level, p - 1);
         size_t len = kvi_seq_separator(&seq, at[p], same_len, key);
         adds[p - 1] = (kvi_item){
@@ -208,8 +221,14 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
             adds[p - 1].expiry = kvi_node_least_expiry(page, page_size);
         kvi_tree_count_pages(tree, in->level, 1);
     }
-    if (!untouched && kvi_node_build(&seq, 0, at[1], scratch_page(tree, 1)))
+    if (fits && !untouched) {
+        fits = kvi_node_build(&seq, 0, at[1], scratch_page(tree, 1));
         memcpy(kvi_step_bytes(tree, step), scratch_page(tree, 1), page_size);
+    }
+    if (!fits) {
+        tree_lost(tree, "a page changed after it was verified");
+        return;
+    }
     if (i == 0)
         root_raise(tree, in->level);
     else
@@ -274,7 +293,7 @@ static void child_add(kv_tree *tree, unsigned level, const kvi_item *item)
 {
     kvi_path path;
     if (!level_seek(tree, item->key, level, &path)) {
-        tree->txn->failed = true;
+        tree_lost(tree, "a page breaks invariant T1: its keys lie outside their separators");
         return;
     }
     kvi_step *step = &path.steps[path.depth - 1];
@@ -353,13 +372,6 @@ bool kvi_tree_append(kv_tree *tree, kvi_slice key, kvi_path *path)
     return true;
 }
 
-/* The pieces of a split could not be put where their keys belong. */
-static int insert_lost(kv_tree *tree)
-{
-    return kvi_fail(&tree->txn->db->err, KV_ECORRUPT,
-                    "a page breaks invariant T1: its keys lie outside their separators");
-}
-
 /* Pages that sharing and splitting may take on all levels together, a new root included. */
 static size_t overflow_pages(const kvi_path *path)
 {
@@ -405,7 +417,7 @@ static int path_expire(kv_tree *tree, kvi_path *path, const kvi_item *item)
         if (path_widen_one(tree, path, &kept))
             continue;
         if (tree->txn->failed)
-            return insert_lost(tree);
+            return KV_ECORRUPT;
         int rc = kvi_tree_seek(tree, item->key, path, &found);
         if (rc == KV_OK)
             rc = insert_own(tree, path);
@@ -445,7 +457,7 @@ int kvi_tree_insert(kv_tree *tree, kvi_path *path, const kvi_item *item)
         bool found;
         node_overflow(tree, path, path->depth - 1, &in);
         if (tree->txn->failed)
-            return insert_lost(tree);
+            return KV_ECORRUPT;
         rc = kvi_tree_seek(tree, item->key, path, &found);
     }
     tree->run_leaf = kvi_path_leaf(path)->ptr.page;
@@ -470,6 +482,6 @@ int kvi_tree_replace(kv_tree *tree, kvi_path *path, const kvi_item *item)
     if (!node_insert(tree, leaf, &in))
         node_overflow(tree, path, path->depth - 1, &in);
     if (tree->txn->failed)
-        return insert_lost(tree);
+        return KV_ECORRUPT;
     return kvi_tree_seek(tree, item->key, path, &found);
 }

@@ -28,7 +28,8 @@ static void fill(kv_db *db)
     char key[16];
     kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     for (unsigned i = 0; i < ENTRIES; i++)
-        assert_int_equal(kv_put(kv_txn_main(txn), key, key_of(i, key), "some value", 10, 0), KV_OK);
+        assert_int_equal(kv_put(kv_txn_main(txn), key, key_of(i, key), "some value", 8 + i % 3, 0),
+                         KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
 }
 
@@ -84,10 +85,80 @@ static void test_forged_private_page(void **state)
     }
 }
 
+/* ---- an entry that fits no page ---- */
+
+/* Reads all, so that all pages are verified. */
+static void read_all(kv_txn *txn)
+{
+    kv_slice value;
+    char key[16];
+    for (unsigned i = 0; i < ENTRIES; i++)
+        assert_int_equal(kv_get(kv_txn_main(txn), key, key_of(i, key), &value), KV_OK);
+}
+
+/* The leaf's first or last value becomes as long as a page, and there seems to be no gap for more. */
+static void stretch(uint8_t *page, uint32_t page_size, bool last)
+{
+    unsigned count = kvi_node_count(page), slot = last ? count - 1 : 0;
+    uint32_t heads = KVI_HEADER_SIZE + KVI_HINT_LINE, end = heads + 6 * count;
+    unsigned begin = KVI_P_prefix + 12; /* behind the prefix */
+    assert_true(kvi_get16(page + KVI_P_hint_stride) && kvi_get16(page + KVI_P_prefix_len) < 12);
+    assert_true(kvi_get16(page + KVI_P_fixed_key) && !kvi_get16(page + KVI_P_fixed_value));
+    kvi_put16(page + heads + 4 * count + 2 * slot, (uint16_t)begin);
+    kvi_varint_put(page + begin, page_size - begin - 2);
+    kvi_put16(page + KVI_P_heap, (uint16_t)(page_size - end));
+}
+
+/* Stretches the leaf of a key in the file. */
+static void leaf_stretch(kv_db *db, const char *path, const char *key, bool last)
+{
+    static uint8_t page[KVI_PAGE_MAX];
+    kvi_path way;
+    bool found;
+    kv_txn *txn = must_begin(db, KV_TXN_READ);
+    read_all(txn);
+    int rc = kvi_tree_seek(kv_txn_main(txn), kvi_slice_of(key, strlen(key)), &way, &found);
+    assert_int_equal(rc, KV_OK);
+    const kvi_step *leaf = kvi_path_leaf(&way);
+    uint32_t size = db->file.page_size;
+    assert_true(way.depth > 1 && leaf->slot > 0 && leaf->slot + 1 < kvi_node_count(leaf->page));
+    memcpy(page, leaf->page, size);
+    stretch(page, size, last);
+    int fd = open(path, O_RDWR);
+    assert_int_equal(pwrite(fd, page, size, (off_t)(leaf->ptr.page * size)), size);
+    close(fd);
+    kv_txn_abort(txn);
+}
+
+static void test_entry_too_long(void **state)
+{
+    dir = *state;
+    for (unsigned i = 0; i < 4; i++) {
+        kv_db *db;
+        kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
+        const char *path = scratch_path(dir, "long.kv");
+        char key[17];
+        size_t len = key_of(ENTRIES / 2 + 10, key);
+        remove(path);
+        assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
+        fill(db);
+        leaf_stretch(db, path, key, i % 2);
+        if (i < 2) /* a newcomer, else a longer value */
+            key[len++] = '+';
+        kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+        int put = kv_put(kv_txn_main(txn), key, len, "another and longer value", 24, 0);
+        int committed = kv_txn_commit(txn);
+        kv_db_close(db);
+        assert_int_equal(put, KV_ECORRUPT);
+        assert_int_equal(committed, KV_EBADTXN);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forged_private_page),
+        cmocka_unit_test(test_entry_too_long),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
