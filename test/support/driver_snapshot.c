@@ -36,6 +36,17 @@ typedef struct listing {
     bool same;
 } listing;
 
+/* Any commit may sweep, also those of which the model learns no time. What had not expired when the
+ * snapshot was made, none before it has removed. */
+static bool entries_fit(const kv_snapshot_info *info, const model_state *state)
+{
+    model_state *shown = model_shown(state, info->time_ms);
+    uint64_t least = model_entries(shown ? shown : state);
+    if (shown)
+        model_release(shown);
+    return info->entries >= least;
+}
+
 static int list_one(void *context, const kv_snapshot_info *info)
 {
     listing *list = context;
@@ -43,8 +54,7 @@ static int list_one(void *context, const kv_snapshot_info *info)
         list->expect && list->next < list->expect->n ? &list->expect->at[list->next++] : NULL;
     kvi_slice name = kvi_slice_of(info->name.ptr, info->name.len);
     list->same = expect && kvi_slice_compare(model_snapshot_name(expect), name) == 0 &&
-                 info->commit_id == expect->id &&
-                 info->entries >= model_entries(expect->state); /* expired ones count until swept */
+                 info->commit_id == expect->id && entries_fit(info, expect->state);
     return list->same ? 0 : 1;
 }
 
