@@ -5,6 +5,8 @@
 #define SLAB_BYTES ((size_t)2 << 20) /* of later ones: what a large page of memory has */
 #define SLABS_KEPT 3                 /* between transactions */
 
+#define NO_NODE (~0u) /* in place of a level: a large value */
+
 void kvi_dirty_init(kvi_dirty *dirty, const kvi_os *os, uint32_t page_size)
 {
     memset(dirty, 0, sizeof *dirty);
@@ -16,7 +18,7 @@ void kvi_dirty_init(kvi_dirty *dirty, const kvi_os *os, uint32_t page_size)
 
 static void bytes_drop(kvi_dirty *dirty, kvi_handle handle)
 {
-    uint8_t *bytes = dirty->buffers[handle];
+    uint8_t *bytes = dirty->buffers[handle].bytes;
     uint64_t len = dirty->items[handle].len;
     if (!bytes)
         return;
@@ -27,7 +29,7 @@ static void bytes_drop(kvi_dirty *dirty, kvi_handle handle)
         dirty->bytes -= dirty->page_size;
         dirty->spare[dirty->n_spare++] = bytes;
     }
-    dirty->buffers[handle] = NULL;
+    dirty->buffers[handle].bytes = NULL;
 }
 
 /* Frees all slabs but the first few; all buffers are spare. */
@@ -78,7 +80,7 @@ static int handles_room(kvi_dirty *dirty, size_t n)
     if (!items)
         return KV_ENOMEM;
     dirty->items = items;
-    uint8_t **buffers =
+    kvi_buffer *buffers =
         kvi_os_room(os, dirty->buffers, &dirty->buffers_cap, all, sizeof *dirty->buffers);
     if (!buffers)
         return KV_ENOMEM;
@@ -136,12 +138,12 @@ int kvi_dirty_grow(kvi_dirty *dirty, size_t n)
     return rc;
 }
 
-static kvi_handle handle_new(kvi_dirty *dirty, kvi_private item, uint8_t *bytes)
+static kvi_handle handle_new(kvi_dirty *dirty, kvi_private item, kvi_buffer buffer)
 {
     kvi_handle handle = dirty->n_unused ? dirty->unused[--dirty->n_unused] : dirty->n_items++;
     item.generation = dirty->generation;
     dirty->items[handle] = item;
-    dirty->buffers[handle] = bytes;
+    dirty->buffers[handle] = buffer;
     return handle;
 }
 
@@ -149,7 +151,7 @@ kvi_handle kvi_dirty_page(kvi_dirty *dirty, unsigned level)
 {
     uint8_t *bytes = dirty->spare[--dirty->n_spare];
     dirty->bytes += dirty->page_size;
-    return handle_new(dirty, (kvi_private){.level = (uint8_t)level}, bytes);
+    return handle_new(dirty, (kvi_private){0}, (kvi_buffer){bytes, level});
 }
 
 int kvi_dirty_large(kvi_dirty *dirty, uint64_t len, kvi_handle *handle)
@@ -162,7 +164,7 @@ int kvi_dirty_large(kvi_dirty *dirty, uint64_t len, kvi_handle *handle)
     if (!bytes)
         return KV_ENOMEM;
     dirty->bytes += len;
-    *handle = handle_new(dirty, (kvi_private){.len = len}, bytes);
+    *handle = handle_new(dirty, (kvi_private){.len = len}, (kvi_buffer){bytes, NO_NODE});
     return KV_OK;
 }
 
@@ -172,7 +174,7 @@ int kvi_dirty_written(kvi_dirty *dirty, uint64_t len, kvi_ptr page, uint64_t che
     int rc = handles_room(dirty, 1);
     if (rc == KV_OK)
         *handle = handle_new(dirty, (kvi_private){.len = len, .sealed = page, .checksum = checksum},
-                             NULL);
+                             (kvi_buffer){NULL, NO_NODE});
     return rc;
 }
 
@@ -192,10 +194,12 @@ static bool item_kept(const kvi_dirty *dirty, kvi_handle handle)
 
 void kvi_dirty_replace(kvi_dirty *dirty, kvi_handle handle)
 {
-    if (!item_kept(dirty, handle))
+    if (!item_kept(dirty, handle)) {
         kvi_dirty_release(dirty, handle);
-    else
-        dirty->replaced[dirty->n_replaced++] = handle;
+        return;
+    }
+    dirty->items[handle].replaced = true;
+    dirty->replaced[dirty->n_replaced++] = handle;
 }
 
 void kvi_dirty_seal(kvi_dirty *dirty, kvi_handle handle, kvi_ptr page, uint64_t checksum)
@@ -224,7 +228,8 @@ int kvi_dirty_undo(kvi_dirty *dirty, kvi_dirty_point point,
             return rc;
         kvi_dirty_release(dirty, h);
     }
-    dirty->n_replaced = point.n_replaced; /* those replaced since are in use again */
+    while (dirty->n_replaced > point.n_replaced) /* those replaced since are in use again */
+        dirty->items[dirty->replaced[--dirty->n_replaced]].replaced = false;
     dirty->floor = point.generation;
     return KV_OK;
 }

@@ -29,15 +29,20 @@ typedef struct kvi_private {
     uint64_t checksum;   /* of a sealed node */
     uint64_t expiry;     /* of a sealed node: the least below it; 0: none */
     uint32_t generation; /* 0: unused handle */
-    uint8_t level;       /* of a node */
+    bool replaced;       /* no tree refers to it, but a savepoint does */
 } kvi_private;
+
+typedef struct kvi_buffer {
+    uint8_t *bytes; /* NULL: sealed or unused */
+    unsigned level; /* of a node */
+} kvi_buffer;
 
 typedef struct kvi_dirty {
     const kvi_os *os;
     uint32_t page_size;
     kvi_private *items; /* by handle; item 0 is never used */
     size_t n_items, items_cap;
-    uint8_t **buffers; /* by handle; NULL: sealed or unused. Every way down asks for some */
+    kvi_buffer *buffers; /* by handle. Every way down asks for some */
     size_t buffers_cap;
     kvi_handle *unused; /* released handles */
     size_t n_unused, unused_cap;
@@ -89,31 +94,39 @@ static inline kvi_private *kvi_dirty_at(const kvi_dirty *dirty, kvi_handle handl
 /* The bytes of a private page or value; NULL: it is sealed. */
 static inline uint8_t *kvi_dirty_bytes(const kvi_dirty *dirty, kvi_handle handle)
 {
-    return dirty->buffers[handle];
+    return dirty->buffers[handle].bytes;
 }
 
-/* Does this handle, from bytes that may have changed since they were verified, lead anywhere? To a
- * node of this level? To a buffer; NULL: to none. */
+/* Does this handle, from bytes that may have changed since they were verified, lead to something that a
+ * tree may refer to? To a node of this level? To a buffer, to that of a node of this level; NULL: to none. */
 static inline bool kvi_dirty_knows(const kvi_dirty *dirty, kvi_handle handle)
 {
-    return handle != 0 && handle < dirty->n_items && dirty->items[handle].generation != 0;
+    return handle != 0 && handle < dirty->n_items && dirty->items[handle].generation != 0 &&
+           !dirty->items[handle].replaced;
 }
 
 static inline bool kvi_dirty_knows_node(const kvi_dirty *dirty, kvi_handle handle, unsigned level)
 {
-    return kvi_dirty_knows(dirty, handle) && dirty->items[handle].len == 0 &&
-           dirty->items[handle].level == level;
+    return kvi_dirty_knows(dirty, handle) && dirty->buffers[handle].level == level;
 }
 
 static inline uint8_t *kvi_dirty_find(const kvi_dirty *dirty, kvi_handle handle)
 {
-    return handle != 0 && handle < dirty->n_items ? dirty->buffers[handle] : NULL;
+    return handle != 0 && handle < dirty->n_items ? dirty->buffers[handle].bytes : NULL;
+}
+
+static inline uint8_t *kvi_dirty_find_node(const kvi_dirty *dirty, kvi_handle handle,
+                                           unsigned level)
+{
+    return handle != 0 && handle < dirty->n_items && dirty->buffers[handle].level == level
+               ? dirty->buffers[handle].bytes
+               : NULL;
 }
 
 /* May the buffer be changed in place? */
 static inline bool kvi_dirty_writable(const kvi_dirty *dirty, kvi_handle handle)
 {
-    return dirty->buffers[handle] &&
+    return dirty->buffers[handle].bytes &&
            (dirty->floor == 0 || dirty->items[handle].generation > dirty->floor);
 }
 

@@ -44,6 +44,8 @@ static int leaves_join(kv_tree *tree, kvi_path *path, const leaves *two)
     uint32_t page_size = txn->db->file.page_size;
     const kvi_step *leaf = kvi_path_leaf(path), *parent = leaf - 1;
     int rc = kvi_tree_own(tree, path, 0);
+    if (rc == KV_OK && kvi_step_again(leaf, two->next.ptr))
+        rc = kvi_txn_changed(txn);
     if (rc == KV_OK && !KVI_MUTANT(GATHERED_LOST))
         rc = kvi_txn_drop_node(txn, two->next.ptr, two->next.page);
     if (rc != KV_OK)

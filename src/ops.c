@@ -129,6 +129,8 @@ static int entry_place(kv_tree *tree, kvi_path *path, bool found, kvi_prepared *
     if (!found)
         return kvi_tree_insert(tree, path, &prepared->item);
     rc = kvi_value_drop(tree, kvi_path_stored(tree, path));
+    if (rc == KV_OK && !kvi_value_there(tree->txn, prepared))
+        rc = kvi_txn_changed(tree->txn);
     if (rc == KV_OK)
         rc = kvi_tree_replace(tree, path, &prepared->item);
     return kvi_txn_spoil(tree->txn, rc);

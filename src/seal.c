@@ -69,7 +69,7 @@ static int gather_node(kvi_batch *batch, kvi_unsealed node)
 {
     kv_db *db = batch->txn->db;
     if (!kvi_dirty_knows_node(&db->dirty, node.handle, node.level))
-        return kvi_fail(&db->err, KV_ECORRUPT, "a page changed after it was verified");
+        return kvi_txn_changed(batch->txn);
     uint8_t *page = kvi_dirty_bytes(&db->dirty, node.handle);
     int rc = KV_OK;
     if (page && node.level > 0)

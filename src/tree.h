@@ -92,6 +92,12 @@ static inline uint8_t *kvi_step_bytes(const kv_tree *tree, const kvi_step *step)
     return kvi_dirty_bytes(&tree->txn->db->dirty, step->ptr.page);
 }
 
+/* Is what a parent names beside a changeable node that node itself? */
+static inline bool kvi_step_again(const kvi_step *step, kvi_ptr beside)
+{
+    return beside.birth == 0 && beside.page == step->ptr.page;
+}
+
 /* Adds delta to the tallies above the leaf of path, and to the tree's entries. */
 void kvi_tree_adjust(kv_tree *tree, const kvi_path *path, int64_t delta);
 

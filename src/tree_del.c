@@ -63,6 +63,8 @@ static int merge_with(kv_tree *tree, kvi_step *step, unsigned level, uint32_t us
     kvi_ptr ptr = kvi_branch_child(parent->page, page_size, slot);
     int rc = kvi_txn_node(txn, ptr, level, &other);
     ++*read;
+    if (rc == KV_OK && kvi_step_again(step, ptr))
+        rc = kvi_txn_changed(txn);
     if (rc != KV_OK || !merge_build(tree, step, other, left, level))
         return rc;
     rc = kvi_txn_drop_node(txn, ptr, other);

@@ -278,7 +278,7 @@ static bool level_seek(kv_tree *tree, kvi_slice key, unsigned level, kvi_path *p
     for (unsigned at = tree->desc.level;; at--) {
         kvi_step *step = &path->steps[path->depth++];
         step->ptr = ptr;
-        step->page = ptr.birth == 0 ? kvi_dirty_find(dirty, ptr.page) : NULL;
+        step->page = ptr.birth == 0 ? kvi_dirty_find_node(dirty, ptr.page, at) : NULL;
         if (!step->page)
             return false;
         step->slot = kvi_branch_search(step->page, page_size, key);

@@ -1,6 +1,19 @@
 /* txn.c - private pages and savepoints of a transaction; see txn.h. */
 #include "txn.h"
 
+int kvi_txn_changed(kv_txn *txn)
+{
+    return kvi_fail(&txn->db->err, KV_ECORRUPT, "a page changed after it was verified");
+}
+
+int kvi_txn_sealed(kv_txn *txn, kvi_handle handle, unsigned level, const uint8_t **page)
+{
+    const kvi_dirty *dirty = &txn->db->dirty;
+    if (!txn->write || !kvi_dirty_knows_node(dirty, handle, level))
+        return kvi_txn_changed(txn);
+    return kvi_file_node(&txn->view, kvi_dirty_at(dirty, handle)->sealed, level, page);
+}
+
 static bool tail_page(const kv_txn *txn, kvi_id birth)
 {
     return birth > txn->db->head.durable; /* counted in the seal and the walk */
@@ -21,6 +34,8 @@ int kvi_txn_drop_node(kv_txn *txn, kvi_ptr ptr, const uint8_t *bytes)
     if (ptr.birth != 0)
         return drop_page(txn, ptr, bytes);
     kvi_dirty *dirty = &txn->db->dirty;
+    if (!kvi_dirty_knows(dirty, ptr.page)) /* two pages lead to it, and one was here before */
+        return kvi_txn_changed(txn);
     int rc = kvi_dirty_bytes(dirty, ptr.page)
                  ? KV_OK
                  : drop_page(txn, kvi_dirty_at(dirty, ptr.page)->sealed, bytes);

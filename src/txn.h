@@ -301,17 +301,21 @@ struct kv_txn {
     kvi_extents lost; /* written early, then rolled back: not yet dropped for good */
 };
 
-/* The node that ptr leads to, private or not. */
+/* The answer where bytes make no sense that did when they were verified. */
+int kvi_txn_changed(kv_txn *txn);
+
+/* The node of a handle that has no buffer: it was written early, or bytes that changed led here. */
+int kvi_txn_sealed(kv_txn *txn, kvi_handle handle, unsigned level,
+                   const uint8_t **page) KVI_MUST_CHECK;
+
+/* The node that ptr leads to, private or not. The nodes of a path are on different levels, so no private one
+ * is met again below itself, whatever pages say. */
 static inline int kvi_txn_node(kv_txn *txn, kvi_ptr ptr, unsigned level, const uint8_t **page)
 {
     if (KVI_UNLIKELY(ptr.birth == 0)) {
         const kvi_dirty *dirty = &txn->db->dirty;
-        *page = txn->write ? kvi_dirty_find(dirty, ptr.page) : NULL;
-        if (KVI_LIKELY(*page != NULL))
-            return KV_OK;
-        if (!txn->write || !kvi_dirty_knows(dirty, ptr.page))
-            return kvi_fail(&txn->db->err, KV_ECORRUPT, "a page changed after it was verified");
-        ptr = kvi_dirty_at(dirty, ptr.page)->sealed;
+        *page = txn->write ? kvi_dirty_find_node(dirty, ptr.page, level) : NULL;
+        return KVI_LIKELY(*page != NULL) ? KV_OK : kvi_txn_sealed(txn, ptr.page, level, page);
     }
     return kvi_file_node(&txn->view, ptr, level, page);
 }

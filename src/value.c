@@ -327,10 +327,15 @@ void kvi_value_done(kv_txn *txn, kvi_prepared *prepared)
     prepared->owned = NULL;
 }
 
+bool kvi_value_there(const kv_txn *txn, const kvi_prepared *prepared)
+{
+    return prepared->pages == 0 || kvi_dirty_knows(&txn->db->dirty, prepared->handle);
+}
+
 void kvi_value_discard(kv_txn *txn, kvi_prepared *prepared)
 {
     kvi_dirty *dirty = &txn->db->dirty;
-    if (prepared->pages) {
+    if (prepared->pages && kvi_value_there(txn, prepared)) {
         if (!kvi_dirty_bytes(dirty, prepared->handle))
             kvi_txn_spoil(txn, kvi_txn_drop_run(txn, kvi_dirty_at(dirty, prepared->handle)->sealed,
                                                 prepared->pages));

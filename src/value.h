@@ -47,6 +47,10 @@ int kvi_value_prepare_expiry(kv_tree *tree, kvi_slice key, kvi_stored stored, ui
                              kvi_prepared *prepared) KVI_MUST_CHECK;
 void kvi_value_done(kv_txn *txn, kvi_prepared *prepared);
 
+/* Is its buffer still there? What it replaces may claim to be the same, in a page that changed after it was
+ * verified, and is dropped first. */
+bool kvi_value_there(const kv_txn *txn, const kvi_prepared *prepared);
+
 /* Instead of done: the value did not go into the tree. */
 void kvi_value_discard(kv_txn *txn, kvi_prepared *prepared);
 

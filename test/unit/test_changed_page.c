@@ -33,8 +33,10 @@ static void fill(kv_db *db)
     assert_int_equal(kv_txn_commit(txn), KV_OK);
 }
 
-/* In the root, the last child's pointer becomes {page, birth 0}: that of a private page. */
-static void forge(kv_db *db, const char *path, uint64_t page)
+enum { LAST = -1 };
+
+/* In the root, the pointer to a child becomes {page, birth 0}: that of a private page. */
+static void forge(kv_db *db, const char *path, int child, uint64_t page)
 {
     kv_txn *txn = must_begin(db, KV_TXN_READ);
     kv_slice value;
@@ -42,13 +44,14 @@ static void forge(kv_db *db, const char *path, uint64_t page)
     const kvi_view *view = &txn->view;
     kvi_ptr root = kv_txn_main(txn)->desc.root;
     for (unsigned i = 0; i < ENTRIES; i++)
-        assert_int_equal(kv_get(kv_txn_main(txn), key, key_of(i, key), &value), KV_OK);
+        assert_true(kv_get(kv_txn_main(txn), key, key_of(i, key), &value) >= 0);
     uint32_t size = 1u << view->page_shift;
     const uint8_t *bytes = view->map + root.page * size, *at = NULL;
     unsigned last = kvi_node_count(bytes);
     assert_true(kvi_node_level(bytes) > 0);
     uint8_t pointer[KVI_PTR_SIZE];
-    kvi_ptr_put(pointer, kvi_branch_child(bytes, size, last));
+    unsigned i = child == LAST ? last : KVI_MIN((unsigned)child, last);
+    kvi_ptr_put(pointer, kvi_branch_child(bytes, size, i));
     for (const uint8_t *p = bytes; !at && p <= bytes + size - KVI_PTR_SIZE; p++)
         at = memcmp(p, pointer, KVI_PTR_SIZE) == 0 ? p : NULL;
     assert_non_null(at);
@@ -58,6 +61,16 @@ static void forge(kv_db *db, const char *path, uint64_t page)
     kv_txn_abort(txn);
     assert_int_equal(pwrite(fd, pointer, sizeof pointer, place), sizeof pointer);
     close(fd);
+}
+
+static kv_db *make(const char *path)
+{
+    kv_db *db;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
+    remove(path);
+    assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
+    fill(db);
+    return db;
 }
 
 static void test_forged_private_page(void **state)
@@ -71,7 +84,7 @@ static void test_forged_private_page(void **state)
         remove(path);
         assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
         fill(db);
-        forge(db, path, pages[i]);
+        forge(db, path, LAST, pages[i]);
         kv_txn *txn = must_begin(db, KV_TXN_WRITE);
         kv_slice value;
         assert_int_equal(kv_put(kv_txn_main(txn), "key0000000", 10, "other", 5, 0), KV_OK);
@@ -83,6 +96,209 @@ static void test_forged_private_page(void **state)
         }
         kv_db_close(db);
     }
+}
+
+/* ---- a private page that is in two places ---- */
+
+/* Until one says that something is wrong. */
+static int del_up(kv_tree *tree)
+{
+    char key[16];
+    int rc = KV_OK;
+    for (unsigned i = 0; i < ENTRIES && rc >= 0; i++)
+        rc = kv_del(tree, key, key_of(i, key));
+    return rc;
+}
+
+static int del_down(kv_tree *tree)
+{
+    char key[16];
+    int rc = KV_OK;
+    for (unsigned i = ENTRIES; i-- > 0 && rc >= 0;)
+        rc = kv_del(tree, key, key_of(i, key));
+    return rc;
+}
+
+static int del_range(kv_tree *tree, unsigned from, unsigned to)
+{
+    char a[16], b[16];
+    kv_range range = {.size = sizeof range, .from = a, .to = b};
+    range.from_len = key_of(from, a);
+    range.to_len = key_of(to, b);
+    return kv_del_range(tree, &range, NULL);
+}
+
+static int del_middle(kv_tree *tree)
+{
+    int rc = del_range(tree, 10, ENTRIES / 2);
+    return rc == KV_OK ? del_range(tree, 20, ENTRIES - 10) : rc;
+}
+
+static int del_ends(kv_tree *tree)
+{
+    int rc = del_range(tree, 0, ENTRIES / 3);
+    return rc == KV_OK ? del_range(tree, ENTRIES / 2, ENTRIES) : rc;
+}
+
+static int put_up(kv_tree *tree)
+{
+    char key[17];
+    int rc = KV_OK;
+    for (unsigned i = 0; i < ENTRIES && rc == KV_OK; i++) {
+        size_t len = key_of(i, key);
+        key[len++] = '+';
+        rc = kv_put(tree, key, len, "another value", 13, 0);
+    }
+    return rc;
+}
+
+static int (*const changes[])(kv_tree *) = {del_up,   del_down,      del_middle,
+                                            del_ends, kv_tree_clear, put_up};
+
+enum { LARGE = 20000 };
+
+static int put_large(kv_tree *tree, const char *key)
+{
+    static const char large[LARGE];
+    return kv_put(tree, key, strlen(key), large, sizeof large, 0);
+}
+
+/* Makes a large value and the pages on the ways to three keys private: their handles are the first. */
+static int put_some(kv_tree *tree, const char *value)
+{
+    static const unsigned some[] = {0, ENTRIES / 2, ENTRIES - 1};
+    char key[16];
+    int rc = put_large(tree, "key0000000");
+    for (size_t i = 0; i < KVI_COUNT(some) && rc == KV_OK; i++)
+        rc = kv_put(tree, key, key_of(some[i], key), value, strlen(value), 0);
+    return rc;
+}
+
+/* savepoints: those that the change comes behind; then all but the first are taken back. */
+static int change(kv_txn *txn, int (*fn)(kv_tree *), unsigned savepoints)
+{
+    kv_tree *tree = kv_txn_main(txn);
+    uint32_t points[2];
+    int rc = put_some(tree, "first");
+    for (unsigned i = 0; i < savepoints && rc == KV_OK; i++) {
+        rc = kv_txn_savepoint(txn, &points[i]);
+        if (rc == KV_OK)
+            rc = put_some(tree, "later");
+    }
+    if (rc == KV_OK)
+        rc = fn(tree);
+    if (savepoints > 1 && kv_txn_rollback_to(txn, points[1]) == KV_OK)
+        rc = fn(tree);
+    if (savepoints > 0 && kv_txn_release(txn, points[0]) == KV_OK)
+        rc = put_some(tree, "last");
+    return rc;
+}
+
+static void test_private_page_twice(void **state)
+{
+    dir = *state;
+    const char *path = scratch_path(dir, "twice.kv");
+    for (unsigned n = 0; n < KVI_COUNT(changes) * 3 * 4 * 9; n++) {
+        unsigned handle = n % 9 + 1, slot = n / 9 % 4, points = n / 36 % 3, what = n / 108;
+        kv_db *db = make(path);
+        forge(db, path, slot < 3 ? (int)slot : LAST, handle);
+        kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+        int rc = change(txn, changes[what], points);
+        assert_true(rc == KV_OK || rc == KV_NOTFOUND || rc == KV_ECORRUPT || rc == KV_EBADTXN);
+        rc = kv_txn_commit(txn);
+        assert_true(rc == KV_OK || rc == KV_ECORRUPT || rc == KV_EBADTXN);
+        kv_db_close(db);
+    }
+}
+
+/* Leaves that are filled from those behind them. */
+static void test_gathered_twice(void **state)
+{
+    dir = *state;
+    const char *path = scratch_path(dir, "gathered.kv");
+    char key[16];
+    for (unsigned n = 0; n < 3 * 4; n++) {
+        kv_db *db = make(path);
+        kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+        for (unsigned i = 0; i < ENTRIES; i++)
+            if (i % 5 < 2)
+                assert_int_equal(kv_del(kv_txn_main(txn), key, key_of(i, key)), KV_OK);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        forge(db, path, (int)(n % 3 + 1), n / 3 + 1);
+        int rc = kv_db_compact(db, NULL, NULL);
+        assert_true(rc == KV_OK || rc == KV_ECORRUPT);
+        kv_db_close(db);
+    }
+}
+
+/* ---- a private value that is in two places ---- */
+
+/* The entry of a key becomes one of {handle, birth 0}: of a private value. */
+static void value_forge(kv_db *db, const char *path, const char *key, uint64_t handle)
+{
+    kv_txn *txn = must_begin(db, KV_TXN_READ);
+    kvi_path way;
+    kvi_entry entry;
+    bool found;
+    uint8_t ref[KVI_LARGE_REF_SIZE];
+    int rc = kvi_tree_seek(kv_txn_main(txn), kvi_slice_of(key, strlen(key)), &way, &found);
+    assert_true(rc == KV_OK && found);
+    kvi_stored stored = kvi_path_stored(kv_txn_main(txn), &way);
+    assert_true(kvi_entry_parse(stored, &entry) && (entry.flags & KVI_ENTRY_LARGE));
+    entry.large.ptr = (kvi_ptr){handle, 0};
+    kvi_large_put(ref, &entry.large);
+    int fd = open(path, O_RDWR);
+    off_t place = (stored.bytes.ptr - txn->view.map) + (off_t)kvi_entry_ref_at(&entry);
+    assert_int_equal(pwrite(fd, ref, sizeof ref, place), sizeof ref);
+    close(fd);
+    kv_txn_abort(txn);
+}
+
+/* A database whose large values "a" and "b" are the first private one. */
+static kv_db *make_values(const char *path)
+{
+    kv_db *db = make(path);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(put_large(kv_txn_main(txn), "a"), KV_OK);
+    assert_int_equal(put_large(kv_txn_main(txn), "b"), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    value_forge(db, path, "a", 1);
+    value_forge(db, path, "b", 1);
+    return db;
+}
+
+static void test_private_value_twice(void **state)
+{
+    dir = *state;
+    for (unsigned points = 0; points < 2; points++) {
+        kv_db *db = make_values(scratch_path(dir, "values.kv"));
+        kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+        kv_tree *tree = kv_txn_main(txn);
+        uint32_t point = 0;
+        assert_int_equal(put_large(tree, "c"), KV_OK);
+        if (points)
+            assert_int_equal(kv_txn_savepoint(txn, &point), KV_OK);
+        assert_int_equal(kv_del(tree, "a", 1), KV_OK);
+        int rc = kv_del(tree, "b", 1);
+        assert_int_equal(rc, KV_ECORRUPT);
+        assert_int_equal(kv_txn_commit(txn), KV_EBADTXN);
+        kv_db_close(db);
+    }
+}
+
+/* What is replaced is what is being put. */
+static void test_value_of_its_own(void **state)
+{
+    dir = *state;
+    kv_db *db = make_values(scratch_path(dir, "own.kv"));
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    void *place = NULL;
+    int rc = kv_reserve(kv_txn_main(txn), "a", 1, LARGE, 0, &place);
+    if (rc == KV_OK)
+        memset(place, 1, LARGE);
+    assert_int_equal(rc, KV_ECORRUPT);
+    kv_txn_abort(txn);
+    kv_db_close(db);
 }
 
 /* ---- an entry that fits no page ---- */
@@ -157,8 +373,9 @@ static void test_entry_too_long(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forged_private_page),
-        cmocka_unit_test(test_entry_too_long),
+        cmocka_unit_test(test_forged_private_page), cmocka_unit_test(test_private_page_twice),
+        cmocka_unit_test(test_gathered_twice),      cmocka_unit_test(test_private_value_twice),
+        cmocka_unit_test(test_value_of_its_own),    cmocka_unit_test(test_entry_too_long),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
