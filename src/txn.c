@@ -1,5 +1,6 @@
 /* txn.c - private pages and savepoints of a transaction; see txn.h. */
 #include "txn.h"
+#include "node.h"
 
 int kvi_txn_changed(kv_txn *txn)
 {
@@ -52,6 +53,14 @@ int kvi_txn_drop_run(kv_txn *txn, kvi_ptr ptr, uint64_t pages)
     return rc;
 }
 
+/* Is the copy one of the node that was meant? Another page may stand there by now; what leads to addresses
+ * by its level (the tallies) leaves it to the page to know that. */
+static bool copy_is_of(const kv_txn *txn, kvi_ptr ptr, unsigned level, const uint8_t *bytes)
+{
+    return kvi_node_level(bytes) == level &&
+           (ptr.birth == 0 || kvi_file_matches(&txn->db->file, bytes, ptr, false) == 0);
+}
+
 int kvi_txn_touch(kv_txn *txn, kvi_ptr *ptr, unsigned level, const uint8_t **page)
 {
     kvi_dirty *dirty = &txn->db->dirty;
@@ -60,7 +69,8 @@ int kvi_txn_touch(kv_txn *txn, kvi_ptr *ptr, unsigned level, const uint8_t **pag
     kvi_handle copy = kvi_dirty_page(dirty, level);
     uint8_t *bytes = kvi_dirty_bytes(dirty, copy);
     memcpy(bytes, *page, dirty->page_size);
-    int rc = kvi_txn_drop_node(txn, *ptr, bytes);
+    int rc = copy_is_of(txn, *ptr, level, bytes) ? kvi_txn_drop_node(txn, *ptr, bytes)
+                                                 : kvi_txn_changed(txn);
     if (rc != KV_OK) {
         kvi_dirty_release(dirty, copy);
         return rc;

@@ -35,6 +35,15 @@ static void fill(kv_db *db)
 
 enum { LAST = -1 };
 
+/* Reads all, so that all pages are verified. */
+static void read_all(kv_txn *txn)
+{
+    kv_slice value;
+    char key[16];
+    for (unsigned i = 0; i < ENTRIES; i++)
+        assert_int_equal(kv_get(kv_txn_main(txn), key, key_of(i, key), &value), KV_OK);
+}
+
 /* In the root, the pointer to a child becomes {page, birth 0}: that of a private page. */
 static void forge(kv_db *db, const char *path, int child, uint64_t page)
 {
@@ -301,16 +310,40 @@ static void test_value_of_its_own(void **state)
     kv_db_close(db);
 }
 
-/* ---- an entry that fits no page ---- */
+/* ---- another page in the place of one that was verified ---- */
 
-/* Reads all, so that all pages are verified. */
-static void read_all(kv_txn *txn)
+/* Overwrites some bytes of the root. */
+static void root_change(kv_db *db, const char *path, size_t at, const void *bytes, size_t len)
 {
-    kv_slice value;
-    char key[16];
-    for (unsigned i = 0; i < ENTRIES; i++)
-        assert_int_equal(kv_get(kv_txn_main(txn), key, key_of(i, key), &value), KV_OK);
+    kv_txn *txn = must_begin(db, KV_TXN_READ);
+    kvi_ptr root = kv_txn_main(txn)->desc.root;
+    kv_txn_abort(txn);
+    int fd = open(path, O_RDWR);
+    off_t place = (off_t)(root.page * db->file.page_size + at);
+    assert_int_equal(pwrite(fd, bytes, len, place), len);
+    close(fd);
 }
+
+static void test_other_page(void **state)
+{
+    dir = *state;
+    static const size_t fields[] = {KVI_P_page, KVI_P_birth, KVI_P_level};
+    const char *path = scratch_path(dir, "other.kv");
+    for (size_t i = 0; i < KVI_COUNT(fields); i++) {
+        kv_db *db = make(path);
+        kv_txn *txn = must_begin(db, KV_TXN_READ);
+        read_all(txn);
+        kv_txn_abort(txn);
+        root_change(db, path, fields[i], "\x1e", 1);
+        txn = must_begin(db, KV_TXN_WRITE);
+        int rc = kv_put(kv_txn_main(txn), "key0000000", 10, "other", 5, 0);
+        kv_txn_abort(txn);
+        kv_db_close(db);
+        assert_int_equal(rc, KV_ECORRUPT);
+    }
+}
+
+/* ---- an entry that fits no page ---- */
 
 /* The leaf's first or last value becomes as long as a page, and there seems to be no gap for more. */
 static void stretch(uint8_t *page, uint32_t page_size, bool last)
@@ -375,7 +408,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forged_private_page), cmocka_unit_test(test_private_page_twice),
         cmocka_unit_test(test_gathered_twice),      cmocka_unit_test(test_private_value_twice),
-        cmocka_unit_test(test_value_of_its_own),    cmocka_unit_test(test_entry_too_long),
+        cmocka_unit_test(test_value_of_its_own),    cmocka_unit_test(test_other_page),
+        cmocka_unit_test(test_entry_too_long),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
