@@ -83,8 +83,9 @@ static inline uint64_t bench_scan_sum(const void *key, const void *value, size_t
 /* ---- engines ---- */
 
 enum store_flags {
-    STORE_LAZY = 1,  /* commits do not wait for the disk, nor does closing */
-    STORE_BUDGET = 2 /* keep to options.budget_mib */
+    STORE_LAZY = 1,   /* commits do not wait for the disk, nor does closing */
+    STORE_BUDGET = 2, /* keep to options.budget_mib */
+    STORE_BEYOND = 4  /* to be read at random, and larger than memory */
 };
 
 /* An open database with at most one write transaction and two readers. A value that get returned stays
@@ -105,6 +106,9 @@ struct engine {
     void (*put)(struct store *s, const void *key, const void *value, size_t value_len);
     void (*append)(struct store *s, const void *key, const void *value, size_t value_len);
     void (*del)(struct store *s, const void *key);
+    /* n pairs in the order of their keys, one behind the other. NULL: n times put. */
+    void (*put_many)(struct store *s, size_t n, const unsigned char *keys,
+                     const unsigned char *values, size_t value_len);
     /* One durable put from any thread; NULL: begin, put, commit do it. */
     void (*write_one)(struct store *s, const void *key, const void *value, size_t value_len);
     uint64_t (*flushes)(struct store *s); /* so far; NULL: not known */

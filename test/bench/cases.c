@@ -2,6 +2,8 @@
  * cases of the same engine left, and verifies what it did outside the time that it reports. */
 #include "cases.h"
 
+#include <stdlib.h>
+
 enum { BATCH = 1000 };
 
 static const double COMMIT_SECONDS = 3; /* one-record commits stop then, on a slow disk */
@@ -40,23 +42,60 @@ static struct measure load_random(const struct options *o, const struct engine *
     return load(o, e, path, false);
 }
 
-static struct measure load_batches(const struct options *o, const struct engine *e,
-                                   const char *path)
+/* A thousand records, made before the engine gets them. */
+struct batch {
+    unsigned char keys[BATCH * KEY_MAX], values[BATCH * VALUE_MAX];
+};
+
+static void put_batch(const struct options *o, const struct engine *e, struct store *s,
+                      const struct batch *b, size_t n)
 {
-    unsigned char key[KEY_MAX], value[VALUE_MAX];
+    if (e->put_many) {
+        e->put_many(s, n, b->keys, b->values, o->value_len);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        e->put(s, b->keys + i * o->key_len, b->values + i * o->value_len, o->value_len);
+}
+
+static int by_number(const void *one, const void *other)
+{
+    const uint64_t *a = one, *b = other;
+    return (*a > *b) - (*a < *b);
+}
+
+/* Records from the random order's place first on; sorted: in the order of their keys, all at once. */
+static void load_batch(const struct options *o, const struct engine *e, struct store *s,
+                       const struct order *order, uint64_t first, size_t n, bool sorted)
+{
+    static struct batch batch;
+    uint64_t numbers[BATCH];
+    for (size_t i = 0; i < n; i++)
+        numbers[i] = bench_order_at(order, first + i);
+    if (sorted)
+        qsort(numbers, n, sizeof *numbers, by_number);
+    for (size_t i = 0; i < n; i++) {
+        unsigned char *key = batch.keys + (sorted ? i * o->key_len : 0);
+        unsigned char *value = batch.values + (sorted ? i * o->value_len : 0);
+        bench_key(o, numbers[i], key);
+        bench_value(o, numbers[i], 0, value);
+        if (!sorted)
+            e->put(s, key, value, o->value_len);
+    }
+    if (sorted)
+        put_batch(o, e, s, &batch, n);
+}
+
+static struct measure load_by_batches(const struct options *o, const struct engine *e,
+                                      const char *path, bool sorted)
+{
     struct order order = bench_order(o->n, 1);
     bench_remove(path);
     struct store *s = e->open(o, path, STORE_LAZY);
     double start = bench_clock(o);
-    for (uint64_t i = 0; i < o->n;) {
-        uint64_t end = i + BATCH < o->n ? i + BATCH : o->n;
+    for (uint64_t i = 0; i < o->n; i += BATCH) {
         e->write_begin(s);
-        for (; i < end; i++) {
-            uint64_t number = bench_order_at(&order, i);
-            bench_key(o, number, key);
-            bench_value(o, number, 0, value);
-            e->put(s, key, value, o->value_len);
-        }
+        load_batch(o, e, s, &order, i, o->n - i < BATCH ? o->n - i : BATCH, sorted);
         e->write_commit(s);
     }
     e->sync(s);
@@ -64,6 +103,18 @@ static struct measure load_batches(const struct options *o, const struct engine 
     e->close(s);
     verify_file(o, e, path);
     return rate(o->n, took);
+}
+
+static struct measure load_batches(const struct options *o, const struct engine *e,
+                                   const char *path)
+{
+    return load_by_batches(o, e, path, false);
+}
+
+static struct measure load_sorted_batches(const struct options *o, const struct engine *e,
+                                          const char *path)
+{
+    return load_by_batches(o, e, path, true);
 }
 
 /* ---- reading ---- */
@@ -82,7 +133,7 @@ double bench_time_gets(const struct options *o, const struct engine *e, struct s
     for (uint64_t i = 0; i < count; i += BLOCK) {
         uint64_t n = count - i < BLOCK ? count - i : BLOCK;
         for (uint64_t k = 0; k < n; k++) {
-            numbers[k] = bench_order_at(&order, first + i + k);
+            numbers[k] = bench_order_at(&order, (first + i + k) % o->n);
             bench_key(o, numbers[k], keys[k]);
         }
         for (uint64_t k = 0; k < n; k++) {
@@ -270,6 +321,8 @@ const struct bench_case bench_cases[] = {
      "all records in random order, one durable transaction"},
     {"load-batches", "records/s", false, "batches", true, ALWAYS, load_batches,
      "random order, 1000 a commit, unsynced; one sync at the end"},
+    {"batches-sorted", "records/s", false, "sorted-batches", true, ALWAYS, load_sorted_batches,
+     "the same, each batch sorted, kv's in one call"},
     {"size-sorted", "x raw", true, "sorted", false, ALWAYS, size, "file / keys and values"},
     {"size-random", "x raw", true, "random", false, ALWAYS, size, "file / keys and values"},
     {"size-batches", "x raw", true, "batches", false, ALWAYS, size, "file / keys and values"},
@@ -287,9 +340,9 @@ const struct bench_case bench_cases[] = {
     {"get-many", "gets/s", false, "random", false, ALL, bench_get_many,
      "64 keys a call, where the engine has such a call"},
     {"get-threads", "gets/s", false, "random", false, ALL, bench_get_threads,
-     "two threads, half of the records each"},
+     "two threads, all records each"},
     {"get-processes", "gets/s", false, "random", false, ALL, bench_get_processes,
-     "two processes, half of the records each"},
+     "two processes, all records each"},
     {"scan", "records/s", false, "random", false, ALWAYS, scan_warm,
      "all records forward, one call each, each page seen before"},
     {"scan-batch", "records/s", false, "random", false, ALWAYS, scan_batch,
@@ -317,6 +370,8 @@ const struct bench_case bench_cases[] = {
      "durable commits of one record by four threads"},
     {"commit-1000", "records/s", false, "random", false, ALL, bench_commit_1000,
      "durable commits that replace 1000 random records"},
+    {"get-writing", "gets/s", false, "random", false, ALL, bench_get_writing,
+     "a read transaction for each get, while another thread commits without sync"},
     {"overwrite", "records/s", false, "random", false, ALL, bench_overwrite,
      "replaces all records in random order, 100 a commit, unsynced"},
     {"get-old", "gets/s", false, "random", false, ALL, bench_get_fragmented,
@@ -337,6 +392,9 @@ const struct bench_case bench_cases[] = {
      "95 % reads of the newest records, 5 % inserts"},
     {"ycsb-e", "ops/s", false, "ycsb", false, ALL, bench_ycsb_e,
      "95 % scans of up to 100 records, 5 % inserts"},
+    {"crud", "commits/s", false, "crud", true, ALL, bench_crud,
+     "two inserts, an update, a delete in a durable commit, and a get; from nothing"},
+    {"crud-lazy", "commits/s", false, "crud", true, ALL, bench_crud_lazy, "the same, unsynced"},
     {"large-load", "records/s", false, "large", true, ALL, bench_load_large,
      "values of 100,000 bytes, one durable transaction"},
     {"large-get", "gets/s", false, "large", false, ALL, bench_get_large,

@@ -22,7 +22,8 @@ static inline struct measure not_available(void)
 
 enum { VERSION_OVERWRITTEN = 6 }; /* of all records, after the case of that name */
 
-/* Seconds; they die when an answer is wrong. */
+/* Seconds; they die when an answer is wrong. Gets go on at the beginning of their order behind its
+ * end. */
 double bench_time_gets(const struct options *o, const struct engine *e, struct store *s, int reader,
                        uint64_t first, uint64_t count, uint64_t version);
 double bench_time_scan(const struct options *o, const struct engine *e, struct store *s,
@@ -39,6 +40,8 @@ bench_run bench_get_cold, bench_get_dependent, bench_get_begin, bench_get_miss, 
 /* cases_write.c */
 bench_run bench_commit_threads, bench_commit_1000, bench_overwrite, bench_load_large,
     bench_get_large, bench_trees, bench_command_get;
+/* cases_mixed.c */
+bench_run bench_crud, bench_crud_lazy, bench_get_writing;
 /* ycsb.c */
 bench_run bench_ycsb_load, bench_ycsb_a, bench_ycsb_b, bench_ycsb_c, bench_ycsb_d, bench_ycsb_e,
     bench_ycsb_f;

@@ -163,11 +163,11 @@ struct measure bench_get_many(const struct options *o, const struct engine *e, c
 
 /* 1 in so many records; no page of the file is in memory at first. */
 static struct measure cold_pass(const struct options *o, const struct engine *e, const char *path,
-                                timed *pass, uint64_t share)
+                                timed *pass, uint64_t share, unsigned flags)
 {
     uint64_t count = o->n / share + 1;
     bench_drop_cache(path);
-    struct store *s = e->open(o, path, 0);
+    struct store *s = e->open(o, path, flags);
     e->read_begin(s, 0);
     double took = pass(o, e, s, count);
     e->read_end(s, 0);
@@ -182,7 +182,7 @@ static double gets(const struct options *o, const struct engine *e, struct store
 
 struct measure bench_get_cold(const struct options *o, const struct engine *e, const char *path)
 {
-    return cold_pass(o, e, path, gets, COLD_SHARE);
+    return cold_pass(o, e, path, gets, COLD_SHARE, 0);
 }
 
 /* A group with less memory than the file has; this process, which runs one case, stays there. */
@@ -200,13 +200,13 @@ static void enter_group(const struct options *o)
 struct measure bench_beyond_get(const struct options *o, const struct engine *e, const char *path)
 {
     enter_group(o);
-    return cold_pass(o, e, path, gets, BEYOND_SHARE);
+    return cold_pass(o, e, path, gets, BEYOND_SHARE, STORE_BEYOND);
 }
 
 struct measure bench_beyond_many(const struct options *o, const struct engine *e, const char *path)
 {
     enter_group(o);
-    return cold_pass(o, e, path, many, BEYOND_SHARE);
+    return cold_pass(o, e, path, many, BEYOND_SHARE, STORE_BEYOND);
 }
 
 /* As the case of overwriting leaves it, also when that case was not asked for. */
@@ -253,18 +253,18 @@ struct reader {
     double start, end;
 };
 
-/* Half of the records, when all readers have come. */
-static void *read_half(void *context)
+/* When all readers have come. They are at different places of one order. */
+static void *read_all_records(void *context)
 {
     struct reader *r = context;
-    uint64_t half = r->o->n / READERS;
+    uint64_t first = r->o->n / READERS * (uint64_t)r->number;
     r->e->read_begin(r->s, r->number);
     bench_time_gets(r->o, r->e, r->s, r->number, 0, r->o->n, 0);
     atomic_fetch_add(r->ready, 1);
     while (atomic_load(r->ready) < READERS)
         sched_yield();
     r->start = bench_now();
-    bench_time_gets(r->o, r->e, r->s, r->number, half * (uint64_t)r->number, half, 0);
+    bench_time_gets(r->o, r->e, r->s, r->number, first, r->o->n, 0);
     r->end = bench_now();
     r->e->read_end(r->s, r->number);
     return NULL;
@@ -274,7 +274,7 @@ static struct measure rate_of_both(const struct options *o, const struct reader 
 {
     double start = readers[0].start < readers[1].start ? readers[0].start : readers[1].start;
     double end = readers[0].end > readers[1].end ? readers[0].end : readers[1].end;
-    return rate(o->n / READERS * READERS, end - start);
+    return rate(o->n * READERS, end - start);
 }
 
 struct measure bench_get_threads(const struct options *o, const struct engine *e, const char *path)
@@ -285,7 +285,7 @@ struct measure bench_get_threads(const struct options *o, const struct engine *e
     struct store *s = e->open(o, path, 0);
     for (int i = 0; i < READERS; i++) {
         readers[i] = (struct reader){o, e, s, i, &ready, 0, 0};
-        if (pthread_create(&threads[i], NULL, read_half, &readers[i]) != 0)
+        if (pthread_create(&threads[i], NULL, read_all_records, &readers[i]) != 0)
             bench_die("a thread cannot start");
     }
     for (int i = 0; i < READERS; i++)
@@ -304,7 +304,7 @@ static void read_apart(struct meeting *m, const struct options *o, const struct 
 {
     struct reader *r = &m->readers[number];
     *r = (struct reader){o, e, e->open(o, path, 0), number, &m->ready, 0, 0};
-    read_half(r);
+    read_all_records(r);
     e->close(r->s);
     _exit(0);
 }

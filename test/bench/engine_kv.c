@@ -71,6 +71,18 @@ static void put(struct store *s, const void *key, const void *value, size_t valu
     check(s, kv_put(s->written, key, s->key_len, value, value_len, 0), "put");
 }
 
+static void put_many(struct store *s, size_t n, const unsigned char *keys,
+                     const unsigned char *values, size_t value_len)
+{
+    kv_pair pairs[1000];
+    if (n > sizeof pairs / sizeof *pairs)
+        abort();
+    for (size_t i = 0; i < n; i++)
+        pairs[i] =
+            (kv_pair){{keys + i * s->key_len, s->key_len}, {values + i * value_len, value_len}};
+    check(s, kv_put_many(s->written, n, pairs, 0), "put many");
+}
+
 static void write_one(struct store *s, const void *key, const void *value, size_t value_len)
 {
     kv_op op = {.kind = KV_OP_PUT, .key = {key, s->key_len}, .value = {value, value_len}};
@@ -301,6 +313,7 @@ const struct engine bench_kv = {
     .write_begin = write_begin,
     .write_commit = write_commit,
     .put = put,
+    .put_many = put_many,
     .append = put,
     .del = del,
     .write_one = write_one,

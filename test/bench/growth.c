@@ -18,7 +18,7 @@ struct growth {
 };
 
 struct growth_result {
-    uint64_t before, peak, live;
+    uint64_t before, peak, live, closed; /* bytes; closed: of the file, when all had left it */
     double seconds;
 };
 
@@ -168,6 +168,9 @@ static void grow(void *context, void *result)
 
     readers_end(g, w.s, &v);
     g->e->close(w.s);
+    struct store *again = g->e->open(g->o, path, 0);
+    r->closed = g->e->file_size(again);
+    g->e->close(again);
     bench_remove(path);
 }
 
@@ -177,19 +180,20 @@ static void print_result(const struct growth *g, const struct growth_result *r)
                           : g->moving ? "old + moving"
                                       : "old";
     double raw = (double)(g->o->n * (g->o->key_len + g->o->value_len));
-    double peak = (double)r->peak, live = (double)r->live;
+    double peak = (double)r->peak, live = (double)r->live, closed = (double)r->closed;
     double rate = (double)g->o->n * g->o->overwrites / r->seconds;
     char text[16];
     if (g->o->json)
         printf("{\"mode\":\"growth\",\"engine\":\"%s\",\"readers\":\"%s\",\"raw\":%.0f,"
-               "\"before\":%llu,\"live\":%llu,\"peak\":%llu,\"peak_to_live\":%.3f,"
-               "\"peak_to_raw\":%.3f,\"overwrites_per_s\":%.0f}\n",
+               "\"before\":%llu,\"live\":%llu,\"peak\":%llu,\"closed\":%llu,\"peak_to_live\":%.3f,"
+               "\"closed_to_live\":%.3f,\"overwrites_per_s\":%.0f}\n",
                g->e->name, readers, raw, (unsigned long long)r->before, (unsigned long long)r->live,
-               (unsigned long long)r->peak, peak / live, peak / raw, rate);
+               (unsigned long long)r->peak, (unsigned long long)r->closed, peak / live,
+               closed / live, rate);
     else
-        printf("%-6s %-14s %8.1f %8.1f %8.1f %8.1f %10.2f %10.2f %10s/s\n", g->e->name, readers,
-               raw / 1e6, (double)r->before / 1e6, live / 1e6, peak / 1e6, peak / live, peak / raw,
-               bench_amount(rate, text));
+        printf("%-6s %-14s %8.1f %8.1f %8.1f %8.1f %8.1f %10.2f %11.2f %10s/s\n", g->e->name,
+               readers, raw / 1e6, (double)r->before / 1e6, live / 1e6, peak / 1e6, closed / 1e6,
+               peak / live, closed / live, bench_amount(rate, text));
 }
 
 int bench_growth(const struct options *o)
@@ -198,8 +202,8 @@ int bench_growth(const struct options *o)
         bench_print_machine(o, stdout);
         printf("overwrite every record %d times in random order, %d per durable commit\n\n",
                o->overwrites, PER_COMMIT);
-        printf("%-6s %-14s %8s %8s %8s %8s %10s %10s %12s\n", "", "readers", "raw MB", "before",
-               "live MB", "peak MB", "peak/live", "peak/raw", "overwrites");
+        printf("%-6s %-14s %8s %8s %8s %8s %8s %10s %11s %12s\n", "", "readers", "raw MB", "before",
+               "live MB", "peak MB", "closed", "peak/live", "closed/live", "overwrites");
     }
     for (int kind = 0; kind < 4; kind++) {
         for (const struct engine *const *e = o->engines; *e; e++) {
