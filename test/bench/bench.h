@@ -142,7 +142,6 @@ struct engine {
 extern const struct engine bench_kv, bench_lmdb, bench_lmdb_writemap, bench_rocksdb, bench_leveldb,
     bench_sqlite, bench_bdb, bench_tkrzw, bench_wiredtiger;
 const struct engine *bench_engine(const char *name); /* NULL: not built in */
-/* Without lmdb-writemap, which is a variant. */
 void bench_engines_all(const struct engine *engines[ENGINES_MAX + 1]);
 void bench_list_engines(FILE *out);
 

@@ -57,7 +57,7 @@ void bench_engines_all(const struct engine *engines[ENGINES_MAX + 1])
 {
     size_t n = 0;
     for (size_t i = 0; i < ENTRIES; i++)
-        if (entries[i].engine && entries[i].engine != &bench_lmdb_writemap)
+        if (entries[i].engine)
             engines[n++] = entries[i].engine;
     engines[n] = NULL;
 }

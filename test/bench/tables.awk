@@ -33,15 +33,29 @@ function middle(keys, case_, engine,    i, list)
     return median(list, i - 1)
 }
 
-# How many times better one engine is than the other.
-function ratio(keys, case_, one, other,    i, list, a, b)
+# How many times better one engine is in one case than the other in another, round by round. Sets least
+# and most.
+function ratio_of(keys, case_, one, beside, other,    i, list, a, b)
 {
-    for (i = 1; i <= rounds[keys, case_, one] && i <= rounds[keys, case_, other]; i++) {
+    for (i = 1; i <= rounds[keys, case_, one] && i <= rounds[keys, beside, other]; i++) {
         a = value[keys, case_, one, i]
-        b = value[keys, case_, other, i]
+        b = value[keys, beside, other, i]
         list[i] = less[case_] ? b / a : a / b
+        least = i == 1 || list[i] < least ? list[i] : least
+        most = i == 1 || list[i] > most ? list[i] : most
     }
     return median(list, i - 1)
+}
+
+function ratio(keys, case_, one, other)
+{
+    return ratio_of(keys, case_, one, case_, other)
+}
+
+# The median of the rounds, and how far they lie apart.
+function spread(x, n)
+{
+    return n > 1 ? sprintf("%.2f, %.2f-%.2f", x, least, most) : sprintf("%.2f", x)
 }
 
 function amount(x)
@@ -74,8 +88,8 @@ function cell(case_, engine)
         return rounds["random", case_, engine] > 0 ? "n/a" : ""
     if (engine == "kv")
         return "**" amount(middle("random", case_, engine)) "**"
-    return sprintf("%s (%.2f)", amount(middle("random", case_, engine)),
-        ratio("random", case_, "kv", engine))
+    return sprintf("%s (%s)", amount(middle("random", case_, engine)),
+        spread(ratio("random", case_, "kv", engine), rounds["random", case_, engine]))
 }
 
 function head(first, names, n,    i, line)
@@ -122,11 +136,47 @@ function print_keys(    c, k)
         printf "| %s |", case_name[c]
         for (k = 1; k <= kinds; k++)
             if (has(kind_name[k], case_name[c], "lmdb"))
-                printf " %.2f |", ratio(kind_name[k], case_name[c], "kv", "lmdb")
+                printf " %s |", spread(ratio(kind_name[k], case_name[c], "kv", "lmdb"),
+                    rounds[kind_name[k], case_name[c], "lmdb"])
             else
                 printf " |"
         printf "\n"
     }
+}
+
+# A line of test/bench/targets: is the wish fulfilled? Growth is no ratio of two engines.
+function print_target(line,    part, keys, x, n, reached)
+{
+    split(line, part, / *\| */)
+    keys = part[2]
+    if (keys == "growth") {
+        if (part[3] in closed_to_live)
+            printf "| %s | at most %s | %.2f | %s |\n", part[1], part[6], closed_to_live[part[3]],
+                sprintf("%.2f", closed_to_live[part[3]]) + 0 <= part[6] + 0 ? "reached" : "**missed**"
+        return
+    }
+    if (!has(keys, part[3], "kv") || !has(keys, part[4], part[5]))
+        return
+    x = ratio_of(keys, part[3], "kv", part[4], part[5])
+    n = rounds[keys, part[3], "kv"]
+    if (part[3] ~ /^size-/) {
+        x = 1 / x
+        reached = sprintf("%.2f", x) + 0 <= part[6] + 0
+        printf "| %s | at most %s | %.2f | %s |\n", part[1], part[6], x,
+            reached ? "reached" : "**missed**"
+        return
+    }
+    reached = sprintf("%.2f", x) + 0 >= part[6] + 0
+    printf "| %s | %s | %s | %s |\n", part[1], part[6], spread(x, n), reached ? "reached" : "**missed**"
+}
+
+function print_targets(    line)
+{
+    print "| what | wanted | measured | |"
+    print "|---|--:|--:|---|"
+    while ((getline line < targets) > 0)
+        if (line !~ /^#/ && line != "")
+            print_target(line)
 }
 
 # Bytes that the device was given for one operation.
@@ -183,9 +233,17 @@ function print_chart(    list, n, c, e)
 }
 
 /"mode":"growth"/ {
-    growth = growth sprintf("| %s | %s | %.1f | %.1f | %.1f | %.2f | %s |\n", field("engine"),
-        field("readers"), field("raw") / 1e6, field("live") / 1e6, field("peak") / 1e6,
-        field("peak_to_live"), amount(field("overwrites_per_s") + 0))
+    growth = growth sprintf("| %s | %s | %.1f | %.1f | %.1f | %.2f | %.1f | %.2f | %s |\n",
+        field("engine"), field("readers"), field("raw") / 1e6, field("live") / 1e6,
+        field("peak") / 1e6, field("peak_to_live"), field("closed") / 1e6, field("closed_to_live"),
+        amount(field("overwrites_per_s") + 0))
+    if (field("engine") == "kv")
+        closed_to_live[field("readers")] = field("closed_to_live") + 0
+}
+
+/"mode":"sharing"/ {
+    sharing = sharing sprintf("| %s | %s | %.0f | %.0f | %s |\n", field("engine"), field("processes"),
+        field("begin_ns"), field("begin_two_threads_ns"), field("lazy_commit_us"))
 }
 
 /"mode":"compare"/ {
@@ -230,8 +288,13 @@ END {
     else if (want == "device")
         print_device()
     else if (want == "growth")
-        printf "%s%s%s", "| engine | readers | raw MB | live MB | peak MB | peak / live |" \
-            " overwrites/s |\n", "|---|---|--:|--:|--:|--:|--:|\n", growth
+        printf "%s%s%s", "| engine | readers | raw MB | live MB | peak MB | peak / live | closed MB |" \
+            " closed / live | overwrites/s |\n", "|---|---|--:|--:|--:|--:|--:|--:|--:|\n", growth
+    else if (want == "sharing")
+        printf "%s%s%s", "| engine | other processes | begin and end, ns | by two threads, ns each |" \
+            " unsynced commit, us |\n", "|---|--:|--:|--:|--:|\n", sharing
+    else if (want == "targets")
+        print_targets()
     else if (want == "chart")
         print_chart()
 }
