@@ -1,0 +1,76 @@
+/* How full leaves become, by the order in which keys arrive. */
+#include "kv.h"
+#include "scratch.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+enum { RECORDS = 50000, VALUE = 100, PAGE = 4096 };
+
+static scratch dir;
+
+static int begin_all(void **state)
+{
+    scratch_make(&dir);
+    return 0;
+}
+
+static int end_all(void **state)
+{
+    scratch_remove(&dir);
+    return 0;
+}
+
+/* Records of so many runs in turn, each ascending, so many in a commit; returns the leaves. */
+static uint64_t leaves_of(unsigned runs, unsigned per_commit)
+{
+    static const uint8_t value[VALUE];
+    const kv_options options = {.size = sizeof options,
+                                .flags = KV_OPEN_CREATE | KV_OPEN_NO_CLOSE_SYNC,
+                                .page_size = PAGE,
+                                .durability = KV_LAZY};
+    const char *path = scratch_path(&dir, "fullness.kv");
+    kv_db_info info = {.size = sizeof info};
+    kv_txn *txn = NULL;
+    kv_db *db;
+    remove(path);
+    assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
+    for (unsigned i = 0; i < RECORDS; i++) {
+        char key[32];
+        int len = snprintf(key, sizeof key, "run%05u:%08u", i % runs * 7919 % 10007, i);
+        if (!txn)
+            assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+        assert_int_equal(kv_put(kv_txn_main(txn), key, (size_t)len, value, VALUE, 0), KV_OK);
+        if (i % per_commit == per_commit - 1 || i == RECORDS - 1) {
+            assert_int_equal(kv_txn_commit(txn), KV_OK);
+            txn = NULL;
+        }
+    }
+    assert_int_equal(kv_db_stat(db, &info), KV_OK);
+    assert_int_equal(info.entries, RECORDS);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    return info.leaf_pages;
+}
+
+/* Each run ends in the middle of the tree, where a full leaf gives entries to its neighbours. */
+static void runs_in_turn_fill_leaves_too(void **state)
+{
+    static const unsigned per_commit[] = {RECORDS, 1000, 1};
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t one = leaves_of(1, per_commit[i]);
+        assert_true(one * PAGE < (uint64_t)RECORDS * (VALUE + 16)); /* they share their prefix */
+        for (unsigned runs = 2; runs <= 64; runs *= 4)
+            assert_true(leaves_of(runs, per_commit[i]) * 100 <= one * 120);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(runs_in_turn_fill_leaves_too),
+    };
+    return cmocka_run_group_tests(tests, begin_all, end_all);
+}
