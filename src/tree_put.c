@@ -117,7 +117,8 @@ static bool node_share(kv_tree *tree, kvi_step *step, const arrival *in, neighbo
         !kvi_node_build(&seq, at, kvi_seq_count(&seq), scratch_page(tree, 2)))
         return false;
     size_t len = kvi_seq_separator(&seq, at, kvi_branch_same_len(parent_page), key);
-    if (kvi_txn_touch(tree->txn, &other->step.ptr, in->level, &other->step.page) != KV_OK)
+    if (kvi_dirty_reserve(&tree->txn->db->dirty, 1) != KV_OK ||
+        kvi_txn_touch(tree->txn, &other->step.ptr, in->level, &other->step.page) != KV_OK)
         return false;
     kvi_branch_set_child(parent_page, page_size, other->slot, other->step.ptr);
     if (!kvi_branch_set_key(parent_page, page_size, scratch_page(tree, 0), other->separator,
@@ -205,9 +206,11 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
     } else {
         pieces = split_places(&seq, how, scratch_page(tree, 1), at);
     }
-    bool fits = pieces > 0;
+    /* Pages that changed after they were verified may be split more often than was reserved for. */
+    bool fits =
+        pieces > 0 && in->level < KVI_LEVEL_MAX && kvi_dirty_reserve(dirty, pieces) == KV_OK;
     size_t same_len = i > 0 ? kvi_branch_same_len(step[-1].page) : 4;
-    for (unsigned p = 1; p < pieces; p++) {
+    for (unsigned p = 1; fits && p < pieces; p++) {
         kvi_handle handle = kvi_dirty_page(dirty, in->level);
         uint8_t *page = kvi_dirty_bytes(dirty, handle);
         fits = kvi_node_build(&seq, at[p], at[p + 1], page);
