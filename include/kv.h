@@ -142,7 +142,8 @@ enum {                          /* kv_options.flags */
        KV_OPEN_IMMUTABLE = 4,   /* with READONLY: nobody will change the file; takes no locks */
        KV_OPEN_NO_CHECKSUM = 8, /* do not verify page checksums on first touch (structure still) */
        KV_OPEN_NO_CLOSE_SYNC = 16, /* closing does not flush lazy commits */
-       KV_OPEN_EXCLUSIVE = 32 /* for writing: nobody else may have the file open; no side file */
+       KV_OPEN_EXCLUSIVE = 32, /* for writing: nobody else may have the file open; no side file */
+       KV_OPEN_RANDOM = 64 /* single records of a file larger than memory: nothing is read ahead */
 };
 
 /* Options for kv_db_open. Zero a kv_options, set size, then what you need: zero means default. */

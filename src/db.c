@@ -13,7 +13,7 @@
 #define LAZY_SYNC_DEFAULT ((uint64_t)64 << 20)
 #define OPEN_FLAGS                                                                                 \
     (KV_OPEN_CREATE | KV_OPEN_READONLY | KV_OPEN_IMMUTABLE | KV_OPEN_NO_CHECKSUM |                 \
-     KV_OPEN_NO_CLOSE_SYNC | KV_OPEN_EXCLUSIVE)
+     KV_OPEN_NO_CLOSE_SYNC | KV_OPEN_EXCLUSIVE | KV_OPEN_RANDOM)
 
 /* ---- options ---- */
 
@@ -170,8 +170,10 @@ static int db_recover(kv_db *db, const kvi_slots *slots)
 static int file_init(kv_db *db, const kvi_side_facts *facts, const kv_options *options)
 {
     memcpy(db->file_id, facts->file_id, sizeof db->file_id);
-    return kvi_file_init(&db->file, db->os, &db->err, db->file.fd, facts->page_size,
-                         facts->hash_seed, !(options->flags & KV_OPEN_NO_CHECKSUM));
+    int rc = kvi_file_init(&db->file, db->os, &db->err, db->file.fd, facts->page_size,
+                           facts->hash_seed, !(options->flags & KV_OPEN_NO_CHECKSUM));
+    db->file.random = options->flags & KV_OPEN_RANDOM;
+    return rc;
 }
 
 /* Whoever created the file may have died before its name was flushed. */

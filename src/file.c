@@ -25,6 +25,8 @@ static int map_try(kvi_file *file, uint64_t len, kvi_map **out)
         os->free(os, map);
         return rc;
     }
+    if (file->random)
+        os->advise(os, map->ptr, map->len, KVI_OS_RANDOM);
     *out = map;
     return 0;
 }
@@ -73,6 +75,7 @@ int kvi_file_init(kvi_file *file, const kvi_os *os, kvi_err *err, int fd, uint32
     file->page_size = page_size;
     file->page_shift = (unsigned)__builtin_ctz(page_size);
     file->verify_checksums = verify_checksums;
+    file->random = false;
     file->hash_seed = hash_seed;
     kvi_hash_init(&file->hash, hash_seed);
     atomic_init(&file->map, NULL);
@@ -204,7 +207,7 @@ int kvi_file_verify(const kvi_view *view, kvi_ptr ptr, unsigned level, const uin
 void kvi_file_expect(const kvi_view *view, const kvi_ptr *ptrs, unsigned n)
 {
     const kvi_file *file = view->file;
-    bool roomy = view->limit << file->page_shift <= file->memory;
+    bool roomy = !file->random && view->limit << file->page_shift <= file->memory;
     for (unsigned i = 0; i < n; i++) {
         kvi_ptr ptr = ptrs[i];
         if (ptr.birth == 0 || ptr.page >= view->limit)

@@ -29,6 +29,8 @@ typedef struct kvi_file {
     uint32_t page_size;
     unsigned page_shift;
     bool verify_checksums;
+    bool
+        random; /* single pages will be read, of a file larger than memory; set before the first view */
     uint64_t hash_seed;
     kvi_hash hash;
     _Atomic(kvi_map *) map; /* newest; set under map_mutex */

@@ -1,4 +1,4 @@
-/* engine_kv.c - kv with its default options. */
+/* engine_kv.c - kv with its default options; nothing read ahead where data exceeds memory. */
 #include "bench.h"
 
 #include <kv.h>
@@ -37,6 +37,8 @@ static struct store *store_open(const struct options *o, const char *path, unsig
         options.lazy_sync_bytes = UINT64_MAX;
         s->write_flags = KV_TXN_LAZY;
     }
+    if (flags & STORE_BEYOND)
+        options.flags |= KV_OPEN_RANDOM;
     if (flags & STORE_BUDGET)
         options.memory_budget = o->budget_mib << 20;
     if (kv_db_open_explain(path, &options, &s->db, message, sizeof message) != KV_OK)
