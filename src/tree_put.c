@@ -136,12 +136,6 @@ static bool node_share(kv_tree *tree, kvi_step *step, const arrival *in, neighbo
 
 static void child_add(kv_tree *tree, unsigned level, const kvi_item *item);
 
-/* Only an abort is left: part of a change is in the tree, and the rest has no place there. */
-static void tree_lost(kv_tree *tree, const char *why)
-{
-    (void)kvi_txn_spoil(tree->txn, kvi_fail(&tree->txn->db->err, KV_ECORRUPT, "%s", why));
-}
-
 /* Where the pieces of an overfull node begin: at[0] = 0 < at[1] < ... < at[n] = count. Returns n; 0:
  * nowhere, since entries of a page that changed after it was verified may have any length. */
 static unsigned split_places(const kvi_seq *seq, enum kvi_split how, uint8_t *trial, unsigned at[4])
@@ -229,7 +223,7 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
         memcpy(kvi_step_bytes(tree, step), scratch_page(tree, 1), page_size);
     }
     if (!fits) {
-        tree_lost(tree, "a page changed after it was verified");
+        (void)kvi_txn_spoil(tree->txn, kvi_txn_changed(tree->txn));
         return;
     }
     if (i == 0)
@@ -296,7 +290,10 @@ static void child_add(kv_tree *tree, unsigned level, const kvi_item *item)
 {
     kvi_path path;
     if (!level_seek(tree, item->key, level, &path)) {
-        tree_lost(tree, "a page breaks invariant T1: its keys lie outside their separators");
+        (void)kvi_txn_spoil(
+            tree->txn,
+            kvi_fail(&tree->txn->db->err, KV_ECORRUPT,
+                     "a page breaks invariant T1: its keys lie outside their separators"));
         return;
     }
     kvi_step *step = &path.steps[path.depth - 1];

@@ -10,29 +10,15 @@
 
 enum { RECORDS = 50000, VALUE = 100, PAGE = 4096 };
 
-static scratch dir;
-
-static int begin_all(void **state)
-{
-    scratch_make(&dir);
-    return 0;
-}
-
-static int end_all(void **state)
-{
-    scratch_remove(&dir);
-    return 0;
-}
-
 /* Records of so many runs in turn, each ascending, so many in a commit; returns the leaves. */
-static uint64_t leaves_of(unsigned runs, unsigned per_commit)
+static uint64_t leaves_of(scratch *dir, unsigned runs, unsigned per_commit)
 {
     static const uint8_t value[VALUE];
     const kv_options options = {.size = sizeof options,
                                 .flags = KV_OPEN_CREATE | KV_OPEN_NO_CLOSE_SYNC,
                                 .page_size = PAGE,
                                 .durability = KV_LAZY};
-    const char *path = scratch_path(&dir, "fullness.kv");
+    const char *path = scratch_path(dir, "fullness.kv");
     kv_db_info info = {.size = sizeof info};
     kv_txn *txn = NULL;
     kv_db *db;
@@ -60,10 +46,10 @@ static void runs_in_turn_fill_leaves_too(void **state)
 {
     static const unsigned per_commit[] = {RECORDS, 1000, 1};
     for (unsigned i = 0; i < 3; i++) {
-        uint64_t one = leaves_of(1, per_commit[i]);
+        uint64_t one = leaves_of(*state, 1, per_commit[i]);
         assert_true(one * PAGE < (uint64_t)RECORDS * (VALUE + 16)); /* they share their prefix */
         for (unsigned runs = 2; runs <= 64; runs *= 4)
-            assert_true(leaves_of(runs, per_commit[i]) * 100 <= one * 120);
+            assert_true(leaves_of(*state, runs, per_commit[i]) * 100 <= one * 120);
     }
 }
 
@@ -72,5 +58,5 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_in_turn_fill_leaves_too),
     };
-    return cmocka_run_group_tests(tests, begin_all, end_all);
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
