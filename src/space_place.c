@@ -14,8 +14,7 @@
 #define GROUP_AGAIN 24 /* the same when the zone is found again */
 #define BULK        64 /* pages from which a contiguous run is looked for */
 #define BRANCH_RUN  32 /* branches placed side by side, at most */
-#define SPARE       16 /* one page in so many stays free ... */
-#define FEW         4  /* ... for commits of more leaves than these */
+#define SPARE       16 /* one page in so many stays free */
 
 /* Numbers that are being handed out. */
 typedef struct picks {
@@ -181,8 +180,8 @@ static kvi_pgno leaf_next(const kvi_space *space, kvi_pgno page)
     }
 }
 
-/* How many of n pages may come from holes: some stay, so that those of later commits are near each
- * other. */
+/* How many of n pages may come from holes: some stay, so that the next one is near, within a commit and
+ * from one to the next. */
 static size_t leaf_holes(const kvi_space *space, size_t n)
 {
     uint64_t holes = space->free.total - space->zone_free;
@@ -287,10 +286,6 @@ static int take_leaves(kvi_space *space, picks *hand)
             holes = 0;
     }
     int rc = leaf_sweep(space, hand, holes);
-    /* A few pages are not near each other anyway, and a file that grows for them costs their commit
-     * two writes more. */
-    if (rc == KV_OK && hand->n < FEW && !space->unknown)
-        rc = leaf_fill(space, hand);
     return rc == KV_OK ? leaf_grow(space, hand) : rc;
 }
 

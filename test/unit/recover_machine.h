@@ -209,11 +209,11 @@ static inline void sound(kv_db *db)
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
-/* Spoils the newest page that was written behind the metas from event on. */
+/* Spoils the first page that was written behind the metas from event on. */
 static inline void damage_since(size_t event)
 {
     uint64_t off = 0;
-    for (size_t i = event; i < disk->n_events; i++)
+    for (size_t i = event; i < disk->n_events && off == 0; i++)
         if (disk->events[i].kind == SIM_WRITE && disk->events[i].off >= METAS_END)
             off = disk->events[i].off;
     assert_true(off > 0);

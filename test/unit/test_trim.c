@@ -108,7 +108,7 @@ static unsigned cuts_since(size_t event, uint64_t *most)
 
 static bool is_whole(uint64_t len)
 {
-    return len < KVI_CUT_MAX / 2 + METAS_END;
+    return len < KVI_CUT_MAX / 2 + KVI_FILL_MAX + METAS_END;
 }
 
 /* Commits, until one of them cuts. */
