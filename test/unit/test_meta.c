@@ -129,6 +129,24 @@ static void test_empty_trees_are_empty(void **state)
     WRONG(meta.snapshots.level = 1);
 }
 
+/* Trees of the catalog may have several values for a key; these may not. */
+static void test_trees_without_a_name(void **state)
+{
+    WRONG(meta.main.flags = KVI_TREE_MULTI);
+    WRONG(meta.catalog.flags = KVI_TREE_MULTI);
+    WRONG(meta.snapshots.flags = KVI_TREE_MULTI);
+    WRONG(meta.main.flags = KVI_TREE_MULTI << 1);
+    FINE(meta.main.flags = KVI_TREE_EXPIRY);
+    kvi_named named = {.id = 1}, decoded;
+    for (unsigned wrong = 0; wrong < 4; wrong++) {
+        uint8_t bytes[KVI_NAMED_SIZE];
+        named.main.flags = wrong & 1 ? KVI_TREE_MULTI : 0;
+        named.catalog.flags = wrong & 2 ? KVI_TREE_MULTI : 0;
+        kvi_named_encode(&named, bytes);
+        assert_int_equal(kvi_named_decode(bytes, PAGE, PAGES, NEWEST, &decoded), wrong == 0);
+    }
+}
+
 static void test_what_is_newer(void **state)
 {
     uint8_t block[KVI_META_SIZE];
@@ -157,6 +175,7 @@ int main(void)
         cmocka_unit_test(test_space_roots),
         cmocka_unit_test(test_tree_roots),
         cmocka_unit_test(test_empty_trees_are_empty),
+        cmocka_unit_test(test_trees_without_a_name),
         cmocka_unit_test(test_what_is_newer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
