@@ -208,6 +208,8 @@ static int commit_pages(kv_txn *txn, kvi_batch *batch, kvi_meta *meta, uint64_t 
         rc = kvi_file_extend(&db->file, meta->high_water);
     if (rc == KV_OK && meta->kind != KVI_KIND_LAZY)
         fill_ahead(db, size_before, meta->high_water);
+    if (rc == KV_OK && meta->kind == KVI_KIND_DURABLE)
+        kvi_file_sync_begin(&db->file); /* meanwhile the meta is made */
     if (rc == KV_OK && meta->kind == KVI_KIND_STRICT) {
         rc = KVI_MUTANT(META_BEFORE_PAGES) ? KV_OK : kvi_flush(db);
         meta_make_strict(meta);

@@ -385,11 +385,16 @@ int kvi_file_sync(kvi_file *file)
 #define AHEAD ((uint64_t)4 << 20)
 #endif
 
+void kvi_file_sync_begin(kvi_file *file)
+{
+    file->os->sync_ahead(file->os, file->fd);
+}
+
 void kvi_file_sync_ahead(kvi_file *file, uint64_t *waiting, uint64_t more)
 {
     if (!waiting || (*waiting += more) < AHEAD)
         return;
-    file->os->sync_ahead(file->os, file->fd);
+    kvi_file_sync_begin(file);
     *waiting = 0;
 }
 

@@ -187,6 +187,9 @@ int kvi_file_write_pages(kvi_file *file, const kvi_page_write *writes, size_t n,
 
 int kvi_file_sync(kvi_file *file) KVI_MUST_CHECK;
 
+/* The disk begins with what was written. */
+void kvi_file_sync_begin(kvi_file *file);
+
 /* So many bytes more were written that a flush is to wait for: when they are many, the disk begins
  * with them. *waiting: bytes since it last did. NULL: nobody waits. */
 void kvi_file_sync_ahead(kvi_file *file, uint64_t *waiting, uint64_t more);
