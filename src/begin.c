@@ -9,36 +9,44 @@
 
 /* ---- reading ---- */
 
-static void txn_attach(kv_txn *txn, const kvi_snapshot *base)
+/* Begins at txn->base. */
+static void txn_attach(kv_txn *txn)
 {
-    txn->base = *base;
     uint64_t clock = txn->db->os->clock_ms(txn->db->os);
-    txn->now = KVI_MAX(clock, base->clock);
+    txn->now = KVI_MAX(clock, txn->base.clock);
     txn->main.txn = txn;
-    txn->main.desc = base->main;
+    txn->main.desc = txn->base.main;
     txn->catalog.txn = txn;
-    txn->catalog.desc = base->catalog;
+    txn->catalog.desc = txn->base.catalog;
+}
+
+static int guest_pin(kv_txn *txn)
+{
+    kvi_snapshot base;
+    int rc = kvi_guest_pin(txn->db, &base);
+    if (rc == KV_OK)
+        txn->base = base;
+    return rc;
 }
 
 /* Pins the newest commit and looks at the file through it. */
 static int reader_attach(kv_txn *txn)
 {
     kv_db *db = txn->db;
-    kvi_snapshot base;
     int rc = KV_OK;
     if (db->role == KVI_GUEST)
-        rc = kvi_guest_pin(db, &base);
+        rc = guest_pin(txn);
     else
-        kvi_readers_pin(&db->readers, &txn->claim, &base);
+        kvi_readers_pin(&db->readers, &txn->claim, &txn->base);
     if (rc != KV_OK)
         return rc;
-    txn_attach(txn, &base);
+    txn_attach(txn);
     kvi_slot *slot = txn->claim.slot; /* for people who ask who reads what */
     atomic_store_explicit(&slot->since, txn->now, memory_order_relaxed);
     atomic_store_explicit(&slot->process, db->process, memory_order_relaxed);
     if (db->role == KVI_GUEST)
-        atomic_store_explicit(&slot->pin, base.id, memory_order_relaxed);
-    return kvi_file_view(&db->file, base.high_water, base.id, &txn->view);
+        atomic_store_explicit(&slot->pin, txn->base.id, memory_order_relaxed);
+    return kvi_file_view(&db->file, txn->base.high_water, txn->base.id, &txn->view);
 }
 
 static void reader_detach(kv_txn *txn)
@@ -121,7 +129,8 @@ int kvi_reader_repin(kv_txn *txn, kvi_id id)
 
 int kvi_reader_show(kv_txn *txn, kvi_snapshot base)
 {
-    txn_attach(txn, &base);
+    txn->base = base;
+    txn_attach(txn);
     return kvi_file_view(&txn->db->file, base.high_water, base.id, &txn->view);
 }
 
@@ -179,14 +188,14 @@ static kv_txn *writer_object(kv_db *db)
 static int writer_attach(kv_txn *txn, int durability)
 {
     kv_db *db = txn->db;
-    kvi_snapshot base = kvi_head_snapshot(&db->head);
-    txn_attach(txn, &base);
+    txn->base = kvi_head_snapshot(&db->head);
+    txn_attach(txn);
     txn->snapshots.txn = txn;
-    txn->snapshots.desc = base.snapshots;
+    txn->snapshots.desc = txn->base.snapshots;
     txn->write = true;
     txn->id = db->head.next_id;
     txn->durability = durability;
-    return kvi_file_view(&db->file, base.high_water, txn->id, &txn->view);
+    return kvi_file_view(&db->file, txn->base.high_water, txn->id, &txn->view);
 }
 
 static int writer_space(kv_txn *txn)

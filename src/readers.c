@@ -131,39 +131,39 @@ void kvi_readers_idle(kvi_readers *readers)
     atomic_store_explicit(&board->writing, 0, memory_order_release);
 }
 
-static void board_copy(const kvi_board *board, uint64_t counter, size_t n, uint64_t *words)
+/* The first n words of a record. */
+static void board_copy(const kvi_board *board, uint64_t counter, size_t n, void *to)
 {
-    for (size_t i = 0; i < n; i++)
-        words[i] = atomic_load_explicit(&board->record[counter & 1][i], memory_order_relaxed);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t word =
+            atomic_load_explicit(&board->record[counter & 1][i], memory_order_relaxed);
+        memcpy((uint8_t *)to + i * sizeof word, &word, sizeof word);
+    }
 }
 
 void kvi_readers_record(const kvi_readers *readers, kvi_record *record)
 {
     const kvi_board *board = &readers->head->board;
-    uint64_t words[KVI_RECORD_WORDS];
     uint64_t counter = atomic_load_explicit(&board->counter, memory_order_acquire);
-    board_copy(board, counter, KVI_RECORD_WORDS, words);
-    memcpy(record, words, sizeof words);
+    board_copy(board, counter, KVI_RECORD_WORDS, record);
 }
 
 void kvi_readers_pin(kvi_readers *readers, kvi_claim *claim, kvi_snapshot *snapshot)
 {
     kvi_board *board = &readers->head->board;
     uint64_t counter = atomic_load_explicit(&board->counter, memory_order_acquire), again;
-    uint64_t words[KVI_SNAPSHOT_WORDS];
     for (;; counter = again) {
         /* Sequentially consistent store and load: the full fence between pin and re-check. */
         atomic_store_explicit(&claim->slot->pin, counter >> 1, memory_order_seq_cst);
         again = atomic_load_explicit(&board->counter, memory_order_seq_cst);
         if (again != counter)
             continue;
-        board_copy(board, counter, KVI_SNAPSHOT_WORDS, words);
+        board_copy(board, counter, KVI_SNAPSHOT_WORDS, snapshot);
         atomic_thread_fence(memory_order_acquire);
         again = atomic_load_explicit(&board->counter, memory_order_acquire);
         if (again == counter || KVI_MUTANT(COPY_UNCONFIRMED))
             break;
     }
-    memcpy(snapshot, words, sizeof words);
 }
 
 void kvi_readers_unpin(kvi_claim *claim)
