@@ -22,7 +22,7 @@ int kvi_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor)
     c->state = KVI_CURSOR_NOWHERE;
     c->key_ready = false;
     kvi_cursor_far(c);
-    c->asked = 0;
+    c->asked = 1;
     c->left = c->range.limit;
     c->changes = txn->changes;
     c->key = (uint8_t *)(c + 1);
@@ -144,12 +144,14 @@ static int landed(kv_cursor *c, int rc, bool up)
 
 static int land_up(kv_cursor *c, const kvi_place *place)
 {
-    return landed(c, kvi_place_up(c->tree, place, &c->path), true);
+    int wanted = kvi_cursor_wants(c);
+    return landed(c, kvi_place_up(c->tree, place, wanted, &c->path), true);
 }
 
 static int land_down(kv_cursor *c, const kvi_place *place)
 {
-    return landed(c, kvi_place_down(c->tree, place, &c->path), false);
+    int wanted = kvi_cursor_wants(c);
+    return landed(c, kvi_place_down(c->tree, place, wanted, &c->path), false);
 }
 
 /* Into the range from its low end going up, or from its high end. */
@@ -321,7 +323,7 @@ static int outside(kv_cursor *c, int rc, bool up)
 static int seek_equal(kv_cursor *c, kvi_slice key)
 {
     bool found;
-    int rc = kvi_tree_seek(c->tree, key, &c->path, &found);
+    int rc = kvi_tree_seek_around(c->tree, key, &c->path, kvi_cursor_wants(c), &found);
     if (rc == KV_OK && (!found || expired_here(c)))
         rc = KV_NOTFOUND;
     return landed(c, rc, true);

@@ -44,7 +44,7 @@ struct kv_cursor {
     unsigned high;
     unsigned near_low;  /* of those: steps from one to another in [near_low, near_high) look at */
     unsigned near_high; /* nothing but slots, and their entries were asked for (cursor_ahead.c) */
-    unsigned asked;     /* entries asked for since the newest jump */
+    unsigned asked;     /* entries asked for since the newest jump; before the first one: 1 */
     bool foreseen;      /* the leaf was asked for before it was reached */
     kvi_ahead ahead;    /* of the leaf behind it; end 0: not known */
     uint64_t left;      /* entries that the limit still allows */
@@ -128,6 +128,9 @@ static inline void kvi_cursor_far(kv_cursor *cursor)
     cursor->foreseen = false;
     cursor->ahead = (kvi_ahead){0};
 }
+
+/* About to jump: how many entries will be wanted where it lands? */
+int kvi_cursor_wants(const kv_cursor *cursor);
 
 /* ON, about to step: asks for the entries that steps in this direction come to. */
 void kvi_cursor_expect(kv_cursor *cursor, bool up);

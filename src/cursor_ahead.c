@@ -32,6 +32,12 @@ static bool steps_freely(const kv_cursor *c)
     return !c->txn->write && !kvi_tree_expires(c->tree);
 }
 
+/* As after the jump before: some, or only the one that it leads to. */
+int kvi_cursor_wants(const kv_cursor *c)
+{
+    return c->asked > 0 && steps_freely(c) ? (int)AHEAD_FIRST : 0;
+}
+
 /* Lines of the leaf behind this one with each entry, so that it is there in time. */
 static uint32_t pace_of(kv_cursor *c, bool up)
 {

@@ -23,8 +23,8 @@ typedef struct kvi_descent {
     /* kvi_get */
     int (*get)(kv_tree *tree, kvi_slice key, kv_slice *value);
 
-    /* kvi_tree_seek, from the root */
-    int (*seek)(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found);
+    /* kvi_tree_seek_around, from the root */
+    int (*seek)(kv_tree *tree, kvi_slice key, kvi_path *path, int around, bool *found);
 
     /* As n times kvi_tree_find, n <= KVI_GROUP. */
     void (*find_group)(kv_tree *tree, kvi_lookup *lookups, unsigned n);

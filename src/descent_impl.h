@@ -82,7 +82,7 @@ static int get(kv_tree *tree, kvi_slice key, kv_slice *value)
     return rc;
 }
 
-static int seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)
+static int seek(kv_tree *tree, kvi_slice key, kvi_path *path, int around, bool *found)
 {
     kv_txn *txn = tree->txn;
     const kvi_view view = txn->view;
@@ -106,7 +106,7 @@ static int seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)
         return rc;
     step->page = n.page;
     path->depth = tree->desc.level + 1u;
-    step->slot = kvi_quick_slot(n.page, n.form, page_size, &probe, found);
+    step->slot = kvi_quick_slot(n.page, n.form, page_size, &probe, around, found);
     return KV_OK;
 }
 

@@ -191,11 +191,31 @@ KVI_INLINE bool kvi_aim_value(const kvi_aim *aim, const uint8_t *page, uint32_t 
     return hit == KVI_HIT;
 }
 
-/* The number of entries with a smaller key; *found: the one there has this key. */
+/* Asks for entries near a slot that is found, as far as the leaf has some: for so many behind it, or, if
+ * negative, before it. */
+KVI_INLINE void kvi_aim_around(const kvi_aim *aim, const uint8_t *page, int around)
+{
+    size_t slots = aim->q.slots, from = aim->from + 1, to = aim->from + (size_t)around;
+    if (around < 0) {
+        to = aim->from;
+        from = to - KVI_MIN(to, (size_t)-around);
+    }
+    to = KVI_MIN(to, slots);
+    for (size_t i = from; i < to; i++) {
+        const uint8_t *entry = page + kvi_field16(page, aim->q.heads + 4 * slots + 2 * i);
+        __builtin_prefetch(entry);
+        __builtin_prefetch(entry + 64);
+    }
+}
+
+/* The number of entries with a smaller key; *found: the one there has this key. around: of
+ * kvi_aim_around, while this one is waited for. */
 KVI_INLINE unsigned kvi_quick_slot(const uint8_t *page, kvi_form form, uint32_t page_size,
-                                   const kvi_probe *probe, bool *found)
+                                   const kvi_probe *probe, int around, bool *found)
 {
     kvi_aim aim = kvi_aim_leaf(page, form, page_size, probe);
+    if (around != 0 && aim.quick)
+        kvi_aim_around(&aim, page, around);
     kvi_slice value;
     kvi_hit hit = kvi_aim_hit(&aim, page, page_size, probe->key, &value);
     if (hit == KVI_UNSURE)

@@ -97,12 +97,12 @@ void kvi_range_done(kvi_range *range, kv_tree *tree)
 
 /* ---- ends ---- */
 
-int kvi_place_up(kv_tree *tree, const kvi_place *place, kvi_path *path)
+int kvi_place_up(kv_tree *tree, const kvi_place *place, int wanted, kvi_path *path)
 {
     bool found;
     if (!place->set)
         return kvi_path_edge(tree, path, false);
-    int rc = kvi_tree_seek(tree, place->key, path, &found);
+    int rc = kvi_tree_seek_around(tree, place->key, path, wanted, &found);
     if (rc != KV_OK)
         return rc;
     if (path->depth == 0)
@@ -112,12 +112,12 @@ int kvi_place_up(kv_tree *tree, const kvi_place *place, kvi_path *path)
     return leaf->slot < kvi_node_count(leaf->page) ? KV_OK : kvi_path_next(tree, path);
 }
 
-int kvi_place_down(kv_tree *tree, const kvi_place *place, kvi_path *path)
+int kvi_place_down(kv_tree *tree, const kvi_place *place, int wanted, kvi_path *path)
 {
     bool found;
     if (!place->set)
         return kvi_path_edge(tree, path, true);
-    int rc = kvi_tree_seek(tree, place->key, path, &found);
+    int rc = kvi_tree_seek_around(tree, place->key, path, -wanted, &found);
     if (rc != KV_OK || (found && place->after))
         return rc;
     return kvi_path_prev(tree, path);
@@ -141,7 +141,7 @@ static bool range_holds(const kv_tree *tree, const kvi_range *range, kvi_path *p
 int kvi_range_end(kv_tree *tree, const kvi_range *range, bool highest, kvi_path *path)
 {
     int rc =
-        highest ? kvi_place_down(tree, &range->hi, path) : kvi_place_up(tree, &range->lo, path);
+        highest ? kvi_place_down(tree, &range->hi, 0, path) : kvi_place_up(tree, &range->lo, 0, path);
     while (rc == KV_OK && kvi_stored_expired(kvi_path_stored(tree, path), tree->txn->now))
         rc = highest ? kvi_path_prev(tree, path) : kvi_path_next(tree, path);
     return rc == KV_OK && !range_holds(tree, range, path) ? KV_NOTFOUND : rc;

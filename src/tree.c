@@ -55,14 +55,19 @@ static bool seek_near(const kv_tree *tree, kvi_slice key, kvi_path *path, bool *
     return true;
 }
 
-int kvi_tree_seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)
+int kvi_tree_seek_around(kv_tree *tree, kvi_slice key, kvi_path *path, int around, bool *found)
 {
     *found = false;
     if (KVI_UNLIKELY(tree->ascending) && seek_near(tree, key, path, found))
         return KV_OK;
     path->owned = 0;
     path->depth = 0;
-    return tree->desc.root.page ? kvi_descent_now()->seek(tree, key, path, found) : KV_OK;
+    return tree->desc.root.page ? kvi_descent_now()->seek(tree, key, path, around, found) : KV_OK;
+}
+
+int kvi_tree_seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found)
+{
+    return kvi_tree_seek_around(tree, key, path, 0, found);
 }
 
 int kvi_tree_rank(kv_tree *tree, kvi_slice key, uint64_t *rank, bool *found)

@@ -58,6 +58,11 @@ static inline kvi_stored kvi_path_stored(const kv_tree *tree, const kvi_path *pa
  * itself. An empty tree gives path->depth 0. */
 int kvi_tree_seek(kv_tree *tree, kvi_slice key, kvi_path *path, bool *found) KVI_MUST_CHECK;
 
+/* The same, and asks for the entries of its leaf that will be wanted next: for so many behind it, or, if
+ * negative, before it. */
+int kvi_tree_seek_around(kv_tree *tree, kvi_slice key, kvi_path *path, int around,
+                         bool *found) KVI_MUST_CHECK;
+
 /* The same for a key that follows the newest put at the end of the tree: true when path, still
  * standing there, was set to it without a search. */
 bool kvi_tree_append(kv_tree *tree, kvi_slice key, kvi_path *path);
