@@ -1,7 +1,7 @@
 /* api_write.c - batches of declarative operations: arguments are checked here. */
 #include "api.h"
 #include "apply.h"
-#include "group.h"
+#include "queue.h"
 
 /* Callers may know fewer members. */
 static void result_put(kv_write_result *result, const kvi_member *member)
@@ -40,7 +40,7 @@ KV_API int kv_db_write(kv_db *db, const kv_op *ops, size_t n, uint32_t flags,
     member.rc = rc;
     member.durability = kvi_durability_of(db, flags);
     if (rc == KV_OK)
-        rc = kvi_group_write(db, &member);
+        rc = kvi_queue_write(db, &member);
     if (result)
         result_put(result, &member);
     return rc;

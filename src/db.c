@@ -3,10 +3,10 @@
 #include "commit.h"
 #include "descent.h"
 #include "fork.h"
-#include "group.h"
 #include "guest.h"
 #include "join.h"
 #include "live.h"
+#include "queue.h"
 #include <stdio.h>
 
 #define BUDGET_DEFAULT    ((uint64_t)256 << 20)
@@ -86,7 +86,7 @@ static int db_new(const kvi_os *os, kvi_err *err, const kv_options *options, kv_
     kvi_err_init(&db->err);
     kvi_guest_init(&db->guest);
     turn_init(&db->turn);
-    kvi_group_init(&db->group);
+    kvi_queue_init(&db->queue);
     db_options(db, options);
     kvi_descent_choose();
     *out = db;
@@ -121,7 +121,7 @@ static void db_free(kv_db *db)
     os->free(os, db->spare);
     kvi_batch_room_free(&db->batch_room, os);
     os->free(os, db->path);
-    kvi_group_destroy(&db->group);
+    kvi_queue_destroy(&db->queue);
     if (!forked) /* it would wait for waiters that only the parent has */
         pthread_cond_destroy(&db->turn.cond);
     pthread_mutex_destroy(&db->turn.mutex);

@@ -5,19 +5,6 @@
 #include "commit.h"
 #include "mutant.h"
 
-void kvi_group_init(kvi_group *group)
-{
-    pthread_mutex_init(&group->mutex, NULL);
-    group->led = false;
-    group->first = NULL;
-    group->last = &group->first;
-}
-
-void kvi_group_destroy(kvi_group *group)
-{
-    pthread_mutex_destroy(&group->mutex);
-}
-
 /* ---- one member ---- */
 
 static int member_do(kv_txn *txn, kvi_member *member)
@@ -109,7 +96,7 @@ static bool any_left(const kvi_member *first)
 }
 
 /* The same for all who are not out. */
-static void group_fail(kvi_member *first, int rc)
+void kvi_group_fail(kvi_member *first, int rc)
 {
     for (kvi_member *member = first; member; member = member->next) {
         if (member->out)
@@ -131,7 +118,7 @@ static void group_commit(kv_txn *txn, kvi_member *first)
     else
         kvi_end(txn);
     if (rc != KV_OK) {
-        group_fail(first, rc);
+        kvi_group_fail(first, rc);
         return;
     }
     for (kvi_member *member = first; member; member = member->next)
@@ -150,97 +137,9 @@ void kvi_group_run(kv_txn *txn, kvi_member *first)
             return;
         int rc = kvi_begin_write(db, KVI_WAIT_FOREVER, durability, &txn);
         if (rc != KV_OK) {
-            group_fail(first, rc);
+            kvi_group_fail(first, rc);
             return;
         }
     }
     group_commit(txn, first);
-}
-
-/* ---- the queue ---- */
-
-/* What a member's changes may weigh: each operation a leaf and a branch, and the value. */
-static uint64_t member_weight(const kv_db *db, const kvi_member *member)
-{
-    uint64_t weight = db->file.page_size;
-    for (size_t i = 0; i < member->n && weight < KVI_GROUP_MAX; i++)
-        weight += 2 * db->file.page_size + KVI_MIN(member->ops[i].value.len, KVI_GROUP_MAX);
-    return weight;
-}
-
-/* Takes a group off the queue: its first member, and those behind it for which there is room. */
-static kvi_member *queue_take(kv_db *db, bool alone)
-{
-    kvi_group *group = &db->group;
-    pthread_mutex_lock(&group->mutex);
-    kvi_member *first = group->first, *last = first;
-    uint64_t weight = member_weight(db, first);
-    while (!alone && last->next) {
-        weight += member_weight(db, last->next);
-        if (weight > KVI_GROUP_MAX)
-            break;
-        last = last->next;
-    }
-    group->first = last->next;
-    if (!group->first)
-        group->last = &group->first;
-    last->next = NULL;
-    pthread_mutex_unlock(&group->mutex);
-    return first;
-}
-
-/* Told to lead, or told the outcome. */
-static void member_wake(kvi_member *member, bool *what)
-{
-    *what = true;
-    pthread_cond_signal(&member->changed);
-}
-
-/* The group is done, its first member led: tells the others, and whoever is to lead next. */
-static void queue_finish(kvi_group *group, kvi_member *first)
-{
-    pthread_mutex_lock(&group->mutex);
-    for (kvi_member *member = first->next, *next; member; member = next) {
-        next = member->next; /* it may be gone once it is awake */
-        member_wake(member, &member->done);
-    }
-    group->led = group->first != NULL;
-    if (group->led)
-        member_wake(group->first, &group->first->leads);
-    pthread_mutex_unlock(&group->mutex);
-}
-
-/* Waits until the member leads or is done. */
-static void queue_join(kvi_group *group, kvi_member *member)
-{
-    pthread_mutex_lock(&group->mutex);
-    *group->last = member;
-    group->last = &member->next;
-    if (!group->led)
-        group->led = member->leads = true;
-    while (!member->leads && !member->done)
-        pthread_cond_wait(&member->changed, &group->mutex);
-    pthread_mutex_unlock(&group->mutex);
-}
-
-static void member_lead(kv_db *db, kvi_member *member)
-{
-    kv_txn *txn;
-    int rc = kvi_begin_write(db, KVI_WAIT_FOREVER, member->durability, &txn);
-    kvi_member *first = queue_take(db, rc != KV_OK);
-    if (rc == KV_OK)
-        kvi_group_run(txn, first);
-    else
-        group_fail(first, rc); /* the others find out for themselves */
-    queue_finish(&db->group, first);
-}
-
-int kvi_group_write(kv_db *db, kvi_member *member)
-{
-    pthread_cond_init(&member->changed, NULL);
-    queue_join(&db->group, member);
-    if (member->leads)
-        member_lead(db, member);
-    pthread_cond_destroy(&member->changed);
-    return member->rc;
 }

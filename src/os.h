@@ -96,9 +96,9 @@ struct kvi_os {
     void *(*reserve)(const kvi_os *os, size_t size); /* zeroed address space, paid when touched */
     void (*release)(const kvi_os *os, void *ptr, size_t size);
     /* the rest */
-    uint64_t (*clock_ms)(const kvi_os *os); /* milliseconds since the epoch, may jump */
-    uint64_t (*mono_ns)(const kvi_os *os);  /* nanoseconds, never jumps */
-    void (*sleep_us)(const kvi_os *os, uint32_t us);
+    uint64_t (*clock_ms)(const kvi_os *os);          /* milliseconds since the epoch, may jump */
+    uint64_t (*mono_ns)(const kvi_os *os);           /* nanoseconds, never jumps */
+    void (*sleep_us)(const kvi_os *os, uint32_t us); /* 0: only lets others run */
     /* A word of memory to sleep on; processes may share it, wherever each has it mapped. The first
      * returns when the word is not as expected, when somebody wakes, after ns, or for no reason. The
      * second wakes all. */

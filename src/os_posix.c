@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -468,6 +469,10 @@ static uint64_t sys_mono_ns(const kvi_os *os UNUSED)
 
 static void sys_sleep_us(const kvi_os *os UNUSED, uint32_t us)
 {
+    if (us == 0) {
+        sched_yield();
+        return;
+    }
     struct timespec left = {us / US_PER_S, (long)(us % US_PER_S) * NS_PER_US};
     while (nanosleep(&left, &left) < 0 && errno == EINTR)
         continue;

@@ -140,8 +140,8 @@ static bool range_holds(const kv_tree *tree, const kvi_range *range, kvi_path *p
 
 int kvi_range_end(kv_tree *tree, const kvi_range *range, bool highest, kvi_path *path)
 {
-    int rc =
-        highest ? kvi_place_down(tree, &range->hi, 0, path) : kvi_place_up(tree, &range->lo, 0, path);
+    int rc = highest ? kvi_place_down(tree, &range->hi, 0, path)
+                     : kvi_place_up(tree, &range->lo, 0, path);
     while (rc == KV_OK && kvi_stored_expired(kvi_path_stored(tree, path), tree->txn->now))
         rc = highest ? kvi_path_prev(tree, path) : kvi_path_next(tree, path);
     return rc == KV_OK && !range_holds(tree, range, path) ? KV_NOTFOUND : rc;

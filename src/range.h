@@ -40,7 +40,8 @@ void kvi_range_done(kvi_range *range, kv_tree *tree);
 /* Positions path on the first entry behind a place (going up), or on the last before it. KV_NOTFOUND:
  * there is none. wanted: so many entries, going on, will be. */
 int kvi_place_up(kv_tree *tree, const kvi_place *place, int wanted, kvi_path *path) KVI_MUST_CHECK;
-int kvi_place_down(kv_tree *tree, const kvi_place *place, int wanted, kvi_path *path) KVI_MUST_CHECK;
+int kvi_place_down(kv_tree *tree, const kvi_place *place, int wanted,
+                   kvi_path *path) KVI_MUST_CHECK;
 
 /* The number of entries in a leaf before a place. */
 unsigned kvi_place_slot(const kv_tree *tree, const uint8_t *leaf, const kvi_place *place);

@@ -135,8 +135,7 @@ void kvi_readers_idle(kvi_readers *readers)
 static void board_copy(const kvi_board *board, uint64_t counter, size_t n, void *to)
 {
     for (size_t i = 0; i < n; i++) {
-        uint64_t word =
-            atomic_load_explicit(&board->record[counter & 1][i], memory_order_relaxed);
+        uint64_t word = atomic_load_explicit(&board->record[counter & 1][i], memory_order_relaxed);
         memcpy((uint8_t *)to + i * sizeof word, &word, sizeof word);
     }
 }

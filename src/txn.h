@@ -34,13 +34,18 @@ typedef struct kvi_turn {
     bool pause; /* guarded by being taken: another process waits, let it go first */
 } kvi_turn;
 
-/* Batches that wait for a leader (group.h). */
-typedef struct kvi_group {
+/* Batches that wait for a leader (queue.h). */
+typedef struct kvi_queue {
     pthread_mutex_t mutex; /* held only for moments, never while the turn is awaited */
-    bool led;              /* guarded by mutex, as are the others: somebody leads or was told to */
+    bool led; /* guarded by mutex, as are the next three: somebody leads or was told to */
     struct kvi_member *first;
     struct kvi_member **last; /* where the next one is linked in */
-} kvi_group;
+    _Atomic uint32_t queued;  /* members; read without the mutex, too */
+    uint32_t company; /* guarded by leading, as are the others: who wrote at once, last time */
+    uint64_t took;    /* nanoseconds of the newest group */
+    uint32_t vain;    /* groups that shall not wait for company, since one did in vain ... */
+    uint32_t skip;    /* ... those of them that are still to come */
+} kvi_queue;
 
 /* Where the metas stand. Guarded by the turn. */
 typedef struct kvi_head {
@@ -138,7 +143,7 @@ struct kv_db {
     kv_db *next_open; /* of this process; fork.c */
     uint64_t process; /* its number, for people */
     kvi_turn turn;
-    kvi_group group;
+    kvi_queue queue;
     kvi_head head;           /* guarded by the turn */
     uint64_t head_published; /* guarded by the turn: the board's publications as of head */
     uint64_t grown;  /* guarded by the turn: bytes that commits of ours made the file longer by */

@@ -541,6 +541,7 @@ static uint64_t call_mono_ns(const kvi_os *os)
 static void call_sleep_us(const kvi_os *os, uint32_t us)
 {
     sim_disk *disk = enter(os);
+    us = KVI_MAX(us, 1); /* time does not stand still for those who let others run */
     uint64_t slept = (uint64_t)disk->clock_us + us;
     disk->clock_ms += slept / US_PER_MS;
     disk->clock_us = (uint32_t)(slept % US_PER_MS);

@@ -8,7 +8,7 @@
 
 #include "db.h"
 #include "fault_os.h"
-#include "group.h"
+#include "queue.h"
 #include "scratch.h"
 #include <errno.h>
 #include <pthread.h>
@@ -490,10 +490,10 @@ static void *call(void *context)
 static size_t queue_length(void)
 {
     size_t n = 0;
-    pthread_mutex_lock(&db->group.mutex);
-    for (const kvi_member *member = db->group.first; member; member = member->next)
+    pthread_mutex_lock(&db->queue.mutex);
+    for (const kvi_member *member = db->queue.first; member; member = member->next)
         n++;
-    pthread_mutex_unlock(&db->group.mutex);
+    pthread_mutex_unlock(&db->queue.mutex);
     return n;
 }
 
@@ -511,7 +511,7 @@ static void call_together(caller *callers, size_t n)
     for (size_t i = 0; i < n; i++)
         pthread_join(callers[i].thread, NULL);
     assert_int_equal(queue_length(), 0);
-    assert_false(db->group.led);
+    assert_false(db->queue.led);
 }
 
 #define OPS(...) .ops = (const kv_op[]){__VA_ARGS__}, .n = KVI_COUNT(((const kv_op[]){__VA_ARGS__}))
@@ -572,25 +572,157 @@ static void test_order_of_arrival(void **state)
     expect(NULL, "n=12");
 }
 
+/* ---- who waits for whom ---- */
+
+static uint64_t clock_ns; /* goes on when somebody looks */
+static unsigned waits;    /* times that a leader let others run */
+static caller *latecomer; /* comes then */
+
+static uint64_t clock_looked_at(const kvi_os *os)
+{
+    return clock_ns += 1000;
+}
+
+static void let_run(const kvi_os *os, uint32_t us)
+{
+    caller *late = latecomer;
+    assert_int_equal(us, 0);
+    waits++;
+    latecomer = NULL;
+    if (!late)
+        return;
+    assert_int_equal(pthread_create(&late->thread, NULL, call, late), 0);
+    while (queue_length() < 2)
+        sched_yield();
+}
+
+static void watch_leaders(void)
+{
+    fault.os.mono_ns = clock_looked_at;
+    fault.os.sleep_us = let_run;
+    waits = 0;
+}
+
+static int takes_long(void *context, const kv_slice *old, kv_slice *value)
+{
+    clock_ns += 1000000000;
+    *value = text("1");
+    return KV_UPDATE_STORE;
+}
+
 /* What would make a commit slow to recover goes alone, and nobody overtakes it. */
 static void test_groups_are_bounded(void **state)
 {
     static uint8_t bytes[KVI_GROUP_MAX];
     const kv_op heavy = {.kind = KV_OP_PUT, .key = text("h"), .value = {bytes, sizeof bytes}};
+    const kv_op slow = {.kind = KV_OP_UPDATE, .key = text("a"), .update = takes_long};
     caller c[] = {
-        {OPS(put("a", "1"))}, {OPS(op_of(KV_OP_CHECK_PRESENT, "a", NULL))},
+        {OPS(slow)},          {OPS(op_of(KV_OP_CHECK_PRESENT, "a", NULL))},
         {OPS(heavy)},         {OPS(op_of(KV_OP_CHECK_PRESENT, "h", NULL), put("b", "2"))},
         {OPS(put("c", "3"))},
     };
     uint64_t before = stat_now().commits;
+    watch_leaders();
     call_together(c, KVI_COUNT(c));
     for (size_t i = 0; i < KVI_COUNT(c); i++)
         assert_int_equal(c[i].rc, KV_OK);
+    assert_int_equal(waits, 0); /* those left behind are company enough */
     assert_int_equal(stat_now().commits, before + 3);
     assert_int_equal(c[0].result.commit_id, c[1].result.commit_id);
     assert_int_equal(c[2].result.commit_id, c[1].result.commit_id + 1);
     assert_int_equal(c[3].result.commit_id, c[2].result.commit_id + 1);
     assert_int_equal(c[4].result.commit_id, c[3].result.commit_id);
+}
+
+/* ---- company ---- */
+
+static void write_two(void)
+{
+    caller c[] = {{OPS(put("a", "1"))}, {OPS(put("b", "2"))}};
+    call_together(c, 2);
+    assert_int_equal(c[0].rc | c[1].rc, KV_OK);
+    db->queue.took = UINT64_MAX; /* long */
+}
+
+/* One caller behind two. Did it wait for the other one? */
+static bool write_alone(uint32_t flags)
+{
+    const kv_op op = put("a", "1");
+    unsigned before = waits;
+    assert_int_equal(kv_db_write(db, &op, 1, flags, NULL), KV_OK);
+    return waits > before;
+}
+
+static void test_company_that_comes(void **state)
+{
+    caller late = {OPS(put("b", "3"))};
+    watch_leaders();
+    write_two();
+    assert_int_equal(waits, 0);
+    kv_db_info before = stat_now();
+    latecomer = &late;
+    assert_true(write_alone(0));
+    pthread_join(late.thread, NULL);
+    kv_db_info after = stat_now();
+    assert_int_equal(waits, 1);
+    assert_int_equal(late.rc, KV_OK);
+    assert_int_equal(after.flushes, before.flushes + 1);
+    assert_int_equal(after.batches, before.batches + 2);
+    assert_int_equal(late.result.commit_id, after.commit_id);
+}
+
+/* They wait after 1, 2, 4 ... groups that did not. */
+static void test_company_that_stays_away(void **state)
+{
+    watch_leaders();
+    for (unsigned i = 1; i <= 20; i++) {
+        write_two();
+        assert_int_equal(write_alone(0), (i & (i + 1)) == 0);
+        assert_false(write_alone(0)); /* the last one was alone */
+    }
+    caller late = {OPS(put("b", "3"))};
+    for (bool came = false; !came;) { /* once it came, they wait again */
+        write_two();
+        latecomer = &late;
+        came = write_alone(0);
+        latecomer = NULL;
+    }
+    pthread_join(late.thread, NULL);
+    db->queue.took = UINT64_MAX;
+    assert_true(write_alone(0));
+}
+
+static int comes_meanwhile(void *context, const kv_slice *old, kv_slice *value)
+{
+    caller *second = context;
+    assert_int_equal(pthread_create(&second->thread, NULL, call, second), 0);
+    while (queue_length() < 1)
+        sched_yield();
+    return takes_long(NULL, old, value);
+}
+
+/* Who came while a group was under way leads the next one, and waits for those of the one before. */
+static void test_company_of_one_who_waited(void **state)
+{
+    caller second = {OPS(put("b", "2"))};
+    const kv_op first = {
+        .kind = KV_OP_UPDATE, .key = text("a"), .update = comes_meanwhile, .context = &second};
+    watch_leaders();
+    assert_int_equal(kv_db_write(db, &first, 1, 0, NULL), KV_OK);
+    pthread_join(second.thread, NULL);
+    assert_int_equal(second.rc, KV_OK);
+    assert_true(waits > 0);
+}
+
+static void test_no_company_wanted(void **state)
+{
+    watch_leaders();
+    assert_false(write_alone(0));
+    write_two();
+    assert_false(write_alone(KV_TXN_LAZY)); /* what is done in no time needs none */
+    write_two();
+    db->queue.took = 0;
+    assert_false(write_alone(0));
 }
 
 /* ---- durability ---- */
@@ -936,6 +1068,10 @@ int main(void)
         TEST(test_each_its_own_outcome),
         TEST(test_order_of_arrival),
         TEST(test_groups_are_bounded),
+        TEST(test_company_that_comes),
+        TEST(test_company_that_stays_away),
+        TEST(test_company_of_one_who_waited),
+        TEST(test_no_company_wanted),
         TEST(test_durability),
         TEST(test_a_failed_flush_fails_all),
         TEST(test_poison_reaches_the_queue),

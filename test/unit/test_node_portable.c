@@ -31,10 +31,9 @@ static void leaf_same_search(const uint8_t *page, uint32_t page_size, kvi_slice 
     assert_int_equal(portable_leaf_search(page, page_size, key, &portable_found), i);
     assert_int_equal(portable_found, found);
     kvi_probe probe = kvi_probe_of(key);
-    assert_int_equal(
-        kvi_quick_slot(page, kvi_form_of(page, page_size, 0), page_size, &probe, (int)(key.len % 5) - 2,
-                       &portable_found),
-        i);
+    assert_int_equal(kvi_quick_slot(page, kvi_form_of(page, page_size, 0), page_size, &probe,
+                                    (int)(key.len % 5) - 2, &portable_found),
+                     i);
     assert_int_equal(portable_found, found);
     kvi_slice value;
     bool special, expect_special;
