@@ -128,11 +128,11 @@ static int pass_expired(kv_cursor *c, bool up)
 static int landed(kv_cursor *c, int rc, bool up)
 {
     c->state = KVI_CURSOR_NOWHERE;
+    c->asked = 0;
     if (rc != KV_OK)
         return rc;
     c->changes = c->txn->changes;
     kvi_cursor_far(c);
-    c->asked = 0;
     find_low(c);
     find_high(c);
     unsigned slot = kvi_path_leaf(&c->path)->slot;
