@@ -594,7 +594,8 @@ KV_API int kv_txn_begin_wait(kv_db *db, uint32_t flags, uint32_t wait_ms, kv_txn
 
 /* Ends the transaction and makes its changes visible, all or none, durable as chosen. A read
  * transaction is just ended. KV_ENOSPC, KV_ENOMEM, KV_EIO before the commit record is written:
- * nothing changed, the database goes on. KV_EPOISONED: a write or flush failed at a point where
+ * nothing changed, the database goes on. On a full disk small transactions live on what is free inside
+ * the file; after KV_ENOSPC larger ones do, too, so that the same one may succeed. KV_EPOISONED: a write or flush failed at a point where
  * the outcome is unknown; all processes refuse further writing until the last one has closed the
  * file, and the next open finds out. */
 KV_API int kv_txn_commit(kv_txn *txn);
@@ -1425,10 +1426,10 @@ typedef struct kv_write_result {
  * Calls that arrive while a commit is under way wait, and are then committed together: one
  * transaction, one flush, for all of them, which makes many threads that write durably as fast
  * together as the disk allows. They keep the order in which they arrived, each is done or not done by
- * itself, and none makes its neighbours fail. Durable calls also wait for those of the commit before, in
- * case that they come again at once: for a quarter of the time that it took, at most a millisecond, and
- * ever more rarely as long as they do not come. A caller that is alone waits for nobody. A batch of many
- * operations shares its commit with few others or none.
+ * itself, and none makes its neighbours fail. A durable call also lets those run who shared the commit
+ * before with others, in case that they come again at once: for a quarter of the time that it took, about a
+ * millisecond at most, and ever more rarely as long as they do not come. Who is always alone waits for
+ * nobody. A batch of many operations shares its commit with few others or none.
  *
  * flags: KV_TXN_DURABLE, KV_TXN_STRICT, KV_TXN_LAZY or none, as for kv_txn_begin; batches that are
  * committed together get the strongest that one of them asked for. Compression and other options of a

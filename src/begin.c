@@ -206,7 +206,10 @@ static int writer_space(kv_txn *txn)
     int rc = kvi_space_ready(db);
     if (rc != KV_OK)
         return rc;
-    kvi_space_low(db->space, atomic_load_explicit(&db->compacting, memory_order_relaxed) > 0);
+    bool compacts = atomic_load_explicit(&db->compacting, memory_order_relaxed) > 0;
+    bool full = db->file.full > 0;
+    db->file.full -= full;
+    kvi_space_low(db->space, compacts || full);
     if (kvi_live_due(db))
         rc = kvi_live_set(txn, &live, &n);
     if (rc != KV_OK)

@@ -117,13 +117,19 @@ static kvi_pgno end_needed(const kvi_head *head)
     return KVI_MAX(head->meta.high_water, head->durable_high_water);
 }
 
+/* What may be filled ahead in a file that ends there. */
+static uint64_t spare_behind(uint64_t end)
+{
+    return end >= KVI_FILL_FROM ? KVI_FILL_MAX : 0;
+}
+
 /* Does the file end behind what anybody can know of, and behind what is filled ahead? Somebody died
  * before he had cut it. */
 static bool tail_is_left(const kv_db *db, const kvi_meta *meta)
 {
     uint64_t size = atomic_load_explicit(&db->file.size, memory_order_relaxed);
     uint64_t end = KVI_MAX(meta->high_water, end_needed(&db->head)) << db->file.page_shift;
-    return size > end + (end >= KVI_FILL_FROM ? KVI_FILL_MAX : 0);
+    return size > end + spare_behind(end);
 }
 
 /* Of the records of free space as many as there are. */
@@ -172,16 +178,19 @@ static int tail_rewrite(kv_db *db)
 }
 
 /* A flush is dearer where the file system has to find blocks for what was written: a file that grows
- * commit by commit gets some zeros ahead, as much as it grew so far. Not needed, so it may fail. */
+ * commit by commit gets some zeros ahead, as much as it grew so far; so does one in which small commits
+ * would soon be anywhere. Not needed, so it may fail. */
 static void fill_ahead(kv_db *db, uint64_t size_before, kvi_pgno high_water)
 {
-    uint64_t end = high_water << db->file.page_shift;
-    if (end <= size_before)
+    uint64_t end = high_water << db->file.page_shift, ahead = KVI_FILL_MAX / 4;
+    if (end > size_before) {
+        ahead = KVI_MIN(db->grown, KVI_FILL_MAX);
+        db->grown += end - size_before;
+    } else if (!kvi_space_scarce(db->space)) {
         return;
-    uint64_t ahead = KVI_MIN(db->grown, KVI_FILL_MAX);
-    db->grown += end - size_before;
-    if (end >= KVI_FILL_FROM && end - size_before <= KVI_FILL_MAX &&
-        kvi_file_fill(&db->file, end, ahead) != KV_OK)
+    }
+    if (end >= KVI_FILL_FROM && (end < size_before || end - size_before <= KVI_FILL_MAX) &&
+        kvi_file_fill(&db->file, KVI_MAX(end, size_before), ahead) != KV_OK)
         db->grown = 0;
 }
 
@@ -368,14 +377,15 @@ static bool tail_needed(kv_db *db)
             kvi_lock_pins(&db->lock, &db->err, guest_before, shrunk) != 0);
 }
 
-void kvi_trim(kv_db *db, uint64_t most)
+/* Leaves a tail that is no longer than spare. */
+static void tail_cut(kv_db *db, uint64_t most, uint64_t spare)
 {
     kvi_head *head = &db->head;
     unsigned shift = db->file.page_shift;
     kvi_pgno keep = end_needed(head);
     uint64_t size = atomic_load_explicit(&db->file.size, memory_order_relaxed);
     if (head->shrunk == 0 || head->durable < head->shrunk || kvi_poisoned(db) ||
-        keep << shift >= size)
+        (keep << shift) + spare >= size)
         return;
     if (tail_needed(db))
         return;
@@ -385,11 +395,16 @@ void kvi_trim(kv_db *db, uint64_t most)
         head->shrunk = 0;
 }
 
+void kvi_trim(kv_db *db, uint64_t most)
+{
+    tail_cut(db, most, spare_behind(end_needed(&db->head) << db->file.page_shift));
+}
+
 void kvi_cut(kv_db *db, uint64_t most)
 {
     kvi_head *head = &db->head;
     uint64_t size = atomic_load_explicit(&db->file.size, memory_order_relaxed);
     if (head->shrunk == 0 && size > end_needed(head) << db->file.page_shift)
         head->shrunk = head->meta.id;
-    kvi_trim(db, most);
+    tail_cut(db, most, 0);
 }

@@ -28,11 +28,12 @@ void kvi_confirm(kv_db *db);
 #define KVI_CUT_MAX ((uint64_t)8 << 20)
 #endif
 
-/* Hands the free tail of the file back when no snapshot can need it (R16): most bytes of it, a page
- * at least; the rest with the next call. Needs the turn. */
+/* Hands the free tail of the file back when no snapshot can need it (R16), unless it is as short as
+ * what may be filled ahead: most bytes of it, a page at least; the rest with the next call. Needs the
+ * turn. */
 void kvi_trim(kv_db *db, uint64_t most);
 
-/* The same, and of what was filled ahead too. */
+/* The same, however short it is. */
 void kvi_cut(kv_db *db, uint64_t most);
 
 /* Zeros behind the end of a file that grows: so many bytes at most, in no smaller file than this. */

@@ -76,6 +76,7 @@ int kvi_file_init(kvi_file *file, const kvi_os *os, kvi_err *err, int fd, uint32
     file->page_shift = (unsigned)__builtin_ctz(page_size);
     file->verify_checksums = verify_checksums;
     file->random = false;
+    file->full = 0;
     file->hash_seed = hash_seed;
     kvi_hash_init(&file->hash, hash_seed);
     atomic_init(&file->map, NULL);
@@ -299,9 +300,13 @@ static int write_all(kvi_file *file, struct iovec *iov, int n, uint64_t offset)
 {
     while (n > 0) {
         int64_t put = file->os->pwritev(file->os, file->fd, iov, n, offset);
-        if (put <= 0)
-            return kvi_fail_os(file->err, put < 0 ? put : -EIO, "writing the database at byte %llu",
-                               (unsigned long long)offset);
+        if (put <= 0) {
+            int rc = kvi_fail_os(file->err, put < 0 ? put : -EIO,
+                                 "writing the database at byte %llu", (unsigned long long)offset);
+            if (rc == KV_ENOSPC)
+                file->full = KVI_FULL_COMMITS;
+            return rc;
+        }
         offset += (uint64_t)put;
         while (n > 0 && (size_t)put >= iov->iov_len) {
             put -= (int64_t)iov->iov_len;

@@ -36,9 +36,17 @@ typedef struct kvi_file {
     _Atomic(kvi_map *) map; /* newest; set under map_mutex */
     pthread_mutex_t map_mutex;
     _Atomic uint64_t size; /* bytes; the writer's: raised before publication, cut by it alone */
+    uint32_t
+        full; /* the writer's: the disk was; so many commits make do with what is free inside */
     uint64_t memory;       /* bytes that the machine has */
     _Atomic uint64_t seen; /* bytes; what readers found it grown to by another process */
 } kvi_file;
+
+#ifdef KVI_STRESS
+#define KVI_FULL_COMMITS 50
+#else
+#define KVI_FULL_COMMITS 1000
+#endif
 
 /* What a snapshot may look at: pages [0, limit) of one map, births up to newest. */
 typedef struct kvi_view {

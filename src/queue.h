@@ -2,8 +2,8 @@
  *
  * The first in the queue leads: it takes the writer's turn, then all that has queued by then, and when
  * the group is done tells every member its outcome. Whoever comes while the flush is under way waits
- * in the queue, and its first leads next. So groups are as large as the disk is slow, and a lone caller
- * waits for nobody.
+ * in the queue, and its first leads next. So groups are as large as the disk is slow, and who is always
+ * alone waits for nobody.
  *
  * Threads that do little else but write come back as soon as they are told. The next leader, who has
  * waited in the queue, would be gone without them, and flushes would be for one half of them and the

@@ -94,6 +94,9 @@ int kvi_space_take_run(kvi_space *space, uint64_t pages, kvi_pgno *first) KVI_MU
 int kvi_space_take_below(kvi_space *space, uint64_t pages, kvi_pgno limit,
                          kvi_pgno *first) KVI_MUST_CHECK;
 
+/* Would the next small commits find room only in holes that should stay free? */
+bool kvi_space_scarce(const kvi_space *space);
+
 /* low: from now on the lowest free pages are taken, whatever for, so that the file can end sooner. */
 void kvi_space_low(kvi_space *space, bool low);
 

@@ -14,7 +14,8 @@
 #define GROUP_AGAIN 24 /* the same when the zone is found again */
 #define BULK        64 /* pages from which a contiguous run is looked for */
 #define BRANCH_RUN  32 /* branches placed side by side, at most */
-#define SPARE       16 /* one page in so many stays free */
+#define SPARE       16 /* one page in so many stays free ... */
+#define FEW         4  /* ... and commits of fewer leaves make the file no longer for that */
 
 /* Numbers that are being handed out. */
 typedef struct picks {
@@ -255,6 +256,25 @@ static int leaf_fill(kvi_space *space, picks *hand)
     return rc;
 }
 
+/* Has the file n more pages for leaves behind the high-water mark? */
+static bool room_behind(const kvi_space *space, size_t n)
+{
+    const kvi_file *file = space->file;
+    uint64_t size = atomic_load_explicit(&file->size, memory_order_relaxed);
+    return leaf_end(space, n) <= size >> file->page_shift;
+}
+
+/* Writes what the file lacks of so many pages, if it is little. A full disk is met here, where holes can
+ * still do. */
+static int room_make(kvi_space *space, kvi_pgno pages)
+{
+    kvi_file *file = space->file;
+    uint64_t size = atomic_load_explicit(&file->size, memory_order_relaxed);
+    uint64_t end = pages << file->page_shift;
+    bool little = end > size && end - size <= (uint64_t)BULK << file->page_shift;
+    return little ? kvi_file_fill(file, size, end - size) : KV_OK;
+}
+
 static int leaf_grow(kvi_space *space, picks *hand)
 {
     kvi_pgno page = space->high_water;
@@ -264,6 +284,11 @@ static int leaf_grow(kvi_space *space, picks *hand)
         rc = pick(space, hand, page, 1);
     }
     return rc;
+}
+
+bool kvi_space_scarce(const kvi_space *space)
+{
+    return !space->low && leaf_holes(space, 1) == 0 && !room_behind(space, FEW);
 }
 
 /* A few pages for a small file, which has no groups for branches: side by side, and for that the
@@ -286,6 +311,13 @@ static int take_leaves(kvi_space *space, picks *hand)
             holes = 0;
     }
     int rc = leaf_sweep(space, hand, holes);
+    size_t left = hand->n - hand->got;
+    if (rc != KV_OK || left == 0)
+        return rc;
+    if (!space->unknown &&
+        ((hand->n < FEW && !room_behind(space, left)) ||
+         (hand->n < BULK && room_make(space, leaf_end(space, left)) == KV_ENOSPC)))
+        rc = leaf_fill(space, hand);
     return rc == KV_OK ? leaf_grow(space, hand) : rc;
 }
 
@@ -406,6 +438,18 @@ static bool branch_run(kvi_space *space, unsigned n, kvi_pgno *page)
     return false;
 }
 
+static void zone_forget(kvi_space *space)
+{
+    kvi_bitset_shrink(&space->zone, 0);
+    space->zone_free = 0;
+}
+
+static int take_lowest(kvi_space *space, picks *hand)
+{
+    int rc = leaf_fill(space, hand);
+    return rc == KV_OK ? leaf_grow(space, hand) : rc;
+}
+
 /* Side by side, if need be in a group that the zone gets for that; a full zone is looked through for
  * shorter runs. */
 static int take_branches(kvi_space *space, picks *hand)
@@ -422,6 +466,10 @@ static int take_branches(kvi_space *space, picks *hand)
             rc = zone_extend(space);
             continue;
         }
+        if (page + n > space->high_water && room_make(space, page + n) == KV_ENOSPC) {
+            zone_forget(space);
+            return take_lowest(space, hand);
+        }
         rc = kvi_space_grow(space, page + n);
         if (rc == KV_OK)
             rc = pick(space, hand, page, n);
@@ -431,23 +479,11 @@ static int take_branches(kvi_space *space, picks *hand)
 
 /* ---- lowest first ---- */
 
-static void zone_forget(kvi_space *space)
-{
-    kvi_bitset_shrink(&space->zone, 0);
-    space->zone_free = 0;
-}
-
 void kvi_space_low(kvi_space *space, bool low)
 {
     space->low = low;
     if (low)
         zone_forget(space);
-}
-
-static int take_lowest(kvi_space *space, picks *hand)
-{
-    int rc = leaf_fill(space, hand);
-    return rc == KV_OK ? leaf_grow(space, hand) : rc;
 }
 
 /* ---- all ---- */

