@@ -179,16 +179,16 @@ static int tail_rewrite(kv_db *db)
 
 /* A flush is dearer where the file system has to find blocks for what was written: a file that grows
  * commit by commit gets some zeros ahead, as much as it grew so far; so does one in which small commits
- * would soon be anywhere. Not needed, so it may fail. */
+ * find pages only anywhere, as if it had grown. Not needed, so it may fail. */
 static void fill_ahead(kv_db *db, uint64_t size_before, kvi_pgno high_water)
 {
-    uint64_t end = high_water << db->file.page_shift, ahead = KVI_FILL_MAX / 4;
-    if (end > size_before) {
-        ahead = KVI_MIN(db->grown, KVI_FILL_MAX);
+    uint64_t end = high_water << db->file.page_shift, ahead = KVI_MIN(db->grown, KVI_FILL_MAX);
+    if (end > size_before)
         db->grown += end - size_before;
-    } else if (!kvi_space_scarce(db->space)) {
+    else if (kvi_space_scarce(db->space))
+        db->grown += KVI_FILL_MAX / 16;
+    else
         return;
-    }
     if (end >= KVI_FILL_FROM && (end < size_before || end - size_before <= KVI_FILL_MAX) &&
         kvi_file_fill(&db->file, KVI_MAX(end, size_before), ahead) != KV_OK)
         db->grown = 0;

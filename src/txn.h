@@ -146,8 +146,9 @@ struct kv_db {
     kvi_queue queue;
     kvi_head head;           /* guarded by the turn */
     uint64_t head_published; /* guarded by the turn: the board's publications as of head */
-    uint64_t grown;  /* guarded by the turn: bytes that commits of ours made the file longer by */
-    uint64_t reaped; /* guarded by the turn: mono_ns when the dead were last looked for */
+    uint64_t
+        grown; /* guarded by the turn: bytes that commits of ours made the file longer by, or would have */
+    uint64_t reaped;       /* guarded by the turn: mono_ns when the dead were last looked for */
     kvi_os_stat opened;    /* the file that is locked */
     atomic_int compacting; /* calls of kv_db_compact under way: new pages are placed low */
     /* What the space was told last about live snapshots, guarded by the turn. */
