@@ -19,6 +19,7 @@ int kvi_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor)
     }
     c->tree = tree;
     c->txn = txn;
+    c->alive = txn->db->alive;
     c->state = KVI_CURSOR_NOWHERE;
     c->key_ready = false;
     kvi_cursor_far(c);

@@ -38,6 +38,7 @@ enum kvi_cursor_state {
 struct kv_cursor {
     kv_tree *tree;
     kv_txn *txn;
+    const uint8_t *alive; /* of kv_db */
     enum kvi_cursor_state state;
     bool key_ready; /* key holds the entry's key */
     unsigned low;   /* slots of the leaf that lie inside the range: [low, high) */
@@ -86,6 +87,12 @@ int kvi_cursor_key(kv_cursor *cursor, kvi_slice *key) KVI_MUST_CHECK;
 void kvi_cursor_removed(kv_cursor *cursor);
 
 /* ---- between the cursor files ---- */
+
+/* kvi_alive, a short way. */
+static inline bool kvi_cursor_alive(const kv_cursor *cursor)
+{
+    return KVI_LIKELY(*cursor->alive != 0) || KVI_MUTANT(FORK_UNSEEN);
+}
 
 /* Is there a key that tells where the cursor is? */
 static inline bool kvi_cursor_has_key(const kv_cursor *cursor)
@@ -175,7 +182,10 @@ static inline bool kvi_cursor_take(kv_cursor *cursor, kv_slice *key, kv_slice *v
     if (value)
         *value = kvi_plain_value(plain, at);
     if (key) {
-        kvi_plain_key(plain, leaf->slot, at, cursor->key);
+        if (KVI_LIKELY(at <= plain->brief))
+            kvi_plain_whole(plain, leaf->slot, at, cursor->key);
+        else
+            kvi_plain_key_any(plain, leaf->slot, at, cursor->key);
         *key = (kv_slice){cursor->key, plain->key_len};
     }
     return true;

@@ -36,6 +36,7 @@ void kvi_plain_look(kvi_plain *plain, const uint8_t *page, uint32_t page_size)
         .heads = page + s.heads,
         .offsets = page + s.offsets,
         .page_size = page_size,
+        .mask = page_size - 1,
         .slots = fits ? s.slots : 0,
         .prefix_len = s.prefix_len,
         .tail_len = tail_len,
@@ -46,8 +47,14 @@ void kvi_plain_look(kvi_plain *plain, const uint8_t *page, uint32_t page_size)
     plain->last = page_size - plain->tail_len - plain->value_len;
     if (s.prefix_len <= 4) {
         plain->whole = page_size - 16;
+        plain->brief = plain->key_len <= 16 ? plain->whole : 0;
         plain->front = kvi_get64(page + KVI_P_prefix) & (((uint64_t)1 << 8 * s.prefix_len) - 1);
     }
+}
+
+void kvi_plain_key_any(const kvi_plain *plain, unsigned i, uint32_t at, uint8_t *out)
+{
+    kvi_plain_key(plain, i, at, out);
 }
 
 /* Adds entries of a plain leaf; returns how many. The key buffer has room for all of them. */

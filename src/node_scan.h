@@ -14,11 +14,13 @@ typedef struct kvi_plain {
     const uint8_t *page; /* NULL: none was looked at */
     const uint8_t *heads, *offsets;
     uint32_t page_size;
+    uint32_t mask;  /* page_size - 1 */
     uint32_t slots; /* 0: the leaf is not plain */
     uint32_t prefix_len, tail_len, value_len, key_len;
     uint32_t prefix_rest; /* bytes of the prefix that stand at the page's end */
     uint32_t last;        /* where the bytes of an entry begin at most ... */
     uint32_t whole; /* ... from which its key can be made in one piece: short prefix, room behind */
+    uint32_t brief; /* ... and is no longer than 16 bytes */
     uint64_t front; /* that prefix, in the low bytes */
 } kvi_plain;
 
@@ -29,7 +31,7 @@ static inline uint32_t kvi_plain_at(const kvi_plain *plain, unsigned i)
 {
     if (KVI_UNLIKELY(i >= plain->slots))
         return 0;
-    uint32_t at = kvi_get16(plain->offsets + 2 * i) & (plain->page_size - 1);
+    uint32_t at = kvi_get16(plain->offsets + 2 * i) & plain->mask;
     __asm__("" : "+r"(at)); /* not fetched again after the check */
     return KVI_LIKELY(at <= plain->last) ? at : 0;
 }
@@ -45,21 +47,29 @@ static inline void kvi_plain_copy(const kvi_plain *plain, uint32_t at, uint32_t 
         memcpy(out + done, plain->page + at + done, 16);
 }
 
-/* Writes the key of entry i, whose bytes stand at, to out; up to KVI_SCAN_SLACK bytes may be written
- * behind it. */
-static inline void kvi_plain_key(const kvi_plain *plain, unsigned i, uint32_t at, uint8_t *out)
+/* The first 16 bytes of a key that can be made in one piece. One store: who looks at the key at once need
+ * not wait for several. */
+KVI_INLINE void kvi_plain_whole(const kvi_plain *plain, unsigned i, uint32_t at, uint8_t *out)
 {
     uint32_t prefix_len = plain->prefix_len;
-    uint32_t head = kvi_get32be(plain->heads + 4 * i);
+    uint64_t first = (uint64_t)kvi_get32be(plain->heads + 4 * i) | kvi_get64(plain->page + at)
+                                                                       << 32;
+    kvi_put128(out, plain->front | first << 8 * prefix_len,
+               kvi_get64(plain->page + at + 4 - prefix_len));
+}
+
+/* Writes the key of entry i, whose bytes stand at, to out; up to KVI_SCAN_SLACK bytes may be written
+ * behind it. */
+KVI_INLINE void kvi_plain_key(const kvi_plain *plain, unsigned i, uint32_t at, uint8_t *out)
+{
+    uint32_t prefix_len = plain->prefix_len;
     if (KVI_LIKELY(at <= plain->whole)) {
-        /* One store: who looks at the key at once need not wait for several. */
-        uint64_t first = (uint64_t)head | kvi_get64(plain->page + at) << 32;
-        kvi_put128(out, plain->front | first << 8 * prefix_len,
-                   kvi_get64(plain->page + at + 4 - prefix_len));
+        kvi_plain_whole(plain, i, at, out);
         if (plain->key_len > 16)
             kvi_plain_copy(plain, at + 12 - prefix_len, plain->key_len - 16, out + 16);
         return;
     }
+    uint32_t head = kvi_get32be(plain->heads + 4 * i);
     memcpy(out, plain->page + KVI_P_prefix, KVI_PREFIX_INLINE);
     if (plain->prefix_rest)
         memcpy(out + KVI_PREFIX_INLINE, plain->page + plain->page_size - plain->prefix_rest,
@@ -67,6 +77,9 @@ static inline void kvi_plain_key(const kvi_plain *plain, unsigned i, uint32_t at
     kvi_put32(out + prefix_len, head);
     kvi_plain_copy(plain, at, plain->tail_len, out + prefix_len + 4);
 }
+
+/* The same, not inline. */
+void kvi_plain_key_any(const kvi_plain *plain, unsigned i, uint32_t at, uint8_t *out);
 
 static inline kv_slice kvi_plain_value(const kvi_plain *plain, uint32_t at)
 {
