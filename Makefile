@@ -331,7 +331,7 @@ SCRIPTS_NEED := $(if $(TEST_SH),torture-program \
 WITH_STRESS := $(if $(VARIANT)$(if $(TEST_C),,none),,stress)
 
 .PHONY: deps demo demo-program test test-programs stress-programs torture-program
-.PHONY: hostile fuzz fuzz-run fuzz-skip fuzz-seeds afl afl-skip afl-programs
+.PHONY: hostile fuzz fuzz-run fuzz-skip fuzz-keep fuzz-keep-run fuzz-seeds afl afl-skip afl-programs
 .PHONY: bench bench-all device instructions models crash fault-sites simulate mutants mutants-run asan tsan stress coverage coverage-run lint format
 deps: ## install what building, testing and the demo need
 	@$(in_build) .ci/deps build test demo
@@ -401,6 +401,12 @@ fuzz-skip:
 
 fuzz-run: $(FUZZ:%=$(B)/fuzz-%)
 	@$(in_build) test/fuzz/run $(FUZZ)
+
+fuzz-keep: ## keep the inputs that the search found worth trying (FUZZ=file)
+	$(build) VARIANT=clang-asan-fuzz fuzz-keep-run
+
+fuzz-keep-run: $(FUZZ:%=$(B)/fuzz-%)
+	@$(in_build) test/fuzz/keep $(FUZZ)
 
 fuzz-seeds: $(B)/fuzz-seed
 	@$(B)/fuzz-seed test/fuzz/seeds
