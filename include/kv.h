@@ -595,9 +595,9 @@ KV_API int kv_txn_begin_wait(kv_db *db, uint32_t flags, uint32_t wait_ms, kv_txn
 /* Ends the transaction and makes its changes visible, all or none, durable as chosen. A read
  * transaction is just ended. KV_ENOSPC, KV_ENOMEM, KV_EIO before the commit record is written:
  * nothing changed, the database goes on. On a full disk small transactions live on what is free inside
- * the file; after KV_ENOSPC larger ones do, too, so that the same one may succeed. KV_EPOISONED: a write or flush failed at a point where
- * the outcome is unknown; all processes refuse further writing until the last one has closed the
- * file, and the next open finds out. */
+ * the file; after KV_ENOSPC larger ones do, too, so that the same one may succeed. KV_EPOISONED: a write
+ * or flush failed at a point where the outcome is unknown; all processes refuse further writing until
+ * the last one has closed the file, and the next open finds out. */
 KV_API int kv_txn_commit(kv_txn *txn);
 
 /* Ends the transaction without changes. NULL is fine. */

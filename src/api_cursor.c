@@ -11,7 +11,7 @@ static inline int cursor_check(const kv_cursor *cursor)
 {
     if (KVI_UNLIKELY(!cursor))
         return KV_EINVAL;
-    if (KVI_UNLIKELY(cursor->txn->failed || cursor->tree->gone || !kvi_alive(cursor->txn->db)))
+    if (KVI_UNLIKELY(cursor->txn->failed || cursor->tree->gone || !kvi_alive_at(cursor->alive)))
         return kvi_tree_alive(cursor->tree, false);
     return KV_OK;
 }
@@ -105,7 +105,7 @@ KV_API int kv_cursor_last(kv_cursor *cursor)
 
 KV_API int kv_cursor_next(kv_cursor *cursor)
 {
-    if (KVI_LIKELY(cursor && kvi_cursor_alive(cursor) && kvi_cursor_glide(cursor, true)))
+    if (KVI_LIKELY(cursor && kvi_alive_at(cursor->alive) && kvi_cursor_glide(cursor, true)))
         return KV_OK;
     int rc = cursor_check(cursor);
     return rc == KV_OK ? kvi_cursor_next(cursor) : rc;
@@ -113,7 +113,7 @@ KV_API int kv_cursor_next(kv_cursor *cursor)
 
 KV_API int kv_cursor_prev(kv_cursor *cursor)
 {
-    if (KVI_LIKELY(cursor && kvi_cursor_alive(cursor) && kvi_cursor_glide(cursor, false)))
+    if (KVI_LIKELY(cursor && kvi_alive_at(cursor->alive) && kvi_cursor_glide(cursor, false)))
         return KV_OK;
     int rc = cursor_check(cursor);
     return rc == KV_OK ? kvi_cursor_prev(cursor) : rc;
@@ -139,7 +139,7 @@ KV_API int kv_cursor_nth(kv_cursor *cursor, uint64_t n)
 
 KV_API int kv_cursor_get(kv_cursor *cursor, kv_slice *key, kv_slice *value)
 {
-    if (KVI_LIKELY(cursor && kvi_cursor_alive(cursor) && kvi_cursor_take(cursor, key, value)))
+    if (KVI_LIKELY(cursor && kvi_alive_at(cursor->alive) && kvi_cursor_take(cursor, key, value)))
         return KV_OK;
     int rc = cursor_check(cursor);
     if (rc == KV_OK && KVI_UNLIKELY(kvi_tree_multi(cursor->tree)))

@@ -127,7 +127,7 @@ static uint64_t spare_behind(uint64_t end)
  * before he had cut it. */
 static bool tail_is_left(const kv_db *db, const kvi_meta *meta)
 {
-    uint64_t size = atomic_load_explicit(&db->file.size, memory_order_relaxed);
+    uint64_t size = kvi_file_size(&db->file);
     uint64_t end = KVI_MAX(meta->high_water, end_needed(&db->head)) << db->file.page_shift;
     return size > end + spare_behind(end);
 }
@@ -183,14 +183,12 @@ static int tail_rewrite(kv_db *db)
 static void fill_ahead(kv_db *db, uint64_t size_before, kvi_pgno high_water)
 {
     uint64_t end = high_water << db->file.page_shift, ahead = KVI_MIN(db->grown, KVI_FILL_MAX);
-    if (end > size_before)
-        db->grown += end - size_before;
-    else if (kvi_space_scarce(db->space))
-        db->grown += KVI_FILL_MAX / 16;
-    else
+    uint64_t grew = end > size_before ? end - size_before : 0;
+    if (grew == 0 && !kvi_space_scarce(db->space))
         return;
-    if (end >= KVI_FILL_FROM && (end < size_before || end - size_before <= KVI_FILL_MAX) &&
-        kvi_file_fill(&db->file, KVI_MAX(end, size_before), ahead) != KV_OK)
+    db->grown += grew > 0 ? grew : KVI_FILL_MAX / 16;
+    if (end >= KVI_FILL_FROM && grew <= KVI_FILL_MAX &&
+        kvi_file_fill(&db->file, size_before + grew, ahead) != KV_OK)
         db->grown = 0;
 }
 
@@ -199,7 +197,7 @@ static void fill_ahead(kv_db *db, uint64_t size_before, kvi_pgno high_water)
 static int commit_pages(kv_txn *txn, kvi_batch *batch, kvi_meta *meta, uint64_t *written)
 {
     kv_db *db = txn->db;
-    uint64_t size_before = atomic_load_explicit(&db->file.size, memory_order_relaxed);
+    uint64_t size_before = kvi_file_size(&db->file);
     int rc = seal_trees(txn, batch);
     if (rc == KV_OK)
         rc = seal_space(txn, batch, meta);
@@ -383,7 +381,7 @@ static void tail_cut(kv_db *db, uint64_t most, uint64_t spare)
     kvi_head *head = &db->head;
     unsigned shift = db->file.page_shift;
     kvi_pgno keep = end_needed(head);
-    uint64_t size = atomic_load_explicit(&db->file.size, memory_order_relaxed);
+    uint64_t size = kvi_file_size(&db->file);
     if (head->shrunk == 0 || head->durable < head->shrunk || kvi_poisoned(db) ||
         (keep << shift) + spare >= size)
         return;
@@ -403,7 +401,7 @@ void kvi_trim(kv_db *db, uint64_t most)
 void kvi_cut(kv_db *db, uint64_t most)
 {
     kvi_head *head = &db->head;
-    uint64_t size = atomic_load_explicit(&db->file.size, memory_order_relaxed);
+    uint64_t size = kvi_file_size(&db->file);
     if (head->shrunk == 0 && size > end_needed(head) << db->file.page_shift)
         head->shrunk = head->meta.id;
     tail_cut(db, most, 0);

@@ -145,14 +145,12 @@ static int landed(kv_cursor *c, int rc, bool up)
 
 static int land_up(kv_cursor *c, const kvi_place *place)
 {
-    int wanted = kvi_cursor_wants(c);
-    return landed(c, kvi_place_up(c->tree, place, wanted, &c->path), true);
+    return landed(c, kvi_place_up(c->tree, place, kvi_cursor_wants(c), &c->path), true);
 }
 
 static int land_down(kv_cursor *c, const kvi_place *place)
 {
-    int wanted = kvi_cursor_wants(c);
-    return landed(c, kvi_place_down(c->tree, place, wanted, &c->path), false);
+    return landed(c, kvi_place_down(c->tree, place, kvi_cursor_wants(c), &c->path), false);
 }
 
 /* Into the range from its low end going up, or from its high end. */

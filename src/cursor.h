@@ -38,7 +38,7 @@ enum kvi_cursor_state {
 struct kv_cursor {
     kv_tree *tree;
     kv_txn *txn;
-    const uint8_t *alive; /* of kv_db */
+    const uint8_t *alive; /* for kvi_alive_at, a short way */
     enum kvi_cursor_state state;
     bool key_ready; /* key holds the entry's key */
     unsigned low;   /* slots of the leaf that lie inside the range: [low, high) */
@@ -87,12 +87,6 @@ int kvi_cursor_key(kv_cursor *cursor, kvi_slice *key) KVI_MUST_CHECK;
 void kvi_cursor_removed(kv_cursor *cursor);
 
 /* ---- between the cursor files ---- */
-
-/* kvi_alive, a short way. */
-static inline bool kvi_cursor_alive(const kv_cursor *cursor)
-{
-    return KVI_LIKELY(*cursor->alive != 0) || KVI_MUTANT(FORK_UNSEEN);
-}
 
 /* Is there a key that tells where the cursor is? */
 static inline bool kvi_cursor_has_key(const kv_cursor *cursor)

@@ -253,7 +253,7 @@ int kvi_file_large(const kvi_view *view, kvi_ptr ptr, uint64_t len, uint64_t che
 int kvi_file_extend(kvi_file *file, kvi_pgno high_water)
 {
     uint64_t size, need = high_water << file->page_shift;
-    if (need <= atomic_load_explicit(&file->size, memory_order_relaxed))
+    if (need <= kvi_file_size(file))
         return KV_OK;
     int rc = kvi_file_look(file, &size);
     return rc != KV_OK || need <= size ? rc : kvi_file_truncate(file, high_water);
@@ -318,7 +318,7 @@ static int write_all(kvi_file *file, struct iovec *iov, int n, uint64_t offset)
             iov->iov_len -= (size_t)put;
         }
     }
-    if (offset > atomic_load_explicit(&file->size, memory_order_relaxed))
+    if (offset > kvi_file_size(file))
         atomic_store_explicit(&file->size, offset, memory_order_release);
     return KV_OK;
 }

@@ -29,15 +29,13 @@ typedef struct kvi_file {
     uint32_t page_size;
     unsigned page_shift;
     bool verify_checksums;
-    bool
-        random; /* single pages will be read, of a file larger than memory; set before the first view */
+    bool random; /* single pages are read, of more than fits memory; set before the first view */
     uint64_t hash_seed;
     kvi_hash hash;
     _Atomic(kvi_map *) map; /* newest; set under map_mutex */
     pthread_mutex_t map_mutex;
     _Atomic uint64_t size; /* bytes; the writer's: raised before publication, cut by it alone */
-    uint32_t
-        full; /* the writer's: the disk was; so many commits make do with what is free inside */
+    uint32_t full;         /* the writer's: the disk was, so many commits do without growing */
     uint64_t memory;       /* bytes that the machine has */
     _Atomic uint64_t seen; /* bytes; what readers found it grown to by another process */
 } kvi_file;
@@ -47,6 +45,12 @@ typedef struct kvi_file {
 #else
 #define KVI_FULL_COMMITS 1000
 #endif
+
+/* As the writer knows it, in bytes. */
+static inline uint64_t kvi_file_size(const kvi_file *file)
+{
+    return atomic_load_explicit(&file->size, memory_order_relaxed);
+}
 
 /* What a snapshot may look at: pages [0, limit) of one map, births up to newest. */
 typedef struct kvi_view {

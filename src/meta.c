@@ -51,10 +51,12 @@ bool kvi_tree_desc_decode(const uint8_t bytes[KVI_TREE_SIZE], uint32_t page_size
            tree_root_ok(desc, page_size, high_water, newest);
 }
 
-/* Only trees of the catalog have several values for a key. */
-static bool tree_is_plain(const kvi_tree_desc *desc)
+/* Of a tree without a name: only trees of the catalog have several values for a key. */
+static bool desc_decode(const uint8_t bytes[KVI_TREE_SIZE], uint32_t page_size, kvi_pgno high_water,
+                        kvi_id newest, kvi_tree_desc *desc)
 {
-    return !(desc->flags & KVI_TREE_MULTI);
+    return kvi_tree_desc_decode(bytes, page_size, high_water, newest, desc) &&
+           !(desc->flags & KVI_TREE_MULTI);
 }
 
 void kvi_named_encode(const kvi_named *named, uint8_t bytes[KVI_NAMED_SIZE])
@@ -74,11 +76,8 @@ bool kvi_named_decode(const uint8_t bytes[KVI_NAMED_SIZE], uint32_t page_size, k
     named->time = kvi_get64(bytes + KVI_N_time);
     named->entries = kvi_get64(bytes + KVI_N_entries);
     return named->id >= 1 && named->id < newest &&
-           kvi_tree_desc_decode(bytes + KVI_N_main, page_size, high_water, named->id,
-                                &named->main) &&
-           kvi_tree_desc_decode(bytes + KVI_N_catalog, page_size, high_water, named->id,
-                                &named->catalog) &&
-           tree_is_plain(&named->main) && tree_is_plain(&named->catalog);
+           desc_decode(bytes + KVI_N_main, page_size, high_water, named->id, &named->main) &&
+           desc_decode(bytes + KVI_N_catalog, page_size, high_water, named->id, &named->catalog);
 }
 
 void kvi_meta_encode(const kvi_meta *meta, uint8_t block[KVI_META_SIZE])
@@ -183,14 +182,11 @@ enum kvi_meta_state kvi_meta_decode(const uint8_t block[KVI_META_SIZE], kvi_meta
     if (!kvi_page_size_ok(meta->page_size) || !meta_numbers_ok(meta))
         return KVI_META_WRONG;
     uint32_t page_size = meta->page_size;
-    if (!kvi_tree_desc_decode(block + KVI_M_main, page_size, meta->high_water, meta->id,
-                              &meta->main) ||
-        !kvi_tree_desc_decode(block + KVI_M_catalog, page_size, meta->high_water, meta->id,
-                              &meta->catalog) ||
-        !kvi_tree_desc_decode(block + KVI_M_snapshots, page_size, meta->high_water, meta->id,
-                              &meta->snapshots) ||
-        !tree_is_plain(&meta->main) || !tree_is_plain(&meta->catalog) ||
-        !tree_is_plain(&meta->snapshots))
+    if (!desc_decode(block + KVI_M_main, page_size, meta->high_water, meta->id, &meta->main) ||
+        !desc_decode(block + KVI_M_catalog, page_size, meta->high_water, meta->id,
+                     &meta->catalog) ||
+        !desc_decode(block + KVI_M_snapshots, page_size, meta->high_water, meta->id,
+                     &meta->snapshots))
         return KVI_META_WRONG;
     memcpy(meta->delta, block + KVI_M_delta, meta->delta_len);
     return KVI_META_VALID;

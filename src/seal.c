@@ -168,13 +168,14 @@ int kvi_batch_seal(kvi_batch *batch)
     size_t next[2] = {0, batch->n[0]};
     for (; batch->n_sealed < batch->n_nodes; batch->n_sealed++) {
         const kvi_unsealed *node = &batch->room.nodes[batch->n_sealed];
-        bool fresh = kvi_dirty_bytes(&db->dirty, node->handle);
-        if (fresh && kvi_dirty_at(&db->dirty, node->handle)->sealed.birth == batch->txn->id)
-            return kvi_txn_changed(batch->txn); /* it is in two places */
-        if (fresh)
+        const kvi_private *item = kvi_dirty_at(&db->dirty, node->handle);
+        if (kvi_dirty_bytes(&db->dirty, node->handle)) {
+            if (item->sealed.birth == batch->txn->id)
+                return kvi_txn_changed(batch->txn); /* it is in two places */
             seal_node(batch, node->tree, node->handle,
                       batch->room.numbers[next[kind_of(node->level)]++]);
-        node_link(node, kvi_dirty_at(&db->dirty, node->handle), db->file.page_size);
+        }
+        node_link(node, item, db->file.page_size);
     }
     batch->n[0] = batch->n[1] = 0;
     return KV_OK;

@@ -184,7 +184,7 @@ static int shrink_tell(shrink *s)
 
 static uint64_t file_size(const shrink *s)
 {
-    return atomic_load_explicit(&s->db->file.size, memory_order_relaxed);
+    return kvi_file_size(&s->db->file);
 }
 
 static bool file_cut(const shrink *s)

@@ -82,7 +82,8 @@ int kvi_space_begin(kvi_space *space, kvi_id id, const kvi_id *live, size_t n_li
 bool kvi_space_due(const kvi_space *space);
 
 /* Takes n single pages; writes their numbers, ascending where possible, to out. Raises the
- * high-water mark when holes are scarce (fewer than 1/16 of the pages). KV_ENOMEM leaves nothing
+ * high-water mark when holes are scarce (fewer than 1/16 of the pages); where the file then lacks a few
+ * pages, writes zeros, and takes holes if the disk is full. KV_ENOMEM leaves nothing
  * taken. Branches are placed contiguously. */
 int kvi_space_take(kvi_space *space, enum kvi_space_kind kind, size_t n,
                    kvi_pgno *out) KVI_MUST_CHECK;

@@ -260,8 +260,7 @@ static int leaf_fill(kvi_space *space, picks *hand)
 static bool room_behind(const kvi_space *space, size_t n)
 {
     const kvi_file *file = space->file;
-    uint64_t size = atomic_load_explicit(&file->size, memory_order_relaxed);
-    return leaf_end(space, n) <= size >> file->page_shift;
+    return leaf_end(space, n) <= kvi_file_size(file) >> file->page_shift;
 }
 
 /* Writes what the file lacks of so many pages, if it is little. A full disk is met here, where holes can
@@ -269,7 +268,7 @@ static bool room_behind(const kvi_space *space, size_t n)
 static int room_make(kvi_space *space, kvi_pgno pages)
 {
     kvi_file *file = space->file;
-    uint64_t size = atomic_load_explicit(&file->size, memory_order_relaxed);
+    uint64_t size = kvi_file_size(file);
     uint64_t end = pages << file->page_shift;
     bool little = end > size && end - size <= (uint64_t)BULK << file->page_shift;
     return little ? kvi_file_fill(file, size, end - size) : KV_OK;
@@ -318,6 +317,27 @@ static int take_leaves(kvi_space *space, picks *hand)
         ((hand->n < FEW && !room_behind(space, left)) ||
          (hand->n < BULK && room_make(space, leaf_end(space, left)) == KV_ENOSPC)))
         rc = leaf_fill(space, hand);
+    return rc == KV_OK ? leaf_grow(space, hand) : rc;
+}
+
+/* ---- lowest first ---- */
+
+static void zone_forget(kvi_space *space)
+{
+    kvi_bitset_shrink(&space->zone, 0);
+    space->zone_free = 0;
+}
+
+void kvi_space_low(kvi_space *space, bool low)
+{
+    space->low = low;
+    if (low)
+        zone_forget(space);
+}
+
+static int take_lowest(kvi_space *space, picks *hand)
+{
+    int rc = leaf_fill(space, hand);
     return rc == KV_OK ? leaf_grow(space, hand) : rc;
 }
 
@@ -438,18 +458,6 @@ static bool branch_run(kvi_space *space, unsigned n, kvi_pgno *page)
     return false;
 }
 
-static void zone_forget(kvi_space *space)
-{
-    kvi_bitset_shrink(&space->zone, 0);
-    space->zone_free = 0;
-}
-
-static int take_lowest(kvi_space *space, picks *hand)
-{
-    int rc = leaf_fill(space, hand);
-    return rc == KV_OK ? leaf_grow(space, hand) : rc;
-}
-
 /* Side by side, if need be in a group that the zone gets for that; a full zone is looked through for
  * shorter runs. */
 static int take_branches(kvi_space *space, picks *hand)
@@ -475,15 +483,6 @@ static int take_branches(kvi_space *space, picks *hand)
             rc = pick(space, hand, page, n);
     }
     return rc;
-}
-
-/* ---- lowest first ---- */
-
-void kvi_space_low(kvi_space *space, bool low)
-{
-    space->low = low;
-    if (low)
-        zone_forget(space);
 }
 
 /* ---- all ---- */

@@ -146,10 +146,9 @@ struct kv_db {
     kvi_queue queue;
     kvi_head head;           /* guarded by the turn */
     uint64_t head_published; /* guarded by the turn: the board's publications as of head */
-    uint64_t
-        grown; /* guarded by the turn: bytes that commits of ours made the file longer by, or would have */
-    uint64_t reaped;       /* guarded by the turn: mono_ns when the dead were last looked for */
-    kvi_os_stat opened;    /* the file that is locked */
+    uint64_t grown;     /* guarded by the turn: bytes for which zeros are filled ahead (commit.c) */
+    uint64_t reaped;    /* guarded by the turn: mono_ns when the dead were last looked for */
+    kvi_os_stat opened; /* the file that is locked */
     atomic_int compacting; /* calls of kv_db_compact under way: new pages are placed low */
     /* What the space was told last about live snapshots, guarded by the turn. */
     kvi_id told_durable;       /* the durable commit; 0: it was told nothing */
@@ -179,9 +178,14 @@ struct kv_db {
 };
 
 /* False in a forked child: the handle is its parent's. */
+static inline bool kvi_alive_at(const uint8_t *alive)
+{
+    return KVI_LIKELY(*alive != 0) || KVI_MUTANT(FORK_UNSEEN);
+}
+
 static inline bool kvi_alive(const kv_db *db)
 {
-    return KVI_LIKELY(*db->alive != 0) || KVI_MUTANT(FORK_UNSEEN);
+    return kvi_alive_at(db->alive);
 }
 
 /* Room for a key, one of KVI_SCRATCH_KEYS of its level. */
