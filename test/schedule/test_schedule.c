@@ -1,7 +1,8 @@
 /* Logical processes that share a database, interleaved at every system call by a seed, and killed
  * there (test/support/baton.h): readers, writers, guests, batches of several threads, openings and
- * closings, syncs, checks and copies. A model says what every snapshot holds; nothing that somebody
- * saw or was told is ever given up, and the file is sound in the end.
+ * closings, syncs, checks, entries that expire, and commits that sweep them. A model says what every
+ * snapshot holds; nothing that somebody saw or was told is ever given up, and the file is sound in
+ * the end.
  *
  * SEEDS=n: how many, FIRST_SEED=n: from which; a failure names its seed and the call. */
 #include <setjmp.h>
@@ -70,6 +71,7 @@ static struct world {
 
 static struct totals {
     uint64_t seeds, steps, switches, kills, snapshots, watched, commits, orphans, batches, opens;
+    uint64_t expired; /* snapshots in which something had */
 } sum;
 
 /* ---- failing ---- */
@@ -214,6 +216,7 @@ static void open_it(worker *k, const kvi_os *os)
     k->house->readonly = k->house->guest || rng_one_in(&k->r, 4);
     options.flags = k->house->readonly ? KV_OPEN_READONLY : sole ? KV_OPEN_EXCLUSIVE : 0;
     options.wait_ms = (uint32_t)rng_below(&k->r, 3) * 10;
+    options.sweep_per_write = rng_one_in(&k->r, 2) ? (uint32_t)rng_below(&k->r, 20) : 0;
     kv_db *db;
     sim_forget_unused(w.disk);
     int rc = kvi_db_open(os, NAME, &options, &db, NULL, 0);
@@ -237,6 +240,15 @@ static void close_it(worker *k)
     k->house->closing = false;
 }
 
+/* Has anything of it expired? */
+static bool some_expired(const model_state *state, uint64_t now)
+{
+    model_state *shown = model_shown(state, now);
+    if (shown)
+        model_release(shown);
+    return shown != NULL;
+}
+
 static void read_some(worker *k)
 {
     uint64_t told[ACTORS], low = w.published;
@@ -255,22 +267,29 @@ static void read_some(worker *k)
         for (uint64_t n = rng_below(&k->r, 30); n > 0; n--)
             pause_here();
     }
-    kv_txn_abort(txn);
     sum.snapshots++;
+    sum.expired += some_expired(state, kv_txn_now(txn));
+    kv_txn_abort(txn);
 }
 
-static model_sum main_sum(const model_state *state)
+/* Of what a state's main tree shows at a time. */
+static model_sum main_sum(const model_state *state, uint64_t now)
 {
-    const model_tree *t = model_tree_of(state, MODEL_MAIN);
-    return t ? t->sum : (model_sum){0};
+    model_state *shown = model_shown(state, now);
+    const model_tree *t = model_tree_of(shown ? shown : state, MODEL_MAIN);
+    model_sum main = t ? t->sum : (model_sum){0};
+    if (shown)
+        model_release(shown);
+    return main;
 }
 
-static bool same_main(const model_state *a, const model_state *b)
+static bool same_main(const model_state *a, const model_state *b, uint64_t now)
 {
-    return model_sum_equal(main_sum(a), main_sum(b));
+    return model_sum_equal(main_sum(a, now), main_sum(b, now));
 }
 
-/* Waits for what the others do to the main tree: a change is reported if there is one, and only then. */
+/* Waits for what the others do to the main tree: a change is reported if there is one, and only then;
+ * that something expires is none. */
 static void watch_some(worker *k)
 {
     kv_watch *watch;
@@ -283,12 +302,13 @@ static void watch_some(worker *k)
         low = w.published;
         int rc = kv_watch_next(watch, (uint32_t)rng_below(&k->r, 5), &event);
         const model_state *now = snapshot_state(kv_watch_txn(watch), low);
+        uint64_t time = kv_txn_now(kv_watch_txn(watch));
         if (rc != KV_NOTFOUND)
             must(rc, "watch");
-        if (same_main(seen, now) != (rc == KV_NOTFOUND))
+        if (same_main(seen, now, time) != (rc == KV_NOTFOUND))
             bad("a watch missed a change, or made one up", rc);
         if (rc == KV_OK && (!driver_same(event.to, now) ||
-                            !same_main(seen, snapshot_state(event.from, event.from_id))))
+                            !same_main(seen, snapshot_state(event.from, event.from_id), time)))
             bad("a watch does not show what changed", 0);
         seen = now;
         sum.watched++;
@@ -446,6 +466,7 @@ static void look_around(worker *k)
 static void act(worker *k)
 {
     k->d.db = k->house->db;
+    w.disk->clock_ms += rng_below(&k->r, 300); /* never back: watches look at several times */
     switch (rng_below(&k->r, 9)) {
     case 0:
     case 1:
@@ -541,6 +562,13 @@ static void people(rng *r)
          .ranges = true},
         {.keys = 20, .key_max = 30, .value_max = 40, .large_max = 9000, .large_one_in = 6},
         {.keys = 300, .key_max = 60, .value_max = 90, .trees = 1},
+        {.keys = 50,
+         .key_max = 40,
+         .value_max = 60,
+         .trees = 1,
+         .savepoints = true,
+         .ranges = true,
+         .expiry = true},
     };
     const driver_shape *shape = &shapes[rng_below(r, KVI_COUNT(shapes))];
     unsigned n = (unsigned)rng_between(r, 2, 5);
@@ -631,17 +659,19 @@ static void test_seeds(void **state)
     sim_free(w.disk);
     clock_gettime(CLOCK_MONOTONIC, &to);
     double seconds = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
-    printf("%llu seeds, %llu calls (%.0f per s), %llu switches, %llu kills, %llu opens, %llu "
-           "snapshots, %llu watched, %llu commits, %llu found or lost after a kill, %llu batches\n",
-           (unsigned long long)sum.seeds, (unsigned long long)sum.steps,
-           (double)sum.steps / seconds, (unsigned long long)sum.switches,
-           (unsigned long long)sum.kills, (unsigned long long)sum.opens,
-           (unsigned long long)sum.snapshots, (unsigned long long)sum.watched,
-           (unsigned long long)sum.commits, (unsigned long long)sum.orphans,
-           (unsigned long long)sum.batches);
+    printf(
+        "%llu seeds, %llu calls (%.0f per s), %llu switches, %llu kills, %llu opens, %llu "
+        "snapshots, %llu of them with what had expired, %llu watched, %llu commits, %llu found or "
+        "lost after a kill, %llu batches\n",
+        (unsigned long long)sum.seeds, (unsigned long long)sum.steps, (double)sum.steps / seconds,
+        (unsigned long long)sum.switches, (unsigned long long)sum.kills,
+        (unsigned long long)sum.opens, (unsigned long long)sum.snapshots,
+        (unsigned long long)sum.expired, (unsigned long long)sum.watched,
+        (unsigned long long)sum.commits, (unsigned long long)sum.orphans,
+        (unsigned long long)sum.batches);
     if (seeds >= SEEDS_DEFAULT) { /* all of it happened */
         assert_true(sum.kills > seeds);
-        assert_true(sum.orphans > 0);
+        assert_true(sum.orphans > 0 && sum.expired > seeds);
         assert_true(sum.watched > seeds && sum.batches > seeds && sum.commits > seeds &&
                     sum.snapshots > seeds);
     }
