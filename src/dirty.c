@@ -99,8 +99,9 @@ static int handles_room(kvi_dirty *dirty, size_t n)
     return KV_OK;
 }
 
-/* Page buffers on page bounds, many in one piece: they share few entries of the processor's
- * address cache. */
+/* Page buffers on page bounds, many in one piece. All but the first piece are large pages of memory, if the
+ * system has some: they share few entries of the processor's address cache. A large page must lie on
+ * its own bounds, and in a single mapping when it is first touched. */
 static int slab_add(kvi_dirty *dirty)
 {
     const kvi_os *os = dirty->os;
@@ -116,14 +117,14 @@ static int slab_add(kvi_dirty *dirty)
     if (!spare)
         return KV_ENOMEM;
     dirty->spare = spare;
-    size_t size = (pages + 1) * dirty->page_size;
-    struct kvi_slab slab = {.memory = os->alloc(os, size), .pages = pages};
+    bool large = dirty->n_slabs > 0;
+    size_t size = pages * dirty->page_size, bound = large ? SLAB_BYTES : dirty->page_size;
+    struct kvi_slab slab = {.memory = os->alloc(os, size + bound), .pages = pages};
     if (!slab.memory)
         return KV_ENOMEM;
-    uintptr_t odd = (uintptr_t)slab.memory & (dirty->page_size - 1);
-    slab.first = (uint8_t *)slab.memory + (odd ? dirty->page_size - odd : 0);
-    if (size > SLAB_BYTES)
-        os->advise(os, slab.memory, size, KVI_OS_HUGE);
+    slab.first = (uint8_t *)slab.memory + (-(uintptr_t)slab.memory & (bound - 1));
+    if (large)
+        os->advise(os, slab.first, size, KVI_OS_HUGE);
     for (size_t i = pages; i > 0; i--)
         spare[dirty->n_spare++] = slab.first + (i - 1) * dirty->page_size;
     slabs[dirty->n_slabs++] = slab;
