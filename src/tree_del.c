@@ -224,6 +224,18 @@ int kvi_tree_rebalance(kv_tree *tree, kvi_path *path)
     return rc == KV_OK ? kvi_tree_settle_root(tree, &path->steps[0], childless) : rc;
 }
 
+/* The same after an entry was removed from the leaf: nothing above a node that stays as it is can have
+ * become too empty. */
+static int rebalance_leaf(kv_tree *tree, kvi_path *path)
+{
+    const kvi_step *leaf = kvi_path_leaf(path);
+    uint32_t page_size = tree->txn->db->file.page_size;
+    if (path->depth > 1 && !node_empty(leaf->page) &&
+        kvi_node_used(leaf->page, page_size) >= page_size * LEAF_BELOW_PERCENT / 100)
+        return KV_OK;
+    return kvi_tree_rebalance(tree, path);
+}
+
 int kvi_tree_remove(kv_tree *tree, kvi_path *path)
 {
     int rc = kvi_tree_own(tree, path, 0);
@@ -233,7 +245,7 @@ int kvi_tree_remove(kv_tree *tree, kvi_path *path)
     tree->changed = true;
     kvi_tree_adjust(tree, path, -1);
     kvi_leaf_remove(kvi_step_bytes(tree, leaf), tree->txn->db->file.page_size, leaf->slot);
-    return kvi_txn_spoil(tree->txn, kvi_tree_rebalance(tree, path));
+    return kvi_txn_spoil(tree->txn, rebalance_leaf(tree, path));
 }
 
 /* ---- whole subtrees ---- */
