@@ -4,6 +4,7 @@
 #define SLAB_FIRST 64                /* page buffers */
 #define SLAB_BYTES ((size_t)2 << 20) /* of later ones: what a large page of memory has */
 #define SLABS_KEPT 3                 /* between transactions */
+#define LARGE_NS   1000000           /* to get a large page of memory; some 100 us are usual */
 
 #define NO_NODE (~0u) /* in place of a level: a large value */
 
@@ -99,9 +100,22 @@ static int handles_room(kvi_dirty *dirty, size_t n)
     return KV_OK;
 }
 
-/* Page buffers on page bounds, many in one piece. All but the first piece are large pages of memory, if the
- * system has some: they share few entries of the processor's address cache. A large page must lie on
- * its own bounds, and in a single mapping when it is first touched. */
+/* Asks for large pages of memory, which need few entries of the processor's address cache. A virtual
+ * machine may have none but those that it gave back to its host, and wait long for one: then small ones
+ * will do from now on. */
+static void slab_enlarge(kvi_dirty *dirty, uint8_t *first, size_t size)
+{
+    const kvi_os *os = dirty->os;
+    if (dirty->small_pages)
+        return;
+    os->advise(os, first, size, KVI_OS_HUGE);
+    uint64_t begin = os->mono_ns(os);
+    *(volatile uint8_t *)first = 0;
+    dirty->small_pages = os->mono_ns(os) - begin > LARGE_NS;
+}
+
+/* Page buffers on page bounds, many in one piece. A large page of memory must lie on its own bounds, and
+ * in a single mapping when it is first touched. */
 static int slab_add(kvi_dirty *dirty)
 {
     const kvi_os *os = dirty->os;
@@ -124,7 +138,7 @@ static int slab_add(kvi_dirty *dirty)
         return KV_ENOMEM;
     slab.first = (uint8_t *)slab.memory + (-(uintptr_t)slab.memory & (bound - 1));
     if (large)
-        os->advise(os, slab.first, size, KVI_OS_HUGE);
+        slab_enlarge(dirty, slab.first, size);
     for (size_t i = pages; i > 0; i--)
         spare[dirty->n_spare++] = slab.first + (i - 1) * dirty->page_size;
     slabs[dirty->n_slabs++] = slab;

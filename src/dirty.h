@@ -57,7 +57,8 @@ typedef struct kvi_dirty {
     size_t n_slabs, slabs_cap;
     uint8_t **spare; /* page buffers that are free; room for all there are */
     size_t n_spare, spare_cap;
-    uint64_t bytes; /* in buffers */
+    bool small_pages; /* large pages of memory cost too much here */
+    uint64_t bytes;   /* in buffers */
     uint32_t generation;
     uint32_t floor; /* generation of the innermost savepoint; 0: none */
 } kvi_dirty;
