@@ -7,7 +7,7 @@
 #include "mutant.h"
 
 /* A neighbour takes part of an overfull node's elements when both then stay below this. */
-#define SHARE_FILL_PERCENT 92
+#define SHARE_FILL_PERCENT 93
 
 /* An element on its way into a node. */
 typedef struct arrival {
