@@ -19,7 +19,7 @@ command -v strace >/dev/null || {
 folder=$(mktemp -d "${TMPDIR:-/tmp}/kv-cost.XXXXXX")
 trap 'rm -rf "$folder"' EXIT
 
-calls=pwrite64,pwritev,pwritev2,write,writev,fdatasync,fsync,msync,sync_file_range,ftruncate,fallocate
+calls=pwrite64,pwritev,pwritev2,write,writev,fdatasync,fsync,msync,ftruncate,fallocate
 strace -f -qq -o "$folder/trace" -e trace=getppid,openat,$calls \
     "$BUILD/bench" commitcost --engines "$engine" --commits "$commits" --dir "$folder" \
     >"$folder/said"
@@ -46,7 +46,7 @@ awk '
         bytes += $NF
         flushes += synced[descriptor]
     }
-    /^(fdatasync|fsync|msync|sync_file_range)/ { flushes++ }
+    /^(fdatasync|fsync|msync)/ { flushes++ }
     /^(ftruncate|fallocate)/ { writes++ }
 ' "$folder/trace" >"$folder/commits"
 
