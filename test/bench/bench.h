@@ -85,7 +85,8 @@ static inline uint64_t bench_scan_sum(const void *key, const void *value, size_t
 enum store_flags {
     STORE_LAZY = 1,   /* commits do not wait for the disk, nor does closing */
     STORE_BUDGET = 2, /* keep to options.budget_mib */
-    STORE_BEYOND = 4  /* to be read at random, and larger than memory */
+    STORE_BEYOND = 4, /* to be read at random, and larger than memory */
+    STORE_TREES = 8   /* with named trees */
 };
 
 /* An open database with at most one write transaction and two readers. A value that get returned stays

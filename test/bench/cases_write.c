@@ -239,7 +239,7 @@ struct measure bench_trees(const struct options *o, const struct engine *e, cons
     if (!e->tree_put)
         return not_available();
     bench_remove(path);
-    struct store *s = e->open(o, path, STORE_LAZY);
+    struct store *s = e->open(o, path, STORE_LAZY | STORE_TREES);
     uint64_t count = o->n < TREE_COMMITS ? o->n : TREE_COMMITS;
     e->write_begin(s);
     for (uint64_t i = 0; i < TREES; i++) {

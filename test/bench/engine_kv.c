@@ -1,4 +1,5 @@
-/* engine_kv.c - kv with its default options; nothing read ahead where data exceeds memory. */
+/* engine_kv.c - kv with its default options; nothing read ahead where data exceeds memory; in cases that are
+ * unsynced, lazy commits without a limit, as LMDB without sync. */
 #include "bench.h"
 
 #include <kv.h>
@@ -32,7 +33,7 @@ static struct store *store_open(const struct options *o, const char *path, unsig
     kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
     char message[256];
     s->key_len = o->key_len;
-    if (flags & STORE_LAZY) { /* as LMDB without sync: the disk is waited for by sync() only */
+    if (flags & STORE_LAZY) { /* the disk is waited for by sync() only */
         options.flags |= KV_OPEN_NO_CLOSE_SYNC;
         options.lazy_sync_bytes = UINT64_MAX;
         s->write_flags = KV_TXN_LAZY;

@@ -51,11 +51,12 @@ static struct store *open_with(const struct options *o, const char *path, unsign
         more |= MDB_NORDAHEAD;
     check(mdb_env_create(&s->env), "create");
     check(mdb_env_set_mapsize(s->env, (size_t)MAP_GIB << 30), "set the map's size");
-    check(mdb_env_set_maxdbs(s->env, TREES_MAX), "set the number of trees");
+    if (flags & STORE_TREES)
+        check(mdb_env_set_maxdbs(s->env, TREES_MAX), "set the number of trees");
     check(mdb_env_open(s->env, path, MDB_NOSUBDIR | MDB_NOTLS | MDB_NOMEMINIT | more, 0644),
           "open");
     MDB_txn *txn;
-    check(mdb_txn_begin(s->env, NULL, 0, &txn), "begin");
+    check(mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn), "begin");
     check(mdb_dbi_open(txn, NULL, 0, &s->dbi), "open the main tree");
     check(mdb_txn_commit(txn), "commit");
     return s;
