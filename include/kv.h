@@ -420,7 +420,8 @@ typedef struct kv_salvage_info {
  * branch is unusable, its leaves are looked for in the whole file; leaves whose tree cannot be told go
  * to trees named "lost+found-N". When both metas are damaged, the newest versions of the pages are
  * put together. Where the records of free pages are damaged too, an older version of a page may take
- * the place of a lost one, and deleted entries may come back: a note says so.
+ * the place of a lost one, and deleted entries may come back: a note says so. Named snapshots are left
+ * out; a note names each.
  *
  * Never writes to the file at path, but takes the writer's turn: a damaged file is looked at as a whole,
  * free pages and old versions too, which writers use again. So it waits for the running write

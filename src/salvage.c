@@ -393,6 +393,64 @@ static int salvage_trees(kvi_rescue *s)
     return rc == KV_OK ? kvi_walk_tree(&walk, &s->carve.meta.catalog, KVI_WALK_CATALOG, none) : rc;
 }
 
+/* ---- named snapshots: left out, and named ---- */
+
+/* A page of their list is none that a tree lost. */
+static int snapshots_page(kvi_walk *walk, kvi_ptr ptr, const uint8_t *bytes)
+{
+    kvi_rescue *s = walk->context;
+    (void)bytes;
+    return kvi_pgset_add(&s->reached, ptr.page, 1) ? KV_OK : KVI_WALK_SKIP;
+}
+
+bool kvi_salvage_names(const kvi_rescue *s, kvi_stored value, kvi_named *named)
+{
+    const kvi_carve *carve = &s->carve;
+    return !value.special && value.bytes.len == KVI_NAMED_SIZE &&
+           kvi_named_decode(value.bytes.ptr, carve->file.page_size,
+                            KVI_MAX(carve->pages, carve->meta.high_water),
+                            KVI_MAX(carve->newest, carve->meta.id), named);
+}
+
+static int snapshots_entry(kvi_walk *walk, kvi_slice key, kvi_stored value)
+{
+    kvi_rescue *s = walk->context;
+    kvi_named named;
+    if (kvi_salvage_names(s, value, &named))
+        kvi_salvage_note(s, "the named snapshot %.*s, commit %llu, is left out", (int)key.len,
+                         (const char *)key.ptr, (unsigned long long)named.id);
+    return KV_OK;
+}
+
+static int snapshots_broken(kvi_walk *walk, kvi_ptr ptr, unsigned level, int rc)
+{
+    (void)level;
+    (void)rc;
+    kvi_salvage_note(walk->context,
+                     "page %llu of the list of named snapshots is unusable: they are left out, and "
+                     "not all are named here",
+                     (unsigned long long)ptr.page);
+    return KV_OK;
+}
+
+static int salvage_snapshots(kvi_rescue *s)
+{
+    kvi_walk walk = {
+        .file = &s->carve.file,
+        .meta = &s->carve.meta,
+        .budget = UINT64_MAX,
+        .unsealed = !s->carve.seeded,
+        .page = snapshots_page,
+        .entry = snapshots_entry,
+        .broken = snapshots_broken,
+        .context = s,
+    };
+    kvi_slice none = {NULL, 0};
+    if (s->carve.trust == KVI_TRUST_NONE)
+        return KV_OK;
+    return kvi_walk_tree(&walk, &s->carve.meta.snapshots, KVI_WALK_NAMED, none);
+}
+
 /* The records of free pages tell old versions from lost pages, if they agree with what is known. */
 static int salvage_space(kvi_rescue *s)
 {
@@ -460,6 +518,8 @@ static int salvage_read(kvi_rescue *s)
     int rc = s->carve.trust == KVI_TRUST_NONE ? kvi_orphans_roots(s) : KV_OK;
     if (rc == KV_OK)
         rc = salvage_trees(s);
+    if (rc == KV_OK)
+        rc = salvage_snapshots(s);
     if (rc == KV_OK && (s->n_gaps > 0 || s->info.losses > 0 || s->carve.trust == KVI_TRUST_NONE))
         rc = salvage_rest(s);
     return rc == KV_OK ? kvi_salvage_step(s, 2 * s->carve.pages) : rc;

@@ -113,6 +113,9 @@ static inline kvi_slice kvi_kept_slice(kvi_kept_key key)
     return kvi_slice_of(key.ptr, key.len);
 }
 
+/* Is the value a record of the list of named snapshots? */
+bool kvi_salvage_names(const kvi_rescue *s, kvi_stored value, kvi_named *named);
+
 /* ---- salvage_orphan.c ---- */
 
 /* Looks at every page and lists the orphans, newest first. Then, which unusable page's remains lead to

@@ -12,6 +12,7 @@ typedef struct measure {
     kvi_pgset *roots; /* that catalogs name; may be NULL */
     kvi_stretch keys;
     uint64_t entries, trees; /* met; of those, entries that describe a tree */
+    uint64_t names;          /* ... a named snapshot */
     bool rooted;             /* one of those trees is there */
 } measure;
 
@@ -57,6 +58,8 @@ static int measure_entry(kvi_walk *walk, kvi_slice key, kvi_stored value)
     os->free(os, m->keys.last.ptr);
     m->keys.last = (kvi_kept_key){0};
     measure_tree(walk, value);
+    kvi_named named;
+    m->names += kvi_salvage_names(m->s, value, &named);
     return rc == KV_OK ? kvi_salvage_keep(m->s, key, &m->keys.last) : rc;
 }
 
@@ -100,6 +103,12 @@ static void measure_end(measure *m)
 static bool measured_catalog(const measure *m)
 {
     return m->entries > 0 && m->trees == m->entries && m->rooted;
+}
+
+/* A list of named snapshots, this or an older one, has no entry of a tree. */
+static bool measured_names(const measure *m)
+{
+    return m->entries > 0 && m->names == m->entries;
 }
 
 /* ---- who leads to whom ---- */
@@ -160,7 +169,7 @@ static int orphan_add(kvi_rescue *s, kvi_pgset *seen, kvi_pgno page)
         rc = kvi_fail(&s->carve.err, KV_ENOMEM, "no memory to list pages");
     if (rc == KV_OK && m.entries > 0)
         rc = kvi_carve_read(&s->carve, page, s->carve.buffer);
-    if (rc != KV_OK || m.entries == 0) { /* nothing to be had */
+    if (rc != KV_OK || m.entries == 0 || measured_names(&m)) { /* nothing to be had */
         measure_end(&m);
         return rc == KV_EIO || rc == KV_ECORRUPT ? KV_OK : rc;
     }
@@ -324,6 +333,8 @@ static int root_of_catalog(root_search *r, kvi_pgno *catalog)
         if (!root_top(r, page))
             continue;
         rc = measure_below(&m, (kvi_ptr){page, carved->birth}, carved->level, KVI_WALK_NAMED);
+        if (measured_names(&m))
+            kvi_pgset_add(&r->roots, page, 1);
         if (measured_catalog(&m)) {
             kvi_pgset_add(&r->roots, page, 1);
             if (*catalog == 0 || carved->birth > carve->carved[*catalog].birth)
