@@ -30,7 +30,9 @@ static const char *session_advice(const cli_session *session, int result)
         return session->mode == SESSION_READ ? ""
                                              : "who writes needs to write the file and its folder";
     case KV_ECORRUPT:
-        return "kv check lists the damage, kv salvage saves what can be read";
+        return strcmp(session->args->command->name, "check") == 0
+                   ? "kv salvage saves what can be read, kv meta and kv pages look inside"
+                   : "kv check lists the damage, kv salvage saves what can be read";
     case KV_ENOTKV:
         return "is this the right file?";
     case KV_ENOSPC:

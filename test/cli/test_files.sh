@@ -77,6 +77,12 @@ if have jq; then
     kv check damaged.kv --json 2>err | jq -r '.problems | length > 0' >out
     echo true >expected; same expected out
 fi
+head -c $((size - 4096)) a.kv >cut.kv
+run kv check cut.kv; code 4; err 'kv salvage'; err 'kv meta'
+run kv check cut.kv --json; code 4; out_has '{"problems":[],"ok":false,"pages":'
+cp a.kv metaless.kv
+dd if=/dev/zero of=metaless.kv bs=4096 count=2 conv=notrunc status=none
+run kv check metaless.kv --json; code 4; out_has '{"problems":[],"ok":false,"pages":0'
 run kv scan damaged.kv; code 4; err 'kv: damaged.kv: after '; err 'kv check'
 run kv export damaged.kv --format db_dump; code 4
 tail -n 1 out | grep -q DATA=END && fail 'half an export looks like a whole one'
