@@ -5,6 +5,7 @@
 #define SLAB_BYTES ((size_t)2 << 20) /* of later ones: what a large page of memory has */
 #define SLABS_KEPT 3                 /* between transactions */
 #define LARGE_NS   1000000           /* to get a large page of memory; some 100 us are usual */
+#define SLOW_MOST  2                 /* in a row: one may just have been interrupted */
 
 #define NO_NODE (~0u) /* in place of a level: a large value */
 
@@ -101,17 +102,16 @@ static int handles_room(kvi_dirty *dirty, size_t n)
 }
 
 /* Asks for large pages of memory, which need few entries of the processor's address cache. A virtual
- * machine may have none but those that it gave back to its host, and wait long for one: then small ones
+ * machine may have none but those that it gave back to its host, and wait long for each: then small ones
  * will do from now on. */
 static void slab_enlarge(kvi_dirty *dirty, uint8_t *first, size_t size)
 {
     const kvi_os *os = dirty->os;
-    if (dirty->small_pages)
-        return;
     os->advise(os, first, size, KVI_OS_HUGE);
     uint64_t begin = os->mono_ns(os);
     *(volatile uint8_t *)first = 0;
-    dirty->small_pages = os->mono_ns(os) - begin > LARGE_NS;
+    bool slow = os->mono_ns(os) - begin > LARGE_NS;
+    dirty->slow_touches = slow ? dirty->slow_touches + 1 : 0;
 }
 
 /* Page buffers on page bounds, many in one piece. A large page of memory must lie on its own bounds, and
@@ -131,7 +131,7 @@ static int slab_add(kvi_dirty *dirty)
     if (!spare)
         return KV_ENOMEM;
     dirty->spare = spare;
-    bool large = dirty->n_slabs > 0;
+    bool large = dirty->n_slabs > 0 && dirty->slow_touches < SLOW_MOST;
     size_t size = pages * dirty->page_size, bound = large ? SLAB_BYTES : dirty->page_size;
     struct kvi_slab slab = {.memory = os->alloc(os, size + bound), .pages = pages};
     if (!slab.memory)

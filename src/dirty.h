@@ -57,8 +57,8 @@ typedef struct kvi_dirty {
     size_t n_slabs, slabs_cap;
     uint8_t **spare; /* page buffers that are free; room for all there are */
     size_t n_spare, spare_cap;
-    bool small_pages; /* large pages of memory cost too much here */
-    uint64_t bytes;   /* in buffers */
+    unsigned slow_touches; /* large pages of memory, in a row, that took long to get */
+    uint64_t bytes;        /* in buffers */
     uint32_t generation;
     uint32_t floor; /* generation of the innermost savepoint; 0: none */
 } kvi_dirty;

@@ -71,7 +71,7 @@ static struct world {
 
 static struct totals {
     uint64_t seeds, steps, switches, kills, snapshots, watched, commits, orphans, batches, opens;
-    uint64_t expired; /* snapshots in which something had */
+    uint64_t expired, swept; /* snapshots in which something had; that lack it since */
 } sum;
 
 /* ---- failing ---- */
@@ -240,13 +240,19 @@ static void close_it(worker *k)
     k->house->closing = false;
 }
 
-/* Has anything of it expired? */
-static bool some_expired(const model_state *state, uint64_t now)
+/* Has anything of the state expired? Is some of it not in the file any more, since a batch, which changes
+ * nothing else there, swept it? */
+static void expiry_look(kv_txn *txn, const model_state *state)
 {
-    model_state *shown = model_shown(state, now);
-    if (shown)
-        model_release(shown);
-    return shown != NULL;
+    const model_tree *t = model_tree_of(state, MODEL_MAIN);
+    model_state *shown = model_shown(state, kv_txn_now(txn));
+    kv_tree_info info = {.size = sizeof info};
+    must(kv_tree_stat(kv_txn_main(txn), &info), "statistics of a tree");
+    if (!shown)
+        return;
+    sum.expired++;
+    sum.swept += t && info.entries < t->sum.entries;
+    model_release(shown);
 }
 
 static void read_some(worker *k)
@@ -268,7 +274,7 @@ static void read_some(worker *k)
             pause_here();
     }
     sum.snapshots++;
-    sum.expired += some_expired(state, kv_txn_now(txn));
+    expiry_look(txn, state);
     kv_txn_abort(txn);
 }
 
@@ -659,19 +665,20 @@ static void test_seeds(void **state)
     sim_free(w.disk);
     clock_gettime(CLOCK_MONOTONIC, &to);
     double seconds = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
-    printf(
-        "%llu seeds, %llu calls (%.0f per s), %llu switches, %llu kills, %llu opens, %llu "
-        "snapshots, %llu of them with what had expired, %llu watched, %llu commits, %llu found or "
-        "lost after a kill, %llu batches\n",
-        (unsigned long long)sum.seeds, (unsigned long long)sum.steps, (double)sum.steps / seconds,
-        (unsigned long long)sum.switches, (unsigned long long)sum.kills,
-        (unsigned long long)sum.opens, (unsigned long long)sum.snapshots,
-        (unsigned long long)sum.expired, (unsigned long long)sum.watched,
-        (unsigned long long)sum.commits, (unsigned long long)sum.orphans,
-        (unsigned long long)sum.batches);
+    printf("%llu seeds, %llu calls (%.0f per s), %llu switches, %llu kills, %llu opens, %llu "
+           "snapshots, %llu of them with what had expired, %llu where it was swept, %llu watched, "
+           "%llu commits, %llu found or "
+           "lost after a kill, %llu batches\n",
+           (unsigned long long)sum.seeds, (unsigned long long)sum.steps,
+           (double)sum.steps / seconds, (unsigned long long)sum.switches,
+           (unsigned long long)sum.kills, (unsigned long long)sum.opens,
+           (unsigned long long)sum.snapshots, (unsigned long long)sum.expired,
+           (unsigned long long)sum.swept, (unsigned long long)sum.watched,
+           (unsigned long long)sum.commits, (unsigned long long)sum.orphans,
+           (unsigned long long)sum.batches);
     if (seeds >= SEEDS_DEFAULT) { /* all of it happened */
         assert_true(sum.kills > seeds);
-        assert_true(sum.orphans > 0 && sum.expired > seeds);
+        assert_true(sum.orphans > 0 && sum.expired > seeds && sum.swept > 0);
         assert_true(sum.watched > seeds && sum.batches > seeds && sum.commits > seeds &&
                     sum.snapshots > seeds);
     }
