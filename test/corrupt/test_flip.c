@@ -1,9 +1,10 @@
 /* Bytes of a small, cleanly closed file flipped, and the file cut short at every 512 bytes: the right
- * answer or an error, no crash, no hang.
+ * answer or an error, no crash, no hang. Of a file that was not closed the commit before the newest is
+ * right as well.
  *
  * What a meta has in use and the header of each page are tried byte by byte, of the rest one byte in
  * some. KV_FLIP=few takes less of the rest, KV_FLIP=each leaves no byte out, KV_FLIP=full tries each
- * with all masks and through all calls. */
+ * with all masks and through all calls, KV_FLIP=bits flips each bit of both files (1.3 million each). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,17 +27,19 @@
 
 static const uint8_t masks[] = {0xff, 0x01, 0x80};
 
-static victim patient;
+static victim patient, unclosed;
 
 static int setup(void **state)
 {
     victim_make(&patient, 4096, 5);
+    victim_make_unclosed(&unclosed, 4096, 5);
     return 0;
 }
 
 static int teardown(void **state)
 {
     victim_free(&patient);
+    victim_free(&unclosed);
     return 0;
 }
 
@@ -57,14 +60,14 @@ static bool wanted(const char *what)
     return how && strcmp(how, what) == 0;
 }
 
-static void flip(size_t at, uint8_t mask, bool write)
+static void flip(victim *v, size_t at, uint8_t mask, bool write)
 {
-    uint8_t *bytes = victim_bytes(&patient);
+    uint8_t *bytes = victim_bytes(v);
     bytes[at] ^= mask;
-    const char *fault = victim_read(&patient);
+    const char *fault = victim_read(v);
     if (!fault && write) {
-        fault = victim_write(&patient);
-        victim_heal(&patient, patient.size);
+        fault = victim_write(v);
+        victim_heal(v, v->size);
     } else {
         bytes[at] ^= mask;
     }
@@ -82,7 +85,7 @@ static void flip_page(size_t page, unsigned step, bool full)
             continue;
         for (size_t m = 0; m < KVI_COUNT(masks); m++)
             if (full || m == (head ? i : at / step) % KVI_COUNT(masks) || (head && step < FEW))
-                flip(at, masks[m], full || i % 16 == 0 || (page < 2 && head));
+                flip(&patient, at, masks[m], full || i % 16 == 0 || (page < 2 && head));
     }
 }
 
@@ -96,6 +99,31 @@ static void test_flips(void **state)
     print_message("%llu opens, %llu errors\n", (unsigned long long)(patient.opened - opened),
                   (unsigned long long)(patient.errors - errors));
     assert_true(patient.errors - errors > patient.size / 8 / step);
+}
+
+/* Each bit, or one in some: in another place of each byte. */
+static void flip_bits(victim *v, unsigned step, uint64_t *older)
+{
+    uint64_t errors = v->errors, n = 0;
+    victim_heal(v, v->size);
+    for (size_t bit = 0; bit < v->size * 8; bit += step, n++) {
+        v->seen = UINT64_MAX; /* nothing is read */
+        flip(v, bit / 8, (uint8_t)(1u << bit % 8), false);
+        *older += v->seen < v->newest;
+    }
+    print_message("%llu bits, %llu errors, %llu times an older commit\n", (unsigned long long)n,
+                  (unsigned long long)(v->errors - errors), (unsigned long long)*older);
+    assert_true(v->errors > errors);
+}
+
+static void test_bits(void **state)
+{
+    uint64_t older = 0;
+    unsigned step = wanted("bits") ? 1 : wanted("few") ? 1009 : 307;
+    flip_bits(&patient, step, &older);
+    assert_int_equal(older, 0);
+    flip_bits(&unclosed, step, &older);
+    assert_true(older > 0);
 }
 
 static void test_truncations(void **state)
@@ -117,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_file_is_worth_it),
         cmocka_unit_test(test_flips),
+        cmocka_unit_test(test_bits),
         cmocka_unit_test(test_truncations),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

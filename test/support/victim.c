@@ -44,6 +44,9 @@ static void victim_put(victim *v, unsigned t, kv_tree *tree, unsigned number, co
     if (i == v->n[t] || strcmp(e[i].key, key) != 0) {
         memmove(e + i + 1, e + i, (v->n[t]++ - i) * sizeof *e);
         memcpy(e[i].key, key, sizeof key);
+    } else if (t == 0) {
+        v->recent = i;
+        v->before = e[i];
     }
     e[i].value = value;
     e[i].len = len;
@@ -73,11 +76,23 @@ static void change(victim *v, kv_db *db, const uint8_t *bytes)
         kv_txn *txn;
         must(kv_txn_begin(db, KV_TXN_WRITE, &txn));
         victim_put(v, 0, kv_txn_main(txn), i * 7 % ENTRIES, bytes + i, 20 + i % 100);
+        v->newest = kv_txn_id(txn);
         must(kv_txn_commit(txn));
     }
 }
 
-void victim_make(victim *v, uint32_t page_size, uint64_t seed)
+static void image_take(victim *v, uint32_t page_size)
+{
+    kvi_slice file = sim_get_file(v->disk, VICTIM_NAME);
+    v->size = file.len;
+    v->pages = file.len / page_size;
+    v->image = malloc(v->size);
+    if (!v->image)
+        give_up("no memory");
+    memcpy(v->image, file.ptr, v->size);
+}
+
+static void make(victim *v, uint32_t page_size, uint64_t seed, bool closed)
 {
     static uint8_t bytes[LARGE + 1000 + PACKED]; /* half random, half zeros */
     rng random;
@@ -91,16 +106,24 @@ void victim_make(victim *v, uint32_t page_size, uint64_t seed)
     must(kvi_db_open(sim_os(v->disk), VICTIM_NAME, &options, &db, NULL, 0));
     fill(v, db, bytes);
     change(v, db, bytes);
+    if (!closed)
+        image_take(v, page_size);
     must(kv_db_close(db));
-    kvi_slice file = sim_get_file(v->disk, VICTIM_NAME);
-    v->size = file.len;
-    v->pages = file.len / page_size;
-    v->image = malloc(v->size);
-    if (!v->image)
-        give_up("no memory");
-    memcpy(v->image, file.ptr, v->size);
+    if (closed)
+        image_take(v, page_size);
+    v->newest = closed ? 0 : v->newest;
     v->disk->recording = SIM_RECORD_NOTHING;
     sim_forget(v->disk);
+}
+
+void victim_make(victim *v, uint32_t page_size, uint64_t seed)
+{
+    make(v, page_size, seed, true);
+}
+
+void victim_make_unclosed(victim *v, uint32_t page_size, uint64_t seed)
+{
+    make(v, page_size, seed, false);
 }
 
 void victim_free(victim *v)
@@ -140,6 +163,14 @@ static bool same(const victim_entry *e, const kv_slice *value)
     return value->len == e->len && (e->len == 0 || memcmp(value->ptr, e->value, e->len) == 0);
 }
 
+/* Is it the value of entry i, in the commit that is read? */
+static bool right_value(const victim *v, unsigned t, size_t i, size_t changed,
+                        const kv_slice *value)
+{
+    bool older = v->seen < v->newest && t == 0 && i == v->recent;
+    return i == changed || same(older ? &v->before : &v->entries[t][i], value);
+}
+
 static bool is_entry(const victim_entry *e, const kv_slice *key)
 {
     return key->len == strlen(e->key) && memcmp(key->ptr, e->key, key->len) == 0;
@@ -172,7 +203,7 @@ static const char *scan(victim *v, unsigned t, kv_tree *tree, size_t changed)
         if (v->lenient)
             touch(&value);
         if (!v->lenient && !(i < v->n[t] && is_entry(&v->entries[t][i], &key) &&
-                             (i == changed || same(&v->entries[t][i], &value))))
+                             right_value(v, t, i, changed, &value)))
             return kv_cursor_close(cursor), "a scan gave a wrong entry";
         if (i > ENTRIES_SANE)
             break;
@@ -198,7 +229,7 @@ static const char *gets(victim *v, unsigned t, kv_tree *tree, size_t changed)
         }
         if (v->lenient)
             touch(&value);
-        if (i != changed && !same(e, &value) && !v->lenient)
+        if (!v->lenient && !right_value(v, t, i, changed, &value))
             return "a get gave a wrong value";
         v->right++;
     }
@@ -212,6 +243,9 @@ static const char *read_all(victim *v, kv_db *db, size_t changed)
     int rc = kv_txn_begin(db, KV_TXN_READ, &txn);
     if (rc != KV_OK)
         return excused(v, rc) ? NULL : "txn_begin";
+    v->seen = kv_txn_id(txn);
+    if (v->newest && v->seen + 1 < v->newest)
+        fault = "an older commit than the one before the newest";
     for (unsigned t = 0; t < VICTIM_TREES && !fault; t++) {
         kv_tree *tree = kv_txn_main(txn);
         if (tree_names[t])

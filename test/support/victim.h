@@ -30,10 +30,17 @@ typedef struct victim {
     uint64_t right;
     uint64_t errors;
     bool lenient; /* answers may be wrong (forged files): only safety and ends count */
+    /* of an unclosed file, whose newest commit may be given up for the one before: */
+    uint64_t newest, seen; /* its id, 0: closed; that of the commit that is read */
+    size_t recent;         /* what it changed in the main tree ... */
+    victim_entry before;   /* ... and what that was */
 } victim;
 
 /* Builds and closes it. Ends the program on failure. */
 void victim_make(victim *v, uint32_t page_size, uint64_t seed);
+
+/* The same as it was before it was closed, to be read only. */
+void victim_make_unclosed(victim *v, uint32_t page_size, uint64_t seed);
 void victim_free(victim *v);
 
 /* The file becomes the sound one again, cut to size bytes. */
