@@ -401,8 +401,8 @@ static int check_state(check *c, kvi_pgno page)
 {
     enum kvi_page_state state = kvi_space_state(c->look.space, page);
     bool reached = kvi_pgset_has(&c->reached, page);
-    if (kvi_pgset_has(&c->past, page))
-        return state == KVI_PAGE_DEAD
+    if (kvi_pgset_has(&c->past, page)) /* below a gap there may be what the present has as well */
+        return state == KVI_PAGE_DEAD || (state == KVI_PAGE_USED && c->gaps > 0)
                    ? KV_OK
                    : check_report(c, page, "S1", "page %llu is a snapshot's, but recorded as %s",
                                   (unsigned long long)page,

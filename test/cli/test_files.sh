@@ -77,6 +77,13 @@ if have jq; then
     kv check damaged.kv --json 2>err | jq -r '.problems | length > 0' >out
     echo true >expected; same expected out
 fi
+# A root that cannot be read says nothing against the pages that a snapshot shares with the present.
+seq 1000 | sed 's/.*/key&\tvalue & that is long enough for several leaves/' | kv import shared.kv - -q
+kv snapshot create shared.kv before
+kv put shared.kv key1 new
+root=$(kv pages shared.kv | awk '$3 == 1 && $4 > newest { newest = $4; page = $1 } END { print page }')
+printf '\xde\xad' | dd of=shared.kv bs=1 seek=$((root * 4096 + 200)) conv=notrunc status=none
+run kv check shared.kv; code 4; err '1 problem;'; out_has "page $root: "
 head -c $((size - 4096)) a.kv >cut.kv
 run kv check cut.kv; code 4; err 'kv salvage'; err 'kv meta'
 run kv check cut.kv --json; code 4; out_has '{"problems":[],"ok":false,"pages":'
