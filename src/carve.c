@@ -177,6 +177,8 @@ static void find_commit(kvi_carve *carve)
             !(root_there(carve, &meta->main) || root_there(carve, &meta->catalog)))
             continue;
         carve->meta = *meta;
+        carve->meta.high_water =
+            KVI_MIN(meta->high_water, carve->pages); /* it may be what is damaged */
         carve->slot = slot;
         carve->trust = KVI_TRUST_GUESS;
     }

@@ -362,6 +362,24 @@ static void test_records_astray(void **state)
     victim_heal(&patient, patient.size);
 }
 
+/* A damaged meta that is believed for want of a better one says nothing about the length of the file. */
+static void test_high_water_of_a_guess(void **state)
+{
+    surgeon s;
+    surgeon_take(&s, patient.image, patient.size);
+    s.meta.high_water += 1 << 16;
+    for (unsigned slot = 0; slot < 2; slot++) {
+        kvi_meta_encode(&s.meta, s.bytes + slot * s.page_size);
+        s.bytes[slot * s.page_size + KVI_M_checksum] ^= 1;
+    }
+    kv_inspect *look = look_into(&s);
+    assert_int_equal(kv_inspect_pages(look), s.size / s.page_size);
+    assert_int_equal(page_of(look, s.meta.main.root.page).owner, KV_OWNER_MAIN);
+    kvi_dissect_close(look);
+    surgeon_free(&s);
+    victim_heal(&patient, patient.size);
+}
+
 /* The name is taken by somebody between the look and the link. */
 static void test_choose_is_overtaken(void **state)
 {
@@ -489,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_broken_twice),
         cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_records_astray),
+        cmocka_unit_test(test_high_water_of_a_guess),
         cmocka_unit_test(test_choose_is_overtaken),
         cmocka_unit_test_setup_teardown(test_open_arguments, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(test_page_arguments, folder_setup, folder_teardown),
