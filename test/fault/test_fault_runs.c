@@ -34,9 +34,12 @@ static bool error_fits(int rc)
     if (rc == KV_EPOISONED)
         return failed_kind(FAULT_SYNC) || meta_failed();
     if (rc == KV_ENOMEM)
-        return memory;
-    if (rc == KV_EUNSUPPORTED)
-        return failed_kind(FAULT_SHAREABLE);
+        return memory || w.fault.plan.error == ENOMEM;
+    if (rc == KV_EUNSUPPORTED) /* a lock that makes no sense to the system is one that it lacks */
+        return failed_kind(FAULT_SHAREABLE) ||
+               (w.fault.plan.error == EINVAL &&
+                (failed_kind(FAULT_LOCK) || failed_kind(FAULT_LOCK_WAIT) ||
+                 failed_kind(FAULT_LOCK_PROBE)));
     if (rc == KV_EBUSY) /* who cannot ask whether somebody has the file under another name */
         return failed_kind(FAULT_LOCK_PROBE) || failed_kind(FAULT_STAT) ||
                failed_kind(FAULT_STAT_PATH);
@@ -509,7 +512,7 @@ static void run_plan(void **state)
     run_plan_as(*(const fault_case *)*state, true);
 }
 
-static fault_case plans[9];
+static fault_case plans[12];
 
 /* Every kind of call that the engine makes was failed at least once; a smaller sample may miss one. */
 static void test_coverage(void **state)
@@ -539,7 +542,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static fault_case plans[9] = {
+static fault_case plans[12] = {
     {.mask = FAULT_SYSTEM, .error = EIO},
     {.mask = FAULT_SYSTEM, .error = ENOSPC, .mode = FAULT_LATE},
     {.mask = FAULT_SYSTEM, .error = EIO, .sticky = true},
@@ -549,6 +552,9 @@ static fault_case plans[9] = {
     {.mask = FAULT_MEMORY, .sticky = true},
     {.mask = FAULT_DATA, .mode = FAULT_SHORT},
     {.mask = FAULT_DATA, .mode = FAULT_SHORT, .sticky = true},
+    {.mask = FAULT_SYSTEM, .error = EINVAL},
+    {.mask = FAULT_SYSTEM, .error = ENOMEM},
+    {.mask = FAULT_CHANGE, .error = EDQUOT},
 };
 
 #define PLAN(n, i)                                                                                 \
@@ -568,6 +574,9 @@ int main(void)
         PLAN("all allocations fail from one on", 6),
         PLAN("one count is short", 7),
         PLAN("all counts are short", 8),
+        PLAN("one call is refused as senseless", 9),
+        PLAN("one call finds no memory", 10),
+        PLAN("one call exceeds a quota", 11),
         cmocka_unit_test(test_coverage),
     };
     return cmocka_run_group_tests_name("fault runs", tests, setup, teardown);
