@@ -56,7 +56,8 @@ static bool error_fits(int rc)
 /* Compaction needs no longer file, and goes on where the disk has no room for one. */
 static bool went_on_with_holes(void)
 {
-    return hit_in("commit_compact") && w.fault.plan.error == ENOSPC;
+    int error = w.fault.plan.error;
+    return hit_in("commit_compact") && (error == ENOSPC || error == EDQUOT);
 }
 
 /* Failures that nobody need notice: what they were for is not lost, or only tidiness is. */
