@@ -197,16 +197,22 @@ static int root_lower(kv_tree *tree)
     return KV_OK;
 }
 
-int kvi_tree_settle(kv_tree *tree, kvi_step *step, unsigned level, bool *childless, uint64_t *read)
+/* Is the node so empty that it looks for a neighbour to merge with? *used: its bytes. */
+static bool node_sparse(const kv_tree *tree, const uint8_t *page, unsigned level, uint32_t *used)
 {
-    if (*childless || node_empty(step->page))
-        return node_unlink(tree, step, level, childless);
     unsigned below = level > 0 ? MERGE_BELOW_PERCENT : LEAF_BELOW_PERCENT;
     uint32_t page_size = tree->txn->db->file.page_size;
-    uint32_t used = kvi_node_used(step->page, page_size);
-    if (used < page_size * below / 100)
-        return node_merge(tree, step, level, used, read);
-    return KV_OK;
+    *used = kvi_node_used(page, page_size);
+    return *used < page_size * below / 100;
+}
+
+int kvi_tree_settle(kv_tree *tree, kvi_step *step, unsigned level, bool *childless, uint64_t *read)
+{
+    uint32_t used;
+    if (*childless || node_empty(step->page))
+        return node_unlink(tree, step, level, childless);
+    return node_sparse(tree, step->page, level, &used) ? node_merge(tree, step, level, used, read)
+                                                       : KV_OK;
 }
 
 int kvi_tree_settle_root(kv_tree *tree, const kvi_step *root, bool childless)
@@ -228,12 +234,10 @@ int kvi_tree_rebalance(kv_tree *tree, kvi_path *path)
  * become too empty. */
 static int rebalance_leaf(kv_tree *tree, kvi_path *path)
 {
-    const kvi_step *leaf = kvi_path_leaf(path);
-    uint32_t page_size = tree->txn->db->file.page_size;
-    if (path->depth > 1 && !node_empty(leaf->page) &&
-        kvi_node_used(leaf->page, page_size) >= page_size * LEAF_BELOW_PERCENT / 100)
-        return KV_OK;
-    return kvi_tree_rebalance(tree, path);
+    const uint8_t *leaf = kvi_path_leaf(path)->page;
+    uint32_t used;
+    bool stays = path->depth > 1 && !node_empty(leaf) && !node_sparse(tree, leaf, 0, &used);
+    return stays ? KV_OK : kvi_tree_rebalance(tree, path);
 }
 
 int kvi_tree_remove(kv_tree *tree, kvi_path *path)
