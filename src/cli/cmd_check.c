@@ -66,13 +66,6 @@ static int check_on_progress(void *context, const kv_progress *now)
     return 0;
 }
 
-static void check_begin_json(void)
-{
-    json_open('{');
-    json_name("problems");
-    json_open('[');
-}
-
 static void check_end_json(const cli_check *check, bool ok, double seconds)
 {
     json_close(']');
@@ -113,8 +106,6 @@ static int check_run(cli_check *check)
                                 .progress = check_on_progress,
                                 .context = check};
     kv_db_info info = {.size = sizeof info};
-    if (check->json)
-        check_begin_json();
     progress_begin(&check->progress, "pages", 0, args_given(args, ARG_QUIET));
     int result = kv_db_check(check->session.db, &options);
     double seconds = progress_end(&check->progress);
@@ -128,11 +119,14 @@ static int check_run(cli_check *check)
 int cmd_check(const cli_args *args)
 {
     cli_check check = {.json = args_given(args, ARG_JSON)};
-    int code = session_open_file(&check.session, args, SESSION_READ);
-    if (code && check.json) {
-        check_begin_json();
-        check_end_json(&check, false, 0);
+    if (check.json) {
+        json_open('{');
+        json_name("problems");
+        json_open('[');
     }
+    int code = session_open_file(&check.session, args, SESSION_READ);
+    if (code && check.json)
+        check_end_json(&check, false, 0);
     if (code)
         return code;
     return session_close(&check.session, check_run(&check));
