@@ -4,9 +4,7 @@
 int kvi_catalog_decode(kv_txn *txn, kvi_stored stored, kvi_tree_desc *desc)
 {
     const kv_db *db = txn->db;
-    if (stored.special || stored.bytes.len != KVI_TREE_SIZE ||
-        !kvi_tree_desc_decode(stored.bytes.ptr, db->file.page_size, txn->view.limit,
-                              txn->view.newest, desc))
+    if (!kvi_stored_tree(stored, db->file.page_size, txn->view.limit, txn->view.newest, desc))
         return kvi_fail(&txn->db->err, KV_ECORRUPT, "the catalog has a broken tree descriptor");
     return KV_OK;
 }

@@ -12,7 +12,7 @@
 #ifndef KVI_ENTRY_H
 #define KVI_ENTRY_H
 
-#include "format.h"
+#include "meta.h"
 
 #define KVI_STORED_HEADER_MAX (1 + 1 + 8 + 8)
 
@@ -58,6 +58,22 @@ static inline bool kvi_stored_expired(kvi_stored stored, uint64_t now)
 uint64_t kvi_leaf_least_expiry(const uint8_t *page, uint32_t page_size);
 unsigned kvi_leaf_expired(const uint8_t *page, uint32_t page_size, unsigned from, unsigned to,
                           uint64_t now);
+
+/* What an entry of the catalog, and one of the list of named snapshots, describes; false: nothing, whatever
+ * its form. Bounds as for kvi_tree_desc_decode. */
+static inline bool kvi_stored_tree(kvi_stored stored, uint32_t page_size, kvi_pgno high_water,
+                                   kvi_id newest, kvi_tree_desc *desc)
+{
+    return !stored.special && stored.bytes.len == KVI_TREE_SIZE &&
+           kvi_tree_desc_decode(stored.bytes.ptr, page_size, high_water, newest, desc);
+}
+
+static inline bool kvi_stored_named(kvi_stored stored, uint32_t page_size, kvi_pgno high_water,
+                                    kvi_id newest, kvi_named *named)
+{
+    return !stored.special && stored.bytes.len == KVI_NAMED_SIZE &&
+           kvi_named_decode(stored.bytes.ptr, page_size, high_water, newest, named);
+}
 
 /* Takes apart; false when the bytes are no entry that kv writes. */
 bool kvi_entry_parse(kvi_stored stored, kvi_entry *entry) KVI_MUST_CHECK;

@@ -14,8 +14,7 @@ static int named_decode(const kv_tree *tree, kvi_stored stored, kvi_named *named
 {
     kv_db *db = tree->txn->db;
     const kvi_view *view = &tree->txn->view;
-    if (stored.special || stored.bytes.len != KVI_NAMED_SIZE ||
-        !kvi_named_decode(stored.bytes.ptr, db->file.page_size, view->limit, view->newest, named))
+    if (!kvi_stored_named(stored, db->file.page_size, view->limit, view->newest, named))
         return kvi_fail(&db->err, KV_ECORRUPT, "the list of named snapshots has a broken entry");
     return KV_OK;
 }

@@ -406,8 +406,7 @@ static int snapshots_page(kvi_walk *walk, kvi_ptr ptr, const uint8_t *bytes)
 bool kvi_salvage_names(const kvi_rescue *s, kvi_stored value, kvi_named *named)
 {
     const kvi_carve *carve = &s->carve;
-    return !value.special && value.bytes.len == KVI_NAMED_SIZE &&
-           kvi_named_decode(value.bytes.ptr, carve->file.page_size,
+    return kvi_stored_named(value, carve->file.page_size,
                             KVI_MAX(carve->pages, carve->meta.high_water),
                             KVI_MAX(carve->newest, carve->meta.id), named);
 }

@@ -36,9 +36,8 @@ static void measure_tree(kvi_walk *walk, kvi_stored value)
 {
     measure *m = walk->context;
     kvi_tree_desc desc;
-    if (value.special || value.bytes.len != KVI_TREE_SIZE ||
-        !kvi_tree_desc_decode(value.bytes.ptr, walk->file->page_size, walk->meta->high_water,
-                              walk->tree->steps[0].ptr.birth, &desc))
+    if (!kvi_stored_tree(value, walk->file->page_size, walk->meta->high_water,
+                         walk->tree->steps[0].ptr.birth, &desc))
         return;
     m->trees++;
     if (!kvi_carve_holds(&m->s->carve, desc.root, desc.level))
@@ -333,13 +332,11 @@ static int root_of_catalog(root_search *r, kvi_pgno *catalog)
         if (!root_top(r, page))
             continue;
         rc = measure_below(&m, (kvi_ptr){page, carved->birth}, carved->level, KVI_WALK_NAMED);
-        if (measured_names(&m))
+        bool describes = measured_catalog(&m);
+        if (describes || measured_names(&m))
             kvi_pgset_add(&r->roots, page, 1);
-        if (measured_catalog(&m)) {
-            kvi_pgset_add(&r->roots, page, 1);
-            if (*catalog == 0 || carved->birth > carve->carved[*catalog].birth)
-                *catalog = page;
-        }
+        if (describes && (*catalog == 0 || carved->birth > carve->carved[*catalog].birth))
+            *catalog = page;
         measure_end(&m);
     }
     return rc;

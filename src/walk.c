@@ -190,9 +190,8 @@ static int walk_undescribed(kvi_walk *walk)
 static int walk_descriptor(kvi_walk *walk, kvi_slice name, kvi_stored value)
 {
     kvi_tree_desc desc;
-    if (value.special || value.bytes.len != KVI_TREE_SIZE ||
-        !kvi_tree_desc_decode(value.bytes.ptr, walk->file->page_size, walk->meta->high_water,
-                              walk->tree->steps[0].ptr.birth, &desc))
+    if (!kvi_stored_tree(value, walk->file->page_size, walk->meta->high_water,
+                         walk->tree->steps[0].ptr.birth, &desc))
         return walk_undescribed(walk);
     return kvi_walk_tree(walk, &desc, KVI_WALK_NAMED, name);
 }
@@ -209,8 +208,7 @@ static int walk_gather(kvi_walk *walk, kvi_slice name, kvi_stored value)
 {
     const kvi_os *os = walk->file->os;
     struct kvi_walk_past past = {.name_len = name.len};
-    if (value.special || value.bytes.len != KVI_NAMED_SIZE ||
-        !kvi_named_decode(value.bytes.ptr, walk->file->page_size, walk->meta->high_water,
+    if (!kvi_stored_named(value, walk->file->page_size, walk->meta->high_water,
                           walk->tree->steps[0].ptr.birth, &past.named))
         return walk_undescribed(walk);
     if (KVI_MAX(past.named.main.root.birth, past.named.catalog.root.birth) <= walk->newer_than)
