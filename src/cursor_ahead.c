@@ -10,6 +10,7 @@
 #define AHEAD_SCAN  (3 * AHEAD_FIRST) /* so many asked for: it is a scan */
 #define AHEAD_STEP  8u                /* in a scan: entries of a step to the leaf behind */
 #define AHEAD_BYTES 256u              /* of an entry */
+#define NEAR        16u               /* leaves: so far apart they still lie in order */
 
 /* Asks for the n entries of a plain leaf that follow the one under the cursor. Inline, since a
  * compiler may leave out calls of a function that does nothing else. */
@@ -38,15 +39,29 @@ int kvi_cursor_wants(const kv_cursor *c)
     return c->asked > 0 && steps_freely(c) ? (int)AHEAD_FIRST : 0;
 }
 
+/* The leaf that comes next, and where it lies as a random load leaves it, the one after that: their
+ * page tables are waited for, too. In the order of the file a processor looks ahead by itself. */
+static void ask_leaf(kv_cursor *c, bool up)
+{
+    uint32_t len = kvi_txn_ahead_len(c->txn);
+    uintptr_t here = (uintptr_t)kvi_path_leaf(&c->path)->page;
+    uintptr_t beside = kvi_path_beside(c->tree, &c->path, up, 1);
+    if (!beside)
+        return;
+    bool in_order = beside - here + NEAR * len <= 2 * NEAR * len;
+    c->ahead = kvi_ahead_of(beside, len, up || !in_order);
+    uintptr_t behind = in_order ? 0 : kvi_path_beside(c->tree, &c->path, up, 2);
+    if (behind)
+        __builtin_prefetch((const void *)behind);
+}
+
 /* Lines of the leaf behind this one with each entry, so that it is there in time. */
 static uint32_t pace_of(kv_cursor *c, bool up)
 {
     unsigned entries = kvi_node_count(kvi_path_leaf(&c->path)->page);
-    uint32_t len = kvi_txn_ahead_len(c->txn);
-    uintptr_t beside = c->ahead.end ? 0 : kvi_path_beside(c->tree, &c->path, up);
-    if (beside)
-        c->ahead = kvi_ahead_of(beside, len, up);
-    return len / 64 / entries + 1;
+    if (!c->ahead.end)
+        ask_leaf(c, up);
+    return kvi_txn_ahead_len(c->txn) / 64 / entries + 1;
 }
 
 void kvi_cursor_expect(kv_cursor *c, bool up)

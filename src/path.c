@@ -66,29 +66,29 @@ int kvi_path_edge(kv_tree *tree, kvi_path *path, bool last)
     return rc == KV_OK ? kvi_path_descend(tree, path, 0, last) : rc;
 }
 
-/* The neighbouring leaf, if it has the same parent. */
-static bool neighbour(kv_tree *tree, const kvi_path *path, bool up, kvi_ptr *leaf)
+/* The leaf so many further, if it has the same parent. */
+static bool neighbour(kv_tree *tree, const kvi_path *path, bool up, unsigned far, kvi_ptr *leaf)
 {
     if (path->depth < 2)
         return false;
     const kvi_step *parent = &path->steps[path->depth - 2];
-    if (up ? parent->slot >= kvi_node_count(parent->page) : parent->slot == 0)
+    if (far > (up ? kvi_node_count(parent->page) - parent->slot : parent->slot))
         return false;
-    unsigned slot = up ? parent->slot + 1 : parent->slot - 1;
+    unsigned slot = up ? parent->slot + far : parent->slot - far;
     *leaf = kvi_branch_child(parent->page, page_size_of(tree), slot);
     return true;
 }
 
-uintptr_t kvi_path_beside(kv_tree *tree, const kvi_path *path, bool up)
+uintptr_t kvi_path_beside(kv_tree *tree, const kvi_path *path, bool up, unsigned far)
 {
     kvi_ptr leaf;
-    return neighbour(tree, path, up, &leaf) ? kvi_txn_whereabouts(tree->txn, leaf) : 0;
+    return neighbour(tree, path, up, far, &leaf) ? kvi_txn_whereabouts(tree->txn, leaf) : 0;
 }
 
 void kvi_path_ahead(kv_tree *tree, const kvi_path *path, bool up)
 {
     kvi_ptr leaf;
-    if (neighbour(tree, path, up, &leaf))
+    if (neighbour(tree, path, up, 1, &leaf))
         kvi_txn_prefetch(tree->txn, leaf);
 }
 
@@ -115,7 +115,7 @@ static int path_cross_on(kv_tree *tree, kvi_path *path, bool up)
 {
     kvi_ptr leaf;
     int rc = kvi_path_cross(tree, path, up);
-    if (rc == KV_OK && neighbour(tree, path, up, &leaf))
+    if (rc == KV_OK && neighbour(tree, path, up, 1, &leaf))
         kvi_txn_prefetch_whole(tree->txn, leaf);
     return rc;
 }

@@ -26,8 +26,8 @@ int kvi_path_cross(kv_tree *tree, kvi_path *path, bool up) KVI_MUST_CHECK;
 /* Asks for what a search in the neighbouring leaf begins with, so that it has arrived when the path does. */
 void kvi_path_ahead(kv_tree *tree, const kvi_path *path, bool up);
 
-/* Where that leaf is to be expected in memory; 0: not known. */
-uintptr_t kvi_path_beside(kv_tree *tree, const kvi_path *path, bool up);
+/* Where the leaf so many further is to be expected in memory; 0: not known, or below another parent. */
+uintptr_t kvi_path_beside(kv_tree *tree, const kvi_path *path, bool up, unsigned far);
 
 /* To entry number n, counted from 0. KV_NOTFOUND. */
 int kvi_path_nth(kv_tree *tree, kvi_path *path, uint64_t n) KVI_MUST_CHECK;
