@@ -49,33 +49,44 @@ static int node_add(kvi_batch *batch, kvi_unsealed node)
     return KV_OK;
 }
 
-static int gather_node(kvi_batch *batch, kvi_unsealed node);
+static int gather_node(kvi_batch *batch, kvi_unsealed node, bool *open);
 
-static int gather_children(kvi_batch *batch, const kvi_unsealed *node, uint8_t *page)
+static int gather_children(kvi_batch *batch, const kvi_unsealed *node, uint8_t *page, bool *open)
 {
     uint32_t page_size = batch->txn->db->file.page_size;
     unsigned count = kvi_node_count(page), i = kvi_branch_private(page, page_size, 0);
     int rc = KV_OK;
     for (; rc == KV_OK && i <= count; i = kvi_branch_private(page, page_size, i + 1)) {
         kvi_handle child = kvi_branch_child(page, page_size, i).page;
-        rc = gather_node(batch, (kvi_unsealed){child, node->tree, page, i, node->level - 1});
+        rc = gather_node(batch, (kvi_unsealed){child, node->tree, page, i, node->level - 1}, open);
     }
     return rc;
 }
 
+/* Will the leaf change again, as will the branches above it? */
+static bool leaf_open(const kvi_batch *batch, const kvi_unsealed *node)
+{
+    return batch->leaves_open && node->level == 0 && node->handle == node->tree->run_leaf;
+}
+
 /* What an early batch has written under a savepoint has no bytes any more, and nothing below it that
  * is private; its parent has yet to learn where it went. */
-static int gather_node(kvi_batch *batch, kvi_unsealed node)
+static int gather_node(kvi_batch *batch, kvi_unsealed node, bool *open)
 {
     kv_db *db = batch->txn->db;
     if (!kvi_dirty_knows_node(&db->dirty, node.handle, node.level))
         return kvi_txn_changed(batch->txn);
     uint8_t *page = kvi_dirty_bytes(&db->dirty, node.handle);
+    bool stays = leaf_open(batch, &node);
     int rc = KV_OK;
     if (page && node.level > 0)
-        rc = gather_children(batch, &node, page);
-    else if (page && node.tree->desc.large_pages)
+        rc = gather_children(batch, &node, page, &stays);
+    else if (page && !stays && node.tree->desc.large_pages)
         rc = seal_large_values(batch, page);
+    if (rc == KV_OK && stays) {
+        *open = true;
+        return KV_OK;
+    }
     if (page)
         batch->n[kind_of(node.level)]++;
     return rc == KV_OK ? node_add(batch, node) : rc;
@@ -84,9 +95,12 @@ static int gather_node(kvi_batch *batch, kvi_unsealed node)
 int kvi_batch_gather(kvi_batch *batch, kv_tree *tree)
 {
     kvi_ptr root = tree->desc.root;
-    tree->run_leaf = 0; /* its handle is not going to lead to it any more */
     kvi_unsealed node = {.handle = root.page, .tree = tree, .level = tree->desc.level};
-    return root.page && root.birth == 0 ? gather_node(batch, node) : KV_OK;
+    bool open = false;
+    int rc = root.page && root.birth == 0 ? gather_node(batch, node, &open) : KV_OK;
+    if (!open)
+        tree->run_leaf = 0; /* its handle is not going to lead to it any more */
+    return rc;
 }
 
 /* ---- sealing ---- */
@@ -237,14 +251,17 @@ void kvi_batch_trust(const kvi_batch *batch, const kvi_view *view)
 static void forget_buffers(kvi_batch *batch)
 {
     kvi_dirty *dirty = &batch->txn->db->dirty;
-    if (dirty->floor == 0) {
+    if (dirty->floor == 0 && !batch->leaves_open) {
         kvi_dirty_reset(dirty);
         return;
     }
     for (size_t i = 0; i < batch->n_nodes; i++) {
         kvi_handle handle = batch->room.nodes[i].handle;
         const kvi_private *item = kvi_dirty_at(dirty, handle);
-        kvi_dirty_seal(dirty, handle, item->sealed, item->checksum);
+        if (dirty->floor == 0)
+            kvi_dirty_release(dirty, handle);
+        else
+            kvi_dirty_seal(dirty, handle, item->sealed, item->checksum);
     }
 }
 
@@ -289,19 +306,23 @@ static int seal_all_early(kvi_batch *batch)
 }
 
 /* Leaves that ascending keys have filled will not change again: written while they are in the
- * processor's caches, and their buffers used again, they cost a third less. */
+ * processor's caches, and their buffers used again, they cost a third less. The last one, and what
+ * leads to it, stays. */
 static bool run_complete(const kv_txn *txn)
 {
     const kvi_dirty *dirty = &txn->db->dirty;
-    uint64_t run = APPEND_RUN >> txn->db->file.page_shift;
+    unsigned shift = txn->db->file.page_shift;
+    uint64_t run = APPEND_RUN >> shift;
     return txn->appended >= run && dirty->floor == 0 &&
-           dirty->bytes >> txn->db->file.page_shift <= txn->appended + run / 16;
+           dirty->bytes >> shift <= (txn->retained >> shift) + txn->appended + run / 16;
 }
 
 static bool over_budget(const kv_txn *txn)
 {
-    uint64_t bytes = txn->db->dirty.bytes;
-    return bytes > txn->db->memory_budget && bytes - txn->retained > txn->db->memory_budget;
+    const kvi_dirty *dirty = &txn->db->dirty;
+    uint64_t retained = dirty->floor == 0 ? 0 : txn->retained;
+    return dirty->bytes > txn->db->memory_budget &&
+           dirty->bytes - retained > txn->db->memory_budget;
 }
 
 int kvi_seal_early(kv_txn *txn)
@@ -313,6 +334,7 @@ int kvi_seal_early(kv_txn *txn)
         return KV_OK;
     kvi_batch_init(&batch, txn);
     batch.passing = !complete;
+    batch.leaves_open = complete;
     int rc = seal_all_early(&batch);
     txn->changes++;
     if (rc == KV_OK) {

@@ -16,8 +16,9 @@ typedef struct kvi_batch {
     size_t n_sealed; /* of them */
     size_t n[2];     /* numbers that those not yet sealed need, by enum kvi_space_kind */
     size_t n_writes;
-    kvi_sums sums; /* of the sealed pages */
-    bool passing;  /* its pages may be written again soon: the disk need not begin with them */
+    kvi_sums sums;    /* of the sealed pages */
+    bool passing;     /* its pages may be written again soon: the disk need not begin with them */
+    bool leaves_open; /* the leaf of each tree's newest insert stays private, and the way to it */
 } kvi_batch;
 
 void kvi_batch_init(kvi_batch *batch, kv_txn *txn);

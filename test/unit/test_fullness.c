@@ -1,4 +1,4 @@
-/* How full leaves become, by the order in which keys arrive. */
+/* How full leaves and the file become, by the order in which keys arrive. */
 #include "kv.h"
 #include "scratch.h"
 #include <setjmp.h>
@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-enum { RECORDS = 50000, VALUE = 100, PAGE = 4096 };
+enum { RECORDS = 50000, MANY = 400000, VALUE = 100, PAGE = 4096 };
 
-/* Records of so many runs in turn, each ascending, so many in a commit; returns the leaves. */
-static uint64_t leaves_of(scratch *dir, unsigned runs, unsigned per_commit)
+/* Records of so many runs in turn, each ascending, so many in a commit. */
+static kv_db_info load(scratch *dir, unsigned records, unsigned runs, unsigned per_commit)
 {
     static const uint8_t value[VALUE];
     const kv_options options = {.size = sizeof options,
@@ -24,21 +24,26 @@ static uint64_t leaves_of(scratch *dir, unsigned runs, unsigned per_commit)
     kv_db *db;
     remove(path);
     assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
-    for (unsigned i = 0; i < RECORDS; i++) {
+    for (unsigned i = 0; i < records; i++) {
         char key[32];
         int len = snprintf(key, sizeof key, "run%05u:%08u", i % runs * 7919 % 10007, i);
         if (!txn)
             assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
         assert_int_equal(kv_put(kv_txn_main(txn), key, (size_t)len, value, VALUE, 0), KV_OK);
-        if (i % per_commit == per_commit - 1 || i == RECORDS - 1) {
+        if (i % per_commit == per_commit - 1 || i == records - 1) {
             assert_int_equal(kv_txn_commit(txn), KV_OK);
             txn = NULL;
         }
     }
     assert_int_equal(kv_db_stat(db, &info), KV_OK);
-    assert_int_equal(info.entries, RECORDS);
+    assert_int_equal(info.entries, records);
     assert_int_equal(kv_db_close(db), KV_OK);
-    return info.leaf_pages;
+    return info;
+}
+
+static uint64_t leaves_of(scratch *dir, unsigned runs, unsigned per_commit)
+{
+    return load(dir, RECORDS, runs, per_commit).leaf_pages;
 }
 
 /* Each run ends in the middle of the tree, where a full leaf gives entries to its neighbours. */
@@ -53,10 +58,45 @@ static void runs_in_turn_fill_leaves_too(void **state)
     }
 }
 
+/* What a long run writes early is complete: none of it is written again by another name. */
+static void run_is_written_once(void **state)
+{
+    kv_db_info info = load(*state, MANY, 1, MANY);
+    assert_int_equal(info.commit_id, 2);
+    assert_true(info.free_pages * 100 < info.pages);
+}
+
+/* The same of runs in several trees. */
+static void runs_in_trees_are_written_once(void **state)
+{
+    static const uint8_t value[VALUE];
+    kv_tree *trees[5];
+    kv_db_info info = {.size = sizeof info};
+    kv_txn *txn;
+    kv_db *db;
+    const char *path = scratch_path(*state, "trees.kv");
+    assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    for (unsigned t = 0; t < 5; t++)
+        assert_int_equal(kv_tree_open(txn, "abcde" + t, 1, KV_TREE_CREATE, NULL, &trees[t]), KV_OK);
+    for (unsigned i = 0; i < MANY; i++) {
+        char key[32];
+        int len = snprintf(key, sizeof key, "%012u", i);
+        assert_int_equal(kv_put(trees[i % 5], key, (size_t)len, value, VALUE, 0), KV_OK);
+    }
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_db_stat(db, &info), KV_OK);
+    assert_int_equal(info.entries, MANY);
+    assert_int_equal(info.commit_id, 2);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_in_turn_fill_leaves_too),
+        cmocka_unit_test(run_is_written_once),
+        cmocka_unit_test(runs_in_trees_are_written_once),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
