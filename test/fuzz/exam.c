@@ -170,8 +170,24 @@ static void read_key(reading *r, kv_tree *tree, const kv_slice *key, uint64_t po
     FUZZ_MUST(!r->sound || (rc == KV_OK && rank_rc == KV_OK && rank == position));
 }
 
+static void read_pair(reading *r, kv_tree *tree, const kv_slice *key, const kv_slice *value)
+{
+    uint64_t count = 0;
+    int rc = kv_multi_has(tree, key->ptr, key->len, value->ptr, value->len);
+    (void)fine(r, rc);
+    (void)fine(r, kv_multi_count(tree, key->ptr, key->len, &count));
+    FUZZ_MUST(!r->sound || (rc == KV_OK && count > 0));
+}
+
+static bool is_multi(kv_tree *tree)
+{
+    kv_tree_info info = {.size = sizeof info};
+    return kv_tree_stat(tree, &info) == KV_OK && info.multi;
+}
+
 static void read_forward(reading *r, kv_tree *tree)
 {
+    bool multi = is_multi(tree);
     kv_cursor *cursor;
     kv_slice key, value;
     uint8_t last[KVI_PAGE_MAX / 4];
@@ -189,7 +205,9 @@ static void read_forward(reading *r, kv_tree *tree)
         FUZZ_MUST(!r->sound || n == 0 || kvi_slice_compare(before, now) < 0);
         memcpy(last, key.ptr, key.len);
         last_len = key.len;
-        if (n % 16 == 0)
+        if (n % 16 == 0 && multi)
+            read_pair(r, tree, &key, &value);
+        else if (n % 16 == 0)
             read_key(r, tree, &key, n);
         n++;
     }
@@ -336,10 +354,13 @@ static void change_ranges(kv_tree *tree)
 
 static void change_tree(kv_tree *tree, unsigned plan)
 {
+    bool multi = is_multi(tree);
     char key[16];
     for (unsigned i = 0; i < 12; i++) {
         snprintf(key, sizeof key, "k%05u", i * 11);
-        if (i % 4 == 3)
+        if (multi)
+            (void)kv_multi_put(tree, key, 6, value, i * 9);
+        else if (i % 4 == 3)
             (void)kv_del(tree, key, 6);
         else
             (void)kv_put(tree, key, 6, value, i % 5 ? i * 9 : 6000, 0);
