@@ -147,7 +147,7 @@ int kv_txn_refresh(kv_txn *txn)
 
 uint64_t kv_txn_id(const kv_txn *txn)
 {
-    return !txn ? 0 : txn->write ? txn->id : txn->base.id;
+    return !txn ? 0 : txn->write ? kvi_txn_commit_id(txn) : txn->base.id;
 }
 
 uint64_t kv_txn_now(const kv_txn *txn)

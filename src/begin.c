@@ -264,9 +264,9 @@ static void savepoints_free(kv_txn *txn)
 static void writer_end(kv_txn *txn)
 {
     kv_db *db = txn->db;
-    /* An id that stands in a page is never used again. */
+    /* An id that stands in a page, or that somebody may have been told, is never used again. */
     if (txn->wrote && !KVI_MUTANT(ID_NOT_BURNT))
-        db->head.next_id = KVI_MAX(db->head.next_id, txn->id + 1);
+        db->head.next_id = KVI_MAX(db->head.next_id, kvi_txn_commit_id(txn) + 1);
     if (!kvi_poisoned(db))
         kvi_readers_idle(&db->readers);
     txn_clean(txn);

@@ -275,8 +275,10 @@ int kvi_commit(kv_txn *txn)
     kvi_batch batch;
     int rc = KV_OK;
     if (!kvi_nothing_changed(txn)) {
+        rc = kvi_txn_renew(txn);
         txn->settled = true;
-        rc = commit_sweep(txn);
+        if (rc == KV_OK)
+            rc = commit_sweep(txn);
         kvi_batch_init(&batch, txn);
         if (rc == KV_OK)
             rc = commit_story(txn, &batch);

@@ -111,7 +111,7 @@ static void group_commit(kv_txn *txn, kvi_member *first)
 {
     kv_db *db = txn->db;
     size_t good = count_good(first);
-    kvi_id id = kvi_nothing_changed(txn) ? txn->base.id : txn->id;
+    kvi_id id = kvi_nothing_changed(txn) ? txn->base.id : kvi_txn_commit_id(txn);
     int rc = KV_OK;
     if (good > 0)
         rc = kvi_commit(txn);

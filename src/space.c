@@ -193,6 +193,7 @@ int kvi_space_drop(kvi_space *space, kvi_pgno page, uint64_t pages, kvi_id birth
         return rc;
     kvi_bitset_add(&space->dead, page, pages);
     space->drop_pages += pages;
+    space->own_drops += birth >= space->began ? pages : 0;
     return KV_OK;
 }
 
@@ -200,11 +201,7 @@ int kvi_space_drop(kvi_space *space, kvi_pgno page, uint64_t pages, kvi_id birth
 
 bool kvi_space_renewable(const kvi_space *space)
 {
-    const kvi_extents *drops = &space->drops;
-    for (size_t i = 0; i < drops->n; i++)
-        if (drops->at[i].birth >= space->began)
-            return true;
-    return false;
+    return space->own_drops > 0;
 }
 
 /* The own ones of the dropped pages. */
@@ -237,6 +234,7 @@ static void own_drops_forget(kvi_space *space)
         else
             space->drop_pages -= drops->at[i].pages;
     drops->n = kept;
+    space->own_drops = 0;
 }
 
 int kvi_space_renew(kvi_space *space, kvi_id id)
@@ -270,6 +268,7 @@ void kvi_space_undo(kvi_space *space, size_t mark)
         kvi_extent last = kvi_extents_pop(&space->drops, space->drop_pages - mark);
         kvi_bitset_remove(&space->dead, last.page, last.pages);
         space->drop_pages -= last.pages;
+        space->own_drops -= last.birth >= space->began ? last.pages : 0;
     }
 }
 
@@ -292,6 +291,7 @@ static void txn_end(kvi_space *space)
     space->taken.n = 0;
     space->drops.n = 0;
     space->drop_pages = 0;
+    space->own_drops = 0;
     space->record.taken.n = 0;
     space->record.dropped.n = 0;
     space->folded = false;

@@ -140,7 +140,8 @@ struct kvi_space {
     kvi_pgno record_from; /* free pages from here on are in the record: no bitmap page has them */
     kvi_extents taken;
     kvi_extents drops;
-    uint64_t drop_pages; /* in drops */
+    uint64_t drop_pages; /* in drops ... */
+    uint64_t own_drops;  /* ... of them, what the transaction wrote itself */
 
     /* what seal prepared and commit makes current */
     kvi_record record;

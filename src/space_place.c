@@ -182,12 +182,14 @@ static kvi_pgno leaf_next(const kvi_space *space, kvi_pgno page)
 }
 
 /* How many of n pages may come from holes: some stay, so that the next one is near, within a commit and
- * from one to the next. */
+ * from one to the next. A transaction that had to write early goes round the whole file anyway. */
 static size_t leaf_holes(const kvi_space *space, size_t n)
 {
     uint64_t holes = space->free.total - space->zone_free;
     uint64_t zone = KVI_MIN(space->zone.total * GROUP, space->high_water);
     uint64_t keep = space->high_water <= KVI_SPACE_SMALL ? 0 : (space->high_water - zone) / SPARE;
+    if (space->id > space->began) /* it is larger than its budget */
+        keep = 0;
     if (space->unknown || holes <= keep)
         return 0;
     return (size_t)KVI_MIN(n, holes - keep);

@@ -201,18 +201,27 @@ int kvi_txn_look(kv_txn *txn)
     return rc == KV_OK ? kvi_file_view(file, high_water, txn->id, &txn->view) : rc;
 }
 
-int kvi_txn_renew(kv_txn *txn)
+static bool txn_renewable(const kv_txn *txn)
 {
-    kvi_space *space = txn->db->space;
     bool inside = txn->n_savepoints > 0 && !KVI_MUTANT(RENEWED_INSIDE);
     bool last = txn->id + 2 - txn->db->head.durable >= KVI_ID_SKIP; /* R2 */
-    if (inside || last || txn->settled)
+    return !inside && !last && !txn->settled &&
+           (txn->lost.n > 0 || kvi_space_renewable(txn->db->space));
+}
+
+kvi_id kvi_txn_commit_id(const kv_txn *txn)
+{
+    return txn->id + txn_renewable(txn);
+}
+
+int kvi_txn_renew(kv_txn *txn)
+{
+    if (!txn_renewable(txn))
         return KV_OK;
-    int rc = kvi_txn_drop_lost(txn);
-    if (rc != KV_OK || !kvi_space_renewable(space))
-        return rc;
     kvi_id id = txn->id + !KVI_MUTANT(RENEWED_UNNAMED);
-    rc = kvi_space_renew(space, id);
+    int rc = kvi_txn_drop_lost(txn);
+    if (rc == KV_OK)
+        rc = kvi_space_renew(txn->db->space, id);
     if (rc == KV_OK)
         txn->view.newest = txn->id = id;
     return rc;

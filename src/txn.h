@@ -405,9 +405,12 @@ int kvi_txn_keep(kv_txn *txn, uint64_t len, uint8_t **bytes) KVI_MUST_CHECK;
 /* What was written early is there to be read: the view goes up to the high-water mark. */
 int kvi_txn_look(kv_txn *txn) KVI_MUST_CHECK;
 
-/* Before pages are written early: those that the transaction wrote and has replaced may be taken
+/* Before pages are written: those that the transaction wrote early and has replaced may be taken
  * again, and its id rises for that. Not while a savepoint may bring them back. */
 int kvi_txn_renew(kv_txn *txn) KVI_MUST_CHECK;
+
+/* The id that its commit will have if it ends here. */
+kvi_id kvi_txn_commit_id(const kv_txn *txn);
 
 /* Tells the space of pages that were written early and rolled back. */
 int kvi_txn_drop_lost(kv_txn *txn) KVI_MUST_CHECK;

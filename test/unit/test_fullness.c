@@ -91,12 +91,39 @@ static void runs_in_trees_are_written_once(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+/* In random order, by a transaction of many times its budget: it uses again what it wrote itself. */
+static void large_transaction_leaves_no_holes(void **state)
+{
+    static const uint8_t value[VALUE];
+    const kv_options options = {.size = sizeof options,
+                                .flags = KV_OPEN_CREATE,
+                                .page_size = PAGE,
+                                .memory_budget = 2 << 20};
+    kv_db_info info = {.size = sizeof info};
+    kv_txn *txn;
+    kv_db *db;
+    assert_int_equal(kv_db_open(scratch_path(*state, "random.kv"), &options, &db), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    for (uint32_t i = 0; i < RECORDS * 2; i++) {
+        uint32_t key[] = {i * 2654435761u, i};
+        assert_int_equal(kv_put(kv_txn_main(txn), key, sizeof key, value, VALUE, 0), KV_OK);
+    }
+    uint64_t id = kv_txn_id(txn);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_db_stat(db, &info), KV_OK);
+    assert_int_equal(info.commit_id, id);
+    assert_true(info.free_pages * 50 < info.pages);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_in_turn_fill_leaves_too),
         cmocka_unit_test(run_is_written_once),
         cmocka_unit_test(runs_in_trees_are_written_once),
+        cmocka_unit_test(large_transaction_leaves_no_holes),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
