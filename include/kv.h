@@ -515,7 +515,8 @@ enum kv_page_owner {
     KV_OWNER_MAIN,
     KV_OWNER_CATALOG,
     KV_OWNER_TREE,
-    KV_OWNER_SPACE
+    KV_OWNER_SPACE,
+    KV_OWNER_SNAPSHOTS /* the list of named snapshots */
 };
 
 typedef struct kv_page_info {

@@ -88,9 +88,20 @@ static const char *meta_unsound(int state)
                                        : "its checksum is right, but its numbers are impossible";
 }
 
-/* Of the sound metas, the one that an open takes. */
+/* Does the file lack pages of the commit? No open takes it then. */
+static bool is_cut(const kvi_carve *carve)
+{
+    return carve->pages < carve->meta.high_water;
+}
+
+/* Of the sound metas, the one that an open takes, or would. */
 static void reason_chosen(const kvi_carve *carve, char *reason, size_t size)
 {
+    if (is_cut(carve)) {
+        snprintf(reason, size, "its commit has %llu pages, but the file ends after %llu",
+                 (unsigned long long)carve->meta.high_water, (unsigned long long)carve->pages);
+        return;
+    }
     const kvi_choice *choice = &carve->choice;
     bool proven = carve->meta.durable == carve->meta.id;
     const char *why = choice->confirmed  ? "both metas hold this commit, so it is durable"
@@ -135,7 +146,7 @@ int kvi_dissect_meta(kv_inspect *l, unsigned slot, kv_meta_info *info)
         reason_passed(carve, slot, reason, size);
     *info = (kv_meta_info){.size = sizeof *info,
                            .state = state,
-                           .chosen = chosen && carve->trust == KVI_TRUST_FULL,
+                           .chosen = chosen && carve->trust == KVI_TRUST_FULL && !is_cut(carve),
                            .reason = reason,
                            .id = meta.id,
                            .durable = meta.durable,
@@ -196,7 +207,7 @@ static int owner_of(kv_inspect *l, uint32_t owner, kvi_slice name, uint32_t *lab
 static int label_of(const kvi_walk *walk, uint32_t *label)
 {
     static const uint32_t owners[] = {KV_OWNER_MAIN, KV_OWNER_CATALOG, KV_OWNER_TREE,
-                                      KV_OWNER_CATALOG};
+                                      KV_OWNER_SNAPSHOTS};
     kvi_slice none = {NULL, 0};
     if (!walk->tree)
         return owner_of(walk->context, KV_OWNER_SPACE, none, label);

@@ -101,6 +101,11 @@ static const char *meta_cell_catalog(char cell[CELL_MAX], const kv_meta_info *me
     return cell_root(cell, &meta->catalog);
 }
 
+static const char *meta_cell_snapshots(char cell[CELL_MAX], const kv_meta_info *meta)
+{
+    return cell_root(cell, &meta->snapshots);
+}
+
 static const char *meta_cell_log(char cell[CELL_MAX], const kv_meta_info *meta)
 {
     return cell_pointer(cell, meta->log);
@@ -130,13 +135,13 @@ static const struct {
     const char *name;
     meta_cell *cell;
 } meta_rows[] = {
-    {"commit", meta_cell_commit},   {"durable commit", meta_cell_durable},
-    {"kind", meta_cell_kind},       {"seal", meta_cell_seal},
-    {"pages", meta_cell_pages},     {"clock", meta_cell_clock},
-    {"main tree", meta_cell_main},  {"catalog", meta_cell_catalog},
-    {"space log", meta_cell_log},   {"space map", meta_cell_map},
-    {"blocked", meta_cell_blocked}, {"file id", meta_cell_file},
-    {"boot id", meta_cell_boot},
+    {"commit", meta_cell_commit},       {"durable commit", meta_cell_durable},
+    {"kind", meta_cell_kind},           {"seal", meta_cell_seal},
+    {"pages", meta_cell_pages},         {"clock", meta_cell_clock},
+    {"main tree", meta_cell_main},      {"catalog", meta_cell_catalog},
+    {"snapshots", meta_cell_snapshots}, {"space log", meta_cell_log},
+    {"space map", meta_cell_map},       {"blocked", meta_cell_blocked},
+    {"file id", meta_cell_file},        {"boot id", meta_cell_boot},
 };
 
 /* ---- printing ---- */
@@ -197,6 +202,7 @@ static void meta_json_body(const kv_meta_info *meta)
     json_text(meta_kind(meta->kind));
     meta_json_root("main", &meta->main);
     meta_json_root("catalog", &meta->catalog);
+    meta_json_root("snapshots", &meta->snapshots);
     look_json_pointer("log", meta->log);
     look_json_pointer("map", meta->map);
     look_json_pointer("blocked", meta->blocked);

@@ -52,10 +52,11 @@ const char *look_state(uint32_t state)
 
 const char *look_owner(uint32_t owner)
 {
-    return owner == KV_OWNER_MAIN      ? "main tree"
-           : owner == KV_OWNER_CATALOG ? "catalog"
-           : owner == KV_OWNER_SPACE   ? "free-space records"
-                                       : NULL;
+    return owner == KV_OWNER_MAIN        ? "main tree"
+           : owner == KV_OWNER_CATALOG   ? "catalog"
+           : owner == KV_OWNER_SPACE     ? "free-space records"
+           : owner == KV_OWNER_SNAPSHOTS ? "snapshots"
+                                         : NULL;
 }
 
 const char *look_problem(const char *problem)

@@ -13,7 +13,7 @@ int look_fail(const cli_args *args, int result, const char *doing);
 const char *look_type(uint32_t type);
 const char *look_state(uint32_t state);
 
-/* "main tree", "catalog", "free-space records", or NULL for a named tree and for no owner. */
+/* "main tree", "catalog", "snapshots", "free-space records", or NULL for a named tree and for no owner. */
 const char *look_owner(uint32_t owner);
 
 /* What an invariant is about, for people. */
