@@ -68,6 +68,7 @@
     /* operations */                                                                               \
     X(EXPIRED_FOUND)      /* by get */                                                             \
     X(EXPIRED_COUNTED)    /* as if they were there */                                              \
+    X(SWEPT_EARLY)        /* a second before it expires */                                         \
     X(EXPIRY_UNTOLD)      /* to the nodes above: nobody finds the entry to sweep it */             \
     X(SWAP_BY_LENGTH)     /* the value that is expected is not compared */                         \
     X(SUM_WRAPS)          /* beyond 64 bits */                                                     \
