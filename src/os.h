@@ -110,8 +110,7 @@ struct kvi_os {
 };
 
 /* The array with room for n elements: itself, a larger one (cap is raised), or NULL. */
-static inline void *kvi_os_room(const kvi_os *os, void *array, size_t *cap, size_t n,
-                                size_t element)
+KVI_INLINE void *kvi_os_room(const kvi_os *os, void *array, size_t *cap, size_t n, size_t element)
 {
     if (*cap >= n)
         return array;
