@@ -25,7 +25,7 @@ for use in leaf:leaf_pages branch:branch_pages large:large_pages; do
     [ "$said" = "$(kv stat a.kv --json | sed "s/.*\"${use#*:}\":\([0-9]*\).*/\1/")" ] ||
         fail "pages: ${use%:*}: $said"
 done
-cp a.kv named.kv; kv snapshot create named.kv then
+cp a.kv named.kv; kv snapshot create named.kv one
 run kv pages named.kv; code 0; quiet
 grep -q -E 'leaf.*used +snapshots' out || fail 'pages: the list of named snapshots is none of them'
 run kv meta named.kv; code 0; grep -q -E '^snapshots +.*1 entries' out || fail "meta: no snapshots: $(cat out)"

@@ -78,7 +78,7 @@ static void runs_in_trees_are_written_once(void **state)
     assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
     assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
     for (unsigned t = 0; t < 5; t++)
-        assert_int_equal(kv_tree_open(txn, "abcde" + t, 1, KV_TREE_CREATE, NULL, &trees[t]), KV_OK);
+        assert_int_equal(kv_tree_open(txn, &"abcde"[t], 1, KV_TREE_CREATE, NULL, &trees[t]), KV_OK);
     for (unsigned i = 0; i < MANY; i++) {
         char key[32];
         int len = snprintf(key, sizeof key, "%012u", i);
