@@ -256,20 +256,26 @@ KVI_INLINE bool kvi_front_same(const uint8_t *page, uint32_t len, const kvi_prob
     return (kvi_lanes_differ(page + KVI_P_prefix, probe->front) & ~(~0u << len)) == 0;
 }
 
-/* kvi_quick_begin for a longer prefix, or with less than a head behind it. */
+/* kvi_quick_begin for a prefix that goes on behind the header, or ends behind the key. */
 bool kvi_quick_begin_far(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_quick *q);
 
 /* Sets q->head. False: the general search must do it. True: the key begins with the prefix. */
 KVI_INLINE bool kvi_quick_begin(const uint8_t *page, uint32_t page_size, const kvi_probe *probe,
                                 kvi_quick *q)
 {
-    if (KVI_UNLIKELY((int32_t)q->prefix > probe->reach)) {
+    if (KVI_LIKELY((int32_t)q->prefix <= probe->reach)) {
+        q->head = kvi_get32be(probe->key.ptr + q->prefix);
+    } else if (KVI_LIKELY(probe->reach >= 0 && q->prefix <= KVI_PREFIX_INLINE &&
+                          q->prefix <= probe->key.len)) {
+        uint32_t at = (uint32_t)probe->key.len - 4; /* zeros behind a short rest */
+        unsigned half = 4 * (q->prefix - at);
+        q->head = kvi_get32be(probe->key.ptr + at) << half << half;
+    } else {
         kvi_quick far = *q; /* so that q has no address, and stays in registers */
         bool begins = kvi_quick_begin_far(page, page_size, probe->key, &far);
         *q = far;
         return begins;
     }
-    q->head = kvi_get32be(probe->key.ptr + q->prefix);
     return KVI_LIKELY(kvi_front_same(page, q->prefix, probe));
 }
 
