@@ -220,6 +220,10 @@ void kvi_dirty_replace(kvi_dirty *dirty, kvi_handle handle)
 void kvi_dirty_seal(kvi_dirty *dirty, kvi_handle handle, kvi_ptr page, uint64_t checksum)
 {
     kvi_private *item = &dirty->items[handle];
+    if (dirty->floor == 0) {
+        kvi_dirty_release(dirty, handle);
+        return;
+    }
     item->sealed = page;
     item->checksum = checksum;
     bytes_drop(dirty, handle);

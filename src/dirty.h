@@ -134,7 +134,8 @@ static inline bool kvi_dirty_writable(const kvi_dirty *dirty, kvi_handle handle)
 /* The tree no longer refers to the handle: release it, or keep it for the savepoint. */
 void kvi_dirty_replace(kvi_dirty *dirty, kvi_handle handle);
 
-/* Drops the buffer of a sealed item; the handle stays and leads to the page. */
+/* Drops the buffer of a sealed item, to whose page those who referred to it now refer. Under a savepoint
+ * the handle stays and leads there; else it is released. */
 void kvi_dirty_seal(kvi_dirty *dirty, kvi_handle handle, kvi_ptr page, uint64_t checksum);
 
 /* Releases a handle that nothing refers to. */

@@ -27,8 +27,7 @@ bool kvi_quick_begin_far(const uint8_t *page, uint32_t page_size, kvi_slice key,
         !kvi_front_same(page, KVI_MIN(len, KVI_PREFIX_INLINE), &probe))
         return false;
     q->prefix = len;
-    uint32_t at = KVI_MIN(len, key_len - 4), half = 4 * (len - at); /* zeros behind a short rest */
-    q->head = kvi_get32be(key.ptr + at) << half << half;
+    q->head = kvi_head_behind(key, len);
     return len <= KVI_PREFIX_INLINE ||
            prefix_rest_same(page + page_size, len, len - KVI_PREFIX_INLINE, key.ptr);
 }

@@ -256,6 +256,14 @@ KVI_INLINE bool kvi_front_same(const uint8_t *page, uint32_t len, const kvi_prob
     return (kvi_lanes_differ(page + KVI_P_prefix, probe->front) & ~(~0u << len)) == 0;
 }
 
+/* The key's head behind len bytes of it, with zeros behind a short rest. It has 4 bytes or more. */
+KVI_INLINE uint32_t kvi_head_behind(kvi_slice key, uint32_t len)
+{
+    uint32_t at = KVI_MIN(len, (uint32_t)key.len - 4);
+    unsigned half = 4 * (len - at);
+    return kvi_get32be(key.ptr + at) << half << half;
+}
+
 /* kvi_quick_begin for a prefix that goes on behind the header, or ends behind the key. */
 bool kvi_quick_begin_far(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_quick *q);
 
@@ -267,9 +275,7 @@ KVI_INLINE bool kvi_quick_begin(const uint8_t *page, uint32_t page_size, const k
         q->head = kvi_get32be(probe->key.ptr + q->prefix);
     } else if (KVI_LIKELY(probe->reach >= 0 && q->prefix <= KVI_PREFIX_INLINE &&
                           q->prefix <= probe->key.len)) {
-        uint32_t at = (uint32_t)probe->key.len - 4; /* zeros behind a short rest */
-        unsigned half = 4 * (q->prefix - at);
-        q->head = kvi_get32be(probe->key.ptr + at) << half << half;
+        q->head = kvi_head_behind(probe->key, q->prefix);
     } else {
         kvi_quick far = *q; /* so that q has no address, and stays in registers */
         bool begins = kvi_quick_begin_far(page, page_size, probe->key, &far);

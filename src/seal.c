@@ -258,10 +258,7 @@ static void forget_buffers(kvi_batch *batch)
     for (size_t i = 0; i < batch->n_nodes; i++) {
         kvi_handle handle = batch->room.nodes[i].handle;
         const kvi_private *item = kvi_dirty_at(dirty, handle);
-        if (dirty->floor == 0)
-            kvi_dirty_release(dirty, handle);
-        else
-            kvi_dirty_seal(dirty, handle, item->sealed, item->checksum);
+        kvi_dirty_seal(dirty, handle, item->sealed, item->checksum);
     }
 }
 

@@ -231,9 +231,8 @@ static void own_drops_forget(kvi_space *space)
     for (size_t i = 0; i < drops->n; i++)
         if (drops->at[i].birth < space->began)
             drops->at[kept++] = drops->at[i];
-        else
-            space->drop_pages -= drops->at[i].pages;
     drops->n = kept;
+    space->drop_pages -= space->own_drops;
     space->own_drops = 0;
 }
 

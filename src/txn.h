@@ -301,10 +301,9 @@ struct kv_txn {
     kvi_id origin_id;   /* ... and which; 0: none */
     uint64_t waiting;   /* bytes that went to the file and that the disk was not told of */
     size_t appended;    /* leaves filled by ascending keys since the last early write */
-    uint64_t
-        retained; /* bytes in buffers after the last early write: savepoints', or of open leaves */
-    kvi_sums sealed;  /* pages written early */
-    kvi_sums dropped; /* pages with birth > head.durable that are no longer reachable */
+    uint64_t retained;  /* bytes that stayed in buffers at the last early write */
+    kvi_sums sealed;    /* pages written early */
+    kvi_sums dropped;   /* pages with birth > head.durable that are no longer reachable */
     kvi_savepoint *savepoints;
     size_t n_savepoints, savepoints_cap;
     kvi_saved_tree *saved;

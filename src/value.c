@@ -413,7 +413,5 @@ int kvi_value_seal(kv_txn *txn, uint8_t *stored, size_t len)
     entry.large.checksum = item->checksum;
     kvi_large_put(stored + kvi_entry_ref_at(&entry), &entry.large);
     kvi_dirty_seal(&txn->db->dirty, handle, item->sealed, item->checksum);
-    if (txn->db->dirty.floor == 0) /* nothing refers to it any more */
-        kvi_dirty_release(&txn->db->dirty, handle);
     return KV_OK;
 }

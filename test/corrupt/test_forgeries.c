@@ -486,17 +486,14 @@ static void test_space_pages(void **state)
     static const uint8_t fills[] = {0x00, 0x01, 0x7f, 0x80, 0xff};
     unsigned forged = 0;
     for (size_t i = 0; i < KVI_COUNT(roots) * KVI_COUNT(fills); i++) {
-        for (uint32_t from = KVI_HEADER_SIZE; from < image.page_size; from += 48) {
+        kvi_pgno page = kvi_ptr_get(image.bytes + roots[i / KVI_COUNT(fills)]).page;
+        for (uint32_t from = KVI_HEADER_SIZE; page && from < image.page_size; from += 48) {
             surgeon s = begin();
-            kvi_pgno page = kvi_ptr_get(s.bytes + roots[i / KVI_COUNT(fills)]).page;
-            if (page) {
-                memset(surgeon_page(&s, page) + from, fills[i % KVI_COUNT(fills)],
-                       s.page_size - from);
-                surgeon_stamp(&s, page);
-                use_it(&s);
-                forged++;
-            }
+            memset(surgeon_page(&s, page) + from, fills[i % KVI_COUNT(fills)], s.page_size - from);
+            surgeon_stamp(&s, page);
+            use_it(&s);
             surgeon_free(&s);
+            forged++;
         }
     }
     if (forged == 0)
