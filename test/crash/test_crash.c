@@ -11,6 +11,7 @@
 #define STATES_DEFAULT 60000
 #define STATES_A_RUN   40000 /* then the workload begins anew with another seed */
 #define EPOCHS_LEAST   100   /* no epoch has more than one state in so many */
+#define NESTED_LEAST   8     /* one state in so many, at least, is a crash behind a crash */
 #define RUNS_MAX       10000
 
 #ifdef KVI_STRESS
@@ -665,8 +666,10 @@ static void test_totals(void **state)
     if (all.failed || getenv("CRASH_ONLY") || getenv("CRASH_REPLAY"))
         return;
     assert_true(sum.states >= all.states);
-    if (all.states >= STATES_DEFAULT)
+    if (all.states >= STATES_DEFAULT) {
         assert_true(sum.lies > 0 && sum.refused > 0 && sum.refused < sum.lies);
+        assert_true(sum.nested >= sum.states / NESTED_LEAST);
+    }
     assert_true(sum.largest <= KVI_MAX(sum.states / EPOCHS_LEAST, (uint64_t)1));
 }
 
