@@ -7,6 +7,21 @@
 #include "live.h"
 #include "mutant.h"
 
+static void object_reset(kv_txn *txn)
+{
+    memset(txn, 0, sizeof *txn);
+    txn->cursor_room = kvi_txn_cursor_room(txn);
+}
+
+static kv_txn *object_new(const kv_db *db)
+{
+    size_t size = sizeof(kv_txn) + kvi_cursor_size(db->file.page_size);
+    kv_txn *txn = db->os->alloc(db->os, size);
+    if (txn)
+        object_reset(txn);
+    return txn;
+}
+
 /* ---- reading ---- */
 
 /* Begins at txn->base. */
@@ -62,11 +77,10 @@ static kv_txn *reader_object(kv_db *db, kvi_claim *claim)
 {
     kv_txn *txn = *claim->cached;
     if (!txn) {
-        txn = db->os->alloc(db->os, sizeof *txn);
+        txn = object_new(db);
         if (!txn)
             return NULL;
         *claim->cached = txn;
-        memset(txn, 0, sizeof *txn);
     }
     txn->db = db;
     txn->claim = *claim;
@@ -177,11 +191,8 @@ static int writer_allowed(kv_db *db)
 
 static kv_txn *writer_object(kv_db *db)
 {
-    if (!db->spare) {
-        db->spare = db->os->alloc(db->os, sizeof *db->spare);
-        if (db->spare)
-            memset(db->spare, 0, sizeof *db->spare);
-    }
+    if (!db->spare)
+        db->spare = object_new(db);
     return db->spare;
 }
 
@@ -230,7 +241,7 @@ static int writer_begin(kv_db *db, int durability, kv_txn **out)
     if (rc == KV_OK)
         rc = writer_space(txn);
     if (rc != KV_OK) {
-        memset(txn, 0, sizeof *txn);
+        object_reset(txn);
         return rc;
     }
     *out = txn;
@@ -273,7 +284,7 @@ static void writer_end(kv_txn *txn)
     savepoints_free(txn);
     kvi_space_abort(db->space); /* nothing, after a commit */
     kvi_dirty_reset(&db->dirty);
-    memset(txn, 0, sizeof *txn);
+    object_reset(txn);
     atomic_fetch_sub_explicit(&db->n_writers, 1, memory_order_release);
     kvi_turn_give(db);
 }

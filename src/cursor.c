@@ -5,16 +5,40 @@
 
 /* ---- life ---- */
 
+size_t kvi_cursor_size(uint32_t page_size)
+{
+    return sizeof(kv_cursor) + kvi_key_max(page_size) + KVI_SCAN_SLACK;
+}
+
+_Static_assert(_Alignof(kv_cursor) <= _Alignof(kv_txn), "one can stand behind a transaction");
+
+static kv_cursor *room_take(kv_txn *txn)
+{
+    const kvi_os *os = txn->db->os;
+    kv_cursor *c = txn->cursor_room;
+    if (!c)
+        return os->alloc(os, kvi_cursor_size(txn->db->file.page_size));
+    txn->cursor_room = NULL;
+    return c;
+}
+
+static void room_give(kv_txn *txn, kv_cursor *c)
+{
+    if (c == kvi_txn_cursor_room(txn))
+        txn->cursor_room = c;
+    else
+        txn->db->os->free(txn->db->os, c);
+}
+
 int kvi_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor)
 {
     kv_txn *txn = tree->txn;
-    const kvi_os *os = txn->db->os;
-    kv_cursor *c = os->alloc(os, sizeof *c + kvi_key_max(txn->db->file.page_size) + KVI_SCAN_SLACK);
+    kv_cursor *c = room_take(txn);
     if (!c)
         return KV_ENOMEM;
     int rc = kvi_range_init(&c->range, tree, range);
     if (rc != KV_OK) {
-        os->free(os, c);
+        room_give(txn, c);
         return rc;
     }
     c->tree = tree;
@@ -41,16 +65,16 @@ int kvi_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor)
 
 void kvi_cursor_close(kv_cursor *c)
 {
-    const kvi_os *os = c->txn->db->os;
+    kv_txn *txn = c->txn;
     if (c->prev)
         c->prev->next = c->next;
     else
-        c->txn->cursors = c->next;
+        txn->cursors = c->next;
     if (c->next)
         c->next->prev = c->prev;
     kvi_range_done(&c->range, c->tree);
-    os->free(os, c->keys);
-    os->free(os, c);
+    txn->db->os->free(txn->db->os, c->keys);
+    room_give(txn, c);
 }
 
 void kvi_cursor_close_all(kv_txn *txn)

@@ -61,6 +61,10 @@ struct kv_cursor {
     kvi_path path;
 };
 
+/* Bytes that a cursor takes. */
+size_t kvi_cursor_size(uint32_t page_size);
+
+/* In txn->cursor_room, so that most cursors ask for no memory; if another has that, in its own. */
 int kvi_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor) KVI_MUST_CHECK;
 void kvi_cursor_close(kv_cursor *cursor);
 

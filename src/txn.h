@@ -285,6 +285,7 @@ struct kv_txn {
     kv_tree snapshots;  /* the named ones: named.h */
     kv_tree *trees;     /* named trees opened */
     kv_cursor *cursors; /* open ones */
+    void *cursor_room;  /* for one, behind this object; NULL while a cursor has it */
     kvi_loan *loans;    /* decompressed values and names */
     kvi_loan *kept[2];  /* of them: old values that changes gave back, in turn */
     unsigned kept_turn;
@@ -310,6 +311,12 @@ struct kv_txn {
     size_t n_saved, saved_cap;
     kvi_extents lost; /* written early, then rolled back: not yet dropped for good */
 };
+
+/* Where cursor_room points when no cursor has it. */
+static inline void *kvi_txn_cursor_room(kv_txn *txn)
+{
+    return txn + 1;
+}
 
 /* The answer where bytes make no sense that did when they were verified. */
 int kvi_txn_changed(kv_txn *txn);

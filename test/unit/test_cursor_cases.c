@@ -562,13 +562,21 @@ static void test_open_without_memory(void **state)
     fixture *f = *state;
     kv_range range = {.size = sizeof range, .prefix = "a", .prefix_len = 1};
     put_letters(f, "abc");
+    kv_cursor *c = (kv_cursor *)f, *first;
+    fail_memory(f, 1); /* the transaction has room for a cursor, but not for its range */
+    assert_int_equal(kv_cursor_open(f->tree, &range, &c), KV_ENOMEM);
+    assert_null(c);
+    fail_memory(f, 1);
+    assert_int_equal(kv_cursor_open(f->tree, NULL, &first), KV_OK);
+    assert_false(fault_hit(&f->fault));
     for (uint64_t at = 1; at <= 2; at++) {
-        kv_cursor *c = (kv_cursor *)f;
+        c = (kv_cursor *)f;
         fail_memory(f, at);
         assert_int_equal(kv_cursor_open(f->tree, &range, &c), KV_ENOMEM);
         assert_null(c);
     }
     fail_memory(f, 0);
+    kv_cursor_close(first);
 }
 
 static void test_ranges_without_memory(void **state)
