@@ -122,19 +122,28 @@ static uint32_t slices_common(kvi_slice a, kvi_slice b)
     return (uint32_t)n;
 }
 
-/* The same for an entry and the next one of its page, when their heads tell. */
-static bool heads_common(const kvi_reader *r, uint32_t *common)
+static bool prefixes_same(const kvi_reader *a, const kvi_reader *b)
 {
-    const uint8_t *page = r->part->page;
-    if (r->seq->level > 0 || !page || r->i + 1 >= r->part->to)
+    uint32_t len = a->shape.prefix_len;
+    return a->part->page == b->part->page ||
+           (len == b->shape.prefix_len && len <= KVI_PREFIX_INLINE &&
+            memcmp(a->part->page + KVI_P_prefix, b->part->page + KVI_P_prefix, len) == 0);
+}
+
+/* The same for two elements behind equal prefixes, when their heads tell. */
+static bool heads_common(const kvi_reader *a, const kvi_reader *b, uint32_t *common)
+{
+    unsigned i, k;
+    if (!reader_slot(a, &i) || !reader_slot(b, &k) || !prefixes_same(a, b))
         return false;
-    uint32_t differ = kvi_head_at(page, &r->shape, r->i) ^ kvi_head_at(page, &r->shape, r->i + 1);
+    const uint8_t *page_a = a->part->page, *page_b = b->part->page;
+    uint32_t differ = kvi_head_at(page_a, &a->shape, i) ^ kvi_head_at(page_b, &b->shape, k);
     if (!differ)
         return false;
-    kvi_node_slot a = kvi_slot_at(page, &r->shape, r->i);
-    kvi_node_slot b = kvi_slot_at(page, &r->shape, r->i + 1);
+    uint32_t len_a = kvi_slot_at(page_a, &a->shape, i).suffix_len;
+    uint32_t len_b = kvi_slot_at(page_b, &b->shape, k).suffix_len;
     uint32_t same = (uint32_t)__builtin_clz(differ) / 8;
-    *common = r->shape.prefix_len + KVI_MIN(same, KVI_MIN(a.suffix_len, b.suffix_len));
+    *common = a->shape.prefix_len + KVI_MIN(same, KVI_MIN(len_a, len_b));
     return true;
 }
 
@@ -142,10 +151,10 @@ uint32_t kvi_seq_common(const kvi_seq *seq, unsigned a, unsigned b)
 {
     uint8_t room[2][KVI_KEY_ROOM];
     uint32_t common;
-    kvi_reader first = kvi_reader_at(seq, a);
-    if (b == a + 1 && heads_common(&first, &common))
+    kvi_reader first = kvi_reader_at(seq, a), last = first;
+    kvi_reader_skip(&last, b - a);
+    if (heads_common(&first, &last, &common))
         return common;
-    kvi_reader last = kvi_reader_at(seq, b);
     return slices_common(kvi_reader_key(&first, room[0]), kvi_reader_key(&last, room[1]));
 }
 
