@@ -30,6 +30,8 @@ static enum result answer(kv_db *db, int rc)
         return DONE;
     if (rc == KV_NOTFOUND)
         return ABSENT;
+    if (rc == KV_EFORKED)
+        return FORKED;
     kv_db_errmsg(db, message, sizeof message);
     snprintf(sentence, sizeof sentence, "%s (%s)", kv_strerror(rc), message);
     return FAILED;
@@ -163,6 +165,7 @@ const struct engine torture_kv = {
     .side = "-lock",
     .many_handles = true,
     .guests = true,
+    .forks = true,
     .delayed_by = {[PHASE_OPEN] = COMES_AND_GOES | WRITES,
                    [PHASE_CLOSE] = COMES_AND_GOES | WRITES,
                    [PHASE_BEGIN_WRITE] = COMES_AND_GOES | WRITES},

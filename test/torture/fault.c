@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+enum { DESCRIPTORS = 64 }; /* more than a worker has */
+
 static const struct engine *sound;
 static struct engine faulty;
 
@@ -172,6 +174,30 @@ static enum result newer_deaf(void *view, uint32_t ms)
     return ABSENT;
 }
 
+/* ---- orphan, heir: a child is told something else, or gives up what is its parent's ---- */
+
+static pid_t opener; /* the process whose handles these are */
+
+static enum result open_own(const char *path, bool guest, uint64_t dice, void **store)
+{
+    opener = getpid();
+    return sound->open(path, guest, dice, store);
+}
+
+static enum result begin_orphan(void *store, enum access access, uint64_t dice, void **view)
+{
+    enum result result = sound->begin(store, access, dice, view);
+    return result == FORKED ? BUSY : result;
+}
+
+static enum result close_heir(void *store)
+{
+    struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    for (int fd = 3; opener != getpid() && fd < DESCRIPTORS; fd++)
+        fcntl(fd, F_OFD_SETLK, &all);
+    return sound->close(store);
+}
+
 static const struct fault {
     const char *name;
     struct engine with;
@@ -188,6 +214,8 @@ static const struct fault {
     {"crash", {.commit = commit_crash}},
     {"left", {.close = close_left}},
     {"deaf", {.newer = newer_deaf}},
+    {"orphan", {.begin = begin_orphan}},
+    {"heir", {.open = open_own, .close = close_heir}},
 };
 
 enum { FAULTS = sizeof faults / sizeof *faults };
@@ -213,6 +241,8 @@ const struct engine *torture_fault(const struct engine *engine, const char *faul
     const struct engine *with = &faults[i].with;
     sound = engine;
     faulty = *engine;
+    if (with->open)
+        faulty.open = with->open;
     if (with->commit)
         faulty.commit = with->commit;
     if (with->abort)

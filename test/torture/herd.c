@@ -90,6 +90,8 @@ static void start(uint32_t i)
     struct process *p = &process[i];
     atomic_store(&board->place[i].since, torture_now());
     atomic_store(&board->place[i].phase, PHASE_IDLE);
+    atomic_store(&board->place[i].lent, 0);
+    atomic_store(&board->place[i].children, 0);
     atomic_store(&board->place[i].life, LIFE_LIVE);
     p->pid = start_program(i, p->life++);
     p->state = RUNNING;
@@ -138,13 +140,13 @@ static void reap(struct herd *herd)
 }
 
 /* Who has been at the same thing for very long will never end it. */
-static void look_for_stuck(const struct herd *herd, uint32_t i, uint64_t now)
+static void look_for_stuck(uint32_t i, uint64_t now)
 {
     const struct place *place = &board->place[i];
-    if (atomic_load(&place->since) + herd->patience <= now)
+    if (atomic_load(&place->since) + board->patience <= now)
         torture_violation(STUCK, i, "a process has been %s for %llu s",
                           torture_phase_name(atomic_load(&place->phase)),
-                          (unsigned long long)(herd->patience / (1000 * MS)));
+                          (unsigned long long)(board->patience / (1000 * MS)));
 }
 
 static uint64_t queued_since(const struct process *p, uint64_t queued)
@@ -158,7 +160,8 @@ static uint64_t queued_since(const struct process *p, uint64_t queued)
     return now > queued ? now - queued : 0;
 }
 
-/* A wait that has not ended yet; its process may be killed before it could tell of it. */
+/* A wait that has not ended yet; its process may be killed before it could tell of it. That of a child
+ * in its place is left to the child. */
 static void look_for_waiting(const struct herd *herd, uint32_t i, uint64_t now)
 {
     struct process *p = &process[i];
@@ -167,7 +170,8 @@ static void look_for_waiting(const struct herd *herd, uint32_t i, uint64_t now)
     uint64_t since = atomic_load(&place->since), queued = atomic_load(&place->queued);
     bool waits = phase == PHASE_OPEN || phase == PHASE_CLOSE || phase == PHASE_BEGIN_READ ||
                  phase == PHASE_BEGIN_WRITE;
-    if (!waits || since + WAIT_LIMIT_MS * MS > now || p->judged + JUDGE_GAP_MS * MS > now)
+    if (!waits || atomic_load(&place->lent) || since + WAIT_LIMIT_MS * MS > now ||
+        p->judged + JUDGE_GAP_MS * MS > now)
         return;
     p->judged = now;
     queued = queued_since(p, queued);
@@ -188,7 +192,7 @@ static void look(const struct herd *herd)
     uint64_t now = torture_now();
     for (uint32_t i = 0; i < board->workers; i++)
         if (process[i].state == RUNNING) {
-            look_for_stuck(herd, i, now);
+            look_for_stuck(i, now);
             look_for_waiting(herd, i, now);
         }
 }
@@ -205,6 +209,7 @@ static void kill_one(struct herd *herd, uint32_t i)
     p->delay = torture_delay(torture_now(), 0, atomic_load(&place->phase), i);
     p->state = DYING;
     p->due = 0;
+    herd->parents_killed += atomic_load(&place->lent) || atomic_load(&place->children) > 0;
     kill(p->pid, SIGKILL);
     herd->kills++;
 }
@@ -337,7 +342,7 @@ void torture_herd_leave(struct herd *herd)
             dying = dying || process[i].state == DYING;
         torture_nap(TICK_US * 1000);
     }
-    uint64_t until = torture_now() + herd->patience;
+    uint64_t until = torture_now() + board->patience;
     atomic_store(&board->leave, 1);
     while (!all_gone(herd) && torture_now() < until)
         torture_nap(TICK_US * 1000);
@@ -359,11 +364,11 @@ void torture_herd_kill_all(struct herd *herd)
     memcpy(herd->killed_in, in, sizeof in);
 }
 
-void torture_herd_audit(struct herd *herd)
+void torture_herd_audit(void)
 {
     int status = -1;
     pid_t pid = start_program(board->workers, 0);
-    uint64_t until = torture_now() + herd->patience;
+    uint64_t until = torture_now() + board->patience;
     while (waitpid(pid, &status, WNOHANG) != pid) {
         torture_nap(TICK_US * 1000);
         if (torture_now() > until) {

@@ -22,7 +22,7 @@ struct options {
     const char *engine, *dir, *fault;
     uint64_t kills, seed, patience;
     uint32_t workers;
-    bool stop_at_first, no_sigstop, no_namespaces, no_guests;
+    bool stop_at_first, no_sigstop, no_namespaces, no_guests, no_forks;
 };
 
 static struct finding {
@@ -45,6 +45,7 @@ static const char usage[] =
     "  --no-sigstop       kill only, do not stop processes for a while\n"
     "  --no-namespaces    processes have pids of their own\n"
     "  --no-guests        no processes that may not write the file\n"
+    "  --no-forks         processes have no children\n"
     "  --fault NAME       build a fault into the engine, which must be found:\n"
     "                     ";
 
@@ -71,13 +72,19 @@ static uint64_t number(const char *text, uint64_t least, uint64_t most)
 
 static void parse(struct options *o, int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"engine", required_argument, NULL, 'e'},   {"kills", required_argument, NULL, 'k'},
-        {"workers", required_argument, NULL, 'w'},  {"seed", required_argument, NULL, 's'},
-        {"dir", required_argument, NULL, 'd'},      {"fault", required_argument, NULL, 'f'},
-        {"stop", no_argument, NULL, '1'},           {"no-sigstop", no_argument, NULL, 'c'},
-        {"patience", required_argument, NULL, 'p'}, {"no-namespaces", no_argument, NULL, 'n'},
-        {"no-guests", no_argument, NULL, 'g'},      {0}};
+    static const struct option known[] = {{"engine", required_argument, NULL, 'e'},
+                                          {"kills", required_argument, NULL, 'k'},
+                                          {"workers", required_argument, NULL, 'w'},
+                                          {"seed", required_argument, NULL, 's'},
+                                          {"dir", required_argument, NULL, 'd'},
+                                          {"fault", required_argument, NULL, 'f'},
+                                          {"stop", no_argument, NULL, '1'},
+                                          {"no-sigstop", no_argument, NULL, 'c'},
+                                          {"patience", required_argument, NULL, 'p'},
+                                          {"no-namespaces", no_argument, NULL, 'n'},
+                                          {"no-guests", no_argument, NULL, 'g'},
+                                          {"no-forks", no_argument, NULL, 'o'},
+                                          {0}};
     int option;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         switch (option) {
@@ -110,6 +117,9 @@ static void parse(struct options *o, int argc, char **argv)
             break;
         case 'g':
             o->no_guests = true;
+            break;
+        case 'o':
+            o->no_forks = true;
             break;
         case 'n':
             o->no_namespaces = true;
@@ -202,7 +212,7 @@ static void end_round(struct herd *herd, const struct engine *engine)
         return;
     if (side_file_is_left(engine))
         torture_violation(LEFT, 0, "the side file is left after all have closed");
-    torture_herd_audit(herd);
+    torture_herd_audit();
     if (side_file_is_left(engine))
         torture_violation(LEFT, 0, "the side file is left after the only one has closed");
 }
@@ -277,6 +287,12 @@ static void print_figures(const struct herd *herd, double seconds)
            (unsigned long long)counted(COUNT_GUESTS));
     printf("  %-20s %8llu   side file gone after closing %llu times\n", "opens",
            (unsigned long long)counted(COUNT_OPENS), (unsigned long long)counted(COUNT_EMPTY));
+    printf("  %-20s %8llu   %llu by a raw clone, %llu in their parent's place, %llu calls refused, "
+           "%llu "
+           "parents killed\n",
+           "children", (unsigned long long)(counted(COUNT_FORKS) + counted(COUNT_CLONES)),
+           (unsigned long long)counted(COUNT_CLONES), (unsigned long long)counted(COUNT_STAND_INS),
+           (unsigned long long)counted(COUNT_REFUSED), (unsigned long long)herd->parents_killed);
     print_waits("worst wait", board->worst);
     print_waits("  of it unexplained", board->worst_blame);
 }
@@ -340,14 +356,16 @@ static void set_up(const struct options *o, const struct engine *engine, struct 
     board->seed = o->seed;
     board->workers = o->workers;
     herd->engine = engine;
-    herd->patience = o->patience * 1000 * MS;
+    board->patience = o->patience * 1000 * MS;
     herd->stopping = !o->no_sigstop;
     herd->namespaces = !o->no_namespaces && torture_namespaces();
     board->guests = !o->no_guests && engine->guests && geteuid() == 0 && others_can_enter(dir);
-    printf("%s %s%s%s, %u workers%s%s, seed %llu\n", engine->name, engine->version(),
+    board->forks = !o->no_forks && engine->forks;
+    printf("%s %s%s%s, %u workers%s%s%s, seed %llu\n", engine->name, engine->version(),
            *o->fault ? " with fault " : "", o->fault, o->workers,
            herd->namespaces ? ", each pid 1" : "",
-           board->guests ? ", some may not write the file" : "", (unsigned long long)o->seed);
+           board->guests ? ", some may not write the file" : "",
+           board->forks ? ", with children" : "", (unsigned long long)o->seed);
     remove_files();
     torture_hearts(dir);
 }

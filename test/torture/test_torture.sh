@@ -39,29 +39,33 @@ esac
 "$BUILD/kv" check "$folder/torture.db" || fail "kv check"
 "$torture" --kills 50 --no-namespaces || fail "kills without namespaces"
 
-finds() # fault what
+finds() # fault what options...
 {
-    local output
+    local fault=$1 what=$2 output
+    shift 2
     for _ in 1 2 3 4 5 6 7 8; do # found by chance, if a likely one; beside other work less so
-        output=$("$torture" --kills 400 --patience 2 --stop --dir "$folder" --fault "$1")
-        [ $? = 1 ] && grep -q -E "^  ($2) +worker" <<<"$output" && return
+        output=$("$torture" --kills 400 --patience 2 --stop --dir "$folder" \
+            --fault "$fault" "$@")
+        [ $? = 1 ] && grep -q -E "^  ($what) +worker" <<<"$output" && return
     done
-    fail "fault $1: $2 not found"
+    fail "fault $fault: $what not found"
     echo "$output"
 }
 
 # Chance is against a sanitized build, which is slow.
 [ -z "${VARIANT:-}" ] || exit $failed
-finds drop 'lost|ghost'
-finds undead ghost
-finds torn torn
-finds moving changed
-finds stale lost
-finds grave waited
-finds slow waited
-finds hang 'waited|stuck'
-finds two 'two|lost'
-finds crash crash
-finds left 'left over'
-finds deaf lost
+finds drop 'lost|ghost' --no-forks
+finds undead ghost --no-forks
+finds torn torn --no-forks
+finds moving changed --no-forks
+finds stale lost --no-forks
+finds grave waited --no-forks
+finds slow waited --no-forks
+finds hang 'waited|stuck' --no-forks
+finds two 'two|lost' --no-forks
+finds crash crash --no-forks
+finds left 'left over' --no-forks
+finds deaf lost --no-forks
+finds orphan heired
+finds heir 'two|lost|ghost|torn|changed|unreadable|error'
 exit $failed

@@ -27,7 +27,7 @@ enum {
 
 /* ---- engines ---- */
 
-enum result { DONE, ABSENT, BUSY, FAILED };
+enum result { DONE, ABSENT, BUSY, FORKED, FAILED };
 
 enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_TRY };
 
@@ -57,6 +57,7 @@ struct engine {
     const char *side;  /* suffix of the file that the last to leave removes; NULL: it stays */
     bool many_handles; /* a process may open the file several times */
     bool guests;       /* who may not write anything can read */
+    bool forks;        /* a child is told FORKED by what it inherited, and may open for itself */
     /* For an operation, the phases (as bits) in which a process that is stopped may delay it. */
     unsigned delayed_by[PHASES];
     enum result (*open)(const char *path, bool guest, uint64_t dice, void **store);
@@ -88,11 +89,16 @@ const char *torture_faults(void); /* their names */
 
 /* ---- the board ---- */
 
-enum life { LIFE_DEAD, LIFE_LIVE, LIFE_DYING };
+enum life {
+    LIFE_DEAD,
+    LIFE_LIVE,
+    LIFE_DYING,
+    LIFE_MOURNING /* it has killed a child that may have been writing in its place */
+};
 
 enum mode { MODE_MIXED, MODE_DOOR, MODE_WRITE, MODE_READ, MODES };
 
-/* A worker's place; its processes come and go. */
+/* A worker's place, a cache line; its processes come and go. */
 struct place {
     _Atomic uint64_t intent;      /* its counter in the newest commit that it may have begun */
     _Atomic uint64_t acked;       /* its counter in the newest commit that was acknowledged */
@@ -102,7 +108,8 @@ struct place {
     _Atomic uint64_t queued;      /* for a processor, ns, until then */
     _Atomic uint32_t phase;
     _Atomic uint32_t life;
-    char pad[8]; /* a cache line each */
+    _Atomic uint32_t lent;     /* to a child, for which the process waits */
+    _Atomic uint32_t children; /* beside it */
 };
 
 /* A time in which a process could do nothing: stopped, dying, or the machine was slow. */
@@ -123,6 +130,10 @@ enum count {
     COUNT_EMPTY,  /* the side file was gone after closing */
     COUNT_GUESTS, /* snapshots of those who may not write */
     COUNT_TRIES,  /* of a second writer in the same process */
+    COUNT_FORKS,
+    COUNT_CLONES,    /* children that no handler of the C library has seen */
+    COUNT_STAND_INS, /* children that worked in their parent's place */
+    COUNT_REFUSED,   /* calls of a child with what it inherited */
     COUNT_PIPE_FULL,
     COUNTS
 };
@@ -132,7 +143,9 @@ struct board {
     uint64_t seed;
     uint32_t workers;
     uint32_t guests; /* some processes may not write anything */
+    uint32_t forks;  /* processes have children */
     _Atomic uint32_t mode, leave, damaged;
+    uint64_t patience;         /* ns, with an operation that does not end */
     _Atomic uint64_t hold_end; /* when a write transaction ended last */
     _Atomic uint64_t n_delays;
     _Atomic uint64_t fault_word; /* for fault.c */
@@ -183,6 +196,7 @@ enum violation {
     STUCK,   /* an operation did not end */
     ERROR,   /* the engine failed otherwise */
     CRASHED, /* a process died of something else than our SIGKILL */
+    HEIRED,  /* what is the parent's worked in a child */
     LEFT,    /* the side file is left, or the file does not check */
     VIOLATIONS
 };
@@ -233,8 +247,8 @@ int torture_worker(uint32_t place, uint64_t life); /* place = workers: the audit
 struct herd {
     const struct engine *engine;
     bool namespaces, stopping;
-    uint64_t patience; /* ns, with an operation that does not end */
     uint64_t kills, stops;
+    uint64_t parents_killed; /* with their children, or these soon after */
     uint64_t killed_in[PHASES];
 };
 
@@ -245,6 +259,6 @@ void torture_herd_start(rng *dice);
 void torture_herd_disturb(struct herd *herd, rng *dice); /* for one moment */
 void torture_herd_leave(struct herd *herd);              /* all close and end by themselves */
 void torture_herd_kill_all(struct herd *herd);
-void torture_herd_audit(struct herd *herd);
+void torture_herd_audit(void);
 
 #endif

@@ -1,5 +1,5 @@
 /* worker.c - a process that works on the database until it is killed or told to leave. */
-#include "torture.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,21 +11,11 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { HANDLES_MAX = 3, NOTICE_MS = 5 };
-
-struct worker {
-    const struct engine *engine;
-    struct place *place;
-    uint32_t me;
-    int schedstat;
-    int handles;
-    void *store[HANDLES_MAX];
-    rng dice;
-};
+enum { NOTICE_MS = 5 };
 
 /* ---- what the board knows of us ---- */
 
-static void enter(struct worker *w, enum phase phase)
+void torture_enter(struct worker *w, enum phase phase)
 {
     atomic_store(&w->place->since, torture_now());
     atomic_store(&w->place->phase, phase);
@@ -44,7 +34,7 @@ static struct wait wait_begin(struct worker *w, enum phase phase)
 {
     struct wait wait = {.queued = torture_queued(w->schedstat)};
     atomic_store(&w->place->queued, wait.queued);
-    enter(w, phase);
+    torture_enter(w, phase);
     wait.begin = torture_now();
     return wait;
 }
@@ -85,13 +75,13 @@ static void open_handle(struct worker *w)
 {
     bool made = !torture_guest || access(board->path, F_OK) == 0; /* guests do not make the file */
     struct wait wait = wait_begin(w, PHASE_OPEN);
-    enum result result =
-        w->engine->open(board->path, torture_guest, rng_next(&w->dice), &w->store[w->handles]);
+    enum result result = w->engine->open(board->path, torture_guest, rng_next(&w->dice),
+                                         &w->has.store[w->has.handles]);
     uint64_t end = torture_now();
-    enter(w, PHASE_IDLE);
+    torture_enter(w, PHASE_IDLE);
     wait_end(w, PHASE_OPEN, wait, end);
     if (result == DONE) {
-        w->handles++;
+        w->has.handles++;
         torture_add(COUNT_OPENS);
     } else if (made) {
         failed(w, "open");
@@ -103,9 +93,9 @@ static void open_handle(struct worker *w)
 static void close_handle(struct worker *w)
 {
     struct wait wait = wait_begin(w, PHASE_CLOSE);
-    enum result result = w->engine->close(w->store[--w->handles]);
+    enum result result = w->engine->close(w->has.store[--w->has.handles]);
     uint64_t end = torture_now();
-    enter(w, PHASE_IDLE);
+    torture_enter(w, PHASE_IDLE);
     wait_end(w, PHASE_CLOSE, wait, end);
     if (result != DONE)
         failed(w, "close");
@@ -113,7 +103,7 @@ static void close_handle(struct worker *w)
 
 static void close_handles(struct worker *w)
 {
-    while (w->handles > 0)
+    while (w->has.handles > 0)
         close_handle(w);
 }
 
@@ -126,7 +116,7 @@ static bool side_file_exists(const struct worker *w)
 
 static void *some_store(struct worker *w)
 {
-    return w->store[rng_below(&w->dice, (uint64_t)w->handles)];
+    return w->has.store[rng_below(&w->dice, (uint64_t)w->has.handles)];
 }
 
 /* ---- reading ---- */
@@ -138,12 +128,19 @@ static void *begin_read(struct worker *w, void *store, struct bounds *bounds)
     struct wait wait = wait_begin(w, PHASE_BEGIN_READ);
     enum result result = w->engine->begin(store, ACCESS_READ, rng_next(&w->dice), &view);
     uint64_t end = torture_now();
-    enter(w, PHASE_READ);
+    torture_enter(w, PHASE_READ);
     wait_end(w, PHASE_BEGIN_READ, wait, end);
     if (result == DONE)
-        return view;
+        return w->has.reader = view;
     failed(w, "begin to read");
     return NULL;
+}
+
+static void end_read(struct worker *w)
+{
+    w->engine->abort(w->has.reader);
+    w->has.reader = NULL;
+    torture_enter(w, PHASE_IDLE);
 }
 
 static bool refresh(struct worker *w, void *view, struct bounds *bounds)
@@ -152,7 +149,7 @@ static bool refresh(struct worker *w, void *view, struct bounds *bounds)
     struct wait wait = wait_begin(w, PHASE_BEGIN_READ);
     enum result result = w->engine->refresh(view);
     uint64_t end = torture_now();
-    enter(w, PHASE_READ);
+    torture_enter(w, PHASE_READ);
     wait_end(w, PHASE_BEGIN_READ, wait, end);
     if (result != DONE) {
         failed(w, "refresh");
@@ -175,6 +172,7 @@ static bool verify_again(struct worker *w, void *view, const struct bounds *boun
                          const struct reading *before)
 {
     struct reading reading;
+    torture_have_child(w);
     torture_nap(rng_below(&w->dice, rng_one_in(&w->dice, 8) ? 60 * MS : 6 * MS));
     if (!verify(w, view, bounds, &reading))
         return false;
@@ -221,21 +219,21 @@ static void read_some(struct worker *w)
         else
             good = verify_again(w, view, &bounds, &reading);
     }
-    w->engine->abort(view);
-    enter(w, PHASE_IDLE);
+    end_read(w);
 }
 
 /* ---- writing ---- */
 
 static void end_write(struct worker *w)
 {
+    w->has.writer = NULL;
     torture_raise(&board->hold_end, torture_now());
-    enter(w, PHASE_IDLE);
+    torture_enter(w, PHASE_IDLE);
 }
 
 static void abort_write(struct worker *w, void *view)
 {
-    enter(w, PHASE_COMMIT); /* somewhere in it the next writer gets its turn */
+    torture_enter(w, PHASE_COMMIT); /* somewhere in it the next writer gets its turn */
     w->engine->abort(view);
     end_write(w);
 }
@@ -248,19 +246,19 @@ static void *begin_write(struct worker *w, void *store)
     uint64_t end = torture_now();
     wait_end(w, PHASE_BEGIN_WRITE, wait, end);
     if (result != DONE) {
-        enter(w, PHASE_IDLE);
+        torture_enter(w, PHASE_IDLE);
         failed(w, "begin to write");
         return NULL;
     }
-    enter(w, PHASE_WRITE);
+    torture_enter(w, PHASE_WRITE);
     look_for_writers(w);
-    return view;
+    return w->has.writer = view;
 }
 
 static bool commit(struct worker *w, void *view, uint64_t count)
 {
     atomic_store(&w->place->intent, count);
-    enter(w, PHASE_COMMIT);
+    torture_enter(w, PHASE_COMMIT);
     enum result result = w->engine->commit(view);
     if (result == DONE)
         atomic_store(&w->place->acked, count);
@@ -293,7 +291,7 @@ static bool write_once(struct worker *w, int handle)
     struct bounds bounds;
     struct reading reading;
     uint64_t count;
-    void *view = begin_write(w, w->store[handle]);
+    void *view = begin_write(w, w->has.store[handle]);
     if (!view)
         return false;
     torture_bounds(&bounds, true);
@@ -301,9 +299,11 @@ static bool write_once(struct worker *w, int handle)
         abort_write(w, view);
         return false;
     }
-    if (w->handles > 1 && rng_one_in(&w->dice, 4))
-        try_to_write(w, w->store[(handle + 1) % w->handles]);
+    if (w->has.handles > 1 && rng_one_in(&w->dice, 4))
+        try_to_write(w, w->has.store[(handle + 1) % w->has.handles]);
+    torture_have_child(w);
     enum result result = torture_change(w->engine, view, w->me, &w->dice, &count);
+    torture_have_child(w);
     if (result == DONE && !rng_one_in(&w->dice, 16))
         return commit(w, view, count);
     abort_write(w, view);
@@ -322,7 +322,7 @@ static void write_some(struct worker *w)
     if (rng_one_in(&w->dice, 3))
         view = begin_read(w, some_store(w), &bounds);
     bool good = !view || verify(w, view, &bounds, &reading);
-    int handle = (int)rng_below(&w->dice, (uint64_t)w->handles);
+    int handle = (int)rng_below(&w->dice, (uint64_t)w->has.handles);
     for (uint64_t n = rng_between(&w->dice, 1, 12); n > 0 && good && goes_on(); n--) {
         good = write_once(w, handle);
         if (rng_one_in(&w->dice, 2))
@@ -331,9 +331,9 @@ static void write_some(struct worker *w)
     if (view) {
         if (good)
             verify_again(w, view, &bounds, &reading);
-        w->engine->abort(view);
+        end_read(w);
     }
-    enter(w, PHASE_IDLE);
+    torture_enter(w, PHASE_IDLE);
 }
 
 /* ---- coming and going ---- */
@@ -346,9 +346,9 @@ static void go_and_come(struct worker *w)
         torture_add(COUNT_EMPTY);
     torture_nap(rng_below(&w->dice, often ? 15 * MS : 3 * MS));
     open_handle(w);
-    if (w->handles > 0 && !torture_guest && rng_one_in(&w->dice, 3))
+    if (w->has.handles > 0 && !torture_guest && rng_one_in(&w->dice, 3))
         write_once(w, 0);
-    if (w->handles > 0 && rng_one_in(&w->dice, 3))
+    if (w->has.handles > 0 && rng_one_in(&w->dice, 3))
         read_some(w);
     if (often)
         close_handles(w);
@@ -356,9 +356,9 @@ static void go_and_come(struct worker *w)
 
 static void more_or_fewer_handles(struct worker *w)
 {
-    if (w->handles > 1 && rng_one_in(&w->dice, 2))
+    if (w->has.handles > 1 && rng_one_in(&w->dice, 2))
         close_handle(w);
-    else if (w->engine->many_handles && w->handles < HANDLES_MAX)
+    else if (w->engine->many_handles && w->has.handles < HANDLES_MAX)
         open_handle(w);
 }
 
@@ -374,9 +374,11 @@ static void work(struct worker *w)
 {
     const unsigned char *part = parts[atomic_load(&board->mode)];
     int dice = (int)rng_below(&w->dice, 16);
+    torture_look_after_children(w);
+    torture_have_child(w);
     if (dice < part[0])
         go_and_come(w);
-    else if (w->handles == 0)
+    else if (w->has.handles == 0)
         open_handle(w);
     else if (dice < part[0] + part[1])
         more_or_fewer_handles(w);
@@ -384,6 +386,39 @@ static void work(struct worker *w)
         write_some(w);
     else
         read_some(w);
+}
+
+/* ---- in a child that stands in for its parent ---- */
+
+/* The parent writes: nobody else may. */
+static void try_beside_parent(struct worker *w)
+{
+    void *store;
+    enum result result = w->engine->open(board->path, false, rng_next(&w->dice), &store);
+    if (result != DONE) {
+        failed(w, "open in a child");
+        return;
+    }
+    try_to_write(w, store);
+    if (w->engine->close(store) != DONE)
+        failed(w, "close in a child");
+}
+
+void torture_stand_in(struct worker *w)
+{
+    bool beside_writer = w->has.writer;
+    memset(&w->has, 0, sizeof w->has);
+    if (beside_writer) {
+        try_beside_parent(w);
+        return;
+    }
+    open_handle(w);
+    if (w->has.handles > 0 && !torture_guest && rng_one_in(&w->dice, 2))
+        write_some(w);
+    if (w->has.handles > 0 && rng_one_in(&w->dice, 2))
+        read_some(w);
+    if (rng_one_in(&w->dice, 2))
+        close_handles(w);
 }
 
 /* ---- the process ---- */
@@ -399,9 +434,9 @@ static void become_guest(void)
 static void audit(struct worker *w)
 {
     open_handle(w);
-    if (w->handles > 0 && w->engine->check(w->store[0]) != DONE)
+    if (w->has.handles > 0 && w->engine->check(w->has.store[0]) != DONE)
         torture_violation(LEFT, w->me, "check: %s", w->engine->why());
-    if (w->handles > 0)
+    if (w->has.handles > 0)
         read_some(w);
 }
 
@@ -419,11 +454,12 @@ int torture_worker(uint32_t place, uint64_t life)
         become_guest();
     while (goes_on() && place < board->workers)
         work(&w);
+    torture_end_children(&w);
     if (atomic_load(&board->damaged))
         return 0; /* what remains is not worth a look */
     if (place == board->workers)
         audit(&w);
-    else if (w.handles == 0)
+    else if (w.has.handles == 0)
         open_handle(&w);
     close_handles(&w);
     return 0;
