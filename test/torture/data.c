@@ -3,21 +3,16 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "torture.h"
+#include "data.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { RECORDS = 300, SHORT_LEN = 200, LONG_LEN = 3000, LARGE_LEN = 40000 };
 
-struct name {
-    char text[8];
-    size_t len;
-};
-
 static const struct bytes sum_key = {"~sum", 4};
 
-static struct name name_of(char letter, uint64_t number)
+struct name torture_name(char letter, uint64_t number)
 {
     struct name name;
     int len = snprintf(name.text, sizeof name.text, "%c%04u", letter, (unsigned)number % 10000);
@@ -25,12 +20,12 @@ static struct name name_of(char letter, uint64_t number)
     return name;
 }
 
-static struct bytes key_of(const struct name *name)
+struct bytes torture_key(const struct name *name)
 {
     return (struct bytes){name->text, name->len};
 }
 
-static uint64_t entry_hash(struct bytes key, struct bytes value)
+uint64_t torture_entry_hash(struct bytes key, struct bytes value)
 {
     return XXH3_64bits_withSeed(value.ptr, value.len, XXH3_64bits(key.ptr, key.len));
 }
@@ -45,6 +40,8 @@ static void read_entry(void *context, struct bytes key, struct bytes value)
             memcpy(&r->sum, value.ptr, sizeof r->sum);
         return;
     }
+    if (torture_read_expiring(r, key, value))
+        return;
     char text[8] = "";
     unsigned place;
     memcpy(text, key.ptr, key.len < 7 ? key.len : 7);
@@ -52,7 +49,7 @@ static void read_entry(void *context, struct bytes key, struct bytes value)
         memcpy(&r->counter[place], value.ptr, 8);
         r->total += r->counter[place];
     }
-    r->hash += entry_hash(key, value);
+    r->hash += torture_entry_hash(key, value);
     r->entries++;
 }
 
@@ -69,6 +66,7 @@ void torture_bounds(struct bounds *bounds, bool with_guests)
         if (with_guests)
             bounds->least[i] = greater(bounds->least[i], atomic_load(&place->guests_seen));
     }
+    bounds->clock = atomic_load(&board->clock);
 }
 
 static bool sum_is_right(const struct reading *r, uint32_t me)
@@ -103,6 +101,8 @@ bool torture_verify(const struct engine *engine, void *view, uint32_t me,
                     const struct bounds *bounds, struct reading *reading)
 {
     memset(reading, 0, sizeof *reading);
+    if (engine->now)
+        reading->now = engine->now(view, &reading->said);
     enum result result = engine->scan(view, read_entry, reading);
     if (result != DONE) {
         torture_violation(UNREAD, me, "read everything: %s", engine->why());
@@ -113,6 +113,8 @@ bool torture_verify(const struct engine *engine, void *view, uint32_t me,
     for (uint32_t i = 0; i < board->workers; i++)
         if (!counter_is_right(reading, i, bounds->least[i], me))
             return false;
+    if (engine->now && !torture_time_is_right(reading, bounds->clock, me))
+        return false;
     for (uint32_t i = 0; i < board->workers; i++) {
         struct place *place = &board->place[i];
         torture_raise(torture_guest ? &place->guests_seen : &place->seen, reading->counter[i]);
@@ -129,19 +131,19 @@ static enum result forget(const struct engine *engine, void *view, struct bytes 
     struct bytes old;
     enum result result = engine->get(view, key, &old);
     if (result == DONE) {
-        sum->hash -= entry_hash(key, old);
+        sum->hash -= torture_entry_hash(key, old);
         sum->entries--;
     }
     return result;
 }
 
-static enum result replace(const struct engine *engine, void *view, struct bytes key,
-                           struct bytes value, struct sum *sum)
+enum result torture_replace(const struct engine *engine, void *view, struct bytes key,
+                            struct bytes value, struct sum *sum)
 {
     enum result result = forget(engine, view, key, sum);
     if (result == FAILED)
         return result;
-    sum->hash += entry_hash(key, value);
+    sum->hash += torture_entry_hash(key, value);
     sum->entries++;
     return engine->put(view, key, value);
 }
@@ -158,16 +160,21 @@ static size_t value_len(rng *dice)
     return rng_below(dice, max + 1);
 }
 
+struct bytes torture_random_value(rng *dice)
+{
+    static unsigned char value[LARGE_LEN];
+    size_t len = value_len(dice);
+    rng_fill(dice, value, len);
+    return (struct bytes){value, len};
+}
+
 static enum result change_record(const struct engine *engine, void *view, uint64_t number,
                                  bool remove, rng *dice, struct sum *sum)
 {
-    static unsigned char value[LARGE_LEN];
-    struct name name = name_of('r', number);
+    struct name name = torture_name('r', number);
     if (remove)
-        return erase(engine, view, key_of(&name), sum);
-    size_t len = value_len(dice);
-    rng_fill(dice, value, len);
-    return replace(engine, view, key_of(&name), (struct bytes){value, len}, sum);
+        return erase(engine, view, torture_key(&name), sum);
+    return torture_replace(engine, view, torture_key(&name), torture_random_value(dice), sum);
 }
 
 /* Few records, now and then many, now and then all of them go: the file grows and shrinks. */
@@ -184,8 +191,8 @@ static enum result change_records(const struct engine *engine, void *view, rng *
     return result;
 }
 
-static enum result get_fixed(const struct engine *engine, void *view, struct bytes key, void *out,
-                             size_t len)
+enum result torture_get_fixed(const struct engine *engine, void *view, struct bytes key, void *out,
+                              size_t len)
 {
     struct bytes value;
     memset(out, 0, len);
@@ -200,9 +207,9 @@ static enum result get_fixed(const struct engine *engine, void *view, struct byt
 static enum result next_count(const struct engine *engine, void *view, uint32_t me, uint64_t *next)
 {
     struct place *place = &board->place[me];
-    struct name name = name_of('c', me);
+    struct name name = torture_name('c', me);
     uint64_t acked = atomic_load(&place->acked), intent = atomic_load(&place->intent), count;
-    enum result result = get_fixed(engine, view, key_of(&name), &count, sizeof count);
+    enum result result = torture_get_fixed(engine, view, torture_key(&name), &count, sizeof count);
     if (result != DONE)
         return result;
     if (count < acked)
@@ -220,15 +227,21 @@ enum result torture_change(const struct engine *engine, void *view, uint32_t me,
                            uint64_t *count)
 {
     struct sum sum;
-    struct name name = name_of('c', me);
-    enum result result = get_fixed(engine, view, sum_key, &sum, sizeof sum);
+    uint64_t said;
+    struct name name = torture_name('c', me);
+    enum result result = torture_get_fixed(engine, view, sum_key, &sum, sizeof sum);
     if (result == DONE)
         result = next_count(engine, view, me, count);
     if (result == DONE)
         result = change_records(engine, view, dice, &sum);
     if (result == DONE)
-        result = replace(engine, view, key_of(&name), (struct bytes){count, sizeof *count}, &sum);
+        result = torture_replace(engine, view, torture_key(&name),
+                                 (struct bytes){count, sizeof *count}, &sum);
+    if (result == DONE && engine->now && rng_one_in(dice, 2))
+        result = torture_change_expiring(engine, view, me, dice, &sum);
     sum.total++;
+    if (engine->now)
+        sum.clock = engine->now(view, &said);
     if (result == DONE)
         result = engine->put(view, sum_key, (struct bytes){&sum, sizeof sum});
     return result;

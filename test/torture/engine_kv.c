@@ -1,7 +1,7 @@
-/* engine_kv.c - kv, through its public header. */
+/* engine_kv.c - kv, through its public header; only the clock is another. */
 #include "torture.h"
 
-#include <kv.h>
+#include "db.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,7 +14,24 @@ struct store {
 struct view {
     kv_db *db;
     kv_txn *txn;
+    uint64_t said; /* by the clock, when it began */
 };
+
+static uint64_t clock_said;
+
+static uint64_t read_clock(const kvi_os *os)
+{
+    (void)os;
+    return clock_said = torture_clock();
+}
+
+static const kvi_os *other_clock(void)
+{
+    static kvi_os os;
+    os = kvi_os_posix;
+    os.clock_ms = read_clock;
+    return &os;
+}
 
 static char sentence[TEXT_MAX];
 
@@ -39,13 +56,15 @@ static enum result answer(kv_db *db, int rc)
 
 static enum result store_open(const char *path, bool guest, uint64_t dice, void **store)
 {
+    static const uint32_t sweeps[] = {0, 0, 2, 100};
     char message[TEXT_MAX / 2] = "";
     kv_options options = {.size = sizeof options,
                           .flags = guest ? KV_OPEN_READONLY : KV_OPEN_CREATE,
-                          .wait_ms = OPEN_WAIT_MS};
+                          .wait_ms = OPEN_WAIT_MS,
+                          .sweep_per_write = sweeps[dice % 4]};
     struct store *s = calloc(1, sizeof *s);
-    (void)dice;
-    int rc = s ? kv_db_open_explain(path, &options, &s->db, message, sizeof message) : KV_ENOMEM;
+    int rc =
+        s ? kvi_db_open(other_clock(), path, &options, &s->db, message, sizeof message) : KV_ENOMEM;
     if (rc == KV_OK) {
         *store = s;
         return DONE;
@@ -78,6 +97,7 @@ static enum result view_begin(void *store, enum access access, uint64_t dice, vo
     int rc = v ? kv_txn_begin(s->db, flags, &v->txn) : KV_ENOMEM;
     if (rc == KV_OK) {
         v->db = s->db;
+        v->said = clock_said;
         *view = v;
         return DONE;
     }
@@ -88,7 +108,9 @@ static enum result view_begin(void *store, enum access access, uint64_t dice, vo
 static enum result view_refresh(void *view)
 {
     struct view *v = view;
-    return answer(v->db, kv_txn_refresh(v->txn));
+    int rc = kv_txn_refresh(v->txn);
+    v->said = clock_said;
+    return answer(v->db, rc);
 }
 
 static enum result view_newer(void *view, uint32_t ms)
@@ -132,6 +154,27 @@ static enum result view_del(void *view, struct bytes key)
 {
     struct view *v = view;
     return answer(v->db, kv_del(kv_txn_main(v->txn), key.ptr, key.len));
+}
+
+static enum result view_put_for(void *view, struct bytes key, struct bytes value, uint64_t ttl_ms)
+{
+    struct view *v = view;
+    kv_put_options options = {.size = sizeof options, .ttl_ms = ttl_ms};
+    return answer(
+        v->db, kv_put_with(kv_txn_main(v->txn), key.ptr, key.len, value.ptr, value.len, &options));
+}
+
+static enum result view_expire(void *view, struct bytes key, uint64_t ttl_ms)
+{
+    struct view *v = view;
+    return answer(v->db, kv_expire(kv_txn_main(v->txn), key.ptr, key.len, ttl_ms));
+}
+
+static uint64_t view_now(void *view, uint64_t *said)
+{
+    struct view *v = view;
+    *said = v->said;
+    return kv_txn_now(v->txn);
 }
 
 static enum result view_scan(void *view, visit *fn, void *context)
@@ -179,6 +222,9 @@ const struct engine torture_kv = {
     .get = view_get,
     .put = view_put,
     .del = view_del,
+    .put_for = view_put_for,
+    .expire = view_expire,
+    .now = view_now,
     .scan = view_scan,
     .check = store_check,
     .why = kv_why,

@@ -143,6 +143,18 @@ static enum result put_two(void *view, struct bytes key, struct bytes value)
     return DONE;
 }
 
+static enum result put_for_two(void *view, struct bytes key, struct bytes value, uint64_t ttl_ms)
+{
+    (void)sound->put_for(view, key, value, ttl_ms);
+    return DONE;
+}
+
+static enum result expire_two(void *view, struct bytes key, uint64_t ttl_ms)
+{
+    (void)sound->expire(view, key, ttl_ms);
+    return DONE;
+}
+
 static enum result del_two(void *view, struct bytes key)
 {
     (void)sound->del(view, key);
@@ -198,6 +210,26 @@ static enum result close_heir(void *store)
     return sound->close(store);
 }
 
+/* ---- lasting, hasty, backward: an entry does not expire, or too early; the clock is believed ---- */
+
+static enum result put_for_lasting(void *view, struct bytes key, struct bytes value,
+                                   uint64_t ttl_ms)
+{
+    return now_and_then(10) ? sound->put(view, key, value)
+                            : sound->put_for(view, key, value, ttl_ms);
+}
+
+static enum result expire_hasty(void *view, struct bytes key, uint64_t ttl_ms)
+{
+    return sound->expire(view, key, ttl_ms / 2);
+}
+
+static uint64_t now_backward(void *view, uint64_t *said)
+{
+    uint64_t now = sound->now(view, said);
+    return *said < now ? *said : now;
+}
+
 static const struct fault {
     const char *name;
     struct engine with;
@@ -210,10 +242,18 @@ static const struct fault {
     {"slow", {.begin = begin_slow}},
     {"hang", {.begin = begin_hang}},
     {"grave", {.begin = begin_grave, .commit = commit_grave, .abort = abort_grave}},
-    {"two", {.begin = begin_two, .put = put_two, .del = del_two}},
+    {"two",
+     {.begin = begin_two,
+      .put = put_two,
+      .put_for = put_for_two,
+      .expire = expire_two,
+      .del = del_two}},
     {"crash", {.commit = commit_crash}},
     {"left", {.close = close_left}},
     {"deaf", {.newer = newer_deaf}},
+    {"lasting", {.put_for = put_for_lasting}},
+    {"hasty", {.expire = expire_hasty}},
+    {"backward", {.now = now_backward}},
     {"orphan", {.begin = begin_orphan}},
     {"heir", {.open = open_own, .close = close_heir}},
 };
@@ -259,6 +299,12 @@ const struct engine *torture_fault(const struct engine *engine, const char *faul
         faulty.put = with->put;
     if (with->del)
         faulty.del = with->del;
+    if (with->put_for)
+        faulty.put_for = with->put_for;
+    if (with->expire)
+        faulty.expire = with->expire;
+    if (with->now)
+        faulty.now = with->now;
     if (with->close)
         faulty.close = with->close;
     return &faulty;

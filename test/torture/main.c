@@ -22,7 +22,7 @@ struct options {
     const char *engine, *dir, *fault;
     uint64_t kills, seed, patience;
     uint32_t workers;
-    bool stop_at_first, no_sigstop, no_namespaces, no_guests, no_forks;
+    bool stop_at_first, no_sigstop, no_namespaces, no_guests, no_forks, no_jumps;
 };
 
 static struct finding {
@@ -46,6 +46,7 @@ static const char usage[] =
     "  --no-namespaces    processes have pids of their own\n"
     "  --no-guests        no processes that may not write the file\n"
     "  --no-forks         processes have no children\n"
+    "  --no-jumps         processes have the clock of the system\n"
     "  --fault NAME       build a fault into the engine, which must be found:\n"
     "                     ";
 
@@ -72,19 +73,14 @@ static uint64_t number(const char *text, uint64_t least, uint64_t most)
 
 static void parse(struct options *o, int argc, char **argv)
 {
-    static const struct option known[] = {{"engine", required_argument, NULL, 'e'},
-                                          {"kills", required_argument, NULL, 'k'},
-                                          {"workers", required_argument, NULL, 'w'},
-                                          {"seed", required_argument, NULL, 's'},
-                                          {"dir", required_argument, NULL, 'd'},
-                                          {"fault", required_argument, NULL, 'f'},
-                                          {"stop", no_argument, NULL, '1'},
-                                          {"no-sigstop", no_argument, NULL, 'c'},
-                                          {"patience", required_argument, NULL, 'p'},
-                                          {"no-namespaces", no_argument, NULL, 'n'},
-                                          {"no-guests", no_argument, NULL, 'g'},
-                                          {"no-forks", no_argument, NULL, 'o'},
-                                          {0}};
+    static const struct option known[] = {
+        {"engine", required_argument, NULL, 'e'},   {"kills", required_argument, NULL, 'k'},
+        {"workers", required_argument, NULL, 'w'},  {"seed", required_argument, NULL, 's'},
+        {"dir", required_argument, NULL, 'd'},      {"fault", required_argument, NULL, 'f'},
+        {"stop", no_argument, NULL, '1'},           {"no-sigstop", no_argument, NULL, 'c'},
+        {"patience", required_argument, NULL, 'p'}, {"no-namespaces", no_argument, NULL, 'n'},
+        {"no-guests", no_argument, NULL, 'g'},      {"no-forks", no_argument, NULL, 'o'},
+        {"no-jumps", no_argument, NULL, 'j'},       {0}};
     int option;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         switch (option) {
@@ -120,6 +116,9 @@ static void parse(struct options *o, int argc, char **argv)
             break;
         case 'o':
             o->no_forks = true;
+            break;
+        case 'j':
+            o->no_jumps = true;
             break;
         case 'n':
             o->no_namespaces = true;
@@ -201,6 +200,7 @@ static void reset_board(void)
         atomic_store(&board->place[i].seen, 0);
         atomic_store(&board->place[i].guests_seen, 0);
     }
+    atomic_store(&board->clock, 0);
     atomic_store(&board->damaged, 0);
     atomic_store(&board->leave, 0);
 }
@@ -285,11 +285,13 @@ static void print_figures(const struct herd *herd, double seconds)
            "snapshots", (unsigned long long)counted(COUNT_SNAPSHOTS),
            (unsigned long long)counted(COUNT_REFRESHES), (unsigned long long)counted(COUNT_WAITS),
            (unsigned long long)counted(COUNT_GUESTS));
+    printf("  %-20s %8llu   snapshots with expired entries, %llu with a clock that was behind\n",
+           "times", (unsigned long long)counted(COUNT_EXPIRED),
+           (unsigned long long)counted(COUNT_BEHIND));
     printf("  %-20s %8llu   side file gone after closing %llu times\n", "opens",
            (unsigned long long)counted(COUNT_OPENS), (unsigned long long)counted(COUNT_EMPTY));
     printf("  %-20s %8llu   %llu by a raw clone, %llu in their parent's place, %llu calls refused, "
-           "%llu "
-           "parents killed\n",
+           "%llu parents killed\n",
            "children", (unsigned long long)(counted(COUNT_FORKS) + counted(COUNT_CLONES)),
            (unsigned long long)counted(COUNT_CLONES), (unsigned long long)counted(COUNT_STAND_INS),
            (unsigned long long)counted(COUNT_REFUSED), (unsigned long long)herd->parents_killed);
@@ -361,11 +363,13 @@ static void set_up(const struct options *o, const struct engine *engine, struct 
     herd->namespaces = !o->no_namespaces && torture_namespaces();
     board->guests = !o->no_guests && engine->guests && geteuid() == 0 && others_can_enter(dir);
     board->forks = !o->no_forks && engine->forks;
-    printf("%s %s%s%s, %u workers%s%s%s, seed %llu\n", engine->name, engine->version(),
+    board->jumps = !o->no_jumps && engine->now;
+    printf("%s %s%s%s, %u workers%s%s%s%s, seed %llu\n", engine->name, engine->version(),
            *o->fault ? " with fault " : "", o->fault, o->workers,
            herd->namespaces ? ", each pid 1" : "",
            board->guests ? ", some may not write the file" : "",
-           board->forks ? ", with children" : "", (unsigned long long)o->seed);
+           board->forks ? ", with children" : "", board->jumps ? ", clocks that jump" : "",
+           (unsigned long long)o->seed);
     remove_files();
     torture_hearts(dir);
 }

@@ -57,7 +57,7 @@ finds() # fault what options...
 finds drop 'lost|ghost' --no-forks
 finds undead ghost --no-forks
 finds torn torn --no-forks
-finds moving changed --no-forks
+finds moving 'changed|time' --no-forks
 finds stale lost --no-forks
 finds grave waited --no-forks
 finds slow waited --no-forks
@@ -66,6 +66,9 @@ finds two 'two|lost' --no-forks
 finds crash crash --no-forks
 finds left 'left over' --no-forks
 finds deaf lost --no-forks
+finds lasting time --no-forks
+finds hasty time --no-forks
+finds backward time --no-forks
 finds orphan heired
-finds heir 'two|lost|ghost|torn|changed|unreadable|error'
+finds heir 'two|lost|ghost|torn|changed|unreadable|error|time'
 exit $failed

@@ -20,6 +20,7 @@ enum {
     DELAYS = 1024,  /* that are remembered */
     TEXT_MAX = 200, /* bytes of a violation's text */
     WAIT_LIMIT_MS = 100,
+    EXPIRING = 48, /* entries that expire */
     GUEST_UID = 65534
 };
 
@@ -73,6 +74,12 @@ struct engine {
     enum result (*get)(void *view, struct bytes key, struct bytes *value);
     enum result (*put)(void *view, struct bytes key, struct bytes value);
     enum result (*del)(void *view, struct bytes key);
+    /* An entry that expires after ttl_ms, or shall do so from now on. */
+    enum result (*put_for)(void *view, struct bytes key, struct bytes value, uint64_t ttl_ms);
+    enum result (*expire)(void *view, struct bytes key, uint64_t ttl_ms);
+    /* The time of a view; *said: that of the clock when the view began or was refreshed. NULL: the
+     * engine knows no time, and what expires is left out. */
+    uint64_t (*now)(void *view, uint64_t *said);
     enum result (*scan)(void *view, visit *fn, void *context);
     enum result (*check)(void *store);
     const char *(*why)(void); /* a sentence about the newest FAILED */
@@ -133,6 +140,8 @@ enum count {
     COUNT_FORKS,
     COUNT_CLONES,    /* children that no handler of the C library has seen */
     COUNT_STAND_INS, /* children that worked in their parent's place */
+    COUNT_EXPIRED,   /* snapshots with entries that had expired */
+    COUNT_BEHIND,    /* snapshots whose clock was behind that of their commit */
     COUNT_REFUSED,   /* calls of a child with what it inherited */
     COUNT_PIPE_FULL,
     COUNTS
@@ -144,8 +153,10 @@ struct board {
     uint32_t workers;
     uint32_t guests; /* some processes may not write anything */
     uint32_t forks;  /* processes have children */
+    uint32_t jumps;  /* their clocks jump */
     _Atomic uint32_t mode, leave, damaged;
     uint64_t patience;         /* ns, with an operation that does not end */
+    _Atomic uint64_t clock;    /* the greatest time of an acknowledged commit */
     _Atomic uint64_t hold_end; /* when a write transaction ended last */
     _Atomic uint64_t n_delays;
     _Atomic uint64_t fault_word; /* for fault.c */
@@ -197,6 +208,7 @@ enum violation {
     ERROR,   /* the engine failed otherwise */
     CRASHED, /* a process died of something else than our SIGKILL */
     HEIRED,  /* what is the parent's worked in a child */
+    TIME,    /* that of a transaction is wrong, or an entry did not keep to it */
     LEFT,    /* the side file is left, or the file does not check */
     VIOLATIONS
 };
@@ -216,16 +228,28 @@ const char *torture_violation_name(enum violation kind);
 
 /* ---- data.c: the small data set ---- */
 
+/* Of all that does not expire, and the time of the commit. */
+struct sum {
+    uint64_t hash, total, entries, clock;
+};
+
+struct expiry {
+    uint64_t at; /* 0: there is no such entry */
+    uint64_t hash;
+};
+
 struct reading {
     uint64_t hash, total, entries; /* of what is there */
-    struct sum {
-        uint64_t hash, total, entries;
-    } sum; /* as the last commit left it */
+    uint64_t now, said;            /* the time, and what the clock said */
+    struct sum sum;                /* as the last commit left it */
     uint64_t counter[WORKERS_MAX];
+    struct expiry expiry[EXPIRING]; /* as the last commit left it */
+    uint64_t expiring[EXPIRING];    /* hash of what is there; 0: nothing */
 };
 
 struct bounds {
     uint64_t least[WORKERS_MAX];
+    uint64_t clock;
 };
 
 /* What every snapshot from now on must have. Guests may see a commit a moment before the others do,
@@ -239,6 +263,12 @@ bool torture_verify(const struct engine *engine, void *view, uint32_t me,
 /* Changes something at random and raises the counter of this place to *count, all kept right. */
 enum result torture_change(const struct engine *engine, void *view, uint32_t me, rng *dice,
                            uint64_t *count);
+
+/* ---- clock.c: the wall clock of this process ---- */
+
+/* Every process has another time, which goes on, and now and then jumps. ms since the epoch. */
+void torture_clock_seed(uint64_t seed);
+uint64_t torture_clock(void);
 
 /* ---- processes ---- */
 

@@ -176,10 +176,13 @@ static bool verify_again(struct worker *w, void *view, const struct bounds *boun
     torture_nap(rng_below(&w->dice, rng_one_in(&w->dice, 8) ? 60 * MS : 6 * MS));
     if (!verify(w, view, bounds, &reading))
         return false;
-    if (reading.hash == before->hash && reading.total == before->total)
+    if (reading.hash == before->hash && reading.total == before->total &&
+        reading.now == before->now)
         return true;
-    torture_violation(CHANGED, w->me, "a snapshot of total %llu had total %llu later",
-                      (unsigned long long)before->total, (unsigned long long)reading.total);
+    torture_violation(CHANGED, w->me,
+                      "a snapshot of total %llu at %llu had total %llu at %llu later",
+                      (unsigned long long)before->total, (unsigned long long)before->now,
+                      (unsigned long long)reading.total, (unsigned long long)reading.now);
     return false;
 }
 
@@ -257,11 +260,14 @@ static void *begin_write(struct worker *w, void *store)
 
 static bool commit(struct worker *w, void *view, uint64_t count)
 {
+    uint64_t said, now = w->engine->now ? w->engine->now(view, &said) : 0;
     atomic_store(&w->place->intent, count);
     torture_enter(w, PHASE_COMMIT);
     enum result result = w->engine->commit(view);
-    if (result == DONE)
+    if (result == DONE) {
         atomic_store(&w->place->acked, count);
+        torture_raise(&board->clock, now);
+    }
     end_write(w);
     if (result == DONE)
         torture_add(COUNT_COMMITS);
@@ -449,6 +455,7 @@ int torture_worker(uint32_t place, uint64_t life)
         w.engine = torture_fault(w.engine, board->fault);
     w.schedstat = open("/proc/self/schedstat", O_RDONLY | O_CLOEXEC);
     rng_seed(&w.dice, board->seed ^ ((uint64_t)place << 56 | life));
+    torture_clock_seed(rng_next(&w.dice));
     torture_guest = board->guests && place < board->workers && rng_one_in(&w.dice, 6);
     if (torture_guest)
         become_guest();
