@@ -50,11 +50,13 @@ void torture_board_create(void)
         fcntl(PIPE_WRITE_FD, F_SETFL, O_NONBLOCK) != 0)
         die("pipe");
     map_board();
+    board->size = sizeof *board;
 }
 
-void torture_board_inherit(void)
+bool torture_board_inherit(void)
 {
     map_board();
+    return board->size == sizeof *board;
 }
 
 /* ---- small things ---- */

@@ -181,13 +181,24 @@ static void judge_end(struct worker *w, int status, bool killed)
         torture_violation(CRASHED, w->me, "a child ended with status %d", WEXITSTATUS(status));
 }
 
+/* Kills it, and waits for its end, which others may have to wait for. */
+static void kill_child(struct worker *w, pid_t pid, enum phase phase)
+{
+    int status;
+    struct delay *delay = torture_delay(torture_now(), 0, phase, w->me);
+    kill(pid, SIGKILL);
+    if (waitpid(pid, &status, 0) == pid)
+        judge_end(w, status, true);
+    atomic_store(&delay->to, torture_now());
+}
+
 /* Until its parent knows that it is dead, nobody may take it for a writer. */
 static void kill_in_place(struct worker *w, pid_t pid)
 {
     uint32_t live = LIFE_LIVE;
     torture_nap(rng_below(&w->dice, NAP_MS * MS));
     atomic_compare_exchange_strong(&w->place->life, &live, LIFE_MOURNING);
-    kill(pid, SIGKILL);
+    kill_child(w, pid, (enum phase)atomic_load(&w->place->phase));
 }
 
 static void take_place_back(struct worker *w, enum phase phase)
@@ -203,18 +214,17 @@ static void take_place_back(struct worker *w, enum phase phase)
 static void lend_place(struct worker *w)
 {
     enum phase phase = (enum phase)atomic_load(&w->place->phase);
-    bool killed = rng_one_in(&w->dice, 4);
-    int status = 0;
+    int status;
     atomic_store(&w->place->lent, 1);
     pid_t pid = make_child(w);
     if (pid == 0)
         live_in_place(w);
     if (pid > 0)
         torture_add(COUNT_STAND_INS);
-    if (pid > 0 && killed)
+    if (pid > 0 && rng_one_in(&w->dice, 4))
         kill_in_place(w, pid);
-    if (pid > 0 && waitpid(pid, &status, 0) == pid)
-        judge_end(w, status, killed);
+    else if (pid > 0 && waitpid(pid, &status, 0) == pid)
+        judge_end(w, status, false);
     take_place_back(w, phase);
 }
 
@@ -251,14 +261,14 @@ static void look_after(struct worker *w, struct child *child)
     int status;
     uint64_t now = torture_now();
     bool stuck = now > child->begun + board->patience;
-    bool killed = stuck || (child->doomed && now > child->doomed);
     if (stuck)
         torture_violation(STUCK, w->me, "a child does not end");
-    if (killed)
-        kill(child->pid, SIGKILL);
-    if (waitpid(child->pid, &status, killed ? 0 : WNOHANG) != child->pid)
+    if (stuck || (child->doomed && now > child->doomed))
+        kill_child(w, child->pid, PHASE_OPEN); /* perhaps */
+    else if (waitpid(child->pid, &status, WNOHANG) == child->pid)
+        judge_end(w, status, false);
+    else
         return;
-    judge_end(w, status, killed);
     atomic_fetch_sub(&w->place->children, 1);
     *child = (struct child){0};
 }

@@ -2,7 +2,7 @@
  * looked for at each opening and when the table is full. */
 #include "torture.h"
 
-#if __has_include(<lmdb.h>)
+#if __has_include(<lmdb.h>) && !defined(TORTURE_WITHOUT_LMDB)
 
 #include <errno.h>
 #include <lmdb.h>

@@ -20,6 +20,7 @@ enum {
     STOP_MS = 250,
     STOPPED_MAX = 2,
     JUDGE_GAP_MS = 10,
+    ORPHANS_MS = 100,
     TICK_US = 500
 };
 
@@ -34,6 +35,7 @@ static struct process {
     struct delay *delay;
 } process[WORKERS_MAX];
 
+static const char own_program[] = "/proc/self/exe";
 static uint64_t next_attack, next_mode;
 static int clone_flags;
 
@@ -65,7 +67,7 @@ bool torture_namespaces(void)
 }
 
 /* A program of its own, so that it inherits nothing but the board and the pipe. */
-static pid_t start_program(uint32_t place, uint64_t life)
+static pid_t start_program(const char *program, uint32_t place, uint64_t life)
 {
     char place_text[16], life_text[24], name[] = "torture", option[] = "--worker";
     char *args[] = {name, option, place_text, life_text, NULL};
@@ -75,7 +77,7 @@ static pid_t start_program(uint32_t place, uint64_t life)
     pid_t pid = clone_process(clone_flags);
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execv("/proc/self/exe", args);
+        execv(program, args);
         _exit(127);
     }
     if (pid < 0) {
@@ -85,27 +87,36 @@ static pid_t start_program(uint32_t place, uint64_t life)
     return pid;
 }
 
-static void start(uint32_t i)
+static void start(struct herd *herd, uint32_t i, rng *dice)
 {
     struct process *p = &process[i];
+    uint64_t which = rng_below(dice, herd->peers + 1);
+    herd->starts[which]++;
     atomic_store(&board->place[i].since, torture_now());
     atomic_store(&board->place[i].phase, PHASE_IDLE);
     atomic_store(&board->place[i].lent, 0);
     atomic_store(&board->place[i].children, 0);
     atomic_store(&board->place[i].life, LIFE_LIVE);
-    p->pid = start_program(i, p->life++);
+    p->pid = start_program(which < herd->peers ? herd->peer[which] : own_program, i, p->life++);
     p->state = RUNNING;
 }
 
-void torture_herd_start(rng *dice)
+void torture_herd_start(struct herd *herd, rng *dice)
 {
     next_attack = torture_now() + rng_below(dice, 50) * MS;
     next_mode = 0;
     for (uint32_t i = 0; i < board->workers; i++)
-        start(i);
+        start(herd, i, dice);
 }
 
 /* ---- ends ---- */
+
+/* Outside of a namespace its children may die a moment later. */
+static uint64_t all_dead(const struct herd *herd, const struct place *place)
+{
+    bool orphans = atomic_load(&place->lent) || atomic_load(&place->children) > 0;
+    return torture_now() + (orphans && !herd->namespaces ? ORPHANS_MS * MS : 0);
+}
 
 static void note_end(struct herd *herd, uint32_t i, int status)
 {
@@ -120,7 +131,7 @@ static void note_end(struct herd *herd, uint32_t i, int status)
     }
     if (p->delay) {
         atomic_store(&p->delay->phase, phase);
-        atomic_store(&p->delay->to, torture_now());
+        atomic_store(&p->delay->to, all_dead(herd, &board->place[i]));
         p->delay = NULL;
     }
     if (phase == PHASE_WRITE || phase == PHASE_COMMIT)
@@ -297,7 +308,7 @@ static void serve(struct herd *herd, uint32_t i, rng *dice)
         p->due = now + (rng_one_in(dice, 2) ? 0 : rng_below(dice, RESTART_MS * MS));
     }
     if (p->state == GONE && now >= p->due)
-        start(i);
+        start(herd, i, dice);
 }
 
 void torture_herd_disturb(struct herd *herd, rng *dice)
@@ -367,7 +378,7 @@ void torture_herd_kill_all(struct herd *herd)
 void torture_herd_audit(void)
 {
     int status = -1;
-    pid_t pid = start_program(board->workers, 0);
+    pid_t pid = start_program(own_program, board->workers, 0);
     uint64_t until = torture_now() + board->patience;
     while (waitpid(pid, &status, WNOHANG) != pid) {
         torture_nap(TICK_US * 1000);

@@ -1,4 +1,4 @@
-/* main.c - options, rounds and the report.
+/* main.c - options and rounds.
  *
  * A round lasts until enough processes were killed, or until damage is found: then the file is
  * thrown away, and the next round begins with a new one.
@@ -16,22 +16,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DISTINCT_MAX = 1000, SHOWN_MAX = 20, MIN_ROUND_MS = 300 };
+enum { MIN_ROUND_MS = 300 };
 
 struct options {
     const char *engine, *dir, *fault;
     uint64_t kills, seed, patience;
-    uint32_t workers;
+    const char *peer[PEERS_MAX];
+    uint32_t workers, peers;
     bool stop_at_first, no_sigstop, no_namespaces, no_guests, no_forks, no_jumps;
 };
-
-static struct finding {
-    struct message message;
-    uint64_t times;
-} found[DISTINCT_MAX];
-
-static size_t n_found;
-static uint64_t violations[VIOLATIONS], all_violations, rounds;
 
 static const char usage[] =
     "usage: torture [options]\n"
@@ -47,6 +40,8 @@ static const char usage[] =
     "  --no-guests        no processes that may not write the file\n"
     "  --no-forks         processes have no children\n"
     "  --no-jumps         processes have the clock of the system\n"
+    "  --peer PROGRAM     another build of this program, of which processes are started,\n"
+    "                     too; may be repeated\n"
     "  --fault NAME       build a fault into the engine, which must be found:\n"
     "                     ";
 
@@ -71,16 +66,32 @@ static uint64_t number(const char *text, uint64_t least, uint64_t most)
     return value;
 }
 
+static void add_peer(struct options *o, const char *program)
+{
+    if (o->peers == PEERS_MAX || access(program, X_OK) != 0) {
+        fprintf(stderr, "torture: too many, or cannot be run: %s\n", program);
+        exit(2);
+    }
+    o->peer[o->peers++] = program;
+}
+
 static void parse(struct options *o, int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"engine", required_argument, NULL, 'e'},   {"kills", required_argument, NULL, 'k'},
-        {"workers", required_argument, NULL, 'w'},  {"seed", required_argument, NULL, 's'},
-        {"dir", required_argument, NULL, 'd'},      {"fault", required_argument, NULL, 'f'},
-        {"stop", no_argument, NULL, '1'},           {"no-sigstop", no_argument, NULL, 'c'},
-        {"patience", required_argument, NULL, 'p'}, {"no-namespaces", no_argument, NULL, 'n'},
-        {"no-guests", no_argument, NULL, 'g'},      {"no-forks", no_argument, NULL, 'o'},
-        {"no-jumps", no_argument, NULL, 'j'},       {0}};
+    static const struct option known[] = {{"engine", required_argument, NULL, 'e'},
+                                          {"kills", required_argument, NULL, 'k'},
+                                          {"workers", required_argument, NULL, 'w'},
+                                          {"seed", required_argument, NULL, 's'},
+                                          {"dir", required_argument, NULL, 'd'},
+                                          {"fault", required_argument, NULL, 'f'},
+                                          {"stop", no_argument, NULL, '1'},
+                                          {"no-sigstop", no_argument, NULL, 'c'},
+                                          {"patience", required_argument, NULL, 'p'},
+                                          {"no-namespaces", no_argument, NULL, 'n'},
+                                          {"no-guests", no_argument, NULL, 'g'},
+                                          {"no-forks", no_argument, NULL, 'o'},
+                                          {"no-jumps", no_argument, NULL, 'j'},
+                                          {"peer", required_argument, NULL, 'r'},
+                                          {0}};
     int option;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         switch (option) {
@@ -104,6 +115,9 @@ static void parse(struct options *o, int argc, char **argv)
             break;
         case 'f':
             o->fault = optarg;
+            break;
+        case 'r':
+            add_peer(o, optarg);
             break;
         case '1':
             o->stop_at_first = true;
@@ -142,37 +156,6 @@ static const struct engine *choose_engine(const struct options *o)
         exit(2);
     }
     return engine;
-}
-
-/* ---- findings ---- */
-
-static void add(const struct message *message)
-{
-    size_t i = 0;
-    violations[message->kind]++;
-    all_violations++;
-    while (i < n_found && (found[i].message.kind != message->kind ||
-                           strcmp(found[i].message.text, message->text) != 0))
-        i++;
-    if (i == DISTINCT_MAX)
-        return;
-    if (i == n_found) {
-        n_found++;
-        found[i].message = *message;
-        if (i < SHOWN_MAX)
-            printf("  %-11s worker %u%s, round %llu: %s\n", torture_violation_name(message->kind),
-                   message->place, message->guest ? " (guest)" : "", (unsigned long long)rounds,
-                   message->text);
-        fflush(stdout);
-    }
-    found[i].times++;
-}
-
-static void collect(void)
-{
-    struct message message;
-    while (torture_next_message(&message))
-        add(&message);
 }
 
 /* ---- rounds ---- */
@@ -221,18 +204,18 @@ static void run_round(const struct options *o, struct herd *herd, const struct e
                       rng *dice)
 {
     uint64_t least = torture_now() + MIN_ROUND_MS * MS;
-    rounds++;
+    herd->rounds++;
     reset_board();
-    torture_herd_start(dice);
-    while (!atomic_load(&board->damaged) && !(o->stop_at_first && all_violations > 0) &&
+    torture_herd_start(herd, dice);
+    while (!atomic_load(&board->damaged) && !(o->stop_at_first && torture_violations() > 0) &&
            (herd->kills < o->kills || torture_now() < least)) {
         torture_herd_disturb(herd, dice);
-        collect();
+        torture_collect(herd->rounds);
     }
     if (!atomic_load(&board->damaged))
         end_round(herd, engine);
     torture_herd_kill_all(herd);
-    collect();
+    torture_collect(herd->rounds);
 }
 
 static void run(const struct options *o, struct herd *herd, const struct engine *engine)
@@ -240,82 +223,10 @@ static void run(const struct options *o, struct herd *herd, const struct engine 
     rng dice;
     rng_seed(&dice, o->seed);
     do {
-        if (rounds > 0)
+        if (herd->rounds > 0)
             remove_files();
         run_round(o, herd, engine, &dice);
-    } while (herd->kills < o->kills && !(o->stop_at_first && all_violations > 0));
-}
-
-/* ---- the report ---- */
-
-static double milliseconds(uint64_t ns)
-{
-    return (double)ns / (double)MS;
-}
-
-static uint64_t counted(enum count count)
-{
-    return atomic_load(&board->count[count]);
-}
-
-static void print_waits(const char *what, _Atomic uint64_t *worst)
-{
-    printf("  %-20s opening %.1f ms, closing %.1f, beginning to read %.1f, to write %.1f\n", what,
-           milliseconds(atomic_load(&worst[PHASE_OPEN])),
-           milliseconds(atomic_load(&worst[PHASE_CLOSE])),
-           milliseconds(atomic_load(&worst[PHASE_BEGIN_READ])),
-           milliseconds(atomic_load(&worst[PHASE_BEGIN_WRITE])));
-}
-
-static void print_figures(const struct herd *herd, double seconds)
-{
-    static const char *const short_name[PHASES] = {"idle", "open",        "close", "begin read",
-                                                   "read", "begin write", "write", "commit"};
-    printf("  %-20s %8llu   ", "kills", (unsigned long long)herd->kills);
-    for (int i = 0; i < PHASES; i++)
-        printf("%s %llu%s", short_name[i], (unsigned long long)herd->killed_in[i],
-               i + 1 < PHASES ? ", " : "\n");
-    printf("  %-20s %8llu   in %.1f s, %llu rounds\n", "stops", (unsigned long long)herd->stops,
-           seconds, (unsigned long long)rounds);
-    printf("  %-20s %8llu   %llu aborted, %llu second writers refused\n", "commits",
-           (unsigned long long)counted(COUNT_COMMITS), (unsigned long long)counted(COUNT_ABORTS),
-           (unsigned long long)counted(COUNT_TRIES));
-    printf("  %-20s %8llu   %llu refreshed, %llu waits for a newer one, %llu by processes that may "
-           "not write\n",
-           "snapshots", (unsigned long long)counted(COUNT_SNAPSHOTS),
-           (unsigned long long)counted(COUNT_REFRESHES), (unsigned long long)counted(COUNT_WAITS),
-           (unsigned long long)counted(COUNT_GUESTS));
-    printf("  %-20s %8llu   snapshots with expired entries, %llu with a clock that was behind\n",
-           "times", (unsigned long long)counted(COUNT_EXPIRED),
-           (unsigned long long)counted(COUNT_BEHIND));
-    printf("  %-20s %8llu   side file gone after closing %llu times\n", "opens",
-           (unsigned long long)counted(COUNT_OPENS), (unsigned long long)counted(COUNT_EMPTY));
-    printf("  %-20s %8llu   %llu by a raw clone, %llu in their parent's place, %llu calls refused, "
-           "%llu parents killed\n",
-           "children", (unsigned long long)(counted(COUNT_FORKS) + counted(COUNT_CLONES)),
-           (unsigned long long)counted(COUNT_CLONES), (unsigned long long)counted(COUNT_STAND_INS),
-           (unsigned long long)counted(COUNT_REFUSED), (unsigned long long)herd->parents_killed);
-    print_waits("worst wait", board->worst);
-    print_waits("  of it unexplained", board->worst_blame);
-}
-
-static void print_violations(const struct options *o)
-{
-    uint64_t unheard = counted(COUNT_PIPE_FULL);
-    all_violations += unheard;
-    printf("  %-20s %8llu   ", "violations", (unsigned long long)all_violations);
-    for (int i = 0; i < VIOLATIONS; i++)
-        if (violations[i] > 0)
-            printf("%s %llu  ", torture_violation_name((enum violation)i),
-                   (unsigned long long)violations[i]);
-    printf(unheard > 0 ? "not heard %llu\n" : "\n", (unsigned long long)unheard);
-    if (all_violations == 0)
-        return;
-    for (size_t i = 0; i < n_found; i++)
-        if (found[i].times > 1)
-            printf("  %8llu times: %s\n", (unsigned long long)found[i].times,
-                   found[i].message.text);
-    printf("seed %llu\n", (unsigned long long)o->seed);
+    } while (herd->kills < o->kills && !(o->stop_at_first && torture_violations() > 0));
 }
 
 /* ---- main ---- */
@@ -358,6 +269,8 @@ static void set_up(const struct options *o, const struct engine *engine, struct 
     board->seed = o->seed;
     board->workers = o->workers;
     herd->engine = engine;
+    herd->peers = o->peers;
+    memcpy(herd->peer, o->peer, sizeof herd->peer);
     board->patience = o->patience * 1000 * MS;
     herd->stopping = !o->no_sigstop;
     herd->namespaces = !o->no_namespaces && torture_namespaces();
@@ -398,11 +311,12 @@ int main(int argc, char **argv)
     set_up(&o, engine, &herd, dir);
     uint64_t begin = torture_now();
     run(&o, &herd, engine);
-    print_figures(&herd, milliseconds(torture_now() - begin) / 1000);
-    print_violations(&o);
-    if (all_violations > 0 && o.stop_at_first)
+    torture_report(&herd, torture_now() - begin);
+    if (torture_violations() > 0)
+        printf("seed %llu\n", (unsigned long long)o.seed);
+    if (torture_violations() > 0 && o.stop_at_first)
         printf("the file is kept: %s\n", board->path);
     else if (!*o.dir)
         clean_up(dir);
-    return all_violations > 0;
+    return torture_violations() > 0;
 }

@@ -17,6 +17,7 @@
 
 enum {
     WORKERS_MAX = 64,
+    PEERS_MAX = 8,
     DELAYS = 1024,  /* that are remembered */
     TEXT_MAX = 200, /* bytes of a violation's text */
     WAIT_LIMIT_MS = 100,
@@ -148,9 +149,10 @@ enum count {
 };
 
 struct board {
+    uint32_t size; /* of this structure: a program that was built from other sources is told */
+    uint32_t workers;
     char engine[16], fault[16], path[1024];
     uint64_t seed;
-    uint32_t workers;
     uint32_t guests; /* some processes may not write anything */
     uint32_t forks;  /* processes have children */
     uint32_t jumps;  /* their clocks jump */
@@ -167,11 +169,24 @@ struct board {
     struct delay delay[DELAYS];
 };
 
+/* Programs of any C library and word size share it. */
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "locks of one program mean nothing to another");
+_Static_assert(sizeof(struct place) == 64, "a cache line");
+_Static_assert(sizeof(struct delay) == 24, "no padding");
+_Static_assert(offsetof(struct board, seed) == 8 + 32 + 1024, "no padding");
+_Static_assert(offsetof(struct board, patience) == offsetof(struct board, seed) + 32, "no padding");
+_Static_assert(offsetof(struct board, place) ==
+                   offsetof(struct board, patience) + 8 * (5 + COUNTS + 2 * PHASES),
+               "no padding");
+_Static_assert(sizeof(struct board) ==
+                   offsetof(struct board, place) + 64 * WORKERS_MAX + 24 * DELAYS,
+               "no padding");
+
 extern struct board *board;
 extern bool torture_guest; /* this process may not write anything */
 
 void torture_board_create(void);
-void torture_board_inherit(void);
+bool torture_board_inherit(void); /* false: it is of another layout */
 
 uint64_t torture_now(void); /* ns, the same clock in every process */
 void torture_nap(uint64_t ns);
@@ -276,8 +291,11 @@ int torture_worker(uint32_t place, uint64_t life); /* place = workers: the audit
 
 struct herd {
     const struct engine *engine;
+    const char *peer[PEERS_MAX]; /* programs, of which processes are started beside our own */
+    uint32_t peers;
+    uint64_t starts[PEERS_MAX + 1]; /* of each, and at the end of our own */
     bool namespaces, stopping;
-    uint64_t kills, stops;
+    uint64_t rounds, kills, stops;
     uint64_t parents_killed; /* with their children, or these soon after */
     uint64_t killed_in[PHASES];
 };
@@ -285,10 +303,16 @@ struct herd {
 /* Whether processes can be pid 1 of a namespace; says so when they cannot. */
 bool torture_namespaces(void);
 
-void torture_herd_start(rng *dice);
+void torture_herd_start(struct herd *herd, rng *dice);
 void torture_herd_disturb(struct herd *herd, rng *dice); /* for one moment */
 void torture_herd_leave(struct herd *herd);              /* all close and end by themselves */
 void torture_herd_kill_all(struct herd *herd);
 void torture_herd_audit(void);
+
+/* ---- report.c ---- */
+
+void torture_collect(uint64_t round); /* what processes have found */
+uint64_t torture_violations(void);    /* so far */
+void torture_report(const struct herd *herd, uint64_t ns);
 
 #endif

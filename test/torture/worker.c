@@ -11,7 +11,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { NOTICE_MS = 5 };
+enum { NOTICE_MS = 5, OTHER_LAYOUT = 3 };
 
 /* ---- what the board knows of us ---- */
 
@@ -448,7 +448,8 @@ static void audit(struct worker *w)
 
 int torture_worker(uint32_t place, uint64_t life)
 {
-    torture_board_inherit();
+    if (!torture_board_inherit())
+        return OTHER_LAYOUT;
     struct worker w = {.engine = torture_engine(board->engine), .me = place};
     w.place = &board->place[place];
     if (board->fault[0])
