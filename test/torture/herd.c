@@ -353,6 +353,8 @@ void torture_herd_leave(struct herd *herd)
             dying = dying || process[i].state == DYING;
         torture_nap(TICK_US * 1000);
     }
+    if (!herd->namespaces)
+        torture_nap(ORPHANS_MS * MS);
     uint64_t until = torture_now() + board->patience;
     atomic_store(&board->leave, 1);
     while (!all_gone(herd) && torture_now() < until)

@@ -4,6 +4,8 @@
 . "$SRC/test/cli/common.sh"
 . "$SRC/test/install/peers.sh"
 
+[ -z "${VARIANT:-}" ] || skip_all 'peers are of the plain build'
+
 peer_flags=(-DTORTURE_WITHOUT_LMDB -I"$SRC/src" -I"$SRC/test" -I"$SRC/test/support")
 peer_sources=("$SRC"/test/torture/*.c)
 build_peers
