@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CHILD_ONE_IN = 24, USES_MAX = 8, NAP_MS = 4, DOOM_MS = 20 };
+enum { CHILD_ONE_IN = 24, USES_MAX = 8, NAP_MS = 4, DOOM_MS = 20, DEATH_MS = 500 };
 
 /* ---- in the child: what it inherited ---- */
 
@@ -181,11 +181,13 @@ static void judge_end(struct worker *w, int status, bool killed)
         torture_violation(CRASHED, w->me, "a child ended with status %d", WEXITSTATUS(status));
 }
 
-/* Kills it, and waits for its end, which others may have to wait for. */
+/* Kills it, and waits for its end, which others may have to wait for; for so long at most, should
+ * this process be killed itself in between. */
 static void kill_child(struct worker *w, pid_t pid, enum phase phase)
 {
     int status;
-    struct delay *delay = torture_delay(torture_now(), 0, phase, w->me);
+    uint64_t now = torture_now();
+    struct delay *delay = torture_delay(now, now + DEATH_MS * MS, phase, w->me);
     kill(pid, SIGKILL);
     if (waitpid(pid, &status, 0) == pid)
         judge_end(w, status, true);
