@@ -3,6 +3,10 @@
 # command's common.sh: each left out visibly where it cannot be built, and without lz4, which is
 # rarely there for them, so that nothing is compressed.
 
+# What is built with the engine, and how.
+peer_sources=()
+peer_flags=()
+
 # In the folder of the test.
 peer_headers()
 {
@@ -23,7 +27,7 @@ END
     ln -s "/usr/include/$(uname -m)-linux-gnu/asm" peer/kernel/asm
 }
 
-# Adds to the list peers. peer_flags and peer_sources say what is built with the engine.
+# Adds to the list peers.
 build_peer() # name compiler...
 {
     local name=$1

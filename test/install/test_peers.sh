@@ -7,7 +7,6 @@
 rounds=6
 each=10
 
-peer_flags=()
 peer_sources=("$SRC"/src/cli/*.c)
 build_peers
 

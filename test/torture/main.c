@@ -5,6 +5,7 @@
  */
 #include "torture.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <grp.h>
@@ -287,12 +288,14 @@ static void set_up(const struct options *o, const struct engine *engine, struct 
     torture_hearts(dir);
 }
 
+/* Also what a process left that was killed while it made the file. */
 static void clean_up(const char *dir)
 {
-    char heart[1000];
-    remove_files();
-    snprintf(heart, sizeof heart, "%s/heart", dir);
-    unlink(heart);
+    DIR *folder = opendir(dir);
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        unlinkat(dirfd(folder), entry->d_name, 0);
+    if (folder)
+        closedir(folder);
     rmdir(dir);
 }
 
