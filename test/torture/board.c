@@ -170,7 +170,7 @@ uint64_t torture_blame(const struct engine *engine, uint32_t me, enum phase phas
 static const char *const violation_name[VIOLATIONS] = {
     [LOST] = "lost",     [GHOST] = "ghost",       [TORN] = "torn",      [CHANGED] = "changed",
     [TWO] = "two",       [WAITED] = "waited",     [STUCK] = "stuck",    [ERROR] = "error",
-    [CRASHED] = "crash", [UNREAD] = "unreadable", [LEFT] = "left over", [HEIRED] = "heired",
+    [CRASHED] = "crash", [UNREAD] = "unreadable", [LEFT] = "left over", [INHERITED] = "inherited",
     [TIME] = "time",
 };
 
@@ -182,7 +182,7 @@ const char *torture_violation_name(enum violation kind)
 bool torture_is_damage(enum violation kind)
 {
     return kind == LOST || kind == GHOST || kind == TORN || kind == CHANGED || kind == UNREAD ||
-           kind == TWO || kind == STUCK || kind == HEIRED || kind == TIME || kind == LEFT;
+           kind == TWO || kind == STUCK || kind == INHERITED || kind == TIME || kind == LEFT;
 }
 
 void torture_violation(enum violation kind, uint32_t place, const char *format, ...)

@@ -21,7 +21,7 @@ static void expect_forked(struct worker *w, const char *what, enum result result
     torture_add(COUNT_REFUSED);
     if (result == FORKED)
         return;
-    torture_violation(HEIRED, w->me, "%s through what is the parent's: %s", what,
+    torture_violation(INHERITED, w->me, "%s through what is the parent's: %s", what,
                       result == FAILED ? w->engine->why() : name[result]);
 }
 
@@ -96,7 +96,8 @@ static void close_stores(struct worker *w)
 {
     for (int i = 0; i < w->has.handles; i++)
         if (rng_one_in(&w->dice, 2) && w->engine->close(w->has.store[i]) != DONE)
-            torture_violation(HEIRED, w->me, "closing what is the parent's: %s", w->engine->why());
+            torture_violation(INHERITED, w->me, "closing what is the parent's: %s",
+                              w->engine->why());
 }
 
 static void use_inherited(struct worker *w, uint64_t nap)

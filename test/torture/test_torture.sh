@@ -69,6 +69,6 @@ finds deaf lost --no-forks
 finds lasting time --no-forks
 finds hasty time --no-forks
 finds backward time --no-forks
-finds orphan heired
+finds orphan inherited
 finds heir 'two|lost|ghost|torn|changed|unreadable|error|time'
 exit $failed

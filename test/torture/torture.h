@@ -1,7 +1,8 @@
 /* torture.h - what the parts of the torture driver share: engines, the board, violations.
  *
  * The driver lets worker processes, each pid 1 in a pid namespace of its own, read, write, open and
- * close one database while it kills and stops them at random. The board is memory that all of them
+ * close one database while it kills and stops them at random. Their clocks jump, they have children,
+ * and some may be programs of another C library or word size. The board is memory that all of them
  * share; there every worker notes what it is about to do and what was acknowledged, so that any
  * snapshot can be judged by whoever reads it. The driver itself never touches a database.
  */
@@ -212,19 +213,19 @@ void torture_hearts(const char *dir);
 /* ---- violations ---- */
 
 enum violation {
-    LOST,    /* an acknowledged commit, or one that was seen, is not there */
-    GHOST,   /* a commit that nobody made is there */
-    TORN,    /* a snapshot is not as any commit left it */
-    CHANGED, /* a snapshot was not the same later */
-    UNREAD,  /* the engine could not read what it must have written itself */
-    TWO,     /* two writers at once */
-    WAITED,  /* too long, for nobody that lives */
-    STUCK,   /* an operation did not end */
-    ERROR,   /* the engine failed otherwise */
-    CRASHED, /* a process died of something else than our SIGKILL */
-    HEIRED,  /* what is the parent's worked in a child */
-    TIME,    /* that of a transaction is wrong, or an entry did not keep to it */
-    LEFT,    /* the side file is left, or the file does not check */
+    LOST,      /* an acknowledged commit, or one that was seen, is not there */
+    GHOST,     /* a commit that nobody made is there */
+    TORN,      /* a snapshot is not as any commit left it */
+    CHANGED,   /* a snapshot was not the same later */
+    UNREAD,    /* the engine could not read what it must have written itself */
+    TWO,       /* two writers at once */
+    WAITED,    /* too long, for nobody that lives */
+    STUCK,     /* an operation did not end */
+    ERROR,     /* the engine failed otherwise */
+    CRASHED,   /* a process died of something else than our SIGKILL */
+    INHERITED, /* what is the parent's worked in a child */
+    TIME,      /* that of a transaction is wrong, or an entry did not keep to it */
+    LEFT,      /* the side file is left, or the file does not check */
     VIOLATIONS
 };
 
