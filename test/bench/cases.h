@@ -34,12 +34,13 @@ void bench_verify_commits(const struct options *o, const struct engine *e, struc
 
 /* cases_read.c */
 bench_run bench_get_cold, bench_get_dependent, bench_get_begin, bench_get_miss, bench_get_many,
-    bench_get_threads, bench_get_processes, bench_scan_back, bench_scan_back_batch, bench_seek_10,
-    bench_seek_100, bench_open_get, bench_beyond_get, bench_beyond_many, bench_get_fragmented,
-    bench_scan_fragmented;
+    bench_scan_back, bench_scan_back_batch, bench_seek_10, bench_seek_100, bench_open_get,
+    bench_beyond_get, bench_beyond_many, bench_get_fragmented, bench_scan_fragmented;
+/* cases_crowd.c */
+bench_run bench_get_threads, bench_get_processes, bench_commit_threads;
 /* cases_write.c */
-bench_run bench_commit_threads, bench_commit_1000, bench_overwrite, bench_load_large,
-    bench_get_large, bench_trees, bench_command_get;
+bench_run bench_commit_1000, bench_overwrite, bench_load_large, bench_get_large, bench_trees,
+    bench_command_get;
 /* cases_mixed.c */
 bench_run bench_crud, bench_crud_lazy, bench_get_writing;
 /* ycsb.c */

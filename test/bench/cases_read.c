@@ -2,15 +2,10 @@
  * memory. */
 #include "cases.h"
 
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-enum { READERS = 2, MANY = 64, OPENS = 100, COLD_SHARE = 50, BEYOND_SHARE = 100 };
+enum { MANY = 64, OPENS = 100, COLD_SHARE = 50, BEYOND_SHARE = 100 };
 
 typedef double timed(const struct options *o, const struct engine *e, struct store *s,
                      uint64_t count);
@@ -240,98 +235,6 @@ struct measure bench_get_fragmented(const struct options *o, const struct engine
     e->read_end(s, 0);
     e->close(s);
     return rate(o->n, took);
-}
-
-/* ---- several readers at once ---- */
-
-struct reader {
-    const struct options *o;
-    const struct engine *e;
-    struct store *s;
-    int number;
-    _Atomic int *ready;
-    double start, end;
-};
-
-/* When all readers have come. They are at different places of one order. */
-static void *read_all_records(void *context)
-{
-    struct reader *r = context;
-    uint64_t first = r->o->n / READERS * (uint64_t)r->number;
-    r->e->read_begin(r->s, r->number);
-    bench_time_gets(r->o, r->e, r->s, r->number, 0, r->o->n, 0);
-    atomic_fetch_add(r->ready, 1);
-    while (atomic_load(r->ready) < READERS)
-        sched_yield();
-    r->start = bench_now();
-    bench_time_gets(r->o, r->e, r->s, r->number, first, r->o->n, 0);
-    r->end = bench_now();
-    r->e->read_end(r->s, r->number);
-    return NULL;
-}
-
-static struct measure rate_of_both(const struct options *o, const struct reader readers[READERS])
-{
-    double start = readers[0].start < readers[1].start ? readers[0].start : readers[1].start;
-    double end = readers[0].end > readers[1].end ? readers[0].end : readers[1].end;
-    return rate(o->n * READERS, end - start);
-}
-
-struct measure bench_get_threads(const struct options *o, const struct engine *e, const char *path)
-{
-    struct reader readers[READERS];
-    pthread_t threads[READERS];
-    _Atomic int ready = 0;
-    struct store *s = e->open(o, path, 0);
-    for (int i = 0; i < READERS; i++) {
-        readers[i] = (struct reader){o, e, s, i, &ready, 0, 0};
-        if (pthread_create(&threads[i], NULL, read_all_records, &readers[i]) != 0)
-            bench_die("a thread cannot start");
-    }
-    for (int i = 0; i < READERS; i++)
-        pthread_join(threads[i], NULL);
-    e->close(s);
-    return rate_of_both(o, readers);
-}
-
-struct meeting {
-    _Atomic int ready;
-    struct reader readers[READERS];
-};
-
-static void read_apart(struct meeting *m, const struct options *o, const struct engine *e,
-                       const char *path, int number)
-{
-    struct reader *r = &m->readers[number];
-    *r = (struct reader){o, e, e->open(o, path, 0), number, &m->ready, 0, 0};
-    read_all_records(r);
-    e->close(r->s);
-    _exit(0);
-}
-
-struct measure bench_get_processes(const struct options *o, const struct engine *e,
-                                   const char *path)
-{
-    pid_t processes[READERS];
-    if (!e->processes)
-        return not_available();
-    struct meeting *m =
-        mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (m == MAP_FAILED)
-        bench_die("out of memory");
-    for (int i = 0; i < READERS; i++)
-        if ((processes[i] = fork()) == 0)
-            read_apart(m, o, e, path, i);
-    for (int i = 0; i < READERS; i++) {
-        int status;
-        if (waitpid(processes[i], &status, 0) != processes[i] || status != 0) {
-            atomic_fetch_add(&m->ready, READERS); /* the other one does not wait for it */
-            bench_die("%s: a reading process failed", e->name);
-        }
-    }
-    struct measure result = rate_of_both(o, m->readers);
-    munmap(m, sizeof *m);
-    return result;
 }
 
 /* ---- ranges ---- */

@@ -1,14 +1,12 @@
 /* cases_write.c - the cases of changing that only the suite runs. */
 #include "cases.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum {
-    THREADS = 4,
     PER_DURABLE = 1000,
     PER_LAZY = 100,
     LARGE = 100000,
@@ -20,80 +18,6 @@ enum {
 static const double SECONDS = 3; /* cases of durable commits stop then, on a slow disk */
 
 /* ---- commits ---- */
-
-struct writer {
-    pthread_t thread;
-    const struct options *o;
-    const struct engine *e;
-    struct store *s;
-    uint64_t first, most, done; /* of the random order */
-};
-
-static void write_one(const struct writer *w, const unsigned char *key, const unsigned char *value)
-{
-    if (w->e->write_one) {
-        w->e->write_one(w->s, key, value, w->o->value_len);
-        return;
-    }
-    w->e->write_begin(w->s);
-    w->e->put(w->s, key, value, w->o->value_len);
-    w->e->write_commit(w->s);
-}
-
-static void *write_some(void *context)
-{
-    struct writer *w = context;
-    unsigned char key[KEY_MAX], value[VALUE_MAX];
-    struct order order = bench_order(w->o->n, 8);
-    double start = bench_now();
-    for (; w->done < w->most && bench_now() - start < SECONDS; w->done++) {
-        uint64_t number = bench_order_at(&order, w->first + w->done);
-        bench_key(w->o, number, key);
-        bench_value(w->o, number, 8, value);
-        write_one(w, key, value);
-    }
-    return NULL;
-}
-
-static void verify_writer(const struct writer *w)
-{
-    unsigned char key[KEY_MAX];
-    struct order order = bench_order(w->o->n, 8);
-    w->e->read_begin(w->s, 0);
-    for (uint64_t i = 0; i < w->done; i++) {
-        size_t len = 0;
-        uint64_t number = bench_order_at(&order, w->first + i);
-        bench_key(w->o, number, key);
-        const void *value = w->e->get(w->s, 0, key, &len);
-        if (!value || !bench_value_ok(w->o, number, 8, value, len))
-            bench_die("%s: a committed change is not there", w->e->name);
-    }
-    w->e->read_end(w->s, 0);
-}
-
-struct measure bench_commit_threads(const struct options *o, const struct engine *e,
-                                    const char *path)
-{
-    struct writer writers[THREADS];
-    uint64_t done = 0, each = (o->commits < o->n ? o->commits : o->n) / THREADS;
-    struct store *s = e->open(o, path, 0);
-    double start = bench_now();
-    for (int i = 0; i < THREADS; i++) {
-        writers[i] =
-            (struct writer){.o = o, .e = e, .s = s, .first = each * (uint64_t)i, .most = each};
-        if (pthread_create(&writers[i].thread, NULL, write_some, &writers[i]) != 0)
-            bench_die("a thread cannot start");
-    }
-    for (int i = 0; i < THREADS; i++)
-        pthread_join(writers[i].thread, NULL);
-    double took = bench_now() - start;
-    for (int i = 0; i < THREADS; i++) {
-        verify_writer(&writers[i]);
-        done += writers[i].done;
-    }
-    e->close(s);
-    return rate(done, took);
-}
 
 /* Overwrites at most all records in random order, so many a commit; returns how many. */
 static uint64_t overwrite(const struct options *o, const struct engine *e, struct store *s,
