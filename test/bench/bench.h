@@ -11,7 +11,14 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { KEY_MAX = 128, VALUE_MIN = 16, VALUE_MAX = 131072, ENGINES_MAX = 9, ROUNDS_MAX = 99 };
+enum {
+    KEY_MAX = 128,
+    VALUE_MIN = 16,
+    VALUE_MAX = 131072,
+    ENGINES_MAX = 9,
+    ROUNDS_MAX = 99,
+    READERS_MAX = 32
+};
 
 enum key_kind {
     KEYS_RANDOM,   /* 16 random bytes */
@@ -89,8 +96,8 @@ enum store_flags {
     STORE_TREES = 8   /* with named trees */
 };
 
-/* An open database with at most one write transaction and two readers. A value that get returned stays
- * until the reader's next call. What an engine cannot do is NULL. */
+/* An open database with at most one write transaction and READERS_MAX readers. A value that get
+ * returned stays until the reader's next call. What an engine cannot do is NULL. */
 struct store;
 
 typedef void bench_visit(void *context, const void *key, const void *value, size_t value_len);

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CROWD_MAX = 4, READERS = 2, WRITERS = 4, VERSION_THREADS = 8 };
+enum { READERS = 2, WRITERS = 4, VERSION_THREADS = 8 };
 
 static const double SECONDS = 3; /* writers stop then, on a slow disk */
 
@@ -28,7 +28,7 @@ struct member {
 struct crowd {
     int size;
     _Atomic int come;
-    struct member members[CROWD_MAX];
+    struct member members[READERS_MAX];
 };
 
 typedef void *work(void *member);
@@ -70,7 +70,7 @@ static struct measure crowd_rate(struct crowd *c)
 
 static void by_threads(struct crowd *c, work *fn, struct store *s)
 {
-    pthread_t threads[CROWD_MAX];
+    pthread_t threads[READERS_MAX];
     for (int i = 0; i < c->size; i++) {
         c->members[i].s = s;
         if (pthread_create(&threads[i], NULL, fn, &c->members[i]) != 0)
@@ -132,13 +132,50 @@ static void *read_share(void *member)
     return NULL;
 }
 
-struct measure bench_get_threads(const struct options *o, const struct engine *e, const char *path)
+static struct measure get_by_threads(const struct options *o, const struct engine *e,
+                                     const char *path, int threads, uint64_t each)
 {
-    struct crowd *c = crowd_make(o, e, READERS, o->n, o->n / READERS, 0);
+    struct crowd *c = crowd_make(o, e, threads, each, o->n / (uint64_t)threads, 0);
     struct store *s = e->open(o, path, 0);
     by_threads(c, read_share, s);
     e->close(s);
     return crowd_rate(c);
+}
+
+struct measure bench_get_threads(const struct options *o, const struct engine *e, const char *path)
+{
+    return get_by_threads(o, e, path, READERS, o->n);
+}
+
+/* They share the records. */
+static struct measure get_by_crowd(const struct options *o, const struct engine *e,
+                                   const char *path, int threads)
+{
+    return get_by_threads(o, e, path, threads, o->n / (uint64_t)threads);
+}
+
+struct measure bench_get_threads_4(const struct options *o, const struct engine *e,
+                                   const char *path)
+{
+    return get_by_crowd(o, e, path, 4);
+}
+
+struct measure bench_get_threads_8(const struct options *o, const struct engine *e,
+                                   const char *path)
+{
+    return get_by_crowd(o, e, path, 8);
+}
+
+struct measure bench_get_threads_16(const struct options *o, const struct engine *e,
+                                    const char *path)
+{
+    return get_by_crowd(o, e, path, 16);
+}
+
+struct measure bench_get_threads_32(const struct options *o, const struct engine *e,
+                                    const char *path)
+{
+    return get_by_crowd(o, e, path, 32);
 }
 
 struct measure bench_get_processes(const struct options *o, const struct engine *e,

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { CACHE_MIB = 256, LOG_BUFFER = 16 << 20, LOCKS = 1000000, READERS = 2 };
+enum { CACHE_MIB = 256, LOG_BUFFER = 16 << 20, LOCKS = 1000000 };
 
 struct store {
     size_t key_len;
@@ -19,8 +19,8 @@ struct store {
     DB_ENV *env;
     DB *db;
     DB_TXN *txn;
-    DBC *cursor;        /* of reader 0 */
-    DBT value[READERS]; /* memory that get uses again */
+    DBC *cursor;            /* of reader 0 */
+    DBT value[READERS_MAX]; /* memory that get uses again */
 };
 
 static void check(int rc, const char *what)
@@ -76,7 +76,7 @@ static void store_sync(struct store *s)
 
 static void store_close(struct store *s)
 {
-    for (int i = 0; i < READERS; i++)
+    for (int i = 0; i < READERS_MAX; i++)
         free(s->value[i].data);
     check(s->env->txn_checkpoint(s->env, 0, 0, 0), "checkpoint");
     check(s->db->close(s->db, 0), "close");

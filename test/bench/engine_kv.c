@@ -12,8 +12,8 @@ struct store {
     uint32_t write_flags;
     kv_txn *writer;
     kv_tree *written; /* the writer's main tree */
-    kv_txn *reader[2];
-    kv_tree *read[2];
+    kv_txn *reader[READERS_MAX];
+    kv_tree *read[READERS_MAX];
     kv_cursor *cursor; /* of reader 0 */
 };
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CACHE_MIB = 1024, WRITE_BUFFER_MIB = 64, READERS = 2 };
+enum { CACHE_MIB = 1024, WRITE_BUFFER_MIB = 64 };
 
 struct store {
     size_t key_len;
@@ -19,9 +19,9 @@ struct store {
     leveldb_writebatch_t *batch;
     bool changed; /* the batch is not empty */
     char *path;
-    leveldb_readoptions_t *read[READERS];
-    const leveldb_snapshot_t *snapshot[READERS];
-    char *got[READERS];
+    leveldb_readoptions_t *read[READERS_MAX];
+    const leveldb_snapshot_t *snapshot[READERS_MAX];
+    char *got[READERS_MAX];
     leveldb_iterator_t *cursor; /* of reader 0 */
 };
 
@@ -55,8 +55,6 @@ static struct store *store_open(const struct options *o, const char *path, unsig
     s->write = leveldb_writeoptions_create();
     leveldb_writeoptions_set_sync(s->write, !(flags & STORE_LAZY));
     s->batch = leveldb_writebatch_create();
-    for (int i = 0; i < READERS; i++)
-        s->read[i] = leveldb_readoptions_create();
     s->db = leveldb_open(s->options, path, &error);
     check(error, "open");
     return s;
@@ -65,8 +63,9 @@ static struct store *store_open(const struct options *o, const char *path, unsig
 static void store_close(struct store *s)
 {
     leveldb_close(s->db);
-    for (int i = 0; i < READERS; i++)
-        leveldb_readoptions_destroy(s->read[i]);
+    for (int i = 0; i < READERS_MAX; i++)
+        if (s->read[i])
+            leveldb_readoptions_destroy(s->read[i]);
     leveldb_writebatch_destroy(s->batch);
     leveldb_writeoptions_destroy(s->write);
     leveldb_options_destroy(s->options);
@@ -122,6 +121,8 @@ static void write_one(struct store *s, const void *key, const void *value, size_
 
 static void read_begin(struct store *s, int reader)
 {
+    if (!s->read[reader])
+        s->read[reader] = leveldb_readoptions_create();
     s->snapshot[reader] = leveldb_create_snapshot(s->db);
     leveldb_readoptions_set_snapshot(s->read[reader], s->snapshot[reader]);
 }

@@ -15,7 +15,7 @@ struct store {
     MDB_env *env;
     MDB_dbi dbi;
     MDB_txn *writer;
-    MDB_txn *reader[2];
+    MDB_txn *reader[READERS_MAX];
     MDB_cursor *cursor; /* of reader 0 */
     void *trees;        /* those that were opened, by name (tsearch) */
 };
@@ -74,7 +74,7 @@ static struct store *store_open_writemap(const struct options *o, const char *pa
 
 static void store_close(struct store *s)
 {
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < READERS_MAX; i++)
         mdb_txn_abort(s->reader[i]);
     tdestroy(s->trees, free);
     mdb_env_close(s->env);

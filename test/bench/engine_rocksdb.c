@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { CACHE_MIB = 1024, BLOCK = 16 << 10, READERS = 2, MANY = 64 };
+enum { CACHE_MIB = 1024, BLOCK = 16 << 10, MANY = 64 };
 
 struct store {
     size_t key_len;
@@ -22,9 +22,9 @@ struct store {
     rocksdb_sstfilewriter_t *table; /* while sorted input comes */
     char table_path[4200];
     char *path;
-    rocksdb_readoptions_t *read[READERS];
-    const rocksdb_snapshot_t *snapshot[READERS];
-    rocksdb_pinnableslice_t *got[READERS];
+    rocksdb_readoptions_t *read[READERS_MAX];
+    const rocksdb_snapshot_t *snapshot[READERS_MAX];
+    rocksdb_pinnableslice_t *got[READERS_MAX];
     rocksdb_iterator_t *cursor; /* of reader 0 */
     char *many[MANY];
 };
@@ -82,8 +82,6 @@ static struct store *store_open(const struct options *o, const char *path, unsig
     s->env = rocksdb_envoptions_create();
     s->path = strdup(path);
     snprintf(s->table_path, sizeof s->table_path, "%s.table", path);
-    for (int i = 0; i < READERS; i++)
-        s->read[i] = rocksdb_readoptions_create();
     s->db = rocksdb_open(s->options, path, &error);
     check(error, "open");
     return s;
@@ -102,9 +100,10 @@ static void forget_values(struct store *s, int reader)
 
 static void store_close(struct store *s)
 {
-    for (int i = 0; i < READERS; i++) {
+    for (int i = 0; i < READERS_MAX; i++) {
         forget_values(s, i);
-        rocksdb_readoptions_destroy(s->read[i]);
+        if (s->read[i])
+            rocksdb_readoptions_destroy(s->read[i]);
     }
     rocksdb_close(s->db);
     rocksdb_writebatch_destroy(s->batch);
@@ -184,6 +183,8 @@ static void write_one(struct store *s, const void *key, const void *value, size_
 
 static void read_begin(struct store *s, int reader)
 {
+    if (!s->read[reader])
+        s->read[reader] = rocksdb_readoptions_create();
     s->snapshot[reader] = rocksdb_create_snapshot(s->db);
     rocksdb_readoptions_set_snapshot(s->read[reader], s->snapshot[reader]);
 }

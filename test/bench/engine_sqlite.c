@@ -11,16 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { READERS = 2 };
-
 struct store {
     size_t key_len;
     char *path;
     pthread_mutex_t one;
     sqlite3 *writer;
     sqlite3_stmt *begin, *commit, *put, *del;
-    sqlite3 *reader[READERS];
-    sqlite3_stmt *read_begin[READERS], *read_end[READERS], *get[READERS], *scan[READERS];
+    sqlite3 *reader[READERS_MAX];
+    sqlite3_stmt *read_begin[READERS_MAX], *read_end[READERS_MAX], *get[READERS_MAX],
+        *scan[READERS_MAX];
     sqlite3_stmt *scan_back, *range;
 };
 
@@ -104,7 +103,7 @@ static void disconnect(sqlite3 *db)
 
 static void store_close(struct store *s)
 {
-    for (int i = 0; i < READERS; i++)
+    for (int i = 0; i < READERS_MAX; i++)
         disconnect(s->reader[i]);
     disconnect(s->writer);
     pthread_mutex_destroy(&s->one);

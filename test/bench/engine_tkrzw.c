@@ -9,15 +9,13 @@
 #include <string.h>
 #include <tkrzw_langc.h>
 
-enum { READERS = 2 };
-
 struct store {
     size_t key_len;
     char *path;
     bool lazy;
     TkrzwDBM *db;
     TkrzwDBMIter *cursor; /* of reader 0 */
-    char *got[READERS];
+    char *got[READERS_MAX];
 };
 
 static void check(bool ok, const char *what)
@@ -46,7 +44,7 @@ static struct store *store_open(const struct options *o, const char *path, unsig
 
 static void store_close(struct store *s)
 {
-    for (int i = 0; i < READERS; i++)
+    for (int i = 0; i < READERS_MAX; i++)
         free(s->got[i]);
     if (s->cursor)
         tkrzw_dbm_iter_free(s->cursor);

@@ -9,8 +9,6 @@
 #include <sys/stat.h>
 #include <wiredtiger.h>
 
-enum { READERS = 2 };
-
 static const char table[] = "table:records";
 
 struct handle {
@@ -24,7 +22,7 @@ struct store {
     WT_CONNECTION *connection;
     WT_CURSOR *bulk; /* while sorted input comes */
     bool writing;    /* within a transaction */
-    struct handle writer, reader[READERS];
+    struct handle writer, reader[READERS_MAX];
 };
 
 static void check(int rc, const char *what)
