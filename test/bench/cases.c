@@ -375,6 +375,8 @@ const struct bench_case bench_cases[] = {
      "the same, 64 keys in a call where the engine has one"},
     {"commit-threads", "commits/s", false, "random", false, ALL, bench_commit_threads,
      "durable commits of one record by four threads"},
+    {"commit-processes", "commits/s", false, "random", false, ALL, bench_commit_processes,
+     "durable commits of one record by four processes"},
     {"commit-1000", "records/s", false, "random", false, ALL, bench_commit_1000,
      "durable commits that replace 1000 random records"},
     {"get-writing", "gets/s", false, "random", false, ALL, bench_get_writing,

@@ -38,7 +38,7 @@ bench_run bench_get_cold, bench_get_dependent, bench_get_begin, bench_get_miss, 
     bench_beyond_get, bench_beyond_many, bench_get_fragmented, bench_scan_fragmented;
 /* cases_crowd.c */
 bench_run bench_get_threads, bench_get_threads_4, bench_get_threads_8, bench_get_threads_16,
-    bench_get_threads_32, bench_get_processes, bench_commit_threads;
+    bench_get_threads_32, bench_get_processes, bench_commit_threads, bench_commit_processes;
 /* cases_write.c */
 bench_run bench_commit_1000, bench_overwrite, bench_load_large, bench_get_large, bench_trees,
     bench_command_get;

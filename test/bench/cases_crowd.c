@@ -9,7 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { READERS = 2, WRITERS = 4, VERSION_THREADS = 8 };
+/* The versions that writers leave must be among those that bench_get_writing knows. */
+enum { READERS = 2, WRITERS = 4, VERSION_PROCESSES = 2, VERSION_THREADS = 8 };
 
 static const double SECONDS = 3; /* writers stop then, on a slow disk */
 
@@ -252,6 +253,20 @@ struct measure bench_commit_threads(const struct options *o, const struct engine
     struct crowd *c = writers_make(o, e, VERSION_THREADS);
     struct store *s = e->open(o, path, 0);
     by_threads(c, write_share, s);
+    verify_writers(c, s);
+    e->close(s);
+    return crowd_rate(c);
+}
+
+/* Verified by a process that comes after them. */
+struct measure bench_commit_processes(const struct options *o, const struct engine *e,
+                                      const char *path)
+{
+    if (!e->processes)
+        return not_available();
+    struct crowd *c = writers_make(o, e, VERSION_PROCESSES);
+    by_processes(c, write_share, path);
+    struct store *s = e->open(o, path, 0);
     verify_writers(c, s);
     e->close(s);
     return crowd_rate(c);

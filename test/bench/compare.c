@@ -143,7 +143,7 @@ static void print_row(const struct options *o, const struct bench_case *c,
                       double value[][ROUNDS_MAX])
 {
     char text[16];
-    printf("%-14s", c->name);
+    printf("%-16s", c->name);
     for (int e = 0; o->engines[e]; e++)
         printf(" %13s", bench_amount(bench_median(value[e], o->rounds), text));
     printf(" %-10s", c->unit);
@@ -161,7 +161,7 @@ static void print_row(const struct options *o, const struct bench_case *c,
 static void print_header(const struct options *o)
 {
     char title[64];
-    printf("\n%-14s", "case");
+    printf("\n%-16s", "case");
     for (int e = 0; o->engines[e]; e++)
         printf(" %13s", o->engines[e]->name);
     printf(" %-10s", "unit");
@@ -208,7 +208,7 @@ void bench_list_cases(FILE *out)
 {
     static const char *const marks[] = {[ALWAYS] = "  ", [ALL] = "* ", [NAMED] = "! "};
     for (const struct bench_case *c = bench_cases; c->name; c++)
-        fprintf(out, "%s%-14s %s\n", marks[c->when], c->name, c->what);
+        fprintf(out, "%s%-16s %s\n", marks[c->when], c->name, c->what);
 }
 
 int bench_compare(const struct options *o)
