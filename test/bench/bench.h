@@ -135,6 +135,8 @@ struct engine {
     uint64_t (*scan_back_batch)(struct store *s, uint64_t *records);
     /* The same over at most n records, from the first key that is not below this one. */
     uint64_t (*range)(struct store *s, const void *key, uint64_t n, uint64_t *records);
+    /* How many records there are, for reader 0. NULL: only a scan tells. */
+    uint64_t (*count)(struct store *s);
     /* In the write transaction, and for reader 0: a record of a named tree. */
     void (*tree_put)(struct store *s, const char *tree, const void *key, const void *value,
                      size_t value_len);

@@ -362,6 +362,7 @@ const struct bench_case bench_cases[] = {
      "10 records from a random key on"},
     {"seek-100", "seeks/s", false, "random", false, ALL, bench_seek_100,
      "100 records from a random key on"},
+    {"len", "counts/s", false, "random", false, ALL, bench_len, "how many records there are"},
     {"open-get", "us", true, "random", false, ALL, bench_open_get,
      "open the file, get one record, close"},
     {"commit", "commits/s", false, "random", false, ALWAYS, commit_durable,

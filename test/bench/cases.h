@@ -34,8 +34,9 @@ void bench_verify_commits(const struct options *o, const struct engine *e, struc
 
 /* cases_read.c */
 bench_run bench_get_cold, bench_get_dependent, bench_get_begin, bench_get_miss, bench_get_many,
-    bench_scan_back, bench_scan_back_batch, bench_seek_10, bench_seek_100, bench_open_get,
-    bench_beyond_get, bench_beyond_many, bench_get_fragmented, bench_scan_fragmented;
+    bench_scan_back, bench_scan_back_batch, bench_seek_10, bench_seek_100, bench_len,
+    bench_open_get, bench_beyond_get, bench_beyond_many, bench_get_fragmented,
+    bench_scan_fragmented;
 /* cases_crowd.c */
 bench_run bench_get_threads, bench_get_threads_4, bench_get_threads_8, bench_get_threads_16,
     bench_get_threads_32, bench_get_processes, bench_commit_threads, bench_commit_processes;

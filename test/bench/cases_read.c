@@ -7,6 +7,8 @@
 
 enum { MANY = 64, OPENS = 100, COLD_SHARE = 50, BEYOND_SHARE = 100 };
 
+static const double COUNT_SECONDS = 0.1;
+
 typedef double timed(const struct options *o, const struct engine *e, struct store *s,
                      uint64_t count);
 
@@ -335,6 +337,39 @@ struct measure bench_seek_10(const struct options *o, const struct engine *e, co
 struct measure bench_seek_100(const struct options *o, const struct engine *e, const char *path)
 {
     return second_pass(o, e, path, seeks_100, o->n / 20 + 1);
+}
+
+/* ---- counting ---- */
+
+static uint64_t count_records(const struct engine *e, struct store *s)
+{
+    uint64_t records;
+    if (e->count)
+        return e->count(s);
+    e->scan(s, &records);
+    return records;
+}
+
+/* As many calls as take long enough to be timed. */
+struct measure bench_len(const struct options *o, const struct engine *e, const char *path)
+{
+    struct store *s = e->open(o, path, 0);
+    uint64_t calls = 1, wrong;
+    double took;
+    e->read_begin(s, 0);
+    wrong = count_records(e, s) != o->n;
+    for (;; calls *= 2) {
+        double start = bench_clock(o);
+        for (uint64_t i = 0; i < calls; i++)
+            wrong += count_records(e, s) != o->n;
+        took = bench_clock(o) - start;
+        if (took >= COUNT_SECONDS)
+            break;
+    }
+    die_if(wrong, e, "counts");
+    e->read_end(s, 0);
+    e->close(s);
+    return rate(calls, took);
 }
 
 /* ---- opening ---- */

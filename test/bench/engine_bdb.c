@@ -242,6 +242,15 @@ static uint64_t range(struct store *s, const void *key, uint64_t n, uint64_t *re
     return walk(cursor_here(s), &k, DB_SET_RANGE, DB_NEXT, n, records);
 }
 
+static uint64_t count(struct store *s)
+{
+    DB_BTREE_STAT *st;
+    check(s->db->stat(s->db, NULL, &st, 0), "count");
+    uint64_t n = st->bt_nkeys;
+    free(st);
+    return n;
+}
+
 /* After a checkpoint, without the logs that it makes useless. */
 static uint64_t file_size(struct store *s)
 {
@@ -268,6 +277,7 @@ const struct engine bench_bdb = {
     .scan = scan,
     .scan_back = scan_back,
     .range = range,
+    .count = count,
     .each = each,
     .file_size = file_size,
 };

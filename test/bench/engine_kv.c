@@ -237,6 +237,13 @@ static uint64_t scan_back_batch(struct store *s, uint64_t *records)
     return sum_batches(s, KV_RANGE_REVERSE, records);
 }
 
+static uint64_t count(struct store *s)
+{
+    uint64_t n;
+    check(s, kv_count(s->read[0], NULL, &n), "count");
+    return n;
+}
+
 static void tree_put(struct store *s, const char *name, const void *key, const void *value,
                      size_t value_len)
 {
@@ -331,6 +338,7 @@ const struct engine bench_kv = {
     .scan_batch = scan_batch,
     .scan_back_batch = scan_back_batch,
     .range = range,
+    .count = count,
     .tree_put = tree_put,
     .tree_get = tree_get,
     .each = each,

@@ -214,6 +214,13 @@ static uint64_t range(struct store *s, const void *key, uint64_t n, uint64_t *re
     return sum;
 }
 
+static uint64_t count(struct store *s)
+{
+    MDB_stat st;
+    check(mdb_stat(s->reader[0], s->dbi, &st), "stat");
+    return st.ms_entries;
+}
+
 static int by_name(const void *one, const void *other)
 {
     return strcmp(((const struct tree *)one)->name, ((const struct tree *)other)->name);
@@ -304,8 +311,9 @@ static unsigned page_size(struct store *s)
         .sync = store_sync, .write_begin = write_begin, .write_commit = write_commit, .put = put,  \
         .append = append, .del = del, .read_begin = read_begin, .read_move = read_move,            \
         .read_end = read_end, .get = get, .scan = scan, .scan_back = scan_back, .range = range,    \
-        .tree_put = tree_put, .tree_get = tree_get, .each = each, .file_size = file_size,          \
-        .live_size = live_size, .height = height, .page_size = page_size, .processes = true        \
+        .count = count, .tree_put = tree_put, .tree_get = tree_get, .each = each,                  \
+        .file_size = file_size, .live_size = live_size, .height = height, .page_size = page_size,  \
+        .processes = true                                                                          \
     }
 
 const struct engine bench_lmdb = LMDB_ENGINE("lmdb", store_open);

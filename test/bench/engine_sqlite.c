@@ -20,7 +20,7 @@ struct store {
     sqlite3 *reader[READERS_MAX];
     sqlite3_stmt *read_begin[READERS_MAX], *read_end[READERS_MAX], *get[READERS_MAX],
         *scan[READERS_MAX];
-    sqlite3_stmt *scan_back, *range;
+    sqlite3_stmt *scan_back, *range, *count;
 };
 
 static void check(sqlite3 *db, int rc, const char *what)
@@ -90,6 +90,7 @@ static void connect_reader(struct store *s, int reader)
     if (reader == 0) {
         s->scan_back = prepare(db, "SELECT k,v FROM t ORDER BY k DESC");
         s->range = prepare(db, "SELECT k,v FROM t WHERE k>=? ORDER BY k LIMIT ?");
+        s->count = prepare(db, "SELECT count(*) FROM t");
     }
 }
 
@@ -214,6 +215,14 @@ static uint64_t range(struct store *s, const void *key, uint64_t n, uint64_t *re
     return sum_rows(s->reader[0], s->range, records);
 }
 
+static uint64_t count(struct store *s)
+{
+    check(s->reader[0], sqlite3_step(s->count), "count");
+    uint64_t n = (uint64_t)sqlite3_column_int64(s->count, 0);
+    sqlite3_reset(s->count);
+    return n;
+}
+
 static void each(struct store *s, int reader, bench_visit *visit, void *context)
 {
     sqlite3_stmt *statement = s->scan[reader];
@@ -250,6 +259,7 @@ const struct engine bench_sqlite = {
     .scan = scan,
     .scan_back = scan_back,
     .range = range,
+    .count = count,
     .each = each,
     .file_size = file_size,
 };

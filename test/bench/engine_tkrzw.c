@@ -157,6 +157,11 @@ static uint64_t range(struct store *s, const void *key, uint64_t n, uint64_t *re
     return sum;
 }
 
+static uint64_t count(struct store *s)
+{
+    return (uint64_t)tkrzw_dbm_count(s->db);
+}
+
 static uint64_t file_size(struct store *s)
 {
     check(tkrzw_dbm_synchronize(s->db, false, NULL, NULL, ""), "write out");
@@ -181,6 +186,7 @@ const struct engine bench_tkrzw = {
     .get = get,
     .scan = scan,
     .range = range,
+    .count = count,
     .each = each,
     .file_size = file_size,
 };
