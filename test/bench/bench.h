@@ -101,6 +101,7 @@ enum store_flags {
 struct store;
 
 typedef void bench_visit(void *context, const void *key, const void *value, size_t value_len);
+typedef bool bench_keep(void *context, const void *key, const void *value, size_t value_len);
 
 struct engine {
     const char *name;
@@ -114,6 +115,8 @@ struct engine {
     void (*put)(struct store *s, const void *key, const void *value, size_t value_len);
     void (*append)(struct store *s, const void *key, const void *value, size_t value_len);
     void (*del)(struct store *s, const void *key);
+    /* Deletes, by a pass over all records in order, those that are not to be kept. */
+    void (*retain)(struct store *s, bench_keep *keep, void *context);
     /* n pairs in the order of their keys, one behind the other. NULL: n times put. */
     void (*put_many)(struct store *s, size_t n, const unsigned char *keys,
                      const unsigned char *values, size_t value_len);
@@ -143,6 +146,8 @@ struct engine {
     const void *(*tree_get)(struct store *s, const char *tree, const void *key, size_t *value_len);
     void (*each)(struct store *s, int reader, bench_visit *visit, void *context);
     uint64_t (*file_size)(struct store *s);
+    /* Whoever opens it next finds it as small as the engine makes it. */
+    void (*compact)(struct store *s);
     uint64_t (*live_size)(struct store *s); /* bytes of the pages that the newest snapshot uses */
     unsigned (*height)(struct store *s);
     unsigned (*page_size)(struct store *s);
@@ -163,6 +168,10 @@ void bench_load(const struct options *o, const struct engine *e, struct store *s
 /* Reads everything reader sees and dies unless it is n records of the version, in order. */
 void bench_verify(const struct options *o, const struct engine *e, struct store *s, int reader,
                   uint64_t version);
+
+/* The same when only every step-th record, from the first on, is there. */
+void bench_verify_every(const struct options *o, const struct engine *e, struct store *s,
+                        int reader, uint64_t version, uint64_t step);
 
 /* ---- modes: each returns an exit status ---- */
 
@@ -198,7 +207,7 @@ struct bench_case {
     const char *unit;
     bool less_is_better;
     const char *file; /* which of the engine's files it works on */
-    bool loads;       /* it begins with no file, and later cases need it */
+    bool makes;       /* later cases of the file need what it does */
     enum bench_when when;
     struct measure (*run)(const struct options *o, const struct engine *e, const char *path);
     const char *what;

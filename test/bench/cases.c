@@ -306,7 +306,7 @@ static struct measure delete_half(const struct options *o, const struct engine *
 
 /* ---- sizes ---- */
 
-static struct measure size(const struct options *o, const struct engine *e, const char *path)
+struct measure bench_size(const struct options *o, const struct engine *e, const char *path)
 {
     struct store *s = e->open(o, path, 0);
     uint64_t bytes = e->file_size(s);
@@ -323,9 +323,9 @@ const struct bench_case bench_cases[] = {
      "random order, 1000 a commit, unsynced; one sync at the end"},
     {"batches-sorted", "records/s", false, "sorted-batches", true, ALWAYS, load_sorted_batches,
      "the same, each batch sorted, kv's in one call"},
-    {"size-sorted", "x raw", true, "sorted", false, ALWAYS, size, "file / keys and values"},
-    {"size-random", "x raw", true, "random", false, ALWAYS, size, "file / keys and values"},
-    {"size-batches", "x raw", true, "batches", false, ALWAYS, size, "file / keys and values"},
+    {"size-sorted", "x raw", true, "sorted", false, ALWAYS, bench_size, "file / keys and values"},
+    {"size-random", "x raw", true, "random", false, ALWAYS, bench_size, "file / keys and values"},
+    {"size-batches", "x raw", true, "batches", false, ALWAYS, bench_size, "file / keys and values"},
     {"get", "gets/s", false, "random", false, ALWAYS, get_warm,
      "random gets in one long read transaction, each page seen before"},
     {"get-fresh", "gets/s", false, "random", false, ALWAYS, get_fresh,
@@ -390,6 +390,14 @@ const struct bench_case bench_cases[] = {
      "all records forward in that file"},
     {"delete", "records/s", false, "random", false, ALWAYS, delete_half,
      "half of the records, random order, one durable transaction"},
+    {"retain", "records/s", false, "batches", true, ALL, bench_retain,
+     "a pass over all records that deletes every other one, one durable transaction"},
+    {"size-retained", "x raw", true, "batches", false, ALL, bench_size_left,
+     "file after it / keys and values that are left"},
+    {"compact", "records/s", false, "batches", true, ALL, bench_compact,
+     "makes that file as small as the engine can; records that are left"},
+    {"size-compacted", "x raw", true, "batches", false, ALL, bench_size_left,
+     "file after it / keys and values"},
     {"ycsb-load", "ops/s", false, "ycsb", true, ALL, bench_ycsb_load,
      "nine of ten records, one a commit, unsynced"},
     {"ycsb-a", "ops/s", false, "ycsb", false, ALL, bench_ycsb_a,

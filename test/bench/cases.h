@@ -32,6 +32,8 @@ double bench_time_scan(const struct options *o, const struct engine *e, struct s
 void bench_verify_commits(const struct options *o, const struct engine *e, struct store *s,
                           uint64_t done, uint64_t seed, uint64_t version);
 
+/* cases.c: bytes of the file for one of keys and values */
+bench_run bench_size;
 /* cases_read.c */
 bench_run bench_get_cold, bench_get_dependent, bench_get_begin, bench_get_miss, bench_get_many,
     bench_scan_back, bench_scan_back_batch, bench_seek_10, bench_seek_100, bench_len,
@@ -43,6 +45,8 @@ bench_run bench_get_threads, bench_get_threads_4, bench_get_threads_8, bench_get
 /* cases_write.c */
 bench_run bench_commit_1000, bench_overwrite, bench_load_large, bench_get_large, bench_trees,
     bench_command_get;
+/* cases_retain.c */
+bench_run bench_retain, bench_compact, bench_size_left;
 /* cases_mixed.c */
 bench_run bench_crud, bench_crud_lazy, bench_get_writing;
 /* ycsb.c */

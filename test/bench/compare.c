@@ -42,11 +42,11 @@ static bool chosen(const struct options *o, const struct bench_case *c)
     return false;
 }
 
-/* Cases that load a file run when a chosen case needs the file. */
+/* Cases that make a file run when a later one of the file is chosen. */
 static bool needed(const struct options *o, const struct bench_case *c)
 {
-    for (const struct bench_case *user = bench_cases; user->name; user++)
-        if (chosen(o, user) && c->loads && strcmp(user->file, c->file) == 0)
+    for (const struct bench_case *user = c; user->name; user++)
+        if (chosen(o, user) && c->makes && strcmp(user->file, c->file) == 0)
             return true;
     return chosen(o, c);
 }

@@ -122,6 +122,20 @@ static void del(struct store *s, const void *key)
     check(s->db->del(s->db, s->txn, &k, 0), "delete");
 }
 
+static void retain(struct store *s, bench_keep *keep, void *context)
+{
+    DBC *cursor;
+    DBT k = {0}, v = {0};
+    int rc;
+    check(s->db->cursor(s->db, s->txn, &cursor, 0), "open a cursor");
+    while ((rc = cursor->get(cursor, &k, &v, DB_NEXT)) == 0)
+        if (!keep(context, k.data, v.data, v.size))
+            check(cursor->del(cursor, 0), "delete");
+    if (rc != DB_NOTFOUND)
+        check(rc, "scan");
+    check(cursor->close(cursor), "close a cursor");
+}
+
 static void write_one(struct store *s, const void *key, const void *value, size_t value_len)
 {
     for (;;) {
@@ -259,6 +273,15 @@ static uint64_t file_size(struct store *s)
     return bench_disk_size(s->path);
 }
 
+/* The first pass empties pages, the second one moves what lies behind them. */
+static void compact(struct store *s)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        DB_COMPACT how = {0};
+        check(s->db->compact(s->db, NULL, NULL, NULL, &how, DB_FREE_SPACE, NULL), "compact");
+    }
+}
+
 const struct engine bench_bdb = {
     .name = "bdb",
     .version = version,
@@ -270,6 +293,7 @@ const struct engine bench_bdb = {
     .put = put,
     .append = put,
     .del = del,
+    .retain = retain,
     .write_one = write_one,
     .read_begin = read_begin,
     .read_end = read_end,
@@ -280,5 +304,6 @@ const struct engine bench_bdb = {
     .count = count,
     .each = each,
     .file_size = file_size,
+    .compact = compact,
 };
 #endif

@@ -97,6 +97,20 @@ static void del(struct store *s, const void *key)
     check(s, kv_del(s->written, key, s->key_len), "delete");
 }
 
+static void retain(struct store *s, bench_keep *keep, void *context)
+{
+    kv_cursor *cursor;
+    kv_slice k, v;
+    int rc;
+    check(s, kv_cursor_open(s->written, NULL, &cursor), "open a cursor");
+    while ((rc = kv_cursor_next(cursor)) == KV_OK && (rc = kv_cursor_get(cursor, &k, &v)) == KV_OK)
+        if (!keep(context, k.ptr, v.ptr, v.len))
+            check(s, kv_cursor_del(cursor), "delete");
+    if (rc != KV_NOTFOUND)
+        check(s, rc, "scan");
+    kv_cursor_close(cursor);
+}
+
 static void read_begin(struct store *s, int reader)
 {
     check(s, kv_txn_begin(s->db, KV_TXN_READ, &s->reader[reader]), "begin to read");
@@ -288,6 +302,11 @@ static uint64_t file_size(struct store *s)
     return stat_db(s).file_size;
 }
 
+static void compact(struct store *s)
+{
+    check(s, kv_db_compact(s->db, NULL, NULL), "compact");
+}
+
 static uint64_t live_size(struct store *s)
 {
     kv_db_info info = stat_db(s);
@@ -326,6 +345,7 @@ const struct engine bench_kv = {
     .put_many = put_many,
     .append = put,
     .del = del,
+    .retain = retain,
     .write_one = write_one,
     .flushes = flushes,
     .read_begin = read_begin,
@@ -343,6 +363,7 @@ const struct engine bench_kv = {
     .tree_get = tree_get,
     .each = each,
     .file_size = file_size,
+    .compact = compact,
     .live_size = live_size,
     .height = height,
     .page_size = page_size,

@@ -112,6 +112,25 @@ static void del(struct store *s, const void *key)
     leveldb_writebatch_delete(s->batch, key, s->key_len);
 }
 
+static void retain(struct store *s, bench_keep *keep, void *context)
+{
+    char *error = NULL;
+    leveldb_readoptions_t *how = leveldb_readoptions_create();
+    leveldb_iterator_t *cursor = leveldb_create_iterator(s->db, how);
+    for (leveldb_iter_seek_to_first(cursor); leveldb_iter_valid(cursor);
+         leveldb_iter_next(cursor)) {
+        size_t key_len, value_len;
+        const char *key = leveldb_iter_key(cursor, &key_len);
+        const char *value = leveldb_iter_value(cursor, &value_len);
+        if (!keep(context, key, value, value_len))
+            del(s, key);
+    }
+    leveldb_iter_get_error(cursor, &error);
+    check(error, "scan");
+    leveldb_iter_destroy(cursor);
+    leveldb_readoptions_destroy(how);
+}
+
 static void write_one(struct store *s, const void *key, const void *value, size_t value_len)
 {
     char *error = NULL;
@@ -218,6 +237,11 @@ static uint64_t file_size(struct store *s)
     return bench_disk_size(s->path);
 }
 
+static void compact(struct store *s)
+{
+    leveldb_compact_range(s->db, NULL, 0, NULL, 0);
+}
+
 const struct engine bench_leveldb = {
     .name = "leveldb",
     .version = version,
@@ -229,6 +253,7 @@ const struct engine bench_leveldb = {
     .put = put,
     .append = put,
     .del = del,
+    .retain = retain,
     .write_one = write_one,
     .read_begin = read_begin,
     .read_move = read_move,
@@ -239,5 +264,6 @@ const struct engine bench_leveldb = {
     .range = range,
     .each = each,
     .file_size = file_size,
+    .compact = compact,
 };
 #endif

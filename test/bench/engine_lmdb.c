@@ -3,10 +3,12 @@
  * ahead where data exceeds memory. The other variant writes through the map. */
 #include "bench.h"
 
+#include <fcntl.h>
 #include <lmdb.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAP_GIB = 64, TREES_MAX = 4000 };
 
@@ -126,6 +128,20 @@ static void del(struct store *s, const void *key)
 {
     MDB_val k = bytes(key, s->key_len);
     check(mdb_del(s->writer, s->dbi, &k, NULL), "delete");
+}
+
+static void retain(struct store *s, bench_keep *keep, void *context)
+{
+    MDB_cursor *cursor;
+    MDB_val k, v;
+    int rc;
+    check(mdb_cursor_open(s->writer, s->dbi, &cursor), "open a cursor");
+    while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == MDB_SUCCESS)
+        if (!keep(context, k.mv_data, v.mv_data, v.mv_size))
+            check(mdb_cursor_del(cursor, 0), "delete");
+    if (rc != MDB_NOTFOUND)
+        check(rc, "scan");
+    mdb_cursor_close(cursor);
 }
 
 static void read_begin(struct store *s, int reader)
@@ -288,6 +304,19 @@ static uint64_t file_size(struct store *s)
     return (info.me_last_pgno + 1) * stat_main(s).ms_psize;
 }
 
+/* By a copy, which takes the file's place. */
+static void compact(struct store *s)
+{
+    char copy[4200];
+    const char *path;
+    check(mdb_env_get_path(s->env, &path), "path");
+    snprintf(copy, sizeof copy, "%s.copy", path);
+    check(mdb_env_copy2(s->env, copy, MDB_CP_COMPACT), "copy");
+    int fd = open(copy, O_RDONLY);
+    if (fd < 0 || fsync(fd) != 0 || close(fd) != 0 || rename(copy, path) != 0)
+        bench_die("lmdb: a copy cannot take the place of %s", path);
+}
+
 static uint64_t live_size(struct store *s)
 {
     MDB_stat st = stat_main(s);
@@ -309,11 +338,11 @@ static unsigned page_size(struct store *s)
     {                                                                                              \
         .name = its_name, .version = version, .open = its_open, .close = store_close,              \
         .sync = store_sync, .write_begin = write_begin, .write_commit = write_commit, .put = put,  \
-        .append = append, .del = del, .read_begin = read_begin, .read_move = read_move,            \
-        .read_end = read_end, .get = get, .scan = scan, .scan_back = scan_back, .range = range,    \
-        .count = count, .tree_put = tree_put, .tree_get = tree_get, .each = each,                  \
-        .file_size = file_size, .live_size = live_size, .height = height, .page_size = page_size,  \
-        .processes = true                                                                          \
+        .append = append, .del = del, .retain = retain, .read_begin = read_begin,                  \
+        .read_move = read_move, .read_end = read_end, .get = get, .scan = scan,                    \
+        .scan_back = scan_back, .range = range, .count = count, .tree_put = tree_put,              \
+        .tree_get = tree_get, .each = each, .file_size = file_size, .compact = compact,            \
+        .live_size = live_size, .height = height, .page_size = page_size, .processes = true        \
     }
 
 const struct engine bench_lmdb = LMDB_ENGINE("lmdb", store_open);

@@ -174,6 +174,25 @@ static void del(struct store *s, const void *key)
     rocksdb_writebatch_delete(s->batch, key, s->key_len);
 }
 
+static void retain(struct store *s, bench_keep *keep, void *context)
+{
+    char *error = NULL;
+    rocksdb_readoptions_t *how = rocksdb_readoptions_create();
+    rocksdb_iterator_t *cursor = rocksdb_create_iterator(s->db, how);
+    for (rocksdb_iter_seek_to_first(cursor); rocksdb_iter_valid(cursor);
+         rocksdb_iter_next(cursor)) {
+        size_t key_len, value_len;
+        const char *key = rocksdb_iter_key(cursor, &key_len);
+        const char *value = rocksdb_iter_value(cursor, &value_len);
+        if (!keep(context, key, value, value_len))
+            del(s, key);
+    }
+    rocksdb_iter_get_error(cursor, &error);
+    check(error, "scan");
+    rocksdb_iter_destroy(cursor);
+    rocksdb_readoptions_destroy(how);
+}
+
 static void write_one(struct store *s, const void *key, const void *value, size_t value_len)
 {
     char *error = NULL;
@@ -297,6 +316,11 @@ static uint64_t file_size(struct store *s)
     return bench_disk_size(s->path);
 }
 
+static void compact(struct store *s)
+{
+    rocksdb_compact_range(s->db, NULL, 0, NULL, 0);
+}
+
 const struct engine bench_rocksdb = {
     .name = "rocksdb",
     .version = version,
@@ -308,6 +332,7 @@ const struct engine bench_rocksdb = {
     .put = put,
     .append = append,
     .del = del,
+    .retain = retain,
     .write_one = write_one,
     .read_begin = read_begin,
     .read_move = read_move,
@@ -319,5 +344,6 @@ const struct engine bench_rocksdb = {
     .range = range,
     .each = each,
     .file_size = file_size,
+    .compact = compact,
 };
 #endif

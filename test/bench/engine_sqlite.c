@@ -140,6 +140,31 @@ static void del(struct store *s, const void *key)
     step(s->writer, s->del, "delete");
 }
 
+struct retainer {
+    bench_keep *keep;
+    void *context;
+};
+
+/* The predicate, as a function of SQL. */
+static void kept(sqlite3_context *call, int n, sqlite3_value **values)
+{
+    const struct retainer *r = sqlite3_user_data(call);
+    (void)n;
+    sqlite3_result_int(call, r->keep(r->context, sqlite3_value_blob(values[0]),
+                                     sqlite3_value_blob(values[1]),
+                                     (size_t)sqlite3_value_bytes(values[1])));
+}
+
+static void retain(struct store *s, bench_keep *keep, void *context)
+{
+    struct retainer r = {keep, context};
+    check(s->writer,
+          sqlite3_create_function(s->writer, "kept", 2, SQLITE_UTF8, &r, kept, NULL, NULL),
+          "create a function");
+    run(s->writer, "DELETE FROM t WHERE NOT kept(k,v)");
+    sqlite3_create_function(s->writer, "kept", 2, SQLITE_UTF8, NULL, NULL, NULL, NULL);
+}
+
 static void write_one(struct store *s, const void *key, const void *value, size_t value_len)
 {
     pthread_mutex_lock(&s->one);
@@ -239,6 +264,11 @@ static uint64_t file_size(struct store *s)
     return bench_disk_size(s->path);
 }
 
+static void compact(struct store *s)
+{
+    run(s->writer, "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
 const struct engine bench_sqlite = {
     .name = "sqlite",
     .version = version,
@@ -251,6 +281,7 @@ const struct engine bench_sqlite = {
     .put = put,
     .append = put,
     .del = del,
+    .retain = retain,
     .write_one = write_one,
     .read_begin = read_begin,
     .read_move = read_move,
@@ -262,5 +293,6 @@ const struct engine bench_sqlite = {
     .count = count,
     .each = each,
     .file_size = file_size,
+    .compact = compact,
 };
 #endif

@@ -129,6 +129,21 @@ static TkrzwDBMIter *cursor_here(struct store *s)
     return s->cursor;
 }
 
+static void retain(struct store *s, bench_keep *keep, void *context)
+{
+    char *key, *value;
+    int32_t key_len, value_len;
+    check(tkrzw_dbm_iter_first(cursor_here(s)), "first");
+    while (tkrzw_dbm_iter_get(s->cursor, &key, &key_len, &value, &value_len)) {
+        if (keep(context, key, value, (size_t)value_len))
+            check(tkrzw_dbm_iter_next(s->cursor), "step");
+        else
+            check(tkrzw_dbm_iter_remove(s->cursor), "delete"); /* and steps */
+        free(key);
+        free(value);
+    }
+}
+
 static void each(struct store *s, int reader, bench_visit *visit, void *context)
 {
     (void)reader;
@@ -168,6 +183,11 @@ static uint64_t file_size(struct store *s)
     return bench_disk_size(s->path);
 }
 
+static void compact(struct store *s)
+{
+    check(tkrzw_dbm_rebuild(s->db, ""), "rebuild");
+}
+
 /* Backward, a walk over a file that was opened again ends at the edge of its last page (1.0.25). */
 const struct engine bench_tkrzw = {
     .name = "tkrzw",
@@ -180,6 +200,7 @@ const struct engine bench_tkrzw = {
     .put = put,
     .append = put,
     .del = del,
+    .retain = retain,
     .write_one = write_one,
     .read_begin = read_begin,
     .read_end = read_end,
@@ -189,5 +210,6 @@ const struct engine bench_tkrzw = {
     .count = count,
     .each = each,
     .file_size = file_size,
+    .compact = compact,
 };
 #endif

@@ -154,6 +154,24 @@ static void del(struct store *s, const void *key)
     check(s->writer.cursor->remove(s->writer.cursor), "delete");
 }
 
+static void retain(struct store *s, bench_keep *keep, void *context)
+{
+    WT_CURSOR *cursor;
+    WT_ITEM key, value;
+    int rc;
+    enter(s);
+    cursor = s->writer.cursor;
+    check(cursor->reset(cursor), "reset a cursor");
+    while ((rc = cursor->next(cursor)) == 0) {
+        check(cursor->get_key(cursor, &key), "key");
+        check(cursor->get_value(cursor, &value), "value");
+        if (!keep(context, key.data, value.data, value.size))
+            check(cursor->remove(cursor), "delete");
+    }
+    if (rc != WT_NOTFOUND)
+        check(rc, "scan");
+}
+
 /* Its cursors' single operations are transactions; a session belongs to a thread. */
 static void write_one(struct store *s, const void *key, const void *value, size_t value_len)
 {
@@ -272,6 +290,13 @@ static uint64_t file_size(struct store *s)
     return bench_disk_size(s->path);
 }
 
+static void compact(struct store *s)
+{
+    WT_SESSION *session = s->writer.session;
+    check(session->checkpoint(session, NULL), "checkpoint");
+    check(session->compact(session, table, "timeout=0"), "compact");
+}
+
 const struct engine bench_wiredtiger = {
     .name = "wiredtiger",
     .version = version,
@@ -283,6 +308,7 @@ const struct engine bench_wiredtiger = {
     .put = put,
     .append = append,
     .del = del,
+    .retain = retain,
     .write_one = write_one,
     .read_begin = read_begin,
     .read_move = read_move,
@@ -293,5 +319,6 @@ const struct engine bench_wiredtiger = {
     .range = range,
     .each = each,
     .file_size = file_size,
+    .compact = compact,
 };
 #endif
