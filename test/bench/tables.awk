@@ -199,7 +199,7 @@ function print_device(    c, e, name, i, list)
     head("case", engine_name, engines)
     for (c = 1; c <= cases; c++) {
         name = case_name[c]
-        if (name !~ /^(load-|batches-|commit|overwrite|delete|ycsb-|crud)/)
+        if (name !~ /^(load-|batches-|commit|overwrite|delete|retain|compact|ycsb-|crud)/)
             continue
         printf "| %s |", name
         for (e = 1; e <= engines; e++) {
