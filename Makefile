@@ -467,7 +467,7 @@ bench-all: ## kv beside all engines that are here, for docs/performance.md (N=10
 instructions: ## instructions of the main operations, beside those kept (INSTRUCTIONS_ARGS=--write)
 	@$(in_build) .ci/deps build instructions
 	$(build) $(B)/count
-	@$(in_build) test/instructions/run $(B)/count $(INSTRUCTIONS_ARGS)
+	@$(in_build) CFLAGS='$(strip $(CFLAGS))' test/instructions/run $(B)/count $(INSTRUCTIONS_ARGS)
 
 models: ## check the models of sharing with Spin (MODEL_ARGS=--ci for smaller bounds)
 	@$(in_build) .ci/deps models
