@@ -1,35 +1,85 @@
 /* node_find.c - the steps of a lookup as functions; see node_quick.h. */
 #include "node_quick.h"
 
-/* The rest of a long prefix: rest bytes at the end of the page, of len in all. */
-static bool prefix_rest_same(const uint8_t *end, uint32_t len, uint32_t rest, const uint8_t *key)
-{
-    uint64_t differ =
-        (kvi_get64(key + len - 8) ^ kvi_get64(end - 8)) >> (64 - 8 * KVI_MIN(rest, 8));
-    for (uint32_t i = 16; i < rest + 8; i += 8) {
-        uint32_t at = KVI_MIN(i, rest);
-        differ |= kvi_get64(key + len - at) ^ kvi_get64(end - at);
-    }
-    return differ == 0;
-}
-
 kvi_form kvi_node_form(const uint8_t *page, uint32_t page_size, unsigned level)
 {
     return kvi_form_of(page, page_size, level);
 }
 
-bool kvi_quick_begin_far(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_quick *q)
+/* The rest of a long prefix, which stands at the end of the page: len bytes; there are 8 or more
+ * before that end, and before the key's. */
+KVI_INLINE bool rest_same(const uint8_t *end, const uint8_t *key_end, uint32_t len)
 {
-    kvi_probe probe = kvi_probe_of(key);
-    uint32_t key_len = (uint32_t)KVI_MIN(key.len, page_size);
+    uint64_t differ = 0;
+    for (; len >= 8; len -= 8)
+        differ |= kvi_get64(end - len) ^ kvi_get64(key_end - len);
+    differ |= (kvi_get64(end - 8) ^ kvi_get64(key_end - 8)) >> 4 * (8 - len) >> 4 * (8 - len);
+    return differ == 0;
+}
+
+uint32_t kvi_quick_prefix(const uint8_t *page, uint32_t page_size, kvi_slice key)
+{
     uint32_t len = kvi_field16(page, KVI_P_prefix_len);
-    if (probe.reach < 0 || len > KVI_MIN(key_len, page_size / 2) ||
-        !kvi_front_same(page, KVI_MIN(len, KVI_PREFIX_INLINE), &probe))
-        return false;
-    q->prefix = len;
-    q->head = kvi_head_behind(key, len);
-    return len <= KVI_PREFIX_INLINE ||
-           prefix_rest_same(page + page_size, len, len - KVI_PREFIX_INLINE, key.ptr);
+    if (len <= KVI_PREFIX_INLINE || len > key.len || len > page_size / 2)
+        return UINT32_MAX;
+    uint64_t differ = kvi_get64(key.ptr) ^ kvi_get64(page + KVI_P_prefix);
+    differ |= kvi_get64(key.ptr + 8) ^ kvi_get64(page + KVI_P_prefix + 8);
+    if (differ || !rest_same(page + page_size, key.ptr + len, len - KVI_PREFIX_INLINE))
+        return UINT32_MAX;
+    return len;
+}
+
+/* ---- separators with one head ---- */
+
+/* How many bytes of a and b are the same, of which `from` are known to be. */
+KVI_INLINE size_t bytes_same(const uint8_t *a, const uint8_t *b, size_t from, size_t len)
+{
+    size_t i = from;
+    for (; i + 8 <= len; i += 8) {
+        uint64_t differ = kvi_get64(a + i) ^ kvi_get64(b + i);
+        if (differ)
+            return i + (size_t)__builtin_ctzll(differ) / 8;
+    }
+    while (i < len && a[i] == b[i])
+        i++;
+    return i;
+}
+
+/* What follows the prefix in separator i; its head is not there, but what comes behind that is. */
+KVI_INLINE kvi_slice suffix_of(const uint8_t *page, uint32_t page_size, const kvi_quick *q,
+                               uint32_t fixed_key, size_t i)
+{
+    size_t at = kvi_field16(page, q->heads + 4 * q->slots + 2 * i) & (page_size - 1);
+    const uint8_t *p = page + at, *end = page + page_size;
+    uint32_t len = fixed_key ? fixed_key - 1 : kvi_slot_number(&p, end);
+    return kvi_slice_of(p - 4, KVI_MIN(len, (size_t)(end - p) + 4));
+}
+
+/* Those between two separators share with the key what both share with it. */
+unsigned kvi_quick_tails(const uint8_t *page, uint32_t page_size, kvi_quick q, size_t from,
+                         kvi_slice key)
+{
+    const uint32_t fixed_key = kvi_field16(page, KVI_P_fixed_key);
+    const kvi_slice mine = kvi_suffix_of(key, q.prefix);
+    size_t low = from, high = q.slots, low_same = 4, high_same = 4;
+    if (q.head != UINT32_MAX) {
+        q.head++;
+        high = kvi_quick_lower(page, &q, from);
+    }
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        kvi_slice other = suffix_of(page, page_size, &q, fixed_key, mid);
+        size_t len = KVI_MIN(other.len, mine.len);
+        size_t same = bytes_same(other.ptr, mine.ptr, KVI_MIN(low_same, high_same), len);
+        if (same >= len ? other.len <= mine.len : other.ptr[same] < mine.ptr[same]) {
+            low = mid + 1;
+            low_same = same;
+        } else {
+            high = mid;
+            high_same = same;
+        }
+    }
+    return (unsigned)low;
 }
 
 unsigned kvi_branch_find_any(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_ptr *child)
