@@ -6,13 +6,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ENTRIES      900
+#define ENTRIES      750
 #define COMMITS      160 /* the space records outgrow the meta */
-#define LARGE        (3 * 4096 - 100)
+#define LATE_COMMITS 5   /* of them, after the snapshot: it holds few pages of its own */
+#define LARGE        (2 * 4096 - 100)
 #define PACKED       20000
 #define ENTRIES_SANE 50000 /* a scan that meets more goes in circles */
 
 static const char *const tree_names[VICTIM_TREES] = {NULL, "packed", "small"};
+
+#define SNAPSHOT       "past"
+#define SNAPSHOTS_FROM 1024 /* page size: into a smaller one they do not fit */
 
 /* Copies go nowhere. */
 #define SINK "sink"
@@ -37,12 +41,12 @@ static void victim_put(victim *v, unsigned t, kv_tree *tree, unsigned number, co
     char key[16];
     snprintf(key, sizeof key, "k%05u", number);
     must(kv_put(tree, key, strlen(key), value, len, 0));
-    victim_entry *e = v->entries[t];
-    size_t i = 0;
-    while (i < v->n[t] && strcmp(e[i].key, key) < 0)
+    victim_entry *e = v->now.entries[t];
+    size_t *n = &v->now.n[t], i = 0;
+    while (i < *n && strcmp(e[i].key, key) < 0)
         i++;
-    if (i == v->n[t] || strcmp(e[i].key, key) != 0) {
-        memmove(e + i + 1, e + i, (v->n[t]++ - i) * sizeof *e);
+    if (i == *n || strcmp(e[i].key, key) != 0) {
+        memmove(e + i + 1, e + i, ((*n)++ - i) * sizeof *e);
         memcpy(e[i].key, key, sizeof key);
     } else if (t == 0) {
         v->recent = i;
@@ -70,15 +74,32 @@ static void fill(victim *v, kv_db *db, const uint8_t *bytes)
     must(kv_txn_commit(txn));
 }
 
-static void change(victim *v, kv_db *db, const uint8_t *bytes)
+static void change(victim *v, kv_db *db, const uint8_t *bytes, unsigned from, unsigned to)
 {
-    for (unsigned i = 0; i < COMMITS; i++) {
+    for (unsigned i = from; i < to; i++) {
         kv_txn *txn;
         must(kv_txn_begin(db, KV_TXN_WRITE, &txn));
         victim_put(v, 0, kv_txn_main(txn), i * 7 % ENTRIES, bytes + i, 20 + i % 100);
         v->newest = kv_txn_id(txn);
         must(kv_txn_commit(txn));
     }
+}
+
+/* In each tree the present becomes another than the snapshot. */
+static void part(victim *v, kv_db *db, const uint8_t *bytes)
+{
+    kv_txn *txn;
+    kv_tree *packed, *small;
+    must(kv_snapshot_create(db, SNAPSHOT, strlen(SNAPSHOT), 0));
+    v->then = v->now;
+    must(kv_txn_begin(db, KV_TXN_WRITE, &txn));
+    must(kv_tree_open(txn, tree_names[1], strlen(tree_names[1]), 0, NULL, &packed));
+    must(kv_tree_open(txn, tree_names[2], strlen(tree_names[2]), 0, NULL, &small));
+    victim_put(v, 0, kv_txn_main(txn), 9000, bytes + 300, LARGE);
+    victim_put(v, 0, kv_txn_main(txn), 9001, bytes, 9);
+    victim_put(v, 1, packed, 1, bytes + LARGE + 100, 2000);
+    victim_put(v, 2, small, 7, bytes + 300, 3);
+    must(kv_txn_commit(txn));
 }
 
 static void image_take(victim *v, uint32_t page_size)
@@ -105,7 +126,11 @@ static void make(victim *v, uint32_t page_size, uint64_t seed, bool closed)
     v->disk = sim_new(seed);
     must(kvi_db_open(sim_os(v->disk), VICTIM_NAME, &options, &db, NULL, 0));
     fill(v, db, bytes);
-    change(v, db, bytes);
+    change(v, db, bytes, 0, COMMITS - LATE_COMMITS);
+    v->named = page_size >= SNAPSHOTS_FROM;
+    if (v->named)
+        part(v, db, bytes);
+    change(v, db, bytes, COMMITS - LATE_COMMITS, COMMITS);
     if (!closed)
         image_take(v, page_size);
     must(kv_db_close(db));
@@ -164,11 +189,11 @@ static bool same(const victim_entry *e, const kv_slice *value)
 }
 
 /* Is it the value of entry i, in the commit that is read? */
-static bool right_value(const victim *v, unsigned t, size_t i, size_t changed,
-                        const kv_slice *value)
+static bool right_value(const victim *v, const victim_content *c, unsigned t, size_t i,
+                        size_t changed, const kv_slice *value)
 {
-    bool older = v->seen < v->newest && t == 0 && i == v->recent;
-    return i == changed || same(older ? &v->before : &v->entries[t][i], value);
+    bool older = c == &v->now && v->seen < v->newest && t == 0 && i == v->recent;
+    return i == changed || same(older ? &v->before : &c->entries[t][i], value);
 }
 
 static bool is_entry(const victim_entry *e, const kv_slice *key)
@@ -188,7 +213,8 @@ static void touch(const kv_slice *slice)
 }
 
 /* changed: the entry that victim_write replaced, or VICTIM_MAX. */
-static const char *scan(victim *v, unsigned t, kv_tree *tree, size_t changed)
+static const char *scan(victim *v, const victim_content *c, unsigned t, kv_tree *tree,
+                        size_t changed)
 {
     kv_cursor *cursor;
     kv_slice key, value;
@@ -202,8 +228,8 @@ static const char *scan(victim *v, unsigned t, kv_tree *tree, size_t changed)
             break;
         if (v->lenient)
             touch(&value);
-        if (!v->lenient && !(i < v->n[t] && is_entry(&v->entries[t][i], &key) &&
-                             right_value(v, t, i, changed, &value)))
+        if (!v->lenient && !(i < c->n[t] && is_entry(&c->entries[t][i], &key) &&
+                             right_value(v, c, t, i, changed, &value)))
             return kv_cursor_close(cursor), "a scan gave a wrong entry";
         if (i > ENTRIES_SANE)
             break;
@@ -211,13 +237,14 @@ static const char *scan(victim *v, unsigned t, kv_tree *tree, size_t changed)
     kv_cursor_close(cursor);
     if (excused(v, rc))
         return NULL;
-    return i == v->n[t] ? NULL : wrong(v, "a scan ended early");
+    return i == c->n[t] ? NULL : wrong(v, "a scan ended early");
 }
 
-static const char *gets(victim *v, unsigned t, kv_tree *tree, size_t changed)
+static const char *gets(victim *v, const victim_content *c, unsigned t, kv_tree *tree,
+                        size_t changed)
 {
-    for (size_t i = 0; i < v->n[t]; i += 1 + i / 40) {
-        const victim_entry *e = &v->entries[t][i];
+    for (size_t i = 0; i < c->n[t]; i += 1 + i / 40) {
+        const victim_entry *e = &c->entries[t][i];
         kv_slice value;
         int rc = kv_get(tree, e->key, strlen(e->key), &value);
         if (excused(v, rc))
@@ -229,14 +256,35 @@ static const char *gets(victim *v, unsigned t, kv_tree *tree, size_t changed)
         }
         if (v->lenient)
             touch(&value);
-        if (!v->lenient && !right_value(v, t, i, changed, &value))
+        if (!v->lenient && !right_value(v, c, t, i, changed, &value))
             return "a get gave a wrong value";
         v->right++;
     }
     return NULL;
 }
 
-static const char *read_all(victim *v, kv_db *db, size_t changed)
+static const char *read_trees(victim *v, const victim_content *c, kv_txn *txn, size_t changed)
+{
+    const char *fault = NULL;
+    for (unsigned t = 0; t < VICTIM_TREES && !fault; t++) {
+        kv_tree *tree = kv_txn_main(txn);
+        int rc = KV_OK;
+        if (tree_names[t])
+            rc = kv_tree_open(txn, tree_names[t], strlen(tree_names[t]), 0, NULL, &tree);
+        if (excused(v, rc))
+            continue;
+        if (rc != KV_OK) {
+            fault = wrong(v, "a tree is gone");
+            continue;
+        }
+        fault = scan(v, c, t, tree, t ? VICTIM_MAX : changed);
+        if (!fault)
+            fault = gets(v, c, t, tree, t ? VICTIM_MAX : changed);
+    }
+    return fault;
+}
+
+static const char *read_now(victim *v, kv_db *db, size_t changed)
 {
     kv_txn *txn;
     const char *fault = NULL;
@@ -246,22 +294,30 @@ static const char *read_all(victim *v, kv_db *db, size_t changed)
     v->seen = kv_txn_id(txn);
     if (v->newest && v->seen + 1 < v->newest)
         fault = "an older commit than the one before the newest";
-    for (unsigned t = 0; t < VICTIM_TREES && !fault; t++) {
-        kv_tree *tree = kv_txn_main(txn);
-        if (tree_names[t])
-            rc = kv_tree_open(txn, tree_names[t], strlen(tree_names[t]), 0, NULL, &tree);
-        if (excused(v, rc))
-            continue;
-        if (rc != KV_OK) {
-            fault = wrong(v, "a tree is gone");
-            continue;
-        }
-        fault = scan(v, t, tree, t ? VICTIM_MAX : changed);
-        if (!fault)
-            fault = gets(v, t, tree, t ? VICTIM_MAX : changed);
-    }
+    if (!fault)
+        fault = read_trees(v, &v->now, txn, changed);
     kv_txn_abort(txn);
     return fault;
+}
+
+static const char *read_then(victim *v, kv_db *db)
+{
+    static char text[80];
+    kv_txn *txn;
+    int rc = kv_snapshot_open(db, SNAPSHOT, strlen(SNAPSHOT), &txn);
+    if (rc != KV_OK)
+        return excused(v, rc) ? NULL : wrong(v, "the snapshot is gone");
+    const char *fault = read_trees(v, &v->then, txn, VICTIM_MAX);
+    kv_txn_abort(txn);
+    if (fault)
+        snprintf(text, sizeof text, "in the snapshot %s", fault);
+    return fault ? text : NULL;
+}
+
+static const char *read_all(victim *v, kv_db *db, size_t changed)
+{
+    const char *fault = read_now(v, db, changed);
+    return fault || !v->named ? fault : read_then(v, db);
 }
 
 static int open_victim(victim *v, uint32_t flags, kv_db **db)
@@ -306,7 +362,7 @@ static int change_once(victim *v, kv_db *db)
 {
     kv_txn *txn;
     kv_tree *small;
-    const char *key = v->entries[0][5].key;
+    const char *key = v->now.entries[0][5].key;
     int rc = kv_txn_begin(db, KV_TXN_WRITE, &txn);
     if (rc != KV_OK)
         return rc;
@@ -527,16 +583,19 @@ static int rough_difference(void *context, const kv_change *change)
     return 0;
 }
 
-/* A commit that bears a name: compared with, backed up from, gone back to. */
+/* A commit that bears a name, new or old: compared with, backed up from, gone back to. */
 static void rough_snapshot(kv_db *db, rng *random)
 {
+    const char *name = rng_one_in(random, 2) ? "rough" : SNAPSHOT;
+    size_t len = strlen(name);
     kv_txn *then = NULL, *now = NULL;
     const kv_diff_options differences = {.size = sizeof differences, .change = rough_difference};
     kv_backup_options backup = {.size = sizeof backup, .write = swallow};
-    if (kv_snapshot_create(db, "rough", 5, 0) != KV_OK)
+    int rc = kv_snapshot_create(db, name, len, 0);
+    if (rc != KV_OK && rc != KV_EXISTS)
         return;
     rough_transaction(db, random);
-    if (kv_snapshot_open(db, "rough", 5, &then) == KV_OK &&
+    if (kv_snapshot_open(db, name, len, &then) == KV_OK &&
         kv_txn_begin(db, KV_TXN_READ, &now) == KV_OK) {
         (void)kv_diff(then, now, &differences, NULL);
         backup.since = kv_txn_id(then);
@@ -545,9 +604,9 @@ static void rough_snapshot(kv_db *db, rng *random)
     kv_txn_abort(now);
     kv_txn_abort(then);
     if (rng_one_in(random, 2))
-        (void)kv_snapshot_restore(db, "rough", 5, 0);
+        (void)kv_snapshot_restore(db, name, len, 0);
     if (rng_one_in(random, 2))
-        (void)kv_snapshot_drop(db, "rough", 5, 0);
+        (void)kv_snapshot_drop(db, name, len, 0);
 }
 
 const char *victim_rough(victim *v, rng *random)

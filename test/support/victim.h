@@ -1,5 +1,5 @@
-/* victim.h - a small database of every kind of page on a simulated disk, to be damaged, and an
- * examination that knows what it should answer.
+/* victim.h - a small database of every kind of page on a simulated disk, with a named snapshot, to be
+ * damaged, and an examination that knows what it should answer.
  *
  * The judgement is the same for all damage: an answer is right or an error, and a file that the
  * check calls sound gives no errors. */
@@ -19,10 +19,16 @@ typedef struct victim_entry {
     size_t len;
 } victim_entry;
 
-typedef struct victim {
-    sim_disk *disk;
+typedef struct victim_content {
     victim_entry entries[VICTIM_TREES][VICTIM_MAX]; /* in key order */
     size_t n[VICTIM_TREES];
+} victim_content;
+
+typedef struct victim {
+    sim_disk *disk;
+    victim_content now;
+    bool named; /* it has a snapshot: not with pages of less than 1 KiB */
+    victim_content then;
     uint8_t *image; /* the sound file */
     size_t size;
     size_t pages;
@@ -49,7 +55,8 @@ void victim_heal(victim *v, size_t size);
 /* The file's bytes on the disk, to be damaged in place. */
 uint8_t *victim_bytes(victim *v);
 
-/* Reads everything through a read-only handle, and checks. NULL: fine, else what was wrong. */
+/* Reads everything through a read-only handle, the snapshot, too, and checks. NULL: fine, else what was
+ * wrong. */
 const char *victim_read(victim *v);
 
 /* Opens for writing, changes, commits, reads everything, closes, reads again. */
