@@ -5,13 +5,18 @@
 #include "progress.h"
 #include "session.h"
 #include "units.h"
+#include <stdio.h>
 #include <string.h>
+
+#define LOOKS 3 /* at a meta that a writer may be writing */
 
 typedef struct cli_check {
     cli_session session;
     cli_progress progress;
     uint64_t pages; /* looked at */
     uint64_t problems;
+    int unsound;   /* the meta that is not sound; -1: none */
+    char why[160]; /* it is not */
     bool json;
 } cli_check;
 
@@ -66,6 +71,58 @@ static int check_on_progress(void *context, const kv_progress *now)
     return 0;
 }
 
+/* ---- metas ---- */
+
+static int check_unsound_meta(cli_check *check)
+{
+    kv_inspect *look;
+    int unsound = -1;
+    if (kv_inspect_open(check->session.args->file, &look, NULL, 0) != KV_OK)
+        return -1;
+    for (unsigned slot = 0; slot < 2; slot++) {
+        kv_meta_info meta = {.size = sizeof meta};
+        if (kv_inspect_meta(look, slot, &meta) == KV_OK && meta.state != KV_META_SOUND) {
+            snprintf(check->why, sizeof check->why, "%s", meta.reason);
+            unsound = (int)slot;
+        }
+    }
+    kv_inspect_close(look);
+    return unsound;
+}
+
+/* One of the two is enough, and all that a crash in a commit may leave. */
+static void check_metas(cli_check *check)
+{
+    check->unsound = check_unsound_meta(check);
+    for (int looks = 1; check->unsound >= 0 && looks < LOOKS; looks++)
+        check->unsound = check_unsound_meta(check);
+}
+
+static void check_print_note(const cli_check *check)
+{
+    if (check->unsound >= 0)
+        out_format("note: meta %d is not sound: %s; meta %d is, and the next commit writes the "
+                   "other anew\n",
+                   check->unsound, check->why, 1 - check->unsound);
+}
+
+static void check_notes_json(const cli_check *check)
+{
+    json_name("notes");
+    json_open('[');
+    if (check->unsound >= 0) {
+        json_open('{');
+        json_name("meta");
+        json_number((uint64_t)check->unsound);
+        json_name("message");
+        json_text(check->why);
+        json_close('}');
+    }
+    json_close(']');
+}
+
+/* ---- the end ---- */
+
 static void check_end_json(const cli_check *check, bool ok, double seconds)
 {
     json_close(']');
@@ -75,6 +132,7 @@ static void check_end_json(const cli_check *check, bool ok, double seconds)
     json_number(check->pages);
     json_name("seconds");
     json_decimal(seconds);
+    check_notes_json(check);
     json_close('}');
     json_end();
 }
@@ -85,16 +143,21 @@ static int check_conclude(cli_check *check, int result, double seconds)
     char count[UNITS_MAX], duration[UNITS_MAX];
     if (result != KV_OK && (result != KV_ECORRUPT || check->problems == 0))
         return session_fail(&check->session, result, "check");
+    bool aloud = !check->json && !args_given(check->session.args, ARG_QUIET);
     if (check->problems > 0) {
+        if (aloud)
+            check_print_note(check);
         cli_say(check->session.file,
                 "%s %s; kv repair rebuilds the records of free pages, kv salvage saves what can be "
                 "read",
                 units_count(count, check->problems), check->problems == 1 ? "problem" : "problems");
         return CLI_DAMAGED;
     }
-    if (!check->json && !args_given(check->session.args, ARG_QUIET))
+    if (aloud) {
         out_format("ok: %s %s in %s\n", units_count(count, check->pages),
                    check->pages == 1 ? "page" : "pages", units_duration(duration, seconds));
+        check_print_note(check);
+    }
     return CLI_DONE;
 }
 
@@ -111,6 +174,7 @@ static int check_run(cli_check *check)
     double seconds = progress_end(&check->progress);
     if (result == KV_OK && kv_db_stat(check->session.db, &info) == KV_OK)
         check->pages = info.pages;
+    check_metas(check);
     if (check->json)
         check_end_json(check, result == KV_OK && check->problems == 0, seconds);
     return check_conclude(check, result, seconds);
@@ -118,7 +182,7 @@ static int check_run(cli_check *check)
 
 int cmd_check(const cli_args *args)
 {
-    cli_check check = {.json = args_given(args, ARG_JSON)};
+    cli_check check = {.unsound = -1, .json = args_given(args, ARG_JSON)};
     if (check.json) {
         json_open('{');
         json_name("problems");

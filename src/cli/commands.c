@@ -225,6 +225,7 @@ const cli_command cli_commands[] = {
      "Prints a line when all is well, or each problem: the page, the first invariant that it\n"
      "breaks, and the way there from the root: 12@3 40 is page 12, its child 3, page 40.\n"
      "Writers go on meanwhile. The pages of all snapshots are checked too: hence no --at.\n"
+     "A meta that a crash left half written is no problem: a note tells of it.\n"
      "Exit status 4: there are problems.\n",
      "  kv check phone.kv\n", 1, 1, false, O(JSON) | O(QUIET) | O(WAIT), cmd_check},
     {"repair", "recover fix", "FILE", "make a file usable that an ordinary open refuses",
