@@ -372,7 +372,8 @@ static int args_decode_one(const cli_args *args, kv_slice *bytes, bool key, bool
 static int args_decode_all(cli_args *args)
 {
     int code = 0;
-    for (int i = 0; i < args->count && code == 0 && args->command->data_operands; i++)
+    bool keys = args->command->traits & CLI_KEY_OPERANDS;
+    for (int i = 0; i < args->count && code == 0 && keys; i++)
         code = args_decode_one(args, &args->operands[i].bytes, args_is_key(args, i), false);
     for (int id = 0; id < ARG_COUNT && code == 0; id++) {
         bool bound = id == ARG_PREFIX || id == ARG_FROM || id == ARG_TO;

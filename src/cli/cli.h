@@ -14,6 +14,11 @@ enum cli_exit {
     CLI_DAMAGED = 4  /* the file is damaged or not a kv database */
 };
 
+enum cli_trait {
+    CLI_KEY_OPERANDS = 1, /* those behind the file are keys and values (--escaped) */
+    CLI_LISTS_DAMAGE = 2  /* so advice leads beyond it */
+};
+
 /* One command. Its help text, its argument check and its place in the man page come from here. */
 typedef struct cli_command {
     const char *name;
@@ -23,7 +28,7 @@ typedef struct cli_command {
     const char *details;
     const char *examples;
     int operands_min, operands_max;   /* verb and file included; a maximum of -1: any number */
-    bool data_operands;               /* those behind the file are keys and values (--escaped) */
+    unsigned traits;                  /* of enum cli_trait */
     uint64_t options;                 /* bit n: option n of args.h */
     int (*run)(const cli_args *args); /* gives an exit code */
 } cli_command;

@@ -30,7 +30,7 @@ static const char *session_advice(const cli_session *session, int result)
         return session->mode == SESSION_READ ? ""
                                              : "who writes needs to write the file and its folder";
     case KV_ECORRUPT:
-        return strcmp(session->args->command->name, "check") == 0
+        return session->args->command->traits & CLI_LISTS_DAMAGE
                    ? "kv salvage saves what can be read, kv meta and kv pages look inside"
                    : "kv check lists the damage, kv salvage saves what can be read";
     case KV_ENOTKV:
