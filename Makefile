@@ -301,7 +301,8 @@ $(B)/demo: $(DEMO_O) $(STATIC)
 lmdb_here = $(call library_here,lmdb.h,-llmdb)
 $(B)/torture: $(TORTURE_O) $(STATIC)
 	$(call link,,$(lmdb_here))
-$(B)/hostile: $(B)/obj/test/corrupt/hostile.o $(B)/obj/test/support.a $(STATIC)
+HOSTILE_O := $(patsubst %,$(B)/obj/test/corrupt/%.o,hostile lmdb_victim trial)
+$(B)/hostile: $(HOSTILE_O) $(B)/obj/test/support.a $(STATIC)
 	$(call link,,$(lmdb_here))
 
 # Directories below the prefix are written relative to it, so that an installed tree can be moved.
@@ -314,7 +315,7 @@ $(B)/kv.pc: kv.pc.in include/kv.h Makefile
 	$(Q)$(pkg_config) >$@
 
 -include $(patsubst %.o,%.d,$(STATIC_O) $(SHARED_O) $(CLI_O) $(SUPPORT_O) $(BENCH_O) $(DEMO_O) \
-    $(TORTURE_O) $(FUZZ_O) $(TEST_O) $(EXAMPLE_O))
+    $(TORTURE_O) $(HOSTILE_O) $(FUZZ_O) $(TEST_O) $(EXAMPLE_O))
 
 # ---- checking ----
 
@@ -331,7 +332,7 @@ SCRIPTS_NEED := $(if $(TEST_SH),torture-program \
 WITH_STRESS := $(if $(VARIANT)$(if $(TEST_C),,none),,stress)
 
 .PHONY: deps demo demo-program test test-programs stress-programs torture-program
-.PHONY: hostile fuzz fuzz-run fuzz-skip fuzz-keep fuzz-keep-run fuzz-seeds afl afl-skip afl-programs
+.PHONY: hostile flip fuzz fuzz-run fuzz-skip fuzz-keep fuzz-keep-run fuzz-seeds afl afl-skip afl-programs
 .PHONY: bench bench-all device instructions models crash fault-sites simulate mutants mutants-run asan tsan stress coverage coverage-run lint format
 deps: ## install what building, testing and the demo need
 	@$(in_build) .ci/deps build test demo
@@ -428,6 +429,12 @@ hostile: ## damaged headers behind right checksums, under ASan; LMDB beside it (
 
 hostile-%: $(B)/hostile
 	@$(B)/hostile $* $(HOSTILE_FILES)
+
+flip: ## each single bit of a file flipped, and read; LMDB beside it, one bit in FLIP_EVERY=1
+	@$(in_build) .ci/deps build test
+	$(build) TESTS='corrupt/test_flip' test-programs $(B)/hostile
+	@KV_FLIP=bits $(B)/test/corrupt/test_flip
+	@$(B)/hostile lmdb-bits $(FLIP_EVERY)
 
 asan: ## all tests under AddressSanitizer and UBSan
 	+@$(MAKE) VARIANT=asan test
