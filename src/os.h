@@ -109,9 +109,10 @@ struct kvi_os {
     uint64_t (*process_id)(const kvi_os *os);         /* for diagnostics only: may be reused */
 };
 
-/* The array with room for n elements: itself, a larger one (cap is raised), or NULL. Always inline:
- * test/fault/sites tells failed calls by their place. */
-KVI_INLINE void *kvi_os_room(const kvi_os *os, void *array, size_t *cap, size_t n, size_t element)
+/* The array with room for n elements: itself, a larger one (cap is raised), or NULL. Inline in every build,
+ * unlike KVI_INLINE: test/fault/sites tells failed calls by their place. */
+__attribute__((__always_inline__)) static inline void *
+kvi_os_room(const kvi_os *os, void *array, size_t *cap, size_t n, size_t element)
 {
     if (*cap >= n)
         return array;
