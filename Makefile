@@ -378,7 +378,8 @@ fault-sites: ## is every system call and allocation of the engine failed by some
 	@$(in_build) .ci/deps build test
 	$(build) VARIANT=coverage TESTS='$(FAULT_TESTS)' test-programs
 	@$(in_build) test/fault/sites $(patsubst %,build/coverage/test/%,$(FAULT_TESTS))
-FAULT_TESTS := fault/test_fault_calls fault/test_fault_runs fault/test_fault_whole fault/test_fault_salvage unit/test_group unit/test_inspect unit/test_space
+FAULT_TESTS := $(addprefix fault/test_fault_,calls runs whole salvage) \
+               $(addprefix unit/test_,cursor_cases group guest inspect merge space)
 
 simulate: ## search interleavings of processes, and kills, for SEEDS=... seeds (FIRST_SEED=1)
 	@$(in_build) .ci/deps build test
