@@ -8,8 +8,9 @@
 #define PASSES   12  /* others may write behind the target meanwhile */
 #define SETTLE   4   /* commits after which what was moved away is free */
 #define STEP     192 /* pages: one flush, since their walk is below the cap */
-#define LEAST    16  /* holes that are worth a transaction */
-#define SPARE    8   /* one page in so many stays free */
+#define LEAST    4   /* holes that are worth a transaction */
+#define SPARE    16  /* one page in so many stays free */
+#define MUCH     8   /* one page in so many is worth a word, and may be lent meanwhile */
 #define PATIENCE 100 /* the same while a reader is in the way */
 #define WAIT_US  10000
 #define PAUSE_US 200 /* between two transactions: others have their turn */
@@ -61,7 +62,7 @@ static void note_kept(shrink *s)
     const kv_db *db = s->db;
     const kvi_space *space = db->space;
     uint32_t page_size = db->file.page_size;
-    uint64_t pages, much = kvi_space_high_water(space) / SPARE;
+    uint64_t pages, much = kvi_space_high_water(space) / MUCH;
     kvi_pgno end;
     kvi_id most = kvi_space_holder(space, db->head.durable, &pages);
     kvi_id last = kvi_space_end_holder(space, db->head.durable, &end);
@@ -92,7 +93,7 @@ static kvi_id newest_named(const kv_db *db)
 static int gather_some(shrink *s, kv_txn *txn)
 {
     kvi_gather *gather = &s->gather;
-    kvi_pgno longest = s->began + s->began / SPARE + LEAST;
+    kvi_pgno longest = s->began + s->began / MUCH + LEAST;
     kvi_pgno end = kvi_space_high_water(s->db->space);
     uint64_t holes = kvi_space_free_pages(s->db->space), before = gather->moved;
     if (s->held_by == KV_HELD_NOBODY && !s->cramped && end < longest)

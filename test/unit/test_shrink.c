@@ -858,6 +858,30 @@ static void share_branch(surgeon *s)
     free(room);
 }
 
+/* A file of some pages does not become longer, and what is left of it is nearly all in use. */
+static void test_small_files(void **state)
+{
+    for (uint64_t n = 500, put_so_far = 0; n <= 4000; n += 500) {
+        kv_compact_info info = {.size = sizeof info}, again = info;
+        kv_db_info db_info = {.size = sizeof db_info};
+        kv_txn *txn;
+        assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+        for (; put_so_far < n; put_so_far++)
+            put(kv_txn_main(txn), put_so_far, 0);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        assert_int_equal(kv_db_compact(db, NULL, &info), KV_OK);
+        assert_int_equal(kv_db_stat(db, &db_info), KV_OK);
+        uint64_t pages = info.after / db_info.page_size, used = pages - db_info.free_pages;
+        print_message("%llu pages, then %llu, %llu of them in use\n",
+                      (unsigned long long)(info.before / db_info.page_size),
+                      (unsigned long long)pages, (unsigned long long)used);
+        assert_in_range(info.after, 0, info.before + 2 * db_info.page_size);
+        assert_in_range(pages, 0, used + used / 8 + 4);
+        assert_int_equal(kv_db_compact(db, NULL, &again), KV_OK);
+        assert_in_range(again.after, 0, info.after);
+    }
+}
+
 /* A branch that cannot be read, or that is met again and again: compaction ends, and says why. The main
  * tree lies low and stays there, but has a large value that is to be looked for. */
 static void test_damaged_branches(void **state)
@@ -866,8 +890,8 @@ static void test_damaged_branches(void **state)
         surgeon s;
         char message[200];
         fill_tree("main", 9000);
-        fill_tree("gone", 2000);
-        fill_tree("tail", 500);
+        fill_tree("gone", 6000);
+        fill_tree("tail", 3000);
         drop_tree("gone");
         drop_tree("main"); /* made beside the main tree, and empty */
         assert_int_equal(kv_db_close(db), KV_OK);
@@ -907,6 +931,7 @@ int main(void)
         TEST(test_under_load),
         TEST(test_reader_at_the_end),
         TEST(test_values_of_a_snapshot),
+        TEST(test_small_files),
         TEST(test_damaged_branches),
         TEST(test_reader_of_a_longer_file),
         TEST(test_few_pages_at_the_end),
