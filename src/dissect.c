@@ -341,17 +341,20 @@ static void page_header(const kv_inspect *l, const uint8_t *bytes, kv_page_info 
     info->flags = kvi_get16(bytes + KVI_P_flags);
 }
 
-/* What a page with a header breaks; a page in use must have one. */
+/* What a page with a header breaks. A page in use must have one; where nobody leads any more, pointers may
+ * go behind an end of the file that came later. */
 static const char *page_problem(const kv_inspect *l, kvi_pgno page, const uint8_t *bytes)
 {
     static const char *const names[] = {"", "N1", "N2", "N3", "N4", "N5", "N6", "N7", "N8", "N9"};
     kvi_carved found = kvi_carve_judge(&l->carve, page, bytes);
+    bool used = l->labels[page];
     if (!found.birth)
-        return l->labels[page] ? "N8" : "";
+        return used ? "N8" : "";
     if (!found.broken && found.type == KVI_LEAF &&
-        !kvi_entries_valid(bytes, l->carve.file.page_size, l->limit, found.birth))
+        !kvi_entries_valid(bytes, l->carve.file.page_size, used ? l->limit : KVI_PGNO_MAX,
+                           found.birth))
         return "V1";
-    return names[found.broken];
+    return used || found.broken != 7 ? names[found.broken] : "";
 }
 
 static void page_owner(const kv_inspect *l, kvi_pgno page, kv_page_info *info)
