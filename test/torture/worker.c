@@ -54,12 +54,13 @@ static void wait_end(struct worker *w, enum phase phase, struct wait wait, uint6
 }
 
 /* A transaction that has begun and is not yet being committed has the lock, of that much each is
- * sure. */
+ * sure. Looked at twice: while we look, the place of one that was killed may go to another one. */
 static void look_for_writers(struct worker *w)
 {
     for (uint32_t i = 0; i < board->workers; i++)
         if (i != w->me && atomic_load(&board->place[i].phase) == PHASE_WRITE &&
-            atomic_load(&board->place[i].life) == LIFE_LIVE)
+            atomic_load(&board->place[i].life) == LIFE_LIVE &&
+            atomic_load(&board->place[i].phase) == PHASE_WRITE)
             torture_violation(TWO, w->me, "two writers at once");
 }
 
