@@ -1,6 +1,7 @@
 /* Branches against a sorted array: separators, children, tallies, expiries, ranks. */
 #include "node_model.h"
 #include "rounds.h"
+#include <stdio.h>
 
 typedef struct branch_test {
     uint8_t *page, *scratch, *before;
@@ -249,6 +250,78 @@ static void expiries_need_their_place(void **state)
     free(before);
 }
 
+/* A branch of 4096 bytes with these separators; child i is on page 100 + i. */
+static uint8_t *branch_of(const kvi_slice *keys, unsigned n)
+{
+    uint8_t *page = exact(4096), *scratch = exact(4096);
+    kvi_branch_init(page, 4096, 1, (kvi_ptr){100, 1}, 1);
+    for (unsigned i = 0; i < n; i++) {
+        kvi_item item = {.key = keys[i], .child = {101 + i, 1}, .tally = 1};
+        assert_true(kvi_branch_insert(page, 4096, scratch, i, &item));
+    }
+    free(scratch);
+    return page;
+}
+
+static void leads_to(const uint8_t *page, kvi_slice key, unsigned child)
+{
+    kvi_ptr ptr;
+    assert_int_equal(kvi_branch_find(page, 4096, key, &ptr), child);
+    assert_int_equal(ptr.page, 100 + child);
+    assert_int_equal(kvi_branch_search(page, 4096, key), child);
+}
+
+/* Separators may share the greatest head there is. */
+static void greatest_head_is_shared(void **state)
+{
+    static const char *const ends[] = {"    ", "bbbb", "bbbbb", "dddd"};
+    char bytes[4][16];
+    kvi_slice keys[4];
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        size_t len =
+            (size_t)snprintf(bytes[i], 16, "%s%s", i ? "\xff\xff\xff\xff" : "aaaa", ends[i]);
+        keys[i] = kvi_slice_of(bytes[i], len);
+    }
+    uint8_t *page = branch_of(keys, 4);
+    for (unsigned i = 0; i < 4; i++)
+        leads_to(page, keys[i], i + 1);
+    leads_to(page, kvi_slice_of("\xff\xff\xff\xff    ", 8), 1);
+    leads_to(page, kvi_slice_of("\xff\xff\xff\xff\xff\xff\xff\xff", 8), 4);
+    free(page);
+}
+
+/* What stands behind the heads is none, though it may look like that of the key. */
+static void no_head_behind_the_last(void **state)
+{
+    const kvi_slice keys[] = {kvi_slice_of("\0b", 2), kvi_slice_of("\1c and more", 11)};
+    uint8_t key[8] = {0};
+    (void)state;
+    uint8_t *page = branch_of(keys, 2);
+    kvi_put32be(key, kvi_get32(page + KVI_HEADER_SIZE + 4 * 2));
+    kvi_slice later = kvi_slice_of(key, sizeof key);
+    assert_true(kvi_slice_compare(later, keys[1]) > 0);
+    leads_to(page, later, 2);
+    free(page);
+}
+
+/* A page that changed after it was verified: the prefix seems to leave it. */
+static void prefix_longer_than_half_a_page(void **state)
+{
+    const kvi_slice keys[] = {kvi_slice_of("b", 1), kvi_slice_of("c", 1)};
+    uint8_t *key = exact(4096);
+    kvi_ptr child;
+    (void)state;
+    uint8_t *page = branch_of(keys, 2);
+    memset(key, 0, 4096);
+    for (uint32_t len = 2048; len <= 4096; len += 1024) {
+        kvi_put16(page + KVI_P_prefix_len, (uint16_t)len);
+        assert_true(kvi_branch_find(page, 4096, kvi_slice_of(key, 4096), &child) <= 2);
+    }
+    free(page);
+    free(key);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +330,9 @@ int main(void)
         cmocka_unit_test(private_children_are_kept),
         cmocka_unit_test(branch_with_short_keys_is_head_only),
         cmocka_unit_test(same_len_follows_the_keys),
+        cmocka_unit_test(greatest_head_is_shared),
+        cmocka_unit_test(no_head_behind_the_last),
+        cmocka_unit_test(prefix_longer_than_half_a_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

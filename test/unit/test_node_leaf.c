@@ -359,6 +359,53 @@ static void all_follows_an_empty_leaf(void **state)
     free(scratch);
 }
 
+static uint8_t *leaf_of_two(void)
+{
+    uint8_t *page = exact(512), *scratch = exact(512);
+    kvi_leaf_init(page, 512);
+    for (unsigned i = 0; i < 2; i++) {
+        kvi_item item = {.key = kvi_slice_of(i ? "key-b" : "key-a", 5),
+                         .value = kvi_slice_of("value", 5)};
+        assert_true(kvi_leaf_insert(page, 512, scratch, i, &item));
+    }
+    free(scratch);
+    return page;
+}
+
+/* A page that changed after it was verified: lengths that leave the page, or that no key has, are none
+ * that the short way goes by. */
+static void changed_lengths_are_not_plain(void **state)
+{
+    static const struct {
+        size_t field;
+        uint16_t bytes;
+    } changes[] = {{KVI_P_fixed_key, 600}, {KVI_P_fixed_value, 600}, {KVI_P_prefix_len, 600}};
+    kvi_plain plain;
+    (void)state;
+    uint8_t *page = leaf_of_two();
+    kvi_plain_look(&plain, page, 512);
+    assert_int_equal(plain.slots, 2);
+    for (size_t i = 0; i < KVI_COUNT(changes); i++) {
+        uint16_t before = kvi_get16(page + changes[i].field);
+        kvi_put16(page + changes[i].field, changes[i].bytes);
+        kvi_plain_look(&plain, page, 512);
+        assert_int_equal(plain.slots, 0);
+        kvi_put16(page + changes[i].field, before);
+    }
+    free(page);
+}
+
+/* The same page, which seems to have more entries than it has room for: it counts as having none. */
+static void all_follows_a_changed_leaf(void **state)
+{
+    (void)state;
+    uint8_t *page = leaf_of_two();
+    assert_false(kvi_leaf_follows(page, 512, kvi_slice_of("a", 1)));
+    kvi_put16(page + KVI_P_count, 200);
+    assert_int_equal(kvi_leaf_follows(page, 512, kvi_slice_of("a", 1)), kvi_node_count(page) == 0);
+    free(page);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -370,6 +417,8 @@ int main(void)
         cmocka_unit_test(value_may_come_from_the_page),
         cmocka_unit_test(identity_survives_a_rebuild),
         cmocka_unit_test(two_largest_entries_fit),
+        cmocka_unit_test(changed_lengths_are_not_plain),
+        cmocka_unit_test(all_follows_a_changed_leaf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
