@@ -107,6 +107,30 @@ static void test_forged_private_page(void **state)
     }
 }
 
+/* Lookups that ask for all their pages at once are led to the same place. */
+static void test_forged_private_page_many(void **state)
+{
+    static const uint32_t flags[] = {KV_TXN_READ, KV_TXN_WRITE};
+    static const uint64_t pages[] = {0, 1000};
+    char bytes[2][16];
+    kv_slice keys[2], values[2];
+    int results[2];
+    dir = *state;
+    for (unsigned i = 0; i < 2; i++)
+        keys[i] = (kv_slice){bytes[i], key_of(i * (ENTRIES - 1), bytes[i])};
+    for (size_t i = 0; i < KVI_COUNT(flags) * KVI_COUNT(pages); i++) {
+        const char *path = scratch_path(dir, "many.kv");
+        kv_db *db = make(path);
+        forge(db, path, LAST, pages[i / 2]);
+        kv_txn *txn = must_begin(db, flags[i % 2]);
+        assert_int_equal(kv_get_many(kv_txn_main(txn), 2, keys, values, results), KV_ECORRUPT);
+        assert_int_equal(results[0], KV_OK);
+        assert_int_equal(results[1], KV_ECORRUPT);
+        kv_txn_abort(txn);
+        kv_db_close(db);
+    }
+}
+
 /* ---- a private page that is in two places ---- */
 
 /* Until one says that something is wrong. */
@@ -417,10 +441,10 @@ static void test_entry_too_long(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forged_private_page), cmocka_unit_test(test_private_page_twice),
-        cmocka_unit_test(test_gathered_twice),      cmocka_unit_test(test_private_value_twice),
-        cmocka_unit_test(test_value_of_its_own),    cmocka_unit_test(test_other_page),
-        cmocka_unit_test(test_entry_too_long),
+        cmocka_unit_test(test_forged_private_page), cmocka_unit_test(test_forged_private_page_many),
+        cmocka_unit_test(test_private_page_twice),  cmocka_unit_test(test_gathered_twice),
+        cmocka_unit_test(test_private_value_twice), cmocka_unit_test(test_value_of_its_own),
+        cmocka_unit_test(test_other_page),          cmocka_unit_test(test_entry_too_long),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
