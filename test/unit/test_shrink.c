@@ -8,6 +8,8 @@
 
 #include "commit.h"
 #include "db.h"
+#include "fault_os.h"
+#include "must.h"
 #include "relocate.h"
 #include "rng.h"
 #include "scratch.h"
@@ -400,6 +402,56 @@ static void test_sparse_for_ever(void **state)
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
+#define LONGER 12000000 /* bytes, far more than there are holes */
+
+/* Somebody makes the file longer than compaction may. */
+static int put_once(void *context, const kv_progress *progress)
+{
+    static const uint8_t value[LONGER];
+    bool *done = context;
+    (void)progress;
+    if (!*done)
+        must_put(db, "v", "large", value, sizeof value);
+    *done = true;
+    return 0;
+}
+
+static void test_sparse_and_longer(void **state)
+{
+    bool done = false;
+    kv_slice value;
+    kv_tree *tree;
+    kv_compact_options options = {.size = sizeof options, .progress = put_once, .context = &done};
+    fill(20000);
+    assert_int_equal(kv_db_compact(db, &options, NULL), KV_OK);
+    all_there(20000);
+    kv_txn *txn = must_begin(db, KV_TXN_READ);
+    assert_int_equal(kv_tree_open(txn, "v", 1, 0, NULL, &tree), KV_OK);
+    assert_int_equal(kv_get(tree, "large", 5, &value), KV_OK);
+    assert_int_equal(value.len, LONGER);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+/* Where nothing is to be won, a transaction does not look through all the leaves for it. */
+static void test_dense(void **state)
+{
+    enum { N = 20000 };
+    kv_compact_options options = {.size = sizeof options, .step_pages = 1};
+    kv_db_info before, after;
+    uint64_t *numbers = numbers_of(N);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    for (unsigned i = 0; i < N; i++)
+        put(kv_txn_main(txn), numbers[i], 0);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    free(numbers);
+    before = must_stat(db);
+    assert_int_equal(kv_db_compact(db, &options, NULL), KV_OK);
+    after = must_stat(db);
+    assert_true(after.leaf_pages == before.leaf_pages && after.entries == before.entries);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
 /* ---- what keeps it long ---- */
 
 static void test_held(void **state)
@@ -433,6 +485,18 @@ static void test_held(void **state)
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
+#define LARGE 60000 /* bytes of a value */
+
+static void put_large(unsigned key, int fill)
+{
+    uint8_t bytes[LARGE];
+    kv_txn *txn;
+    memset(bytes, fill, sizeof bytes);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    assert_int_equal(kv_put(kv_txn_main(txn), &key, sizeof key, bytes, sizeof bytes, 0), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
 /* Entries in the order of their keys, written as often as said and then nine in ten deleted, each time
  * by one transaction. */
 static void write_and_thin(unsigned times)
@@ -452,8 +516,15 @@ static void write_and_thin(unsigned times)
     free(numbers);
 }
 
+static void open_again(uint32_t flags, const kvi_os *os)
+{
+    kv_options options = {.size = sizeof options, .flags = flags};
+    assert_int_equal(kv_db_close(db), KV_OK);
+    assert_int_equal(kvi_db_open(os, path, &options, &db, NULL, 0), KV_OK);
+}
+
 /* The pages behind the last one are no longer recorded, but a reader began when they were. */
-static void test_reader_of_a_longer_file(void **state)
+static void reader_of_a_longer_file(void)
 {
     kv_txn *reader;
     write_and_thin(2);
@@ -470,6 +541,56 @@ static void test_reader_of_a_longer_file(void **state)
     assert_true(info.after < info.before / 3);
     assert_int_equal(info.held_by, KV_HELD_NOBODY);
     assert_int_equal(info.holder, 0);
+}
+
+static void test_reader_of_a_longer_file(void **state)
+{
+    reader_of_a_longer_file();
+    open_again(KV_OPEN_EXCLUSIVE, &kvi_os_posix);
+    reader_of_a_longer_file();
+}
+
+/* A reader needs nothing of what the file would lose; it only began when that was there. */
+static void test_reader_beside_free_pages(void **state)
+{
+    static const uint32_t flags[] = {0, KV_OPEN_EXCLUSIVE};
+    for (size_t i = 0; i < KVI_COUNT(flags); i++) {
+        open_again(flags[i], &kvi_os_posix);
+        for (unsigned k = 0; k < 100; k++)
+            put_large(k, 1);
+        kv_txn *txn = must_begin(db, KV_TXN_WRITE), *reader;
+        for (unsigned k = 0; k < 100; k++)
+            assert_int_equal(kv_del(kv_txn_main(txn), &k, sizeof k), KV_OK);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &reader), KV_OK);
+        kv_compact_info info = compact();
+        assert_int_equal(info.after, info.before);
+        assert_int_equal(info.held_by, KV_HELD_READER);
+        assert_int_equal(info.holder, kv_txn_id(reader));
+        kv_txn_abort(reader);
+        info = compact();
+        assert_true(info.after < info.before / 10);
+    }
+}
+
+/* The system does not cut the file: nobody is to blame. */
+static void test_end_that_stays(void **state)
+{
+    fault_os fault;
+    fault_init(&fault, &kvi_os_posix);
+    write_and_thin(2);
+    open_again(0, &fault.os);
+    fault_plan(&fault, (fault_case){.at = 1, .mask = FAULT_BIT(FAULT_TRUNCATE), .sticky = true});
+    kv_compact_info info = compact();
+    assert_true(fault_hit(&fault));
+    assert_true(info.after >= info.before);
+    assert_int_equal(info.held_by, KV_HELD_NOBODY);
+    fault_plan(&fault, (fault_case){0});
+    info = compact();
+    assert_true(info.after < info.before / 3);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+    open_again(0, &kvi_os_posix);
+    assert_true(fault_balanced(&fault));
 }
 
 /* Few pages are kept, but they lie at the end of the file. */
@@ -544,18 +665,6 @@ static void test_reader_at_the_end(void **state)
 
 /* ---- what a snapshot needs ---- */
 
-#define LARGE 60000 /* bytes of a value */
-
-static void put_large(unsigned key, int fill)
-{
-    uint8_t bytes[LARGE];
-    kv_txn *txn;
-    memset(bytes, fill, sizeof bytes);
-    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
-    assert_int_equal(kv_put(kv_txn_main(txn), &key, sizeof key, bytes, sizeof bytes, 0), KV_OK);
-    assert_int_equal(kv_txn_commit(txn), KV_OK);
-}
-
 /* Values are moved that a snapshot needs where they were: nobody writes over them. */
 static void test_values_of_a_snapshot(void **state)
 {
@@ -610,13 +719,6 @@ static void test_wrong_and_stopped(void **state)
 
 #define TREES_MANY 100 /* more than one transaction opens */
 
-static kv_txn *begin_write(void)
-{
-    kv_txn *txn;
-    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
-    return txn;
-}
-
 static kv_tree *tree_number(kv_txn *txn, unsigned i, uint32_t flags)
 {
     char name[16];
@@ -628,7 +730,7 @@ static kv_tree *tree_number(kv_txn *txn, unsigned i, uint32_t flags)
 
 static void make_trees(void)
 {
-    kv_txn *txn = begin_write();
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     for (uint64_t number = 0; number < 200; number++)
         put(kv_txn_main(txn), number, 1);
     for (unsigned i = 0; i < TREES_MANY; i++)
@@ -638,7 +740,7 @@ static void make_trees(void)
 
 static void drop_trees(unsigned from, unsigned to)
 {
-    kv_txn *txn = begin_write();
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     for (unsigned i = from; i < to; i++)
         assert_int_equal(kv_tree_drop(tree_number(txn, i, 0)), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
@@ -647,7 +749,7 @@ static void drop_trees(unsigned from, unsigned to)
 /* One transaction of a pass. */
 static void pass_on(kvi_relocate *move)
 {
-    kv_txn *txn = begin_write();
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     assert_int_equal(kvi_relocate_step(move, txn), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
 }
@@ -673,7 +775,7 @@ static void test_trees_vanish(void **state)
     pass_begin(&move, 1, 1); /* everything is too high, and a leaf fills a transaction */
     pass_on(&move);
     assert_true(move.pass.resumed && move.pass.name_len == 0);
-    kv_txn *txn = begin_write();
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
     assert_int_equal(kv_del_range(kv_txn_main(txn), &all, NULL), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
     pass_on(&move);
@@ -693,7 +795,7 @@ static void test_trees_vanish(void **state)
     make_trees();
     pass_begin(&move, 1, 1);
     pass_on(&move);
-    txn = begin_write();
+    txn = must_begin(db, KV_TXN_WRITE);
     assert_int_equal(kv_del_range(kv_txn_main(txn), &all, NULL), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
     pass_on(&move);
@@ -913,6 +1015,91 @@ static void test_damaged_branches(void **state)
     }
 }
 
+static kvi_pgno child_of(const surgeon *s, kvi_pgno page, unsigned i)
+{
+    return kvi_branch_child(surgeon_page(s, page), s->page_size, i).page;
+}
+
+/* The leaves below the root's second child have no entries: no number of leaves can be told from them. */
+static void test_empty_leaves(void **state)
+{
+    surgeon s;
+    kv_compact_info info = {.size = sizeof info};
+    fill_tree("main", 9000);
+    fill_tree("gone", 500);
+    drop_tree("gone");
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon_load(&s, path);
+    kvi_pgno branch = child_of(&s, s.meta.main.root.page, 1);
+    assert_int_equal(s.meta.main.level, 2);
+    for (unsigned i = 0; i <= kvi_node_count(surgeon_page(&s, branch)); i++) {
+        kvi_pgno leaf = child_of(&s, branch, i);
+        while (kvi_node_count(surgeon_page(&s, leaf)) > 0)
+            kvi_leaf_remove(surgeon_page(&s, leaf), s.page_size, 0);
+        surgeon_stamp(&s, leaf);
+    }
+    surgeon_save(&s, path);
+    surgeon_free(&s);
+    assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
+    assert_int_equal(kv_db_compact(db, NULL, &info), KV_OK);
+    assert_true(info.after < info.before);
+    assert_int_equal(kv_db_check(db, NULL), KV_ECORRUPT);
+}
+
+/* A branch that cannot be read on the way from one leaf to the next. */
+static void test_damaged_way(void **state)
+{
+    surgeon s;
+    kvi_relocate move;
+    fill_tree("main", 9000);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon_load(&s, path);
+    assert_int_equal(s.meta.main.level, 2);
+    surgeon_page(&s, child_of(&s, s.meta.main.root.page, 1))[200] ^= 1;
+    surgeon_save(&s, path);
+    surgeon_free(&s);
+    assert_int_equal(kv_db_open(path, NULL, &db), KV_OK);
+    pass_begin(&move, s.meta.high_water, 1000);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kvi_relocate_step(&move, txn), KV_ECORRUPT);
+    assert_int_equal(kv_txn_commit(txn), KV_EBADTXN);
+    kvi_pass_end(&move.pass, db->os);
+}
+
+/* ---- no memory ---- */
+
+/* Values that are to move where others were: each allocation fails in turn. */
+static void test_no_memory_to_move(void **state)
+{
+    enum { JUNK = 20, KEPT = 5 };
+    fault_os fault;
+    kvi_relocate move;
+    int rc = KV_ENOMEM;
+    fault_init(&fault, &kvi_os_posix);
+    for (unsigned i = 0; i < JUNK + KEPT; i++)
+        put_large(i, 1);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    for (unsigned i = 0; i < JUNK; i++)
+        assert_int_equal(kv_del(kv_txn_main(txn), &i, sizeof i), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    for (uint64_t n = 1; rc != KV_OK; n++) {
+        open_again(0, &fault.os);
+        txn = must_begin(db, KV_TXN_WRITE);
+        pass_begin(&move, txn->base.high_water / 2, 1000);
+        fault_plan(&fault, (fault_case){.at = n, .mask = FAULT_MEMORY});
+        rc = kvi_relocate_step(&move, txn);
+        assert_int_equal(rc, fault_hit(&fault) ? KV_ENOMEM : KV_OK);
+        assert_true(rc != KV_OK || n > 1);
+        fault_plan(&fault, (fault_case){0});
+        assert_int_equal(kv_txn_commit(txn), rc == KV_OK ? KV_OK : KV_EBADTXN);
+        kvi_pass_end(&move.pass, db->os);
+        assert_int_equal(kv_db_check(db, NULL), KV_OK);
+    }
+    assert_true(move.values > KEPT);
+    open_again(0, &kvi_os_posix);
+    assert_true(fault_balanced(&fault));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
@@ -935,6 +1122,13 @@ int main(void)
         TEST(test_damaged_branches),
         TEST(test_reader_of_a_longer_file),
         TEST(test_few_pages_at_the_end),
+        TEST(test_reader_beside_free_pages),
+        TEST(test_end_that_stays),
+        TEST(test_sparse_and_longer),
+        TEST(test_dense),
+        TEST(test_empty_leaves),
+        TEST(test_damaged_way),
+        TEST(test_no_memory_to_move),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
