@@ -275,6 +275,69 @@ static void test_gathered_twice(void **state)
     }
 }
 
+/* Entries of one length, three of five of which stay. */
+static kv_db *make_thinned(const char *path)
+{
+    char key[16];
+    kv_db *db = make(path);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_tree_clear(kv_txn_main(txn)), KV_OK);
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        size_t len = key_of(i, key);
+        assert_int_equal(kv_put(kv_txn_main(txn), key, len, "same length", 11, 0), KV_OK);
+    }
+    for (unsigned i = 0; i < ENTRIES; i++)
+        if (i % 5 < 2)
+            assert_int_equal(kv_del(kv_txn_main(txn), key, key_of(i, key)), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    return db;
+}
+
+/* In the leaf of a key, the offset of the first or last entry becomes one that leaves no room for it. */
+static void offset_forge(kv_db *db, const char *path, unsigned number, bool last)
+{
+    static const uint8_t offset[2] = {0xff, 0xff};
+    kv_txn *txn = must_begin(db, KV_TXN_READ);
+    kvi_path way;
+    char key[16];
+    bool found;
+    for (unsigned i = 0; i < ENTRIES; i++)
+        assert_true(kv_exists(kv_txn_main(txn), key, key_of(i, key)) >= 0);
+    size_t len = key_of(number, key);
+    int rc = kvi_tree_seek(kv_txn_main(txn), kvi_slice_of(key, len), &way, &found);
+    assert_int_equal(rc, KV_OK);
+    const kvi_step *leaf = kvi_path_leaf(&way);
+    unsigned count = kvi_node_count(leaf->page);
+    assert_true(kvi_get16(leaf->page + KVI_P_fixed_key));
+    assert_true(kvi_get16(leaf->page + KVI_P_fixed_value));
+    uint32_t heads =
+        KVI_HEADER_SIZE + (kvi_get16(leaf->page + KVI_P_hint_stride) ? KVI_HINT_LINE : 0);
+    uint64_t at =
+        leaf->ptr.page * db->file.page_size + heads + 4 * count + (last ? 2 * (count - 1) : 0);
+    kv_txn_abort(txn);
+    int fd = open(path, O_RDWR);
+    assert_int_equal(pwrite(fd, offset, sizeof offset, (off_t)at), sizeof offset);
+    close(fd);
+}
+
+/* Leaves that are not filled from those behind them, since what their pages say now cannot be built. */
+static void test_gathered_unbuilt(void **state)
+{
+    dir = *state;
+    const char *path = scratch_path(dir, "unbuilt.kv");
+    for (unsigned n = 0; n < 2 * ENTRIES / 100; n++) {
+        kv_slice value;
+        kv_db *db = make_thinned(path);
+        offset_forge(db, path, 100 * (n / 2), n % 2);
+        assert_int_equal(kv_db_compact(db, NULL, NULL), KV_OK);
+        kv_txn *txn = must_begin(db, KV_TXN_READ);
+        assert_int_equal(kv_get(kv_txn_main(txn), "key0002999", 10, &value), KV_OK);
+        assert_int_equal(value.len, 11);
+        kv_txn_abort(txn);
+        kv_db_close(db);
+    }
+}
+
 /* ---- a private value that is in two places ---- */
 
 /* The entry of a key becomes one of {handle, birth 0}: of a private value. */
@@ -443,8 +506,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forged_private_page), cmocka_unit_test(test_forged_private_page_many),
         cmocka_unit_test(test_private_page_twice),  cmocka_unit_test(test_gathered_twice),
-        cmocka_unit_test(test_private_value_twice), cmocka_unit_test(test_value_of_its_own),
-        cmocka_unit_test(test_other_page),          cmocka_unit_test(test_entry_too_long),
+        cmocka_unit_test(test_gathered_unbuilt),    cmocka_unit_test(test_private_value_twice),
+        cmocka_unit_test(test_value_of_its_own),    cmocka_unit_test(test_other_page),
+        cmocka_unit_test(test_entry_too_long),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
