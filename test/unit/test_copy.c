@@ -652,6 +652,35 @@ static void test_nothing_is_written(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+static int writes_left;
+
+static int64_t some_writes(const kvi_os *os, int fd, const void *buf, size_t len)
+{
+    return writes_left-- > 0 ? kvi_os_posix.write(os, fd, buf, len) : -EDQUOT;
+}
+
+/* Each write fails in turn: of metas, pages, records, and what is between them. */
+static void test_writes_fail(void **state)
+{
+    kv_db *db = open_meddled();
+    meddler.os.write = some_writes;
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+        int rc = KV_ENOSPC;
+        for (int n = 0; rc == KV_ENOSPC; n++) {
+            int fd = open(target, O_WRONLY | O_CREAT | O_EXCL, 0600);
+            assert_true(fd >= 0);
+            writes_left = n;
+            rc = kv_db_copy_fd(db, fd, flags);
+            close(fd);
+            if (rc == KV_OK)
+                copy_is_good(db, target);
+            unlink(target);
+        }
+        assert_int_equal(rc, KV_OK);
+    }
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 static void test_short_counts(void **state)
 {
     kv_db *db = open_meddled();
@@ -701,6 +730,7 @@ int main(void)
         TEST(test_to_a_pipe),
         TEST(test_without_a_temporary_folder),
         TEST(test_nothing_is_written),
+        TEST(test_writes_fail),
         TEST(test_short_counts),
         TEST(test_to_a_full_device),
     };

@@ -306,6 +306,30 @@ static void test_heights(void **state)
     assert_int_equal(info.added, MANY - 300);
 }
 
+/* The same of keys that only the higher tree has below a child of its root that is not the first. */
+static void test_heights_and_ends(void **state)
+{
+    char from[16], end[16];
+    fill();
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    numbered(from, 300);
+    numbered(end, MANY - 100);
+    kv_range range = {.size = sizeof range, .from = from, .from_len = 9};
+    kv_range ends = {.size = sizeof ends, .from = end, .from_len = 9};
+    assert_int_equal(kv_del_range(kv_txn_main(txn), &range, NULL), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    after = must_begin(db, KV_TXN_READ);
+    kv_diff_info info = diff_with((kv_diff_options){.range = &ends});
+    assert_int_equal(info.removed, 100);
+    assert_int_equal(info.added + info.changed, 0);
+    kv_txn *low = after;
+    after = before;
+    before = low;
+    info = diff_with((kv_diff_options){.range = &ends});
+    assert_int_equal(info.added, 100);
+    assert_int_equal(info.removed + info.changed, 0);
+}
+
 /* ---- large values ---- */
 
 static void put_large(kv_txn *txn, const char *key, unsigned seed, size_t len)
@@ -367,8 +391,9 @@ static void test_compressed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(report),  TEST(choices),   TEST(arguments), TEST(nothing), TEST(scattered),
-        TEST(regions), TEST(exchanged), TEST(heights),   TEST(large),   TEST(compressed),
+        TEST(report),           TEST(choices), TEST(arguments),  TEST(nothing),
+        TEST(scattered),        TEST(regions), TEST(exchanged),  TEST(heights),
+        TEST(heights_and_ends), TEST(large),   TEST(compressed),
     };
     return cmocka_run_group_tests_name("diff", tests, NULL, NULL);
 }
