@@ -43,6 +43,18 @@ static kv_tree *multi(kv_txn *txn)
     return tree;
 }
 
+/* Two leaves, the first one with few bytes. */
+static void put_leaves(kv_txn *txn)
+{
+    static const uint8_t bytes[900];
+    static const char *const keys[] = {"1", "2", "3", "4", "5", "6", "7", "8"};
+    for (unsigned i = 0; i < 8; i++)
+        put(txn, "wide", keys[i], bytes, sizeof bytes);
+    for (unsigned i = 1; i < 4; i++)
+        assert_int_equal(kv_del(must_tree(txn, "wide"), keys[i], 1), KV_OK);
+    put(txn, "wide", "1", "6", 1);
+}
+
 static void make_base(void)
 {
     static const uint8_t bytes[LARGE];
@@ -57,6 +69,7 @@ static void make_base(void)
     put(txn, "blue", "large", bytes, sizeof bytes);
     put(txn, "old", "c", "3", 1);
     put(txn, "red", "d", "4", 1);
+    put_leaves(txn);
     assert_int_equal(kv_multi_put(multi(txn), "k", 1, "1", 1), KV_OK);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
 }
@@ -74,6 +87,7 @@ static void make_change(void)
     put(txn, "blue", "b", "22", 2);
     assert_int_equal(kv_tree_configure(must_tree(txn, "blue"), &packed), KV_OK);
     put(txn, "new", "e", "5", 1);
+    put(txn, "wide", "1", "7", 1);
     assert_int_equal(kv_tree_drop(must_tree(txn, "old")), KV_OK);
     assert_int_equal(kv_tree_drop(must_tree(txn, "red")), KV_OK);
     assert_int_equal(kv_tree_rename(must_tree(txn, "new"), "red", 3), KV_OK);
