@@ -265,6 +265,7 @@ static int get_many(void)
 static const kv_range middle = RANGE;
 static const kv_range limited = {
     .size = sizeof limited, .prefix = "key", .prefix_len = 3, .limit = 200};
+static const kv_range down = {.size = sizeof down, .flags = KV_RANGE_REVERSE};
 static kv_pair pair;
 
 /* An answer for each kind of tree. */
@@ -294,12 +295,12 @@ static int told_number(int rc)
     return rc;
 }
 
-static int split(kv_tree *tree)
+static int split(kv_tree *tree, const kv_range *range, size_t parts)
 {
     kv_slice keys[8];
     char buf[400];
     size_t got;
-    int rc = kv_split(tree, &middle, 9, keys, buf, sizeof buf, &got);
+    int rc = kv_split(tree, range, parts, keys, buf, sizeof buf, &got);
     for (size_t i = 0; rc == KV_OK && i < got; i++)
         tell(keys[i].ptr, keys[i].len);
     return rc;
@@ -319,7 +320,8 @@ TREES(nth, told_pair(kv_nth(tree, &middle, 42, &pair))) /* large, in one */
 TREES(nth_last, told_pair(kv_nth(tree, NULL, ENTRIES / 2, &pair)))
 TREES(random_entry, told_pair(kv_random(tree, &middle, UINT64_MAX / 3, &pair)))
 TREES(percentile, told_pair(kv_percentile(tree, &middle, 40, &pair)))
-TREES(splits, split(tree))
+TREES(splits, split(tree, &middle, 9))
+TREES(halves, split(tree, &down, 2))
 TREES(sizes_of, range_sizes(tree))
 TREES(del_range, told_number(kv_del_range(tree, &middle, &number)))
 TREES(del_limited, told_number(kv_del_range(tree, &limited, &number)))
@@ -619,6 +621,7 @@ static int batch(void)
     kv_slice in_plain = {"plain", 5}, in_pairs = {"pairs", 5};
     kv_op ops[] = {
         {.kind = KV_OP_CHECK_PRESENT, .tree = in_plain, .key = {"key00001", 8}},
+        {.kind = KV_OP_CHECK_PRESENT, .tree = in_pairs, .key = {"key00003", 8}},
         {.kind = KV_OP_CHECK_ABSENT, .tree = in_plain, .key = {"key0", 4}},
         {.kind = KV_OP_POP_FIRST, .flags = KV_OP_PREFIX, .tree = in_plain, .key = {"key001", 6}},
         {.kind = KV_OP_POP_LAST, .tree = in_plain, .key = {"key00100", 8}},
@@ -661,6 +664,7 @@ static const call calls[] = {
     CALL(random_entry, READS),
     CALL(percentile, READS),
     CALL(splits, READS),
+    CALL(halves, READS),
     CALL(sizes_of, READS),
     CALL(forward, READS),
     CALL(backward, READS),
