@@ -836,11 +836,20 @@ static void test_restore_many(void **state)
     sound(db);
 }
 
-/* The snapshot's catalog, or the leaf of the tree that it names, holds what cannot be: an entry that is
- * no descriptor, a large value twice. Nothing of that is restored. */
+static void leaf_add(surgeon *s, kvi_pgno leaf, const char *key, kvi_slice value, bool special)
+{
+    uint8_t *page = surgeon_page(s, leaf), *room = malloc(s->page_size);
+    kvi_item item = {.key = kvi_slice_of(key, strlen(key)), .value = value, .special = special};
+    assert_true(kvi_leaf_insert(page, s->page_size, room, kvi_node_count(page), &item));
+    free(room);
+}
+
+/* The snapshot's catalog, or the leaf of the tree that it names, holds what cannot be: entries that are no
+ * descriptor, a large value twice. Nothing of that is restored. */
 static void test_forged_below(void **state)
 {
-    for (int twice = 0; twice < 2; twice++) {
+    enum { NOWHERE, SHORT, TWICE, FORGERIES };
+    for (int forgery = 0; forgery < FORGERIES; forgery++) {
         surgeon s;
         kvi_named named;
         kvi_tree_desc desc;
@@ -858,18 +867,16 @@ static void test_forged_below(void **state)
         assert_true(kvi_named_decode(value.ptr, s.page_size, s.meta.high_water, s.meta.id, &named));
         s.meta.catalog = named.catalog;
         uint8_t *described = surgeon_catalog(&s, 0, &leaf, &desc);
-        if (!twice) {
+        if (forgery == NOWHERE) {
             kvi_put48(described + KVI_T_root, (uint64_t)1 << 40);
+        } else if (forgery == SHORT) {
+            leaf_add(&s, leaf, "zzz", kvi_slice_of("short", 5), false);
         } else {
             assert_true(surgeon_find(&s, &desc, KVI_ENTRY_LARGE, &leaf, &stored, &entry));
-            uint8_t *page = surgeon_page(&s, leaf), *room = malloc(s.page_size);
             uint8_t copy[64];
             size_t len = kvi_entry_ref_at(&entry) + KVI_LARGE_REF_SIZE;
             memcpy(copy, stored, len);
-            kvi_item item = {
-                .key = kvi_slice_of("key999999", 9), .value = {copy, len}, .special = true};
-            assert_true(kvi_leaf_insert(page, s.page_size, room, kvi_node_count(page), &item));
-            free(room);
+            leaf_add(&s, leaf, "key999999", kvi_slice_of(copy, len), true);
         }
         surgeon_stamp(&s, leaf);
         surgeon_save(&s, path);
