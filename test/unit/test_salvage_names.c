@@ -14,6 +14,7 @@
 #include "surgeon.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define TREES     400
 #define IN_MAIN   200 /* entries; enough for a branch */
@@ -262,6 +263,121 @@ static void test_descriptor_forged(void **state)
     surgeon_free(&s);
 }
 
+/* Names so long, and so like each other, that few trees make a catalog of three levels. */
+#define LONG_NAMES 80
+#define LONG_NAME  900
+
+static void long_name(unsigned i, char name[LONG_NAME])
+{
+    memset(name, (int)('a' + i / 3), LONG_NAME);
+    name[LONG_NAME - 1] = (char)('0' + i % 3);
+}
+
+static void make_long(kv_db *db)
+{
+    char name[LONG_NAME];
+    kv_tree *tree;
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    for (unsigned i = 0; i < LONG_NAMES; i++) {
+        long_name(i, name);
+        assert_int_equal(kv_tree_open(txn, name, LONG_NAME, KV_TREE_CREATE, NULL, &tree), KV_OK);
+        assert_int_equal(kv_put(tree, "whose", 5, name, LONG_NAME, 0), KV_OK);
+    }
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* A database, or a new one, after a change to it. */
+static surgeon changed(const surgeon *from, void (*change)(kv_db *db))
+{
+    surgeon s;
+    sim_reset(disk);
+    if (from)
+        sim_put_file(disk, PATH, from->bytes, from->size);
+    kv_db *db = must_open(disk, PATH);
+    change(db);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    kvi_slice file = sim_get_file(disk, PATH);
+    surgeon_take(&s, file.ptr, file.len);
+    return s;
+}
+
+/* A branch of the catalog is gone, below another one a tree's entry: the leaves of the first have their
+ * place all the same. */
+static void test_branch_gone_and_descriptor_forged(void **state)
+{
+    char name[LONG_NAME];
+    kv_salvage_options options = {.size = sizeof options};
+    kvi_pgno leaf;
+    kvi_tree_desc desc;
+    surgeon s = changed(NULL, make_long);
+    assert_int_equal(s.meta.catalog.level, 2);
+    memset(surgeon_catalog(&s, 0, &leaf, &desc), 0xff, KVI_TREE_SIZE);
+    surgeon_stamp(&s, leaf);
+    damage(&s, surgeon_node(&s, &s.meta.catalog, 1, 1).page, HARM_WIPED);
+    sim_reset(disk);
+    sim_put_file(disk, PATH, s.bytes, s.size);
+    assert_int_equal(kvi_salvage(sim_os(disk), PATH, DEST, &options, &info), KV_OK);
+    kv_db *db = must_open(disk, DEST);
+    kv_txn *txn = must_begin(db, KV_TXN_READ);
+    for (unsigned i = 0; i < LONG_NAMES; i++) {
+        kv_tree *tree;
+        kv_slice whose;
+        long_name(i, name);
+        int rc = kv_tree_open(txn, name, LONG_NAME, 0, NULL, &tree);
+        assert_int_equal(rc, i == 0 ? KV_NOTFOUND : KV_OK);
+        if (i > 0) {
+            assert_int_equal(kv_get(tree, "whose", 5, &whose), KV_OK);
+            assert_memory_equal(whose.ptr, name, LONG_NAME);
+        }
+    }
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon_free(&s);
+}
+
+static void change_last(kv_db *db)
+{
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    put_tree(txn, "tree00399");
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* Leaves that are found again in another order than that of their names. */
+static void test_root_gone_and_leaves_moved(void **state)
+{
+    surgeon s = changed(&sound, change_last);
+    kvi_pgno root = s.meta.catalog.root.page;
+    unsigned last = kvi_node_count(surgeon_page(&s, root));
+    assert_true(surgeon_node(&s, &s.meta.catalog, 0, last).page <
+                surgeon_node(&s, &s.meta.catalog, 0, 0).page);
+    damage(&s, root, HARM_WIPED);
+    assert_int_equal(salvage(&s), KV_OK);
+    assert_int_equal(info.losses, 0);
+    assert_int_equal(check_saved().there, TREES);
+    surgeon_free(&s);
+}
+
+static void keep_snapshot(kv_db *db)
+{
+    assert_int_equal(kv_snapshot_create(db, "kept", 4, 0), KV_OK);
+}
+
+/* An entry of the list of named snapshots that is none: as they all are, it is left out. */
+static void test_snapshot_forged(void **state)
+{
+    surgeon s = changed(&sound, keep_snapshot);
+    kvi_pgno leaf = s.meta.snapshots.root.page;
+    uint8_t *page = surgeon_page(&s, leaf), *room = malloc(s.page_size);
+    kvi_item item = {.key = kvi_slice_of("none", 4), .value = kvi_slice_of("short", 5)};
+    assert_true(kvi_leaf_insert(page, s.page_size, room, 1, &item));
+    surgeon_stamp(&s, leaf);
+    free(room);
+    assert_int_equal(salvage(&s), KV_OK);
+    assert_int_equal(info.losses, 0);
+    assert_int_equal(check_saved().there, TREES);
+    surgeon_free(&s);
+}
+
 /* The trees are put together from the newest pages that look like theirs. */
 static void test_metas_gone(void **state)
 {
@@ -502,13 +618,23 @@ static void test_no_locks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_root_gone),          cmocka_unit_test(test_leaf_gone),
-        cmocka_unit_test(test_descriptor_forged),  cmocka_unit_test(test_metas_gone),
-        cmocka_unit_test(test_callbacks),          cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_both_roots_gone),    cmocka_unit_test(test_root_gone_and_old_leaves),
-        cmocka_unit_test(test_root_and_tree_gone), cmocka_unit_test(test_names_twice),
-        cmocka_unit_test(test_tree_without_name),  cmocka_unit_test(test_no_locks),
-        cmocka_unit_test(test_name_taken),         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_root_gone),
+        cmocka_unit_test(test_leaf_gone),
+        cmocka_unit_test(test_descriptor_forged),
+        cmocka_unit_test(test_branch_gone_and_descriptor_forged),
+        cmocka_unit_test(test_root_gone_and_leaves_moved),
+        cmocka_unit_test(test_snapshot_forged),
+        cmocka_unit_test(test_metas_gone),
+        cmocka_unit_test(test_callbacks),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_both_roots_gone),
+        cmocka_unit_test(test_root_gone_and_old_leaves),
+        cmocka_unit_test(test_root_and_tree_gone),
+        cmocka_unit_test(test_names_twice),
+        cmocka_unit_test(test_tree_without_name),
+        cmocka_unit_test(test_no_locks),
+        cmocka_unit_test(test_name_taken),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests_name("names in salvage", tests, setup, teardown);
 }
