@@ -494,6 +494,45 @@ static void test_spoiled_metas(void **state)
     disk->os.pread = plain_pread;
 }
 
+/* A writer died, and the newest commit is durable: the meta before it is torn, as by this death, or the
+ * record says, against all others, that the commit is not proven. It is, and is adopted as it stands. */
+static void durable_once(bool torn)
+{
+    const size_t flags = offsetof(kvi_record, handover.flags);
+    kv_db *db = survivor_open(), *late;
+    kv_db_info info = {.size = sizeof info};
+    kvi_meta meta;
+    commit_n(db, 0, "base", 10, 70, 'f');
+    assert_int_equal(open_on(sim_os(disk), 0, &late), KV_OK);
+    uint64_t hash = content_now(db);
+    assert_int_equal(kv_db_stat(db, &info), KV_OK);
+    assert_int_equal(info.durable_id, info.commit_id);
+    uint64_t at = meta_find(info.commit_id, &meta);
+    kvi_board *board = &side_head()->board;
+    if (torn)
+        spoil_meta(at ? 0 : kvi_meta_stride(PAGE_SIZE), meta, SPOIL_TORN);
+    else
+        board->record[board->counter & 1][flags / 8] |= (uint64_t)KVI_HANDOVER_UNPROVEN
+                                                        << flags % 8 * 8;
+    board->writing = 1;
+    kv_txn *txn = begin(late, KV_TXN_WRITE);
+    assert_int_equal(board->writing, 0);
+    assert_int_equal(late->head.durable, info.durable_id);
+    assert_int_equal(content(txn), hash);
+    kv_txn_abort(txn);
+    commit_mark(late, 0);
+    sound(late);
+    expect_after_crash(hash);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    assert_int_equal(kv_db_close(late), KV_OK);
+}
+
+static void test_durable_commit_is_adopted(void **state)
+{
+    durable_once(true);
+    durable_once(false);
+}
+
 #define TEST(f) cmocka_unit_test_setup(f, fresh)
 
 int main(void)
@@ -502,6 +541,7 @@ int main(void)
         TEST(test_every_death),
         TEST(test_death_of_the_last),
         TEST(test_spoiled_metas),
+        TEST(test_durable_commit_is_adopted),
     };
     return cmocka_run_group_tests_name("takeover", tests, setup, teardown);
 }
