@@ -533,15 +533,44 @@ static void test_durable_commit_is_adopted(void **state)
     durable_once(false);
 }
 
+/* A confirmation beside an older meta, which took the other copy's place, is flushed where it stands:
+ * nobody writes a second one. */
+static void test_lone_confirmation(void **state)
+{
+    const uint64_t stride = kvi_meta_stride(PAGE_SIZE);
+    uint8_t older[KVI_META_SIZE], before[2][KVI_META_SIZE];
+    kvi_meta metas[2];
+    kv_db *db = survivor_open();
+    memcpy(older, disk->files[sim_find(disk, "db")].bytes, sizeof older);
+    commit_n(db, 0, "base", 10, 70, 'f');
+    commit_n(db, 0, "base", 10, 80, 'g');
+    uint64_t hash = content_now(db);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    uint8_t *file = disk->files[sim_find(disk, "db")].bytes;
+    for (unsigned slot = 0; slot < 2; slot++)
+        assert_int_equal(kvi_meta_decode(file + slot * stride, &metas[slot]), KVI_META_VALID);
+    assert_int_equal(metas[0].id, metas[1].id);
+    unsigned confirmed = metas[0].kind == KVI_KIND_CONFIRMATION ? 0 : 1;
+    assert_int_equal(metas[confirmed].kind, KVI_KIND_CONFIRMATION);
+    memcpy(file + (confirmed ^ 1) * stride, older, sizeof older);
+    for (unsigned slot = 0; slot < 2; slot++)
+        memcpy(before[slot], file + slot * stride, KVI_META_SIZE);
+    db = open_db();
+    assert_int_equal(content_now(db), hash);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    file = disk->files[sim_find(disk, "db")].bytes;
+    for (unsigned slot = 0; slot < 2; slot++)
+        assert_memory_equal(before[slot], file + slot * stride, KVI_META_SIZE);
+}
+
 #define TEST(f) cmocka_unit_test_setup(f, fresh)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_every_death),
-        TEST(test_death_of_the_last),
-        TEST(test_spoiled_metas),
-        TEST(test_durable_commit_is_adopted),
+        TEST(test_every_death),       TEST(test_death_of_the_last),
+        TEST(test_spoiled_metas),     TEST(test_durable_commit_is_adopted),
+        TEST(test_lone_confirmation),
     };
     return cmocka_run_group_tests_name("takeover", tests, setup, teardown);
 }
