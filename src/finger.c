@@ -33,7 +33,7 @@ bool kvi_finger_try(kv_tree *tree, kvi_slice key, kvi_slice value)
     kv_txn *txn = tree->txn;
     kvi_finger *finger = &tree->finger;
     if (finger->changes != txn->changes || finger->generation != txn->db->dirty.generation ||
-        txn->failed || tree->gone || !kvi_alive(txn->db) ||
+        txn->failed || !kvi_alive(txn->db) ||
         !kvi_leaf_append(finger->leaf, txn->db->file.page_size, key, value))
         return false;
     tallies_raise(finger);
