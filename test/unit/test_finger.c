@@ -7,8 +7,9 @@
 #include <cmocka.h>
 
 #include "base.h"
+#include "db.h"
+#include "fault_os.h"
 #include "format.h"
-#include "kv.h"
 #include "rng.h"
 #include "scratch.h"
 #include "sorted.h"
@@ -252,6 +253,32 @@ static void test_refused(void **state)
     sorted_clear(&r.committed);
 }
 
+/* A value that is written at once, since it is large, fails before it changes the tree: the transaction has
+ * failed all the same. */
+static void test_refused_after_a_failure(void **state)
+{
+    static const uint8_t large[200000];
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE, .memory_budget = 100000};
+    fault_os fault;
+    kv_db *db;
+    kv_txn *txn;
+    const char *path = scratch_path(&dir, "failed.kv");
+    (void)state;
+    remove(path);
+    fault_init(&fault, &kvi_os_posix);
+    assert_int_equal(kvi_db_open(&fault.os, path, &options, &db, NULL, 0), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    kv_tree *tree = kv_txn_main(txn);
+    for (char c = 'a'; c < 'f'; c++)
+        assert_int_equal(kv_put(tree, &c, 1, "v", 1, 0), KV_OK);
+    fault_plan(&fault, (fault_case){.at = 1, .mask = FAULT_BIT(FAULT_PWRITEV)});
+    assert_int_equal(kv_put(tree, "g", 1, large, sizeof large, 0), KV_EIO);
+    assert_true(fault_hit(&fault));
+    assert_int_equal(kv_put(tree, "h", 1, "v", 1, 0), KV_EBADTXN);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 /* Leaves of an ascending load are full, also when the keys come to share less or more. */
 static void test_full(void **state)
 {
@@ -281,6 +308,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused_after_a_failure),
         cmocka_unit_test(test_full),
     };
     scratch_make(&dir);
