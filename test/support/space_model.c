@@ -229,7 +229,7 @@ void model_drop_and_undo(space_model *m, size_t n)
 static int emit(void *context, kvi_pgno page, const uint8_t *bytes)
 {
     space_model *m = context;
-    if (m->fail_emit)
+    if (m->emit_fails > 0 && --m->emit_fails == 0)
         return KV_EIO;
     take(m, page);
     m->pages[page].own = true;

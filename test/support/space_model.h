@@ -42,8 +42,8 @@ typedef struct space_model {
     kvi_id began; /* its first one */
     kvi_pgno before_high_water;
     size_t emitted;    /* pages that sealing wrote */
-    bool fail_emit;    /* the next emit fails */
-    size_t drop_fails; /* the so many next drop of an own page fails; 0: none does */
+    size_t emit_fails; /* the so many next page that sealing writes fails; 0: none does */
+    size_t drop_fails; /* the same of the drops of own pages */
     uint64_t untold;   /* transactions that were told nothing of live snapshots */
     uint64_t folds;    /* commits that wrote a bitmap page */
     uint64_t logs;     /* log pages written */

@@ -67,12 +67,12 @@ static void step(space_model *m, const workload *w)
         model_abort(m);
         break;
     case 2: /* between two pages */
-        m->fail_emit = true;
+        m->emit_fails = 1;
         if (model_seal(m, &meta) == KV_OK)
             model_commit(m, &meta);
         else
             model_abort(m);
-        m->fail_emit = false;
+        m->emit_fails = 0;
         break;
     default:
         model_finish(m);
@@ -401,6 +401,23 @@ static unsigned fail_each(space_model *m, size_t pages, size_t scattered)
     }
 }
 
+/* Loading, while each allocation fails in turn. */
+static void load_failing(space_model *m)
+{
+    for (uint64_t at = 1;; at++) {
+        kvi_space *space = NULL;
+        fault_plan(&m->fault, (fault_case){.at = at, .mask = FAULT_MEMORY, .error = ENOMEM});
+        int rc = kvi_space_load(&space, &m->file, &m->meta);
+        bool hit = fault_hit(&m->fault);
+        fault_plan(&m->fault, (fault_case){0});
+        if (rc == KV_OK)
+            kvi_space_close(space);
+        if (!hit)
+            break;
+        assert_true(rc == KV_ENOMEM || rc == KV_OK); /* the zone is only a hint */
+    }
+}
+
 static void test_out_of_memory(void **state)
 {
     static const workload w = {KVI_PAGE_MIN, 3000, 150, 20, 20, 5, 0, 40, 10, 10};
@@ -413,18 +430,26 @@ static void test_out_of_memory(void **state)
         model_reload(&m, round % 4 == 0);
     }
     assert_true(failures > 100);
-    for (uint64_t at = 1;; at++) {
-        kvi_space *space = NULL;
-        fault_plan(&m.fault, (fault_case){.at = at, .mask = FAULT_MEMORY, .error = ENOMEM});
-        int rc = kvi_space_load(&space, &m.file, &m.meta);
-        bool hit = fault_hit(&m.fault);
-        fault_plan(&m.fault, (fault_case){0});
-        if (rc == KV_OK)
-            kvi_space_close(space);
-        if (!hit)
-            break;
-        assert_true(rc == KV_ENOMEM || rc == KV_OK); /* the zone is only a hint */
+    load_failing(&m);
+    model_close(&m);
+}
+
+/* The same of records that tell of many pages that readers still need. */
+static void test_out_of_memory_for_chain(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 20000, 60, 100, 100, 0, 0, 60, 5, 60};
+    space_model m;
+    run(&w, &m);
+    for (unsigned i = 0; i < 200 && m.meta.blocked_pages == 0; i++) {
+        model_move_readers(&m, 60, 0);
+        assert_int_equal(model_begin(&m), KV_OK);
+        assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 300), KV_OK);
+        for (unsigned k = 0; k < 300; k++)
+            assert_int_equal(model_drop(&m, 1, false), KV_OK);
+        model_finish(&m);
     }
+    assert_true(m.meta.blocked_pages > 0);
+    load_failing(&m);
     model_close(&m);
 }
 
@@ -484,6 +509,128 @@ static void test_drop_refused(void **state)
     model_close(&m);
 }
 
+/* Records' pages cannot be written, each in turn. */
+static void test_emit_refused(void **state)
+{
+    space_model m;
+    unsigned refused = 0;
+    run_crowded(&m);
+    for (unsigned round = 0; round < 6; round++) {
+        for (size_t at = 1; m.emit_fails == 0; at++) {
+            kvi_meta meta;
+            assert_int_equal(model_begin(&m), KV_OK);
+            assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 300), KV_OK);
+            for (unsigned i = 0; i < 1200; i++)
+                assert_int_equal(model_drop(&m, 1, false), KV_OK);
+            m.emit_fails = at;
+            int rc = model_seal(&m, &meta);
+            assert_int_equal(rc, m.emit_fails ? KV_OK : KV_EIO);
+            if (rc == KV_OK)
+                model_commit(&m, &meta);
+            else
+                model_abort(&m);
+            refused += rc != KV_OK;
+        }
+        m.emit_fails = 0;
+    }
+    model_check(&m);
+    model_reload(&m, true);
+    assert_true(refused > 10 && m.logs > 3);
+    model_close(&m);
+}
+
+/* ---- when to ask for live snapshots ---- */
+
+/* The larger the file, the more drops may wait for that, up to some number. */
+static void test_due(void **state)
+{
+    static const struct {
+        size_t pages;
+        unsigned wait;
+    } files[] = {{300, 1}, {1600, 6}, {9000, 16}};
+    for (size_t i = 0; i < KVI_COUNT(files); i++) {
+        space_model m;
+        model_open(&m, KVI_PAGE_MIN, 10000, seed);
+        assert_int_equal(model_begin(&m), KV_OK);
+        assert_int_equal(model_take(&m, KVI_SPACE_LEAF, files[i].pages), KV_OK);
+        model_finish(&m);
+        m.reticent = true;
+        unsigned drops = 0;
+        for (; !kvi_space_due(m.space); drops++) {
+            assert_int_equal(model_begin(&m), KV_OK);
+            assert_int_equal(model_drop_page(&m, m.first + 7 + 5 * drops), KV_OK);
+            model_finish(&m);
+        }
+        assert_in_range(drops, files[i].wait, files[i].wait + 2);
+        model_close(&m);
+    }
+}
+
+/* ---- the zone of branches ---- */
+
+static unsigned zone_groups(const space_model *m)
+{
+    return (unsigned)m->space->zone.total;
+}
+
+/* A file with many branches, of which those stay that `keep` tells by their places in a group. */
+static void branches_thin(space_model *m, uint64_t keep)
+{
+    model_open(m, KVI_PAGE_MIN, 10000, seed);
+    assert_int_equal(model_begin(m), KV_OK);
+    assert_int_equal(model_take(m, KVI_SPACE_LEAF, 2 * KVI_SPACE_ZONE_FROM), KV_OK);
+    model_finish(m);
+    assert_int_equal(model_begin(m), KV_OK);
+    assert_int_equal(model_take(m, KVI_SPACE_BRANCH, 640), KV_OK);
+    kvi_id id = m->id;
+    model_finish(m);
+    assert_int_equal(model_begin(m), KV_OK);
+    assert_int_equal(model_take(m, KVI_SPACE_LEAF, 1000), KV_OK); /* behind them */
+    model_finish(m);
+    assert_true(zone_groups(m) >= 10);
+    assert_int_equal(model_begin(m), KV_OK);
+    for (kvi_pgno page = m->first; page < kvi_space_high_water(m->space); page++)
+        if (m->pages[page].state == KVI_PAGE_USED && m->pages[page].birth == id &&
+            !m->pages[page].own && !(keep >> page % 64 & 1))
+            assert_int_equal(model_drop_page(m, page), KV_OK);
+    model_finish(m);
+    for (unsigned i = 0; i < 3; i++) { /* the dropped ones fall free */
+        assert_int_equal(model_begin(m), KV_OK);
+        model_finish(m);
+    }
+}
+
+/* It becomes smaller when the branches have become few. */
+static void test_zone_shrinks(void **state)
+{
+    space_model m;
+    branches_thin(&m, 0);
+    unsigned before = zone_groups(&m);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_int_equal(model_begin(&m), KV_OK);
+        assert_int_equal(model_take(&m, KVI_SPACE_BRANCH, 1), KV_OK);
+        model_finish(&m);
+    }
+    assert_true(zone_groups(&m) < before);
+    model_check(&m);
+    model_close(&m);
+}
+
+/* While it is larger than it need be, branches take what shorter runs it has. */
+static void test_zone_of_short_runs(void **state)
+{
+    space_model m;
+    branches_thin(&m, (uint64_t)1 << 20 | (uint64_t)1 << 41);
+    unsigned before = zone_groups(&m);
+    assert_int_equal(model_begin(&m), KV_OK);
+    for (unsigned i = 0; i < 4; i++) /* at its ends there may be longer ones */
+        assert_int_equal(model_take(&m, KVI_SPACE_BRANCH, 32), KV_OK);
+    model_finish(&m);
+    assert_true(zone_groups(&m) <= before);
+    model_check(&m);
+    model_close(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -502,7 +649,12 @@ int main(void)
         cmocka_unit_test(test_rebuild),
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_out_of_memory_for_log),
+        cmocka_unit_test(test_out_of_memory_for_chain),
         cmocka_unit_test(test_drop_refused),
+        cmocka_unit_test(test_emit_refused),
+        cmocka_unit_test(test_due),
+        cmocka_unit_test(test_zone_shrinks),
+        cmocka_unit_test(test_zone_of_short_runs),
     };
     seed = rng_choose_seed(1);
     return cmocka_run_group_tests(tests, NULL, NULL);
