@@ -440,6 +440,25 @@ static void test_page_used_twice(void **state)
     expect_corrupt(&s);
 }
 
+/* Two entries refer to one large value. */
+static void test_large_value_used_twice(void **state)
+{
+    surgeon s = patient();
+    kvi_pgno leaf;
+    uint8_t *stored, copy[64];
+    kvi_entry entry;
+    assert_true(surgeon_find(&s, &s.meta.main, KVI_ENTRY_LARGE, &leaf, &stored, &entry));
+    size_t len = kvi_entry_ref_at(&entry) + KVI_LARGE_REF_SIZE;
+    memcpy(copy, stored, len);
+    uint8_t *page = surgeon_page(&s, leaf), *room = malloc(s.page_size);
+    kvi_item item = {.key = kvi_slice_of("zzz", 3), .value = {copy, len}, .special = true};
+    while (!kvi_leaf_insert(page, s.page_size, room, kvi_node_count(page), &item))
+        kvi_leaf_remove(page, s.page_size, kvi_node_count(page) - 1);
+    free(room);
+    surgeon_stamp(&s, leaf);
+    expect_corrupt(&s);
+}
+
 /* Nor can a commit be adopted then. */
 static void test_nothing_to_adopt(void **state)
 {
@@ -519,6 +538,7 @@ int main(void)
         cmocka_unit_test(test_unreadable_leaf),
         cmocka_unit_test(test_unreadable_large_value),
         cmocka_unit_test(test_page_used_twice),
+        cmocka_unit_test(test_large_value_used_twice),
         cmocka_unit_test(test_both_metas),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_killed),
