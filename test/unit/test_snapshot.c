@@ -476,6 +476,18 @@ static void test_copies(void **state)
     kv_txn_abort(txn);
 }
 
+/* The same again, in another leaf beside the same large value. */
+static void write_leaf(unsigned number)
+{
+    char text[64];
+    kv_tree *tree;
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    int len = snprintf(text, sizeof text, "this is round number %u", number);
+    assert_int_equal(kv_tree_open(txn, "tree", 4, 0, NULL, &tree), KV_OK);
+    put(tree, 1, text, (size_t)len);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
 static void test_repair(void **state)
 {
     write_all(1, 0);
@@ -483,12 +495,14 @@ static void test_repair(void **state)
     write_all(2, 0);
     assert_int_equal(create("two"), KV_OK);
     write_all(3, 0);
+    assert_int_equal(create("three"), KV_OK);
+    write_leaf(3);
     uint64_t held = list_all(db).held[0];
     assert_int_equal(kv_db_close(db), KV_OK);
     assert_int_equal(kv_db_repair(path, 0, NULL, NULL), KV_OK);
     open_db(0);
     sound(db);
-    assert_true(newest_is(3) && named_is("one", 1) && named_is("two", 2));
+    assert_true(newest_is(3) && named_is("one", 1) && named_is("two", 2) && named_is("three", 3));
     assert_int_equal(list_all(db).held[0] > held / 2, 1);
     write_all(4, 0);
     write_all(5, 0);
