@@ -371,13 +371,41 @@ static void test_entry_without_room(void **state)
     sim_put_file(disk, "db", base.bytes, base.size);
 }
 
+/* A tree without a root whose descriptor says that something in it has expired. */
+static void test_nothing_is_there(void **state)
+{
+    surgeon s;
+    kv_sweep_result swept = {.size = sizeof swept};
+    sim_reset(disk);
+    open_db();
+    assert_int_equal(kv_db_close(db), KV_OK);
+    kvi_slice file = sim_get_file(disk, "db");
+    surgeon_take(&s, file.ptr, file.len);
+    s.meta.main.flags |= KVI_TREE_EXPIRY;
+    s.meta.main.min_expiry = 1;
+    surgeon_put_meta(&s);
+    sim_put_file(disk, "db", s.bytes, s.size);
+    surgeon_free(&s);
+    open_db();
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_sweep(kv_txn_main(txn), NULL, &swept), KV_OK);
+    assert_int_equal(swept.removed, 0);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reads),           cmocka_unit_test(test_sweeps),
-        cmocka_unit_test(test_small_sweeps),    cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_tallies),         cmocka_unit_test(test_pages_used_again),
-        cmocka_unit_test(test_nothing_expires), cmocka_unit_test(test_entry_without_room),
+        cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_sweeps),
+        cmocka_unit_test(test_small_sweeps),
+        cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_tallies),
+        cmocka_unit_test(test_pages_used_again),
+        cmocka_unit_test(test_nothing_expires),
+        cmocka_unit_test(test_nothing_is_there),
+        cmocka_unit_test(test_entry_without_room),
     };
     return cmocka_run_group_tests_name("expiry_lies", tests, setup, teardown);
 }
