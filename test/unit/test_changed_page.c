@@ -501,6 +501,39 @@ static void test_entry_too_long(void **state)
     }
 }
 
+/* The only entry becomes as long as its page: with another one it cannot be divided among nodes. */
+static void test_only_entry_too_long(void **state)
+{
+    dir = *state;
+    static uint8_t page[KVI_PAGE_MAX];
+    kv_db *db;
+    kv_slice value;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
+    const char *path = scratch_path(dir, "only.kv");
+    const uint32_t begin = KVI_P_prefix; /* there is none */
+    remove(path);
+    assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
+    must_put(db, "", "k", "value", 5);
+    kv_txn *txn = must_begin(db, KV_TXN_READ);
+    assert_int_equal(kv_get(kv_txn_main(txn), "k", 1, &value), KV_OK);
+    kvi_ptr root = kv_txn_main(txn)->desc.root;
+    uint32_t size = db->file.page_size;
+    memcpy(page, kvi_view_page(&txn->view, root.page), size);
+    kv_txn_abort(txn);
+    assert_int_equal(kvi_get16(page + KVI_P_prefix_len), 0);
+    kvi_put16(page + KVI_P_fixed_value, 0);
+    kvi_put16(page + KVI_HEADER_SIZE + 4, (uint16_t)begin);
+    kvi_varint_put(page + begin, size - begin - 2);
+    kvi_put16(page + KVI_P_heap, (uint16_t)(size - KVI_HEADER_SIZE - 6));
+    int fd = open(path, O_RDWR);
+    assert_int_equal(pwrite(fd, page, size, (off_t)(root.page * size)), size);
+    close(fd);
+    txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_put(kv_txn_main(txn), "a", 1, "another value", 13, 0), KV_ECORRUPT);
+    assert_int_equal(kv_txn_commit(txn), KV_EBADTXN);
+    kv_db_close(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -508,7 +541,7 @@ int main(void)
         cmocka_unit_test(test_private_page_twice),  cmocka_unit_test(test_gathered_twice),
         cmocka_unit_test(test_gathered_unbuilt),    cmocka_unit_test(test_private_value_twice),
         cmocka_unit_test(test_value_of_its_own),    cmocka_unit_test(test_other_page),
-        cmocka_unit_test(test_entry_too_long),
+        cmocka_unit_test(test_entry_too_long),      cmocka_unit_test(test_only_entry_too_long),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
