@@ -381,13 +381,14 @@ static void test_nothing_is_there(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
     kvi_slice file = sim_get_file(disk, "db");
     surgeon_take(&s, file.ptr, file.len);
-    s.meta.main.flags |= KVI_TREE_EXPIRY;
-    s.meta.main.min_expiry = 1;
+    s.meta.main = (kvi_tree_desc){.flags = KVI_TREE_EXPIRY, .min_expiry = 1};
     surgeon_put_meta(&s);
     sim_put_file(disk, "db", s.bytes, s.size);
     surgeon_free(&s);
+    disk->clock_ms += 1000;
     open_db();
     kv_txn *txn = begin(KV_TXN_WRITE);
+    assert_int_equal(kv_txn_main(txn)->desc.min_expiry, 1);
     assert_int_equal(kv_sweep(kv_txn_main(txn), NULL, &swept), KV_OK);
     assert_int_equal(swept.removed, 0);
     kv_txn_abort(txn);
