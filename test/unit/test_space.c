@@ -520,7 +520,7 @@ static void test_emit_refused(void **state)
             kvi_meta meta;
             assert_int_equal(model_begin(&m), KV_OK);
             assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 300), KV_OK);
-            for (unsigned i = 0; i < 1200; i++)
+            for (unsigned i = 0; i < (round % 2 ? 60 : 1200); i++)
                 assert_int_equal(model_drop(&m, 1, false), KV_OK);
             m.emit_fails = at;
             int rc = model_seal(&m, &meta);
@@ -535,7 +535,7 @@ static void test_emit_refused(void **state)
     }
     model_check(&m);
     model_reload(&m, true);
-    assert_true(refused > 10 && m.logs > 3);
+    assert_true(refused > 10 && m.logs > 0);
     model_close(&m);
 }
 
