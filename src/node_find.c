@@ -17,16 +17,18 @@ KVI_INLINE bool rest_same(const uint8_t *end, const uint8_t *key_end, uint32_t l
     return differ == 0;
 }
 
-uint32_t kvi_quick_prefix(const uint8_t *page, uint32_t page_size, kvi_slice key)
+bool kvi_quick_begin_far(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_quick *q)
 {
     uint32_t len = kvi_field16(page, KVI_P_prefix_len);
-    if (len <= KVI_PREFIX_INLINE || len > key.len || len > page_size / 2)
-        return UINT32_MAX;
+    if (len <= KVI_PREFIX_INLINE || len > page_size / 2 || len > key.len || key.len > KVI_PAGE_MAX)
+        return false;
     uint64_t differ = kvi_get64(key.ptr) ^ kvi_get64(page + KVI_P_prefix);
     differ |= kvi_get64(key.ptr + 8) ^ kvi_get64(page + KVI_P_prefix + 8);
     if (differ || !rest_same(page + page_size, key.ptr + len, len - KVI_PREFIX_INLINE))
-        return UINT32_MAX;
-    return len;
+        return false;
+    q->prefix = len;
+    q->head = kvi_head_behind(key, len);
+    return true;
 }
 
 /* ---- separators with one head ---- */
@@ -55,8 +57,9 @@ KVI_INLINE kvi_slice suffix_of(const uint8_t *page, uint32_t page_size, const kv
     return kvi_slice_of(p - 4, KVI_MIN(len, (size_t)(end - p) + 4));
 }
 
-/* Those between two separators share with the key what both share with it. */
-unsigned kvi_quick_tails(const uint8_t *page, uint32_t page_size, kvi_quick q, size_t from,
+/* The number of separators that are not greater than the key, of which the first `from` are known; the
+ * next one has the key's head. Those between two separators share with the key what both share with it. */
+static size_t tails_find(const uint8_t *page, uint32_t page_size, kvi_quick q, size_t from,
                          kvi_slice key)
 {
     const uint32_t fixed_key = kvi_field16(page, KVI_P_fixed_key);
@@ -79,14 +82,23 @@ unsigned kvi_quick_tails(const uint8_t *page, uint32_t page_size, kvi_quick q, s
             high_same = same;
         }
     }
-    return (unsigned)low;
+    return low;
 }
 
 unsigned kvi_branch_find_any(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_ptr *child)
 {
-    unsigned i = kvi_branch_search(page, page_size, key);
-    *child = kvi_branch_child(page, page_size, i);
-    return i;
+    kvi_probe probe = kvi_probe_of(key);
+    kvi_aim aim = kvi_aim_branch(page, kvi_form_of(page, page_size, 1), page_size, &probe);
+    if (!aim.quick) {
+        unsigned i = kvi_branch_search(page, page_size, key);
+        *child = kvi_branch_child(page, page_size, i);
+        return i;
+    }
+    size_t i = kvi_quick_lower(page, &aim.q, aim.from);
+    if (i < aim.q.slots && kvi_get32(page + aim.q.heads + 4 * i) == aim.q.head)
+        i = tails_find(page, page_size, aim.q, i, key);
+    *child = kvi_ptr_get(page + aim.at + KVI_PTR_SIZE * i);
+    return (unsigned)i;
 }
 
 unsigned kvi_branch_find(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_ptr *child)

@@ -264,9 +264,8 @@ KVI_INLINE uint32_t kvi_head_behind(kvi_slice key, uint32_t len)
     return kvi_get32be(key.ptr + at) << half << half;
 }
 
-/* Bytes of a prefix that goes on behind the header, if the key begins with it; else more than any key
- * has. */
-uint32_t kvi_quick_prefix(const uint8_t *page, uint32_t page_size, kvi_slice key);
+/* kvi_quick_begin for a prefix that goes on behind the header, or ends behind the key. */
+bool kvi_quick_begin_far(const uint8_t *page, uint32_t page_size, kvi_slice key, kvi_quick *q);
 
 /* Sets q->head. False: the general search must do it. True: the key begins with the prefix. */
 KVI_INLINE bool kvi_quick_begin(const uint8_t *page, uint32_t page_size, const kvi_probe *probe,
@@ -278,11 +277,10 @@ KVI_INLINE bool kvi_quick_begin(const uint8_t *page, uint32_t page_size, const k
                           q->prefix <= probe->key.len)) {
         q->head = kvi_head_behind(probe->key, q->prefix);
     } else {
-        q->prefix = kvi_quick_prefix(page, page_size, probe->key);
-        if (probe->reach < 0 || q->prefix > probe->key.len)
-            return false;
-        q->head = kvi_head_behind(probe->key, q->prefix);
-        return true;
+        kvi_quick far = *q; /* so that q has no address, and stays in registers */
+        bool begins = kvi_quick_begin_far(page, page_size, probe->key, &far);
+        *q = far;
+        return begins;
     }
     return KVI_LIKELY(kvi_front_same(page, q->prefix, probe));
 }

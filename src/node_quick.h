@@ -97,11 +97,6 @@ KVI_INLINE bool kvi_quick_not_greater(const kvi_aim *aim, const uint8_t *page, k
     return fixed_key - 1 < 5 && key.len - aim->q.prefix + 1 >= fixed_key;
 }
 
-/* The number of separators that are not greater than the key, of which the first `from` are known; the
- * next one has the key's head. */
-unsigned kvi_quick_tails(const uint8_t *page, uint32_t page_size, kvi_quick q, size_t from,
-                         kvi_slice key);
-
 /* kvi_branch_find_any, which gets no address of what is to stay in registers. */
 KVI_INLINE unsigned kvi_aim_child_any(const uint8_t *page, uint32_t page_size, kvi_slice key,
                                       kvi_ptr *child)
@@ -119,10 +114,9 @@ KVI_INLINE unsigned kvi_aim_child(const kvi_aim *aim, const uint8_t *page, uint3
         return kvi_aim_child_any(page, page_size, key, child);
     size_t i = kvi_quick_lower(page, &aim->q, aim->from);
     if (KVI_UNLIKELY(kvi_get32(page + aim->q.heads + 4 * i) == aim->q.head) && i < aim->q.slots) {
-        if (kvi_quick_not_greater(aim, page, key))
-            i++;
-        else
-            i = kvi_quick_tails(page, page_size, aim->q, i, key);
+        if (!kvi_quick_not_greater(aim, page, key))
+            return kvi_aim_child_any(page, page_size, key, child);
+        i++;
     }
     *child = kvi_ptr_get(page + aim->at + KVI_PTR_SIZE * i);
     return (unsigned)i;
