@@ -114,14 +114,6 @@ static kvi_item reader_child(const kvi_reader *r)
 
 /* ---- planning ---- */
 
-static uint32_t slices_common(kvi_slice a, kvi_slice b)
-{
-    size_t len = KVI_MIN(a.len, b.len), n = 0;
-    while (n < len && a.ptr[n] == b.ptr[n])
-        n++;
-    return (uint32_t)n;
-}
-
 static bool prefixes_same(const kvi_reader *a, const kvi_reader *b)
 {
     uint32_t len = a->shape.prefix_len;
@@ -130,7 +122,7 @@ static bool prefixes_same(const kvi_reader *a, const kvi_reader *b)
             memcmp(a->part->page + KVI_P_prefix, b->part->page + KVI_P_prefix, len) == 0);
 }
 
-/* The same for two elements behind equal prefixes, when their heads tell. */
+/* What two elements behind equal prefixes have in common, when their heads tell. */
 static bool heads_common(const kvi_reader *a, const kvi_reader *b, uint32_t *common)
 {
     unsigned i, k;
@@ -155,7 +147,8 @@ uint32_t kvi_seq_common(const kvi_seq *seq, unsigned a, unsigned b)
     kvi_reader_skip(&last, b - a);
     if (heads_common(&first, &last, &common))
         return common;
-    return slices_common(kvi_reader_key(&first, room[0]), kvi_reader_key(&last, room[1]));
+    kvi_slice x = kvi_reader_key(&first, room[0]), y = kvi_reader_key(&last, room[1]);
+    return (uint32_t)kvi_bytes_same(x.ptr, y.ptr, 0, KVI_MIN(x.len, y.len));
 }
 
 /* The prefix for the keys of elements [from, to). All bytes of a lone key but the four that its

@@ -33,20 +33,6 @@ bool kvi_quick_begin_far(const uint8_t *page, uint32_t page_size, kvi_slice key,
 
 /* ---- separators with one head ---- */
 
-/* How many bytes of a and b are the same, of which `from` are known to be. */
-KVI_INLINE size_t bytes_same(const uint8_t *a, const uint8_t *b, size_t from, size_t len)
-{
-    size_t i = from;
-    for (; i + 8 <= len; i += 8) {
-        uint64_t differ = kvi_get64(a + i) ^ kvi_get64(b + i);
-        if (differ)
-            return i + (size_t)__builtin_ctzll(differ) / 8;
-    }
-    while (i < len && a[i] == b[i])
-        i++;
-    return i;
-}
-
 /* What follows the prefix in separator i; its head is not there, but what comes behind that is. */
 KVI_INLINE kvi_slice suffix_of(const uint8_t *page, uint32_t page_size, const kvi_quick *q,
                                uint32_t fixed_key, size_t i)
@@ -73,7 +59,7 @@ static size_t tails_find(const uint8_t *page, uint32_t page_size, kvi_quick q, s
         size_t mid = (low + high) / 2;
         kvi_slice other = suffix_of(page, page_size, &q, fixed_key, mid);
         size_t len = KVI_MIN(other.len, mine.len);
-        size_t same = bytes_same(other.ptr, mine.ptr, KVI_MIN(low_same, high_same), len);
+        size_t same = kvi_bytes_same(other.ptr, mine.ptr, KVI_MIN(low_same, high_same), len);
         if (same >= len ? other.len <= mine.len : other.ptr[same] < mine.ptr[same]) {
             low = mid + 1;
             low_same = same;

@@ -159,6 +159,20 @@ KVI_INLINE int kvi_bytes_order(const uint8_t *a, const uint8_t *b, size_t len)
     return (x > y) - (x < y);
 }
 
+/* How many bytes of a and b are the same, of which `from` are known to be. */
+KVI_INLINE size_t kvi_bytes_same(const uint8_t *a, const uint8_t *b, size_t from, size_t len)
+{
+    size_t i = from;
+    for (; i + 8 <= len; i += 8) {
+        uint64_t differ = kvi_get64(a + i) ^ kvi_get64(b + i);
+        if (differ)
+            return i + (size_t)__builtin_ctzll(differ) / 8;
+    }
+    while (i < len && a[i] == b[i])
+        i++;
+    return i;
+}
+
 KVI_INLINE uint32_t kvi_head_of(kvi_slice suffix)
 {
     if (KVI_LIKELY(suffix.len >= 4))

@@ -173,6 +173,10 @@ void bench_verify(const struct options *o, const struct engine *e, struct store 
 void bench_verify_every(const struct options *o, const struct engine *e, struct store *s,
                         int reader, uint64_t version, uint64_t step);
 
+/* A record in a transaction of its own. */
+void bench_write_one(const struct options *o, const struct engine *e, struct store *s,
+                     const unsigned char *key, const unsigned char *value);
+
 /* ---- modes: each returns an exit status ---- */
 
 int bench_compare(const struct options *o);

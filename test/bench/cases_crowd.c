@@ -191,17 +191,6 @@ struct measure bench_get_processes(const struct options *o, const struct engine 
 
 /* ---- writing ---- */
 
-static void write_one(const struct member *m, const unsigned char *key, const unsigned char *value)
-{
-    if (m->e->write_one) {
-        m->e->write_one(m->s, key, value, m->o->value_len);
-        return;
-    }
-    m->e->write_begin(m->s);
-    m->e->put(m->s, key, value, m->o->value_len);
-    m->e->write_commit(m->s);
-}
-
 static void *write_share(void *member)
 {
     struct member *m = member;
@@ -213,7 +202,7 @@ static void *write_share(void *member)
         uint64_t number = bench_order_at(&order, m->first + m->done);
         bench_key(m->o, number, key);
         bench_value(m->o, number, m->version, value);
-        write_one(m, key, value);
+        bench_write_one(m->o, m->e, m->s, key, value);
         m->end = bench_now();
     }
     return NULL;

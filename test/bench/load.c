@@ -55,3 +55,15 @@ void bench_verify(const struct options *o, const struct engine *e, struct store 
 {
     bench_verify_every(o, e, s, reader, version, 1);
 }
+
+void bench_write_one(const struct options *o, const struct engine *e, struct store *s,
+                     const unsigned char *key, const unsigned char *value)
+{
+    if (e->write_one) {
+        e->write_one(s, key, value, o->value_len);
+        return;
+    }
+    e->write_begin(s);
+    e->put(s, key, value, o->value_len);
+    e->write_commit(s);
+}

@@ -23,13 +23,7 @@ static void write_one(const struct writer *w, uint64_t number)
     unsigned char key[KEY_MAX], value[VALUE_MAX];
     bench_key(w->o, number, key);
     bench_value(w->o, number, w->version, value);
-    if (w->e->write_one) {
-        w->e->write_one(w->s, key, value, w->o->value_len);
-        return;
-    }
-    w->e->write_begin(w->s);
-    w->e->put(w->s, key, value, w->o->value_len);
-    w->e->write_commit(w->s);
+    bench_write_one(w->o, w->e, w->s, key, value);
 }
 
 static void *write_all(void *context)
