@@ -28,10 +28,15 @@ static void expect_forked(struct worker *w, const char *what, enum result result
 static void use_store(struct worker *w, void *store)
 {
     static const enum access access[] = {ACCESS_READ, ACCESS_WRITE, ACCESS_TRY};
-    uint64_t how = rng_below(&w->dice, 4);
+    static const struct batch nothing = {.n = 0};
+    uint64_t how = rng_below(&w->dice, 5);
     void *view;
     if (how == 3)
         expect_forked(w, "check", w->engine->check(store));
+    else if (how == 4 && w->engine->write)
+        expect_forked(w, "write", w->engine->write(store, &nothing, 0));
+    else if (how == 4)
+        expect_forked(w, "begin", w->engine->begin(store, ACCESS_READ, 0, &view));
     else
         expect_forked(w, "begin", w->engine->begin(store, access[how], how, &view));
 }

@@ -10,7 +10,7 @@
 
 enum { RECORDS = 300, SHORT_LEN = 200, LONG_LEN = 3000, LARGE_LEN = 40000 };
 
-static const struct bytes sum_key = {"~sum", 4};
+const struct bytes torture_sum_key = {"~sum", 4};
 
 struct name torture_name(char letter, uint64_t number)
 {
@@ -35,7 +35,7 @@ uint64_t torture_entry_hash(struct bytes key, struct bytes value)
 static void read_entry(void *context, struct bytes key, struct bytes value)
 {
     struct reading *r = context;
-    if (key.len == sum_key.len && memcmp(key.ptr, sum_key.ptr, key.len) == 0) {
+    if (key.len == torture_sum_key.len && memcmp(key.ptr, torture_sum_key.ptr, key.len) == 0) {
         if (value.len == sizeof r->sum)
             memcpy(&r->sum, value.ptr, sizeof r->sum);
         return;
@@ -229,7 +229,7 @@ enum result torture_change(const struct engine *engine, void *view, uint32_t me,
     struct sum sum;
     uint64_t said;
     struct name name = torture_name('c', me);
-    enum result result = torture_get_fixed(engine, view, sum_key, &sum, sizeof sum);
+    enum result result = torture_get_fixed(engine, view, torture_sum_key, &sum, sizeof sum);
     if (result == DONE)
         result = next_count(engine, view, me, count);
     if (result == DONE)
@@ -240,9 +240,8 @@ enum result torture_change(const struct engine *engine, void *view, uint32_t me,
     if (result == DONE && engine->now && rng_one_in(dice, 2))
         result = torture_change_expiring(engine, view, me, dice, &sum);
     sum.total++;
-    if (engine->now)
-        sum.clock = engine->now(view, &said);
+    sum.clock = engine->now ? engine->now(view, &said) : 0;
     if (result == DONE)
-        result = engine->put(view, sum_key, (struct bytes){&sum, sizeof sum});
+        result = engine->put(view, torture_sum_key, (struct bytes){&sum, sizeof sum});
     return result;
 }

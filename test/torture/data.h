@@ -9,6 +9,8 @@ struct name {
     size_t len;
 };
 
+extern const struct bytes torture_sum_key; /* of what every commit changes */
+
 struct name torture_name(char letter, uint64_t number);
 struct bytes torture_key(const struct name *name);
 

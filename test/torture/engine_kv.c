@@ -84,9 +84,10 @@ static enum result store_close(void *store)
     return rc == KV_OK ? DONE : FAILED;
 }
 
+static const uint32_t durability[] = {KV_TXN_LAZY, KV_TXN_LAZY, KV_TXN_DURABLE, KV_TXN_STRICT};
+
 static enum result view_begin(void *store, enum access access, uint64_t dice, void **view)
 {
-    static const uint32_t durability[] = {KV_TXN_LAZY, KV_TXN_LAZY, KV_TXN_DURABLE, KV_TXN_STRICT};
     struct store *s = store;
     struct view *v = malloc(sizeof *v);
     uint32_t flags = KV_TXN_READ;
@@ -132,6 +133,36 @@ static void view_abort(void *view)
     struct view *v = view;
     kv_txn_abort(v->txn);
     free(v);
+}
+
+static kv_slice slice_of(struct bytes bytes)
+{
+    return (kv_slice){bytes.ptr, bytes.len};
+}
+
+static size_t batch_ops(const struct batch *batch, kv_op *ops)
+{
+    size_t n = 0;
+    if (batch->only_if.ptr)
+        ops[n++] =
+            (kv_op){.kind = batch->before.ptr ? KV_OP_CHECK_VALUE : KV_OP_CHECK_ABSENT,
+                    .key = slice_of(batch->only_if),
+                    .value = slice_of(batch->before)};
+    for (size_t i = 0; i < batch->n; i++)
+        ops[n++] = (kv_op){.kind = batch->changes[i].value.ptr ? KV_OP_PUT : KV_OP_DEL,
+                           .key = slice_of(batch->changes[i].key),
+                           .value = slice_of(batch->changes[i].value)};
+    return n;
+}
+
+static enum result store_write(void *store, const struct batch *batch, uint64_t dice)
+{
+    struct store *s = store;
+    kv_op *ops = calloc(CHANGES_MAX + 1, sizeof *ops);
+    int rc = ops ? kv_db_write(s->db, ops, batch_ops(batch, ops), durability[dice % 4], NULL)
+                 : KV_ENOMEM;
+    free(ops);
+    return rc == KV_MISMATCH || rc == KV_EXISTS ? BUSY : answer(s->db, rc);
 }
 
 static enum result view_get(void *view, struct bytes key, struct bytes *value)
@@ -219,6 +250,7 @@ const struct engine torture_kv = {
     .newer = view_newer,
     .commit = view_commit,
     .abort = view_abort,
+    .write = store_write,
     .get = view_get,
     .put = view_put,
     .del = view_del,

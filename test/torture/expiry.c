@@ -43,8 +43,8 @@ bool torture_read_expiring(struct reading *reading, struct bytes key, struct byt
     return true;
 }
 
-/* What the clock said, or what the commit had if that is more. Of a file without a commit, only the
- * file knows the time. */
+/* What the clock said, or what the commit had if that is more. Of a file without a commit, and of a
+ * batch, only the file knows the time. */
 static bool now_is_right(const struct reading *r, uint64_t least, uint32_t me)
 {
     uint64_t now = r->said > r->sum.clock ? r->said : r->sum.clock;

@@ -161,6 +161,30 @@ static enum result del_two(void *view, struct bytes key)
     return DONE;
 }
 
+/* ---- blind, apart: a batch does not look whether it comes too late, or is two commits ---- */
+
+static enum result write_blind(void *store, const struct batch *batch, uint64_t dice)
+{
+    static struct batch blind;
+    blind = *batch;
+    blind.only_if.ptr = NULL;
+    return sound->write(store, &blind, dice);
+}
+
+static enum result write_apart(void *store, const struct batch *batch, uint64_t dice)
+{
+    static struct batch part;
+    part = *batch;
+    part.n = batch->n / 2;
+    enum result result = sound->write(store, &part, dice);
+    if (result != DONE)
+        return result;
+    part = *batch;
+    part.n -= batch->n / 2;
+    memmove(part.changes, part.changes + batch->n / 2, part.n * sizeof *part.changes);
+    return write_blind(store, &part, dice);
+}
+
 /* ---- crash, left, deaf ---- */
 
 static enum result commit_crash(void *view)
@@ -248,6 +272,8 @@ static const struct fault {
       .put_for = put_for_two,
       .expire = expire_two,
       .del = del_two}},
+    {"blind", {.write = write_blind}},
+    {"apart", {.write = write_apart}},
     {"crash", {.commit = commit_crash}},
     {"left", {.close = close_left}},
     {"deaf", {.newer = newer_deaf}},
@@ -287,6 +313,8 @@ const struct engine *torture_fault(const struct engine *engine, const char *faul
         faulty.commit = with->commit;
     if (with->abort)
         faulty.abort = with->abort;
+    if (with->write)
+        faulty.write = with->write;
     if (with->scan)
         faulty.scan = with->scan;
     if (with->refresh)

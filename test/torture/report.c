@@ -88,6 +88,10 @@ static void print_work(void)
     printf("  %-20s %8llu   %llu aborted, %llu second writers refused\n", "commits",
            (unsigned long long)counted(COUNT_COMMITS), (unsigned long long)counted(COUNT_ABORTS),
            (unsigned long long)counted(COUNT_TRIES));
+    if (counted(COUNT_BATCHES) + counted(COUNT_OVERTAKEN) > 0)
+        printf("  %-20s %8llu   committed by one call, %llu were overtaken\n", "batches",
+               (unsigned long long)counted(COUNT_BATCHES),
+               (unsigned long long)counted(COUNT_OVERTAKEN));
     printf("  %-20s %8llu   %llu refreshed, %llu waits for a newer one, %llu by processes that may "
            "not write\n",
            "snapshots", (unsigned long long)counted(COUNT_SNAPSHOTS),

@@ -63,6 +63,8 @@ finds grave waited --no-forks
 finds slow waited --no-forks
 finds hang 'waited|stuck' --no-forks
 finds two 'two|lost' --no-forks
+finds blind 'torn|lost' --no-forks
+finds apart torn --no-forks
 finds crash crash --no-forks
 finds left 'left over' --no-forks
 finds deaf lost --no-forks

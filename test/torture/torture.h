@@ -54,6 +54,20 @@ struct bytes {
 
 typedef void visit(void *context, struct bytes key, struct bytes value);
 
+enum { CHANGES_MAX = 400 };
+
+struct change {
+    struct bytes key, value; /* value.ptr NULL: the entry goes */
+};
+
+/* Changes that belong together. */
+struct batch {
+    struct bytes only_if, before; /* only while this key has this value; only_if.ptr NULL: always */
+    uint64_t count;               /* of the place that makes them */
+    size_t n;
+    struct change changes[CHANGES_MAX];
+};
+
 struct engine {
     const char *name;
     const char *(*version)(void);
@@ -73,6 +87,8 @@ struct engine {
     enum result (*newer)(void *view, uint32_t ms);
     enum result (*commit)(void *view);
     void (*abort)(void *view);
+    /* All changes by one call; BUSY: their condition does not hold. NULL: the engine has none. */
+    enum result (*write)(void *store, const struct batch *batch, uint64_t dice);
     enum result (*get)(void *view, struct bytes key, struct bytes *value);
     enum result (*put)(void *view, struct bytes key, struct bytes value);
     enum result (*del)(void *view, struct bytes key);
@@ -132,6 +148,8 @@ struct delay {
 enum count {
     COUNT_COMMITS,
     COUNT_ABORTS,
+    COUNT_BATCHES,   /* commits by one call */
+    COUNT_OVERTAKEN, /* batches that came too late */
     COUNT_SNAPSHOTS,
     COUNT_REFRESHES,
     COUNT_WAITS, /* for a commit */
@@ -244,7 +262,7 @@ const char *torture_violation_name(enum violation kind);
 
 /* ---- data.c: the small data set ---- */
 
-/* Of all that does not expire, and the time of the commit. */
+/* Of all that does not expire, and the time of the commit; 0: it is not known. */
 struct sum {
     uint64_t hash, total, entries, clock;
 };
@@ -279,6 +297,13 @@ bool torture_verify(const struct engine *engine, void *view, uint32_t me,
 /* Changes something at random and raises the counter of this place to *count, all kept right. */
 enum result torture_change(const struct engine *engine, void *view, uint32_t me, rng *dice,
                            uint64_t *count);
+
+/* ---- batch.c ---- */
+
+/* Such changes, beside a snapshot. */
+enum result torture_batch_make(const struct engine *engine, void *snapshot, uint32_t me, rng *dice,
+                               struct batch *batch);
+void torture_batch_free(struct batch *batch); /* whatever making it returned */
 
 /* ---- clock.c: the wall clock of this process ---- */
 

@@ -320,6 +320,42 @@ static bool write_once(struct worker *w, int handle)
     return result == DONE;
 }
 
+static bool commit_batch(struct worker *w, void *store, const struct batch *batch)
+{
+    torture_raise(&w->place->intent, batch->count); /* a child in our place may have gone on */
+    torture_enter(w, PHASE_COMMIT);
+    enum result result = w->engine->write(store, batch, rng_next(&w->dice));
+    if (result == DONE)
+        atomic_store(&w->place->acked, batch->count);
+    torture_raise(&board->hold_end, torture_now());
+    torture_enter(w, PHASE_READ);
+    if (result == DONE)
+        torture_add(COUNT_BATCHES);
+    else if (result == BUSY)
+        torture_add(COUNT_OVERTAKEN);
+    else
+        failed(w, "write a batch");
+    return result == DONE || result == BUSY;
+}
+
+/* Without a transaction of its own: others may commit meanwhile. */
+static bool write_batch(struct worker *w, void *store)
+{
+    static struct batch batch;
+    struct bounds bounds;
+    void *view = begin_read(w, store, &bounds);
+    if (!view)
+        return false;
+    enum result result = torture_batch_make(w->engine, view, w->me, &w->dice, &batch);
+    torture_have_child(w);
+    bool good = result == DONE && commit_batch(w, store, &batch);
+    if (result != DONE)
+        torture_violation(UNREAD, w->me, "batch: %s", w->engine->why());
+    torture_batch_free(&batch);
+    end_read(w);
+    return good;
+}
+
 /* Some commits, now and then with a snapshot held through another or the same handle. */
 static void write_some(struct worker *w)
 {
@@ -331,7 +367,9 @@ static void write_some(struct worker *w)
     bool good = !view || verify(w, view, &bounds, &reading);
     int handle = (int)rng_below(&w->dice, (uint64_t)w->has.handles);
     for (uint64_t n = rng_between(&w->dice, 1, 12); n > 0 && good && goes_on(); n--) {
-        good = write_once(w, handle);
+        good = w->engine->write && !view && rng_one_in(&w->dice, 4)
+                   ? write_batch(w, w->has.store[handle])
+                   : write_once(w, handle);
         if (rng_one_in(&w->dice, 2))
             torture_nap(rng_below(&w->dice, 2 * MS));
     }
