@@ -683,6 +683,25 @@ static int run_copies(kv_db *db)
     return rc;
 }
 
+static int run_copy_snapshot(kv_db *db)
+{
+    kv_txn *snap;
+    int rc = kv_snapshot_open(db, "snap", 4, &snap);
+    if (rc != KV_OK)
+        return rc;
+    rc = kv_txn_copy(snap, TARGET, 0);
+    kv_txn_abort(snap);
+    sim_os(disk)->unlink(sim_os(disk), TARGET);
+    return rc;
+}
+
+/* It was ahead. */
+static int run_reset_clock(kv_db *db)
+{
+    disk->clock_ms = NOW - TTL - 2;
+    return kv_db_reset_clock(db, 0);
+}
+
 /* A handle of the table, as a caller would have a descriptor. */
 static int run_copy_fd(kv_db *db)
 {
@@ -772,7 +791,9 @@ static const operation operations[] = {
     {"batch", run_batch, WRITES},
     {"watch", run_watch, WRITES},
     {"compaction", run_compaction, WRITES},
+    {"reset of the clock", run_reset_clock, WRITES},
     {"copies", run_copies, READS},
+    {"copy of a snapshot", run_copy_snapshot, READS},
     {"copy to a descriptor", run_copy_fd, READS},
     {"wait", run_wait, READS},
     {"commits", run_commits, WRITES},

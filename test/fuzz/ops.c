@@ -957,7 +957,7 @@ int fuzz_ops(const uint8_t *data, size_t len)
         step_drop,        step_rename,     step_clear,     step_seek,     step_move,
         step_edit,        step_cursor,     step_savepoint, step_back,     step_release,
         step_refresh,     step_handle,     step_whole,     step_wrong,    step_del_range,
-        step_look,        step_look,       step_look,      step_get_many, step_put_many,
+        step_look,        step_look,       bench_clock,    step_get_many, step_put_many,
         bench_time,       bench_ttl,       bench_sweep,    bench_multi,   bench_multi_write,
         bench_snapshot,   bench_snapshots, bench_compact,  bench_wait,    bench_watch,
         bench_watch_next,

@@ -85,6 +85,7 @@ void bench_write(bench *b, unsigned handle, const kv_op *ops, size_t n);
 void bench_time(bench *b);
 void bench_ttl(bench *b);
 void bench_sweep(bench *b);
+void bench_clock(bench *b); /* the file's follows the system's */
 
 void bench_multi(bench *b);
 void bench_multi_write(bench *b);

@@ -34,6 +34,34 @@ void bench_ttl(bench *b)
     FUZZ_MUST(ttl == (expiry ? expiry - kv_txn_now(txn) : KV_TTL_NEVER));
 }
 
+/* The model forgets what has expired, and what is only hidden would be there again: so it is swept. */
+static void sweep_all(bench *b, kv_db *db)
+{
+    uint64_t before = bench_newest(b);
+    kv_txn *txn;
+    FUZZ_MUST(kv_txn_begin(db, KV_TXN_WRITE, &txn) == KV_OK);
+    model_expire(b->m, kv_txn_now(txn));
+    FUZZ_MUST(kv_sweep_all(txn, NULL, NULL) == KV_OK && kv_txn_commit(txn) == KV_OK);
+    bench_committed(b, before);
+}
+
+void bench_clock(bench *b)
+{
+    unsigned d = (unsigned)fuzz_below(b->in, HANDLES);
+    kv_db_info info = {.size = sizeof info};
+    kv_db *db = b->db[d];
+    if (!db)
+        return;
+    if (d == HANDLES - 1 || b->writer.txn) {
+        FUZZ_MUST(kv_db_reset_clock(db, KV_TXN_TRY) ==
+                  (d == HANDLES - 1 ? KV_EREADONLY : KV_EBUSY));
+        return;
+    }
+    sweep_all(b, db);
+    FUZZ_MUST(kv_db_reset_clock(db, KV_TXN_TRY) == KV_OK);
+    FUZZ_MUST(kv_db_stat(db, &info) == KV_OK && info.clock_ahead_ms == 0);
+}
+
 static uint64_t entries_of(kv_tree *tree)
 {
     kv_tree_info info = {.size = sizeof info};

@@ -465,7 +465,9 @@ static void look_around(worker *k)
         break;
     default:
         if (!k->house->readonly)
-            must(kv_db_sync(k->house->db), "sync");
+            must(rng_one_in(&k->r, 4) ? kv_db_reset_clock(k->house->db, 0)
+                                      : kv_db_sync(k->house->db),
+                 "sync");
     }
 }
 

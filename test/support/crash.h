@@ -43,6 +43,7 @@ typedef struct crash_workload {
     unsigned group;      /* batches committed together, in a transaction's place */
     unsigned snapshot;   /* one with a name is made, dropped or restored, beside a transaction */
     unsigned compact;    /* beside a transaction */
+    unsigned clock;      /* the file's is set back, beside a transaction */
     bool replay;         /* every commit is made by kv_backup_apply */
     unsigned reader;     /* takes or ends an old snapshot */
     unsigned fail_flush; /* and the disk loses some of what it was for */

@@ -199,6 +199,17 @@ static uint64_t commit_under(const kv_db *db, const crash_expect *e, const model
     return buries ? below->id : found->id;
 }
 
+/* Does the file know the time of that commit? Burying another one is a commit of its own. */
+static bool run_clock(run *x, const model_commit *found)
+{
+    uint64_t clock = x->db->head.meta.clock;
+    if (found->id != x->id || found->clock == 0 || found->clock == clock)
+        return true;
+    return crash_wrong(x->s, "recovered: the clock of commit %llu is %llu and not %llu",
+                       (unsigned long long)x->id, (unsigned long long)clock,
+                       (unsigned long long)found->clock);
+}
+
 static bool run_recovered(run *x)
 {
     const model_commit *found = crash_found(x->s, x->db, x->expect);
@@ -207,7 +218,7 @@ static bool run_recovered(run *x)
     x->id = crash_newest(x->db);
     x->under = commit_under(x->db, x->expect, found);
     x->state = found->state;
-    return run_same(x, x->id, x->state, "recovered");
+    return run_same(x, x->id, x->state, "recovered") && run_clock(x, found);
 }
 
 static int note_problem(void *context, const kv_check_problem *problem)
@@ -235,7 +246,7 @@ static void run_promise(run *x, uint64_t durable, uint64_t published, uint64_t w
 static void run_know(run *x, uint64_t id, model_state *state)
 {
     state->refs++;
-    x->known[x->n_known++] = (model_commit){id, state};
+    x->known[x->n_known++] = (model_commit){.id = id, .state = state};
 }
 
 static bool run_commit(run *x, unsigned k)

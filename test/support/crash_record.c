@@ -2,6 +2,7 @@
  * between them. After each segment the search goes over what was recorded; then the power goes, and
  * the next segment begins from one of the images. */
 #include "crash_record.h"
+#include "driver_clock.h"
 #include "driver_group.h"
 #include "driver_replay.h"
 #include "driver_snapshot.h"
@@ -382,6 +383,8 @@ static bool record_step(recorder *x)
     if (!x->poisoned && !record_commit(x))
         return false;
     if (!x->poisoned && record_chance(x, x->w->snapshot) && !txn_whole(x, driver_snapshot))
+        return false;
+    if (!x->poisoned && record_chance(x, x->w->clock) && !txn_whole(x, driver_reset_clock))
         return false;
     if (!x->poisoned && record_chance(x, x->w->compact) && !record_compact(x))
         return false;

@@ -647,12 +647,14 @@ uint64_t driver_newest(kv_db *db)
 
 int driver_commit(driver *d)
 {
-    uint64_t id = kv_txn_id(d->txn);
+    uint64_t id = kv_txn_id(d->txn), now = kv_txn_now(d->txn);
     int rc = kv_txn_commit(d->txn);
     uint64_t newest = rc == KV_OK ? driver_newest(d->db) : 0;
     bool unchanged = newest && newest != id; /* then there is no commit that keeps the time */
-    if (newest == id)
+    if (newest == id) {
         model_commit_as(d->m, id);
+        model_commit_at(d->m, now);
+    }
     driver_leave(d, rc == KV_OK && !unchanged);
     return rc;
 }

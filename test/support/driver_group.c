@@ -1,6 +1,7 @@
 /* driver_group.c - see driver_group.h. */
 #include "driver_group.h"
 #include "api.h"
+#include "driver_clock.h"
 #include "driver_op.h"
 #include "group.h"
 #include "multi_steps.h"
@@ -232,17 +233,6 @@ static bool judge_all(batch_group *g)
     return d->failure == 0;
 }
 
-/* The time by which the database will judge. */
-static uint64_t time_of(kv_db *db)
-{
-    kv_txn *txn;
-    if (kv_txn_begin(db, KV_TXN_READ, &txn) != KV_OK)
-        return 0;
-    uint64_t now = kv_txn_now(txn);
-    kv_txn_abort(txn);
-    return now;
-}
-
 bool driver_group(driver *d, uint32_t flags, model_state **unknown)
 {
     static batch_group g;
@@ -253,7 +243,7 @@ bool driver_group(driver *d, uint32_t flags, model_state **unknown)
     driver_pass_time(d);
     size_t commits = d->m->n_commits;
     if (d->shape.expiry)
-        model_expire(d->m, time_of(d->db));
+        model_expire(d->m, driver_time(d->db));
     group_build(&g, d, flags);
     if (g.n == 1)
         run_alone(d, &g.members[0], flags);

@@ -410,7 +410,12 @@ void model_commit_as(model *m, uint64_t id)
         m->cap_commits = m->cap_commits ? m->cap_commits * 2 : 64;
         m->commits = model_alloc(m->commits, m->cap_commits * sizeof m->commits[0]);
     }
-    m->commits[m->n_commits++] = (model_commit){id, model_keep(m)};
+    m->commits[m->n_commits++] = (model_commit){.id = id, .state = model_keep(m)};
+}
+
+void model_commit_at(model *m, uint64_t clock)
+{
+    m->commits[m->n_commits - 1].clock = clock;
 }
 
 /* The first commit with that id or a greater one. */

@@ -65,6 +65,7 @@ typedef struct model_state {
 typedef struct model_commit {
     uint64_t id;
     model_state *state;
+    uint64_t clock; /* of the file, milliseconds; 0: nobody told */
 } model_commit;
 
 typedef struct model {
@@ -118,6 +119,7 @@ void model_restore(model *m, model_state *state);
 
 /* Remembers the present state under an id greater than all before. */
 void model_commit_as(model *m, uint64_t id);
+void model_commit_at(model *m, uint64_t clock); /* when that was, in milliseconds */
 
 /* The state of that commit; NULL when it is not remembered. */
 const model_state *model_at(const model *m, uint64_t id);
