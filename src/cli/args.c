@@ -341,13 +341,14 @@ static int args_check(const cli_args *args)
 static int args_decode(const cli_args *args, kv_slice *bytes)
 {
     size_t wrong_at;
-    char *text = memcpy(cli_realloc(NULL, bytes->len), bytes->ptr, bytes->len);
+    char *text = memcpy(cli_realloc(NULL, bytes->len + 1), bytes->ptr, bytes->len);
     ptrdiff_t len = escape_decode(text, bytes->len, &wrong_at);
     if (len < 0) {
         free(text);
         return args_wrong(args, "wrong escape at byte %zu of %s; known: \\t \\n \\r \\\\ \\xNN",
                           wrong_at + 1, args_quote(bytes->ptr));
     }
+    text[len] = 0; /* some read a number there */
     *bytes = (kv_slice){text, (size_t)len};
     return 0;
 }
@@ -436,6 +437,11 @@ kv_range args_range(const cli_args *args)
     range.limit = args->number[ARG_LIMIT];
     range.flags = args_given(args, ARG_REVERSE) ? KV_RANGE_REVERSE : 0;
     return range;
+}
+
+bool args_none(const cli_args *args)
+{
+    return args_given(args, ARG_LIMIT) && args->number[ARG_LIMIT] == 0;
 }
 
 bool args_bounded(const cli_args *args)

@@ -112,6 +112,9 @@ static inline bool args_given(const cli_args *args, args_id id)
 /* The range that --prefix, --from, --to, --limit and --reverse describe. */
 kv_range args_range(const cli_args *args);
 
+/* --limit 0, which a kv_range cannot say: it has no entry. */
+bool args_none(const cli_args *args);
+
 /* Do --prefix, --from or --to bound the range? */
 bool args_bounded(const cli_args *args);
 

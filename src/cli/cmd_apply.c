@@ -9,8 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PAGE_SIZE 12 /* where a backup's header has the page size of the original, ... */
-#define FROM      32 /* ... and the commit since which it is */
+#define MAGIC     0x8a0d0a1a6b62766b /* which a backup begins with */
+#define PAGE_SIZE 12                 /* where its header has the page size of the original, ... */
+#define FROM      32                 /* ... and the commit since which it is */
 
 /* Where backups come from. Its first bytes are looked at before a database is made. */
 typedef struct cli_source {
@@ -150,13 +151,19 @@ static int apply_open(cli_session *session, cli_args *args, const cli_source *so
 {
     if (access(args->file, F_OK) == 0 || errno != ENOENT)
         return session_open_file(session, args, SESSION_WRITE);
-    if (source->len < BACKUPS_HEADER || backups_number(source->head + FROM, 8) != 0) {
+    uint64_t page_size = backups_number(source->head + PAGE_SIZE, 4);
+    if (source->len < BACKUPS_HEADER || backups_number(source->head, 8) != MAGIC ||
+        !session_page_size_ok(page_size)) {
+        cli_say(source->name, "it does not begin with a backup; nothing was applied");
+        return CLI_DAMAGED;
+    }
+    if (backups_number(source->head + FROM, 8) != 0) {
         cli_say(args->file, "no such file; a backup since 0, or kv copy, makes one");
         return CLI_TROUBLE;
     }
     if (!args_given(args, ARG_PAGE_SIZE)) {
         args->given |= ARG_BIT(ARG_PAGE_SIZE);
-        args->number[ARG_PAGE_SIZE] = backups_number(source->head + PAGE_SIZE, 4);
+        args->number[ARG_PAGE_SIZE] = page_size;
     }
     return session_open_file(session, args, SESSION_CREATE);
 }

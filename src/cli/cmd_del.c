@@ -84,7 +84,7 @@ static int del_range(cli_session *session)
     const cli_args *args = session->args;
     kv_range range = args_range(args);
     uint64_t deleted = 0;
-    if (!args_given(args, ARG_LIMIT) || range.limit > 0) {
+    if (!args_none(args)) {
         int result = kv_del_range(session->tree, &range, &deleted);
         if (result != KV_OK)
             return session_fail(session, result, "deleting");
@@ -103,6 +103,13 @@ static int del_range(cli_session *session)
     return code;
 }
 
+/* A variable that was never set makes a bound that is empty. */
+static bool del_unbounded(const cli_args *args)
+{
+    return args->bytes[ARG_PREFIX].len == 0 && args->bytes[ARG_FROM].len == 0 &&
+           !args_given(args, ARG_TO) && !args_given(args, ARG_ALL);
+}
+
 int cmd_del(const cli_args *args)
 {
     const uint64_t bounds = ARG_BIT(ARG_PREFIX) | ARG_BIT(ARG_FROM) | ARG_BIT(ARG_TO);
@@ -113,10 +120,14 @@ int cmd_del(const cli_args *args)
         return args_wrong(args, "needs keys, or a range by --prefix, --from or --to, or --all");
     if (args->count == 0 && args_given(args, ARG_VALUE))
         return args_wrong(args, "--value needs keys");
+    if (args->count == 0 && del_unbounded(args))
+        return args_wrong(args, "the bound is empty, which is everything: --all says that");
     if (args_given(args, ARG_ALL) && (args->given & bounds))
         return args_wrong(args, "--all has no bounds");
     if (args_given(args, ARG_IF_EQUALS) && args->count != 1)
         return args_wrong(args, "--if-equals is about one key");
+    if (args_given(args, ARG_IF_EQUALS) && args_given(args, ARG_VALUE))
+        return args_wrong(args, "--if-equals and --value exclude each other");
     cli_session session;
     int code = args_given(args, ARG_IF_EQUALS) ? answer_no_file(args, args->operands[0].bytes) : 0;
     if (code)

@@ -40,7 +40,10 @@ static void ttl_json(const cli_args *args, kv_slice key, uint64_t ms)
 {
     answer_begin(args, key);
     json_name("ttl_ms");
-    json_integer(ms == KV_TTL_NEVER ? -1 : (int64_t)ms);
+    if (ms == KV_TTL_NEVER)
+        json_integer(-1);
+    else
+        json_number(ms);
     answer_end();
 }
 

@@ -74,23 +74,26 @@ int cmd_get(const cli_args *args)
     return session_close(&session, get_print(&session, args->operands[0].bytes));
 }
 
+static int has_answer(const cli_args *args, int code)
+{
+    if (args_given(args, ARG_JSON) && code <= CLI_NO) {
+        answer_begin(args, args->operands[0].bytes);
+        json_name("found");
+        json_bool(code == CLI_DONE);
+        answer_end();
+    }
+    return code;
+}
+
 int cmd_has(const cli_args *args)
 {
     cli_session session;
     kv_slice key = args->operands[0].bytes;
     int code = session_open(&session, args, SESSION_READ);
     if (code)
-        return code;
+        return has_answer(args, code); /* there is no such tree */
     int result = session_has(&session, key);
-    if (result < 0)
-        code = session_fail(&session, result, "key %s", keys_quote(args, key));
-    else
-        code = cli_exit_of(result);
-    if (result >= 0 && args_given(args, ARG_JSON)) {
-        answer_begin(args, key);
-        json_name("found");
-        json_bool(result == KV_OK);
-        answer_end();
-    }
-    return session_close(&session, code);
+    code = result < 0 ? session_fail(&session, result, "key %s", keys_quote(args, key))
+                      : cli_exit_of(result);
+    return session_close(&session, has_answer(args, code));
 }

@@ -48,7 +48,10 @@ static int import_text(cli_import *import)
 {
     kv_pair pair;
     uint64_t expires_at = 0;
-    bool timed = args_given(import->session.args, ARG_EXPIRY);
+    const cli_args *args = import->session.args;
+    bool timed = args_given(args, ARG_EXPIRY);
+    if (timed && import->session.multi)
+        return args_wrong(args, "values in trees of several values for each key do not expire");
     int got = 0, code = session_configure(&import->session);
     while (code == 0 && (got = timed ? text_read_until(&import->lines, &pair, &expires_at)
                                      : text_read(&import->lines, &pair)) > 0)
@@ -97,6 +100,8 @@ static int import_sections(cli_import *import, dump_reader *reader)
 static int import_dump(cli_import *import)
 {
     dump_reader reader;
+    if (args_given(import->session.args, ARG_EXPIRY))
+        return args_wrong(import->session.args, "dumps tell of no expiry");
     dump_reader_begin(&reader, &import->lines);
     int code = import_sections(import, &reader);
     /* the session's tree has its name from the reader */
@@ -106,15 +111,13 @@ static int import_dump(cli_import *import)
 }
 
 /* Whether a dump is coming: said by --format, or seen at the first line. -1 after a message. */
-static int import_is_dump(cli_import *import)
+static int import_is_dump(cli_lines *lines, const cli_args *args)
 {
-    if (args_given(import->session.args, ARG_FORMAT))
-        return import->session.args->number[ARG_FORMAT] != 0;
-    int got = lines_next(&import->lines);
+    int got = lines_next(lines);
     if (got <= 0)
         return got;
-    lines_back(&import->lines);
-    return dump_begins(&import->lines);
+    lines_back(lines);
+    return args_given(args, ARG_FORMAT) ? args->number[ARG_FORMAT] != 0 : dump_begins(lines);
 }
 
 static void import_json(uint64_t entries, double seconds)
@@ -136,8 +139,10 @@ static void import_report(cli_import *import, int code)
     uint64_t kept = code ? import->committed : import->entries;
     const char *noun = kept == 1 ? "entry" : "entries";
     units_count(count, kept);
-    if (code && kept > 0)
-        cli_say(args->file, "the first %s %s were imported", count, noun);
+    if (code && kept == 1)
+        cli_say(args->file, "the first entry was imported");
+    else if (code && kept > 0)
+        cli_say(args->file, "the first %s entries were imported", count);
     else if (code)
         cli_say(args->file, "nothing was imported");
     else if (args_given(args, ARG_JSON))
@@ -147,12 +152,11 @@ static void import_report(cli_import *import, int code)
                    units_rate(rate, (double)kept / (seconds > 1e-9 ? seconds : 1e-9)));
 }
 
-static int import_run(cli_import *import)
+static int import_run(cli_import *import, bool dump)
 {
     const cli_args *args = import->session.args;
     progress_begin(&import->progress, "entries", import->lines.size, args_given(args, ARG_QUIET));
-    int dump = import_is_dump(import);
-    int code = dump < 0 ? CLI_TROUBLE : dump ? import_dump(import) : import_text(import);
+    int code = dump ? import_dump(import) : import_text(import);
     if (code == 0)
         code = session_commit(&import->session);
     import_report(import, code);
@@ -164,15 +168,16 @@ int cmd_import(const cli_args *args)
     cli_import import = {.entries = 0};
     if (args_given(args, ARG_BATCH) && args->number[ARG_BATCH] == 0)
         return args_wrong(args, "--batch is at least 1");
-    /* the source first: without one, no database is created */
+    /* the source first: without one that can be read, no database is created */
     int code = lines_open(&import.lines, args->count > 0 ? args->operands[0].text : NULL);
     if (code)
         return code;
     if (import.lines.file == stdin && isatty(STDIN_FILENO))
         cli_say(args->file, "reading entries from the terminal; Ctrl-D ends them");
-    code = session_open(&import.session, args, SESSION_CREATE);
+    int dump = import_is_dump(&import.lines, args);
+    code = dump < 0 ? CLI_TROUBLE : session_open(&import.session, args, SESSION_CREATE);
     if (code == 0)
-        code = session_close(&import.session, import_run(&import));
+        code = session_close(&import.session, import_run(&import, dump));
     lines_close(&import.lines);
     return code;
 }

@@ -24,15 +24,7 @@ static bool incr_read(const char *text, long long *number)
     char *end;
     errno = 0;
     *number = strtoll(text, &end, 10);
-    return *text && !*end && errno == 0 && (*text == '-' || (*text >= '0' && *text <= '9'));
-}
-
-/* Decimal alone, as values are: no 0x10, no inf. */
-static bool incr_read_real(const char *text, double *number)
-{
-    char *end;
-    *number = strtod(text, &end);
-    return *text && !*end && !text[strspn(text, "0123456789+-.eE")] && isfinite(*number);
+    return *text && !*end && errno == 0 && strchr("+-0123456789", *text);
 }
 
 static int incr_parse(cli_incr *incr, const cli_args *args)
@@ -42,8 +34,8 @@ static int incr_parse(cli_incr *incr, const cli_args *args)
         .initial = args_given(args, ARG_INITIAL) ? args->bytes[ARG_INITIAL].ptr : "0",
         .real = args_given(args, ARG_FLOAT),
     };
-    if (incr->real && (!incr_read_real(incr->delta, &incr->real_by) ||
-                       !incr_read_real(incr->initial, &incr->real_from)))
+    if (incr->real && (!units_read_real(incr->delta, &incr->real_by) ||
+                       !units_read_real(incr->initial, &incr->real_from)))
         return args_wrong(args, "DELTA and --initial are numbers, as 2.5 or 1e-3");
     if (!incr->real &&
         (!incr_read(incr->delta, &incr->by) || !incr_read(incr->initial, &incr->from)))

@@ -6,12 +6,14 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define BLOCK_HEAD 12 /* bytes in front of a block; docs/backup-format.md */
 
 /* A file may hold several backups, one behind the other. */
 typedef struct cli_parcel {
+    const char *path;
     int fd;
     uint64_t offset; /* of what is read next */
 } cli_parcel;
@@ -19,7 +21,8 @@ typedef struct cli_parcel {
 typedef struct cli_merge {
     cli_parcel *of;
     size_t n;
-    int failure; /* errno */
+    const cli_parcel *failed; /* the one that could not be read */
+    int failure;              /* errno */
 } cli_merge;
 
 static int64_t merge_read(void *context, size_t number, void *bytes, size_t len)
@@ -30,10 +33,12 @@ static int64_t merge_read(void *context, size_t number, void *bytes, size_t len)
     do
         n = pread(parcel->fd, bytes, len, (off_t)parcel->offset);
     while (n < 0 && errno == EINTR);
-    if (n < 0)
+    if (n < 0) {
+        merge->failed = parcel;
         merge->failure = errno;
-    else
+    } else {
         parcel->offset += (uint64_t)n;
+    }
     return n;
 }
 
@@ -57,19 +62,30 @@ static uint64_t backup_end(int fd, uint64_t offset)
     return offset;
 }
 
+/* Backups are read by turns, so that they must be files. -1 after a message. */
+static int merge_open(const char *path)
+{
+    struct stat stat = {0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0 && fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode))
+        return fd;
+    cli_say(path, "%s", fd < 0 ? strerror(errno) : "no regular file, which merge needs");
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
 /* Adds the backups of a file. */
 static int merge_add(cli_merge *merge, const char *path)
 {
     uint8_t byte;
     uint64_t offset = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        cli_say(path, "%s", strerror(errno));
+    int fd = merge_open(path);
+    if (fd < 0)
         return CLI_TROUBLE;
-    }
     do {
         merge->of = cli_realloc(merge->of, (merge->n + 1) * sizeof *merge->of);
-        merge->of[merge->n++] = (cli_parcel){fd, offset};
+        merge->of[merge->n++] = (cli_parcel){path, fd, offset};
         offset = backup_end(fd, offset);
     } while (offset != UINT64_MAX && pread(fd, &byte, 1, (off_t)offset) == 1);
     return 0;
@@ -98,7 +114,7 @@ static int merge_run(cli_merge *merge, const cli_args *args)
     if (out_failed())
         return CLI_TROUBLE;
     if (result == KV_ECANCELED && merge->failure) {
-        cli_say("merge", "%s", strerror(merge->failure));
+        cli_say(merge->failed->path, "%s", strerror(merge->failure));
         return CLI_TROUBLE;
     }
     if (result != KV_OK) {

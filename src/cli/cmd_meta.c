@@ -190,14 +190,20 @@ static void meta_json_body(const kv_meta_info *meta)
         const char *name;
         uint64_t value;
     } numbers[] = {
-        {"commit", meta->id},           {"durable", meta->durable},       {"seal", meta->seal},
-        {"walk", meta->walk},           {"high_water", meta->high_water}, {"clock", meta->clock},
+        {"commit", meta->id},
+        {"durable", meta->durable},
+        {"walk", meta->walk},
+        {"high_water", meta->high_water},
+        {"clock", meta->clock},
         {"page_size", meta->page_size},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         json_name(numbers[i].name);
         json_number(numbers[i].value);
     }
+    json_name("seal"); /* 64 bits, which numbers of JSON do not hold everywhere */
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)meta->seal);
+    json_text(id);
     json_name("kind");
     json_text(meta_kind(meta->kind));
     meta_json_root("main", &meta->main);

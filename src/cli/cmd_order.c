@@ -74,7 +74,7 @@ int cmd_nth(const cli_args *args)
     int code = session_open(&session, args, SESSION_READ);
     if (code)
         return code;
-    int result = kv_nth(session.tree, &range, n, &pair);
+    int result = args_none(args) ? KV_NOTFOUND : kv_nth(session.tree, &range, n, &pair);
     return session_close(&session, order_answer(&session, result, &pair));
 }
 
@@ -83,14 +83,14 @@ int cmd_percentile(const cli_args *args)
     cli_session session;
     kv_pair pair;
     kv_range range = args_range(args);
-    char *end;
-    double percent = strtod(args->operands[0].text, &end);
-    if (end == args->operands[0].text || *end || !(percent >= 0 && percent <= 100))
+    double percent;
+    if (!units_read_real(args->operands[0].text, &percent) || percent < 0 || percent > 100)
         return args_wrong(args, "P is a number from 0 to 100");
     int code = session_open(&session, args, SESSION_READ);
     if (code)
         return code;
-    int result = kv_percentile(session.tree, &range, percent, &pair);
+    int result =
+        args_none(args) ? KV_NOTFOUND : kv_percentile(session.tree, &range, percent, &pair);
     return session_close(&session, order_answer(&session, result, &pair));
 }
 
@@ -122,17 +122,21 @@ int cmd_random(const cli_args *args)
     return code ? code : session_close(&session, random_print(&session));
 }
 
-static int split_print(cli_session *session, size_t parts)
+static int split_print(cli_session *session, uint64_t most)
 {
     const cli_args *args = session->args;
     kv_range range = args_range(args);
     kv_db_info info = {.size = sizeof info};
+    uint64_t entries = 0;
     size_t got = 0;
     int result = kv_db_stat(session->db, &info);
+    if (result == KV_OK)
+        result = kv_count(session->tree, &range, &entries);
+    size_t parts = (size_t)(most < entries + 1 ? most : entries + 1);
     kv_slice *keys = cli_realloc(NULL, parts * sizeof *keys);
     size_t size = parts * info.key_max;
-    char *room = cli_realloc(NULL, size);
-    if (result == KV_OK)
+    char *room = cli_realloc(NULL, size + 1);
+    if (result == KV_OK && !args_none(args))
         result = kv_split(session->tree, &range, parts, keys, room, size, &got);
     for (size_t i = 0; i < got && result == KV_OK; i++) {
         if (args_given(args, ARG_JSON)) {
@@ -156,5 +160,5 @@ int cmd_split(const cli_args *args)
     if (!units_read_number(args->operands[0].text, &parts) || parts == 0 || parts > 1000000)
         return args_wrong(args, "N is a number from 1 to 1000000");
     int code = session_open(&session, args, SESSION_READ);
-    return code ? code : session_close(&session, split_print(&session, (size_t)parts));
+    return code ? code : session_close(&session, split_print(&session, parts));
 }

@@ -7,8 +7,10 @@
 #include "table.h"
 #include "units.h"
 #include <stdio.h>
+#include <unistd.h>
 
 #define TYPES 18 /* numbers of types */
+#define METAS 2  /* the first pages of a file */
 
 /* Pages of one type, by state. */
 typedef struct pages_sum {
@@ -20,7 +22,7 @@ typedef struct cli_pages {
     kv_inspect *look;
     bool json, quiet;
     pages_sum sums[TYPES];
-    uint64_t bad_in_use;
+    uint64_t bad_in_use; /* without the metas: a crash may leave one of them torn */
 } cli_pages;
 
 static void pages_count(cli_pages *pages, const kv_page_info *info)
@@ -33,7 +35,7 @@ static void pages_count(cli_pages *pages, const kv_page_info *info)
     sum->others += info->state != KV_STATE_USED && info->state != KV_STATE_FREE &&
                    info->state != KV_STATE_DEAD;
     sum->bad += bad;
-    pages->bad_in_use += bad && info->state == KV_STATE_USED;
+    pages->bad_in_use += bad && info->state == KV_STATE_USED && info->page >= METAS;
 }
 
 static void pages_print_json(const kv_page_info *info)
@@ -107,7 +109,7 @@ static int pages_list(cli_pages *pages)
 {
     uint64_t n = kv_inspect_pages(pages->look);
     cli_progress progress;
-    progress_begin(&progress, "pages", n, false);
+    progress_begin(&progress, "pages", n, pages->quiet || isatty(STDOUT_FILENO));
     if (!pages->json && !pages->quiet)
         out_format("%8s  %-7s %5s %10s %7s  %-7s %s\n", "page", "type", "level", "birth", "entries",
                    "state", "of");
@@ -154,10 +156,17 @@ static void pages_print_sums(const cli_pages *pages)
     table_end(&table, 0);
 }
 
+static bool pages_damaged(const cli_pages *pages)
+{
+    return pages->bad_in_use > 0 || pages->sums[KV_PAGE_META].bad == METAS;
+}
+
 int cmd_pages(const cli_args *args)
 {
     cli_pages pages = {
         .args = args, .json = args_given(args, ARG_JSON), .quiet = args_given(args, ARG_QUIET)};
+    if (pages.json && pages.quiet)
+        return args_wrong(args, "--json and --quiet exclude each other: it prints no table");
     int code = look_open(args, &pages.look);
     if (code)
         return code;
@@ -168,5 +177,5 @@ int cmd_pages(const cli_args *args)
         pages_print_sums(&pages);
     }
     kv_inspect_close(pages.look);
-    return code == 0 && pages.bad_in_use ? CLI_DAMAGED : code;
+    return code == 0 && pages_damaged(&pages) ? CLI_DAMAGED : code;
 }

@@ -113,6 +113,14 @@ static int append_check(const cli_args *args, kv_slice value)
     return CLI_NO;
 }
 
+static int put_open(cli_session *session, const cli_args *args)
+{
+    int code = session_open(session, args, put_needs_old(args) ? SESSION_WRITE : SESSION_CREATE);
+    if (code)
+        answer_changed(args, code, args->operands[0].bytes); /* there is no such tree */
+    return code;
+}
+
 static int put_run(const cli_args *args, int (*store)(cli_session *, kv_slice, kv_slice))
 {
     cli_session session;
@@ -123,7 +131,7 @@ static int put_run(const cli_args *args, int (*store)(cli_session *, kv_slice, k
     code = put_needs_old(args) ? answer_no_file(args, args->operands[0].bytes)
                                : append_check(args, value);
     if (code == 0)
-        code = session_open(&session, args, put_needs_old(args) ? SESSION_WRITE : SESSION_CREATE);
+        code = put_open(&session, args);
     if (code == 0)
         code = session_close(&session, store(&session, args->operands[0].bytes, value));
     input_free(&args->operands[1], value);

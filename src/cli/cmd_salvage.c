@@ -220,6 +220,8 @@ static int salvage_on_tree(void *context, const kv_salvage_tree *tree)
     cli_salvage *salvage = context;
     salvage_flush_note(salvage);
     progress_hide();
+    if (args_given(salvage->args, ARG_QUIET))
+        return 0;
     if (salvage->json)
         salvage_json_tree(tree);
     else
@@ -284,7 +286,7 @@ int cmd_salvage(const cli_args *args)
     if (result != KV_OK)
         return salvage_fail(&salvage, to, result);
     salvage_flush_note(&salvage);
-    if (salvage.json)
+    if (salvage.json && !args_given(args, ARG_QUIET))
         salvage_json_info(&info);
     return info.losses || info.commit_id == 0 ? CLI_NO : CLI_DONE;
 }

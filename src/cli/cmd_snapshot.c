@@ -103,6 +103,21 @@ static int change_try(void *context)
     return kv_snapshot_restore(change->db, name.ptr, name.len, change->flags);
 }
 
+/* What --json says about a change that ended with this exit code. */
+static int change_answer(const cli_args *args, int code)
+{
+    if (!args_given(args, ARG_JSON) || code > CLI_NO)
+        return code;
+    json_open('{');
+    json_name("name");
+    json_bytes(args->operands[0].bytes);
+    json_name("changed");
+    json_bool(code == CLI_DONE);
+    json_close('}');
+    json_end();
+    return code;
+}
+
 static int change_run(const cli_session *session, const char *verb, kv_slice name)
 {
     static const uint32_t kinds[] = {KV_TXN_STRICT, KV_TXN_DURABLE, KV_TXN_LAZY};
@@ -138,6 +153,6 @@ int cmd_snapshot(const cli_args *args)
     if (code)
         return code;
     code = list ? snapshots_list(&snapshots)
-                : change_run(session, args->verb, args->operands[0].bytes);
+                : change_answer(args, change_run(session, args->verb, args->operands[0].bytes));
     return session_close(session, code);
 }

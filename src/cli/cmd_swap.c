@@ -41,8 +41,10 @@ int cmd_cas(const cli_args *args)
     if (code)
         return code;
     code = session_open_single(&session, args, from_absent ? SESSION_CREATE : SESSION_WRITE);
-    if (code)
+    if (code) {
+        answer_changed(args, code, key); /* there is no such tree */
         return code;
+    }
     int result = kv_cas(session.tree, key.ptr, key.len, expected, desired, NULL);
     return session_close(&session, answer_change(&session, result, key));
 }
@@ -79,7 +81,7 @@ int cmd_swap(const cli_args *args)
                          : kv_take(session.tree, key.ptr, key.len, &old);
     old = result == KV_OK ? copy_of(old) : (kv_slice){0};
     code = session_end_change(&session, result, key);
-    if (code == 0)
+    if (code <= CLI_NO)
         swap_print(args, key, old);
     copy_free(old);
     return session_close(&session, code);

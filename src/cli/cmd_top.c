@@ -250,7 +250,8 @@ static void list_json(const cli_args *args, const char *title, const top_list *l
 }
 
 /* A line: its weight, what it takes on the disk, how many entries, where, what. */
-static void list_print(const char *title, const top_list *list, bool keys, bool named)
+static void list_print(const cli_args *args, const char *title, const top_list *list, bool keys,
+                       bool named)
 {
     char buf[UNITS_MAX];
     cli_table table;
@@ -271,8 +272,11 @@ static void list_print(const char *title, const top_list *list, bool keys, bool 
             table_cell_bytes(&table, (kv_slice){line->tree, line->tree_len});
         else if (named)
             table_cell(&table, "(main)");
-        if (line->name)
-            table_cell_bytes(&table, (kv_slice){line->name, line->name_len});
+        kv_slice name = {line->name, line->name_len};
+        if (keys)
+            keys_cell(args, &table, name);
+        else if (name.ptr)
+            table_cell_bytes(&table, name);
         else
             table_cell(&table, "(main)");
     }
@@ -284,10 +288,10 @@ static void top_print(const cli_top *top)
     const cli_args *args = top->session.args;
     bool named = !args_given(args, ARG_TREE) && top->trees.n > 1;
     if (!args_given(args, ARG_JSON)) {
-        list_print("trees", &top->trees, false, false);
-        list_print("prefixes", &top->prefixes, true, named);
-        list_print("largest values", &top->values, true, named);
-        list_print("longest keys", &top->keys, true, named);
+        list_print(args, "trees", &top->trees, false, false);
+        list_print(args, "prefixes", &top->prefixes, true, named);
+        list_print(args, "largest values", &top->values, true, named);
+        list_print(args, "longest keys", &top->keys, true, named);
         return;
     }
     json_open('{');

@@ -5,6 +5,9 @@
 #include "out.h"
 #include "progress.h"
 #include "session.h"
+#include <math.h>
+
+#define LOOK_MS 250
 
 typedef struct cli_watching {
     cli_session session;
@@ -99,14 +102,25 @@ static int watching_begin(cli_watching *watching)
     return kv_watch_open(watching->session.db, &options, &watching->watch);
 }
 
-/* Milliseconds until then; KV_FOREVER without --timeout. */
-static uint32_t watching_left(const cli_watching *watching, double since)
+/* Milliseconds that are left. */
+static double watching_left(const cli_watching *watching, double since)
 {
     const cli_args *args = watching->session.args;
     double left = (double)args->number[ARG_TIMEOUT] - (progress_now() - since) * 1e3;
-    if (!args_given(args, ARG_TIMEOUT) || left >= KV_FOREVER)
-        return KV_FOREVER;
-    return left > 0 ? (uint32_t)left : 0;
+    return args_given(args, ARG_TIMEOUT) ? left : HUGE_VAL;
+}
+
+/* The next change; looks now and then whether somebody still reads what is printed. */
+static int watching_next(cli_watching *watching, double since, kv_watch_event *event)
+{
+    int result;
+    double left;
+    do {
+        left = watching_left(watching, since);
+        uint32_t wait = left >= LOOK_MS ? LOOK_MS : left > 0 ? (uint32_t)left : 0;
+        result = kv_watch_next(watching->watch, wait, event);
+    } while (result == KV_NOTFOUND && left > LOOK_MS && !out_reader_gone());
+    return result;
 }
 
 /* Until nothing changes for so long, or once. Gives an exit code. */
@@ -117,7 +131,7 @@ static int watching_run(cli_watching *watching)
     bool ended = false, concerns;
     int result;
     do {
-        result = kv_watch_next(watching->watch, watching_left(watching, since), &event);
+        result = watching_next(watching, since, &event);
         if (result == KV_OK)
             result = watching_concerns(watching, &event, &concerns);
         if (result != KV_OK || !concerns)
@@ -127,7 +141,7 @@ static int watching_run(cli_watching *watching)
         since = progress_now();
     } while (result == KV_OK && !ended);
     if (result == KV_NOTFOUND)
-        return CLI_NO;
+        return out_reader_gone() ? CLI_DONE : CLI_NO;
     return result == KV_OK ? CLI_DONE : session_fail(&watching->session, result, "watching");
 }
 

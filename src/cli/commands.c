@@ -37,7 +37,8 @@ const cli_command cli_commands[] = {
      cmd_put},
     {"cas", "compare swap-if", "FILE KEY OLD NEW", "change a value if it is still the expected one",
      "With --from-absent (KEY NEW) the key must not be there yet; with --to-absent (KEY OLD)\n"
-     "it is removed. Of several who try at once exactly one succeeds.\n"
+     "it is removed. Of several who try at once exactly one succeeds. The new value does not\n"
+     "expire.\n"
      "Exit status 1: the key has another value or is absent; nothing was changed.\n",
      "  kv cas jobs.kv job:7 waiting running && echo mine\n"
      "  kv cas locks.kv door --from-absent \"$HOSTNAME\"\n"
@@ -45,7 +46,7 @@ const cli_command cli_commands[] = {
      3, 4, KEYS, TREE | STORE | O(FROM_ABSENT) | O(TO_ABSENT) | O(JSON) | O(QUIET), cmd_cas},
     {"swap", "exchange getset take", "FILE KEY [VALUE]", "store a value and print the one before",
      "Without VALUE the key is removed. The old value is printed as by get; nothing when\n"
-     "there was none, or null with --json.\n"
+     "there was none, or null with --json. The new value does not expire.\n"
      "Exit status 1: there was nothing to remove.\n",
      "  kv swap jobs.kv owner \"$HOSTNAME\"\n"
      "  kv swap jobs.kv owner\n",
@@ -78,7 +79,8 @@ const cli_command cli_commands[] = {
      cmd_pop},
     {"del", "delete rm remove unset erase", "FILE [KEY...]", "remove keys, or a range of keys",
      "All removals are one transaction. With options for a range instead of keys, the\n"
-     "range is removed and the number of entries is printed; --all removes everything.\n"
+     "range is removed and the number of entries is printed; --all removes everything, an\n"
+     "empty bound alone nothing.\n"
      "`kv count` with the same options tells beforehand how many these are.\n" RANGES
      "In a tree of several values for each key all go, or the one that --value names.\n"
      "Exit status 1: one of the keys was not there (the others are removed), or the key has\n"
@@ -91,8 +93,8 @@ const cli_command cli_commands[] = {
      cmd_del},
     {"has", "exists contains test", "FILE KEY", "tell by exit status whether a key is there",
      "Prints nothing, but with --json. Exit status 0: it is there, 1: it is not.\n",
-     "  kv has phone.kv alice && echo yes\n", 2, 2, KEYS, TREE | O(AT) | O(JSON) | O(WAIT),
-     cmd_has},
+     "  kv has phone.kv alice && echo yes\n", 2, 2, KEYS,
+     TREE | O(AT) | O(JSON) | O(QUIET) | O(WAIT), cmd_has},
     {"scan", "list ls keys range find", "FILE", "print the entries of a range",
      "One line per entry: key, tab, value, escaped as by get. With --json, one JSON\n"
      "object per line; keys and values are strings, or {\"hex\":\"...\"} when they are not\n"
@@ -241,12 +243,12 @@ const cli_command cli_commands[] = {
      "overwritten. While FILE is read others wait with writing, so it waits for its turn.\n"
      "With --json, an object per line.\n"
      "Exit status 0: all was recovered, 1: something was lost, or may have been since nothing\n"
-     "tells how much there was, 3: nothing is readable.\n",
+     "tells how much there was, 3: nothing is readable. --quiet tells of losses alone.\n",
      "  kv salvage damaged.kv saved.kv\n", 2, 2, 0, O(JSON) | O(QUIET) | O(WAIT), cmd_salvage},
     {"pages", "map layout", "FILE", "list the pages of a file, damaged or not",
      "A line per page: number, type, level, birth, entries, state, tree, and what is wrong with\n"
      "it; then a table of how many there are of each type; --quiet: the table alone.\n"
-     "Exit status 4: a page in use is damaged.\n",
+     "Exit status 4: a page in use is damaged; of the two metas, both.\n",
      "  kv pages phone.kv --quiet\n"
      "  kv pages damaged.kv --json | jq 'select(.problem)'\n",
      1, 1, 0, O(JSON) | O(QUIET), cmd_pages},
@@ -319,9 +321,8 @@ const cli_command cli_commands[] = {
      "transaction: readers of FILE keep their snapshots. A backup of all makes FILE when it is\n"
      "missing. Otherwise FILE is a copy, made by kv copy or by a backup of all, and has not been\n"
      "changed by anything else since.\n"
-     "Exit status 1: a backup does not fit, 4: it is damaged, or there is none. Nothing is "
-     "changed\n"
-     "then.\n",
+     "Exit status 1: a backup does not fit, 4: it is damaged, or there is none. It changes\n"
+     "nothing then, but a FILE that was missing may be there, empty.\n",
      "  kv apply copy.kv full.kvb monday.kvb tuesday.kvb\n"
      "  kv backup shop.kv --since $(kv stat copy.kv --json | jq .origin_id) | kv apply copy.kv\n",
      1, -1, 0, O(DURABILITY) | O(PAGE_SIZE) | O(JSON) | O(QUIET) | O(WAIT), cmd_apply},

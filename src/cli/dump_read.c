@@ -110,6 +110,12 @@ static const struct dump_order {
 static const char *const dump_duplicates[] = {"duplicates=1", "dupsort=1", "dupfixed=1",
                                               "integerdup=1", "reversedup=1"};
 
+/* Whatever the input has. */
+static const char *dump_quote(const char *text)
+{
+    return cli_quote((kv_slice){text, strlen(text)});
+}
+
 static const char *dump_value(const cli_lines *lines, const char *name)
 {
     size_t len = strlen(name);
@@ -129,10 +135,11 @@ static int dump_header_check(const cli_lines *lines)
     }
     const char *version = dump_value(lines, "VERSION=");
     if (version && strcmp(version, "3") != 0)
-        return lines_wrong(lines, "version %s of the dump format; only 3 is known", version);
+        return lines_wrong(lines, "version %s of the dump format; only 3 is known",
+                           dump_quote(version));
     const char *type = dump_value(lines, "type=");
     if (type && strcmp(type, "btree") != 0)
-        return lines_wrong(lines, "%s: only type=btree can be imported", lines->text);
+        return lines_wrong(lines, "%s: only type=btree can be imported", dump_quote(lines->text));
     return 1;
 }
 
@@ -146,7 +153,7 @@ static int dump_header_line(const cli_lines *lines, dump_header *header)
     if (format) {
         header->print = strcmp(format, "print") == 0;
         if (!header->print && strcmp(format, "bytevalue") != 0)
-            return lines_wrong(lines, "%s: known are bytevalue and print", lines->text);
+            return lines_wrong(lines, "%s: known are bytevalue and print", dump_quote(lines->text));
     }
     if (name) {
         free(header->name);

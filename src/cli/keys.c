@@ -42,29 +42,34 @@ static char *keys_text(const cli_args *args, kv_slice key, size_t *len)
     return NULL;
 }
 
-/* Backslashes are those of the tuple; what a terminal should not get becomes one more escape, which
- * is read the same way. */
-static void keys_write_text(const char *text, size_t len)
+/* The same as people see it. Backslashes are those of the tuple; what a terminal should not get becomes
+ * one more escape, which is read the same way. */
+static char *keys_shown(const cli_args *args, kv_slice key, size_t *len)
 {
+    size_t text_len, used = 0;
+    char *text = keys_text(args, key, &text_len);
+    if (!text)
+        return NULL;
+    char *shown = cli_realloc(NULL, text_len * ESCAPE_MAX + 1);
     const uint8_t *bytes = (const uint8_t *)text;
-    for (size_t at = 0; at < len;) {
-        size_t plain = text[at] == '\\' ? 1 : escape_plain_len(bytes + at, len - at);
-        if (plain > 0) {
-            out_bytes(text + at, plain);
-            at += plain;
-            continue;
-        }
-        char escape[ESCAPE_MAX];
-        out_bytes(escape, escape_byte(bytes[at++], escape));
+    for (size_t at = 0; at < text_len;) {
+        size_t plain = text[at] == '\\' ? 1 : escape_plain_len(bytes + at, text_len - at);
+        memcpy(shown + used, text + at, plain);
+        used += plain > 0 ? plain : escape_byte(bytes[at], shown + used);
+        at += plain > 0 ? plain : 1;
     }
+    free(text);
+    shown[used] = 0;
+    *len = used;
+    return shown;
 }
 
 void keys_write(const cli_args *args, kv_slice key)
 {
     size_t len;
-    char *text = keys_text(args, key, &len);
+    char *text = keys_shown(args, key, &len);
     if (text)
-        keys_write_text(text, len);
+        out_bytes(text, len);
     else
         out_escaped(key);
     free(text);
@@ -73,8 +78,19 @@ void keys_write(const cli_args *args, kv_slice key)
 void keys_json(const cli_args *args, kv_slice key)
 {
     size_t len;
-    char *text = keys_text(args, key, &len);
+    char *text = keys_shown(args, key, &len);
     json_bytes(text ? (kv_slice){text, len} : key);
+    free(text);
+}
+
+void keys_cell(const cli_args *args, cli_table *table, kv_slice key)
+{
+    size_t len;
+    char *text = keys_shown(args, key, &len);
+    if (text)
+        table_cell(table, text);
+    else
+        table_cell_bytes(table, key);
     free(text);
 }
 

@@ -203,11 +203,15 @@ static kv_options session_options(const cli_args *args, enum session_mode mode)
     return options;
 }
 
+bool session_page_size_ok(uint64_t size)
+{
+    bool power = (size & (size - 1)) == 0;
+    return power && size >= 4096 && size <= 65536;
+}
+
 static int session_check_page_size(const cli_args *args)
 {
-    uint64_t size = args->number[ARG_PAGE_SIZE];
-    bool power = (size & (size - 1)) == 0;
-    if (!args_given(args, ARG_PAGE_SIZE) || (power && size >= 4096 && size <= 65536))
+    if (!args_given(args, ARG_PAGE_SIZE) || session_page_size_ok(args->number[ARG_PAGE_SIZE]))
         return 0;
     return args_wrong(args, "--page-size is one of 4096, 8192, 16384, 32768, 65536");
 }
@@ -288,6 +292,8 @@ int session_open_single(cli_session *session, const cli_args *args, enum session
     if (code)
         return code;
     code = session_need_single(session);
+    if (code == 0)
+        code = session_configure(session);
     return code ? session_close(session, code) : 0;
 }
 

@@ -31,11 +31,15 @@ typedef struct cli_session {
  * --tree. 0, or the exit code after a message; then nothing is open. */
 int session_open(cli_session *session, const cli_args *args, enum session_mode mode);
 
-/* The same for a command that is about the one value of a key: refuses a tree of several. */
+/* The same for a command that is about the one value of a key: refuses a tree of several, and gives it
+ * the options that args have for it. */
 int session_open_single(cli_session *session, const cli_args *args, enum session_mode mode);
 
 /* The refusal alone. 0, or the exit code after a message. */
 int session_need_single(const cli_session *session);
+
+/* Can a file have pages of that many bytes? */
+bool session_page_size_ok(uint64_t size);
 
 /* session_open without transaction. */
 int session_open_file(cli_session *session, const cli_args *args, enum session_mode mode);

@@ -1,5 +1,6 @@
 /* units.c - see units.h. */
 #include "units.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,6 +96,13 @@ bool units_read_number(const char *text, uint64_t *n)
 {
     const char *rest;
     return units_digits(text, n, &rest) && *rest == 0;
+}
+
+bool units_read_real(const char *text, double *number)
+{
+    char *end;
+    *number = strtod(text, &end);
+    return *text && !*end && !text[strspn(text, "0123456789+-.eE")] && isfinite(*number);
 }
 
 static bool units_scale(uint64_t *n, uint64_t factor)

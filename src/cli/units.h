@@ -19,5 +19,7 @@ bool units_read_size(const char *text, uint64_t *bytes);
 bool units_read_duration(const char *text, uint64_t *ms);
 /* Decimal digits alone. */
 bool units_read_number(const char *text, uint64_t *n);
+/* Decimal, as 2.5 or 1e-3: no 0x10, no inf. */
+bool units_read_real(const char *text, double *number);
 
 #endif

@@ -39,8 +39,8 @@ int walk_range(cli_session *session, bool values, walk_each *each, void *context
 {
     kv_cursor *cursor;
     kv_range range = args_range(session->args);
-    if (args_given(session->args, ARG_LIMIT) && range.limit == 0)
-        return CLI_DONE; /* in a kv_range, 0 is no limit */
+    if (args_none(session->args))
+        return CLI_DONE;
     int result = kv_cursor_open(session->tree, &range, &cursor);
     if (result != KV_OK)
         return session_fail(session, result, "reading");

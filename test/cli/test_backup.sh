@@ -218,4 +218,16 @@ run kv apply new.kv; code 4
 [ ! -e new.kv ] || fail 'an empty stream made a file'
 : >empty; run kv apply sc.kv now.kvb empty -q; code 4; err 'empty: there is no backup'
 run kv follow sc.kv; code 0; quiet
+
+# ---- what does not begin with a backup makes no file; merge reads files by turns ----
+head -c 100 /dev/zero >zeros
+kv backup s.kv >whole.kvb; head -c 50 whole.kvb >begun
+for broken in zeros begun; do
+    run kv apply new.kv $broken; code 4; err "$broken: it does not begin with a backup"
+    [ ! -e new.kv ] || fail "$broken made a file"
+done
+run kv merge . whole.kvb; code 3; err '.: no regular file'
+mkfifo pipe
+run kv merge whole.kvb pipe; code 3; err 'pipe: no regular file'
+
 finish

@@ -148,4 +148,17 @@ no_file 1 cas absent.kv a b --to-absent
 no_file 1 del absent.kv a --if-equals b
 [ ! -e absent.kv ] || fail 'made a file'
 run kv del absent.kv a; code 3
+
+# ---- options that all of them have ----
+run kv incr e.kv n -e --initial 12345678; code 0; out 12345679
+run kv incr e.kv n2 -e --tree t --initial 5; code 0; out 6
+run kv incr e.kv n +1; code 0; out 12345680
+run kv incr e.kv n -- +-1; code 2
+for change in 'swap x.kv k v' 'cas x.kv k --from-absent v' 'incr x.kv k' 'append x.kv k v'; do
+    rm -f x.kv
+    # shellcheck disable=SC2086 # words
+    run kv $change --compress 100; code 0
+    kv trees x.kv --json | grep -q '"compress_from":100[,}]' || fail "$change: --compress: $(kv trees x.kv --json)"
+done
+
 finish

@@ -134,4 +134,14 @@ run kv get y.kv VERSION=3; out value
 printf 'VERSION=3\nHEADER=END\n 61\n 62\nDATA=END\n' >dump
 run kv import y.kv dump --format text; code 3; err 'no tab'
 
+# what a terminal would obey
+printf 'VERSION=\033]0;x\007\n' | broken 'version \x1b]0;x\x07 of the dump format'
+printf 'VERSION=3\r\n' | broken 'version 3\r of'
+printf 'VERSION=3\ntype=\033[2J\n' | broken 'type=\x1b[2J: only'
+printf 'VERSION=3\nformat=\033[2J\n' | broken 'format=\x1b[2J: known'
+
+# a source that cannot be read makes no database
+run kv import never.kv .; code 3; err '.: Is a directory'
+[ ! -e never.kv ] || fail 'a folder made a database'
+
 finish

@@ -50,4 +50,20 @@ run_with bad kv import c.kv --expiry; code 3; err 'not a number'
 # ---- the clock ----
 run kv clock a.kv; code 0; out "the file's clock is not ahead of the system's"
 run kv clock a.kv --reset; code 0
+
+# ---- what cannot expire ----
+kv put m.kv --tree many --multi k v
+printf 'k\t4000000000000\tw\n' >timed
+run_with timed kv import m.kv --tree many --expiry; code 2; err 'do not expire'
+printf 'VERSION=3\nHEADER=END\n 61\n 62\nDATA=END\n' >dump
+run_with dump kv import m.kv --expiry; code 2; err 'dumps tell of no expiry'
+run kv count m.kv; out 0
+
+# ---- times beyond those of signed numbers ----
+kv put f.kv k v --ttl 18446744073709551615ms
+run kv ttl f.kv k; left=$(cat out)
+[ "${left:0:3}" = 184 ] || fail "ttl: $left"
+run kv ttl f.kv k --json; grep -q '"ttl_ms":184[0-9]*}' out || fail "ttl --json: $(cat out)"
+kv persist f.kv k; run kv ttl f.kv k --json; out '{"key":"k","ttl_ms":-1}'
+
 finish

@@ -91,6 +91,7 @@ run kv check cut.kv --json; code 4; out_has '{"problems":[],"ok":false,"pages":'
 cp a.kv metaless.kv
 dd if=/dev/zero of=metaless.kv bs=4096 count=2 conv=notrunc status=none
 run kv check metaless.kv --json; code 4; out_has '{"problems":[],"ok":false,"pages":0'
+run kv pages metaless.kv --quiet; code 4
 # One meta, as a crash may leave it: the file is sound, until the next commit with a note.
 for meta in 0 1; do
     cp a.kv torn.kv
@@ -98,6 +99,7 @@ for meta in 0 1; do
     run kv check torn.kv --quiet; code 0; out; quiet
     run kv check torn.kv --json; code 0; out_has '"ok":true'; out_has "\"notes\":[{\"meta\":$meta,\"message\":\"its "
     run kv check torn.kv; code 0; quiet; out_has 'ok: '; out_has "note: meta $meta is not sound: its "
+    run kv pages torn.kv; code 0; grep -q -E "^ +$meta  meta .*: this meta is not sound" out || fail "pages: meta $meta is sound"
     run kv put torn.kv another entry -q; code 0
     run kv check torn.kv; code 0
     [ "$(wc -l <out)" = 1 ] || fail "check: a note behind the next commit: $(cat out)"

@@ -52,4 +52,21 @@ printf 'x\t1\ny\t2\n' >lines
 run kv import i.kv lines --json; code 0; out_has '{"imported":2,"seconds":'
 run kv pop i.kv --json; out '{"key":"x","value":"1"}'
 run kv scan i.kv --json --keys-only; out '{"key":"y"}'
+
+# ---- there is no such tree: the same answer as for no such key ----
+run kv put d.kv k v --tree no --if-present --json; code 1; out '{"key":"k","changed":false}'
+run kv cas d.kv k v w --tree no --json; code 1; out '{"key":"k","changed":false}'
+run kv has d.kv k --tree no --json; code 1; out '{"key":"k","found":false}'
+run kv swap d.kv no --json; code 1; out '{"key":"no","old":null}'
+run kv has d.kv no -q; code 1; quiet
+
+# ---- snapshots ----
+run kv snapshot create d.kv one --json; code 0; out '{"name":"one","changed":true}'
+run kv snapshot create d.kv one --json; code 1; out '{"name":"one","changed":false}'
+run kv snapshot drop d.kv two --json; code 1; out '{"name":"two","changed":false}'
+
+# ---- numbers of 64 bits that are no counts ----
+run kv meta d.kv --json; grep -q '"seal":"[0-9a-f]\{16\}"' out || fail "meta: the seal: $(cat out)"
+run kv pages d.kv --json --quiet; code 2; err 'exclude each other'
+
 finish

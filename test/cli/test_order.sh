@@ -57,4 +57,13 @@ for i in 1 2 10 20 100; do kv put t.kv --tuple "(\"n\", $i)" "$i"; done
 run kv rank t.kv --tuple '("n", 10)'; out 2
 run kv nth t.kv --tuple 3; out "(\"n\", 20)${tab}20"
 run kv split t.kv --tuple 2; out '("n", 10)'
+
+# nothing is wanted
+run kv nth t.kv 0 --limit 0; code 1; err 'no such entry'
+run kv percentile t.kv 50 --limit 0; code 1
+run kv split t.kv 2 --limit 0; code 0; out
+run kv percentile t.kv 0x10; code 2; err 'from 0 to 100'
+# far more parts than entries take no memory
+(ulimit -v 2000000; run kv split t.kv --tuple 1000000; code 0; out '("n", 2)' '("n", 10)' '("n", 20)' '("n", 100)')
+
 finish

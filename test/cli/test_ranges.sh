@@ -26,7 +26,7 @@ range() # options...
     cp a.kv d.kv
     kv scan a.kv --keys-only | sort >all
     sort keys | comm -13 - all >rest
-    case " $* " in *" --prefix"* | *" --from"* | *" --to"*) set -- "$@" ;; *) set -- "$@" --all ;; esac
+    case " $* " in *" --prefix= "*) set -- --all ;; *" --prefix"* | *" --from"* | *" --to"*) set -- "$@" ;; *) set -- "$@" --all ;; esac
     run kv del d.kv "$@"; code 0
     n=$(grep -c '' keys)
     if [ "$n" = 1 ]; then out 'deleted 1 entry'; else out "deleted $n entries"; fi
@@ -105,5 +105,15 @@ if have jq; then
     printf 'tab\tnl\nbell\adel\x7f\n' >expected
     same expected out
 fi
+
+# ---- a bound that is empty, as that of an unset variable ----
+kv import e.kv input -q
+for bound in --prefix --from; do
+    run kv del e.kv $bound ''; code 2; err '--all says that'
+done
+run kv del e.kv --from '' --to ''; code 0; out 'deleted 0 entries'
+run kv del e.kv --prefix '' --limit 1; code 2
+run kv del e.kv --if-equals v --value x k; code 2; err 'exclude each other'
+run kv count e.kv; out "$(wc -l <input)"
 
 finish

@@ -49,4 +49,9 @@ run kv top n.kv --json --tree tags; code 0; out_has '"key":"k","key_bytes":1,'
 kv snapshot create n.kv one; kv put n.kv more 2; kv put n.kv --tree tags x y
 run kv diff n.kv one --tree ''; code 0; out $'+\t\tmore\t2'
 run kv sweep n.kv --tree ''; code 0
+
+# keys as tuples
+kv put --tuple u.kv '("order", 1)' x
+run kv top u.kv --tuple; code 0; out_has '("order", 1)'
+
 finish

@@ -50,4 +50,9 @@ run kv scan a.kv --tuple --prefix '(1.x)'; code 2
 run kv put a.kv --tuple "(\"$(head -c 2000 /dev/zero | tr '\0' k)\")" x; code 3; err 'the limit is 960'
 run kv import a.kv --tuple; code 2
 
+# parts that are not UTF-8 are escaped as they may be given, in JSON too
+kv put t.kv --tuple '("\xff", 9007199254740993)' odd
+run kv scan t.kv --tuple --json; code 0; out '{"key":"(\"\\xff\", 9007199254740993)","value":"odd"}'
+run kv get t.kv --tuple '("\xff", 9007199254740993)'; out odd
+
 finish

@@ -98,4 +98,18 @@ watched "$watching" woken 0 '+\tu\tzz1\t1\n'
 watch woken r.kv --all --prefix zz --once --timeout 300ms
 kv put r.kv --tree v a 1
 watched "$watching" woken 1 ''
+
+# ---- its reader has left ----
+(timeout 20 "$BUILD/kv" watch r.kv; echo $? >watch_status) | head -n 1 >first &
+left=$! tick=0
+for _ in {1..100}; do
+    kv put r.kv tick $((++tick)); sleep 0.05
+    [ -s first ] && break
+done
+wait $left
+case $(cat watch_status) in
+0 | 141) ;; # it noticed by itself, or wrote once more
+*) fail "watch, whose reader has left: $(cat watch_status)" ;;
+esac
+
 finish
