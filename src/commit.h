@@ -14,11 +14,11 @@ int kvi_commit(kv_txn *txn) KVI_MUST_CHECK;
 /* Sets the file's clock back to the system's, by a commit of its own, if it is ahead. */
 int kvi_clock_reset(kv_db *db, uint32_t wait_ms) KVI_MUST_CHECK;
 
-/* Makes all commits durable (PROTOCOL R7a). Needs the turn. */
+/* Makes all commits durable (design.md, R7). Needs the turn. */
 int kvi_sync(kv_db *db) KVI_MUST_CHECK;
 
 /* At a clean close by the sole owner: a second copy of the newest durable commit, so that the next
- * open need not prove it (PROTOCOL R5). Not flushed. Needs the turn. */
+ * open need not prove it (design.md, R5). Not flushed. Needs the turn. */
 void kvi_confirm(kv_db *db);
 
 /* A cut takes a file system about a millisecond for each MiB, and nobody writes meanwhile. */

@@ -1,4 +1,4 @@
-/* create.h - a new, empty database file (PROTOCOL R11). */
+/* create.h - a new, empty database file (design.md, R11). */
 #ifndef KVI_CREATE_H
 #define KVI_CREATE_H
 

@@ -1,4 +1,4 @@
-/* guest.h - readers that may not write the database or its side file (PROTOCOL R20).
+/* guest.h - readers that may not write the database or its side file (design.md, R20).
  *
  * A guest finds the newest commit in the metas and pins it by a shared lock on a byte of the
  * database, which the writer asks for before it reuses pages. Such a begin makes system calls. */

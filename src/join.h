@@ -1,4 +1,4 @@
-/* join.h - how a handle comes to the file, and how it leaves it (PROTOCOL R22, R24, R25, R28).
+/* join.h - how a handle comes to the file, and how it leaves it (design.md, R22, R24, R25, R28).
  *
  *   sole       nobody else has the file open; no side file
  *   sharer     uses the side file; the first one there makes it, the last one to leave removes it

@@ -1,4 +1,4 @@
-/* live.h - which snapshots keep their pages (PROTOCOL R13): those that somebody reads, those that a
+/* live.h - which snapshots keep their pages (design.md, R13): those that somebody reads, those that a
  * crash may lead back to, and those with a name.
  *
  * A named snapshot is live while the newest commit or the last durable one lists it. So what only a

@@ -1,6 +1,6 @@
 /* recover.h - which commit a file holds, and making it durable before anything else is written.
  *
- * The rules are PROTOCOL R1-R9; docs/design.md gives the argument for each.
+ * The rules are R1 to R9 of docs/design.md, 20.
  */
 #ifndef KVI_RECOVER_H
 #define KVI_RECOVER_H

@@ -1,4 +1,4 @@
-/* snapshot.h - named snapshots: making, opening, dropping, listing, going back to them (PROTOCOL R14).
+/* snapshot.h - named snapshots: making, opening, dropping, listing, going back to them (design.md, R14).
  *
  * The list of them is a tree of its own (named.h), and changes only in transactions that do nothing
  * else. Making one is a strict commit, which no recovery walks: so all its pages are older than any
