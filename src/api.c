@@ -243,13 +243,27 @@ int kv_tree_configure(kv_tree *tree, const kv_tree_options *options)
     return KV_OK;
 }
 
+/* Who asks for names. */
+typedef struct name_listing {
+    int (*fn)(void *context, kv_slice name);
+    void *context;
+} name_listing;
+
+static int name_listed(void *context, kvi_slice name, const kvi_tree_desc *desc)
+{
+    const name_listing *list = context;
+    (void)desc;
+    return list->fn(list->context, (kv_slice){name.ptr, name.len}) == 0 ? KV_OK : KV_ECANCELED;
+}
+
 int kv_tree_list(kv_txn *txn, int (*fn)(void *context, kv_slice name), void *context)
 {
+    name_listing list = {fn, context};
     if (!txn || !fn)
         return KV_EINVAL;
     if (!kvi_alive(txn->db))
         return KV_EFORKED;
-    return txn->failed ? KV_EBADTXN : kvi_catalog_list(txn, fn, context);
+    return txn->failed ? KV_EBADTXN : kvi_catalog_each(txn, name_listed, &list);
 }
 
 /* A named tree that may be renamed or dropped. */

@@ -121,9 +121,12 @@ int kvi_catalog_open(kv_txn *txn, kvi_slice name, uint32_t flags, const kv_tree_
     return rc == KV_OK ? kvi_txn_spoil(txn, handle_new(txn, name, &desc, out)) : rc;
 }
 
-int kvi_catalog_list(kv_txn *txn, int (*fn)(void *context, kv_slice name), void *context)
+int kvi_catalog_each(kv_txn *txn,
+                     int (*fn)(void *context, kvi_slice name, const kvi_tree_desc *desc),
+                     void *context)
 {
     kv_db *db = txn->db;
+    kvi_tree_desc desc;
     kvi_path path;
     uint8_t *key = db->os->alloc(db->os, kvi_key_max(db->file.page_size));
     if (!key)
@@ -131,9 +134,12 @@ int kvi_catalog_list(kv_txn *txn, int (*fn)(void *context, kv_slice name), void 
     int rc = kvi_path_edge(&txn->catalog, &path, false);
     while (rc == KV_OK) {
         const kvi_step *leaf = kvi_path_leaf(&path);
-        size_t len = kvi_node_key(leaf->page, db->file.page_size, leaf->slot, key);
-        rc = fn(context, (kv_slice){key, len}) == 0 ? kvi_path_next(&txn->catalog, &path)
-                                                    : KV_ECANCELED;
+        kvi_slice name = {key, kvi_node_key(leaf->page, db->file.page_size, leaf->slot, key)};
+        rc = kvi_catalog_decode(txn, kvi_path_stored(&txn->catalog, &path), &desc);
+        if (rc == KV_OK)
+            rc = fn(context, name, &desc);
+        if (rc == KV_OK)
+            rc = kvi_path_next(&txn->catalog, &path);
     }
     db->os->free(db->os, key);
     return rc == KV_NOTFOUND ? KV_OK : rc;

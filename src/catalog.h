@@ -10,7 +10,10 @@ int kvi_catalog_open(kv_txn *txn, kvi_slice name, uint32_t flags, const kv_tree_
 /* The handle of a named tree that the transaction has opened; NULL: it has not. */
 kv_tree *kvi_catalog_opened(kv_txn *txn, kvi_slice name);
 
-int kvi_catalog_list(kv_txn *txn, int (*fn)(void *context, kv_slice name),
+/* Calls fn for each named tree, by name, as the catalog has it: a handle's descriptor may be newer. Ends
+ * with the first result that is not KV_OK. */
+int kvi_catalog_each(kv_txn *txn,
+                     int (*fn)(void *context, kvi_slice name, const kvi_tree_desc *desc),
                      void *context) KVI_MUST_CHECK;
 int kvi_catalog_rename(kv_tree *tree, kvi_slice name) KVI_MUST_CHECK;
 int kvi_catalog_drop(kv_tree *tree) KVI_MUST_CHECK;

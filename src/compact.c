@@ -67,38 +67,22 @@ static int compact_tree(const compact *c, kv_tree *from, kv_tree *to)
 }
 
 /* The handles of named trees are kept until the end, so there are as many as trees. */
-static int compact_named(void *context, kv_slice name)
+static int compact_named(void *context, kvi_slice name, const kvi_tree_desc *desc)
 {
     const compact *c = context;
-    kvi_slice key = {name.ptr, name.len};
     kv_tree *from, *to;
-    int rc = kvi_catalog_open(c->from, key, 0, NULL, &from);
+    (void)desc;
+    int rc = kvi_catalog_open(c->from, name, 0, NULL, &from);
     if (rc != KV_OK)
         return rc;
-    rc = kvi_catalog_open(c->to, key, KV_TREE_CREATE, NULL, &to);
+    rc = kvi_catalog_open(c->to, name, KV_TREE_CREATE, NULL, &to);
     return rc == KV_OK ? compact_tree(c, from, to) : compact_fail(c->from->db, c->to->db, rc);
-}
-
-/* Keeps the result, which kvi_catalog_list would turn into KV_ECANCELED. */
-typedef struct compact_names {
-    compact *c;
-    int rc;
-} compact_names;
-
-static int compact_next_name(void *context, kv_slice name)
-{
-    compact_names *names = context;
-    names->rc = compact_named(names->c, name);
-    return names->rc;
 }
 
 static int compact_trees(compact *c)
 {
-    compact_names names = {c, KV_OK};
     int rc = compact_tree(c, &c->from->main, &c->to->main);
-    if (rc == KV_OK)
-        rc = kvi_catalog_list(c->from, compact_next_name, &names);
-    return names.rc != KV_OK ? names.rc : rc;
+    return rc == KV_OK ? kvi_catalog_each(c->from, compact_named, c) : rc;
 }
 
 static int compact_into(kv_txn *from, kv_db *db)

@@ -24,33 +24,26 @@ static int txn_settle(kv_txn *txn, int rc)
     return rc;
 }
 
-typedef struct count_entries {
-    kv_txn *txn;
-    uint64_t sum;
-    int rc;
-} count_entries;
-
-static int count_named(void *context, kv_slice name)
+static int count_named(void *context, kvi_slice name, const kvi_tree_desc *desc)
 {
-    count_entries *count = context;
-    kvi_tree_desc desc;
-    count->rc = kvi_catalog_find(count->txn, kvi_slice_of(name.ptr, name.len), &desc);
-    count->sum += count->rc == KV_OK ? desc.entries : 0;
-    return count->rc;
+    uint64_t *entries = context;
+    (void)name;
+    *entries += desc->entries;
+    return KV_OK;
 }
 
 static int create_in(kv_txn *txn, kvi_slice name)
 {
     const kvi_snapshot *base = &txn->base;
     kvi_named named;
-    count_entries count = {txn, base->main.entries, KV_OK};
+    uint64_t entries = base->main.entries;
     int rc = kvi_named_find(txn, name, &named);
     if (rc != KV_NOTFOUND)
         return rc == KV_OK ? KV_EXISTS : rc;
-    rc = kvi_catalog_list(txn, count_named, &count);
+    rc = kvi_catalog_each(txn, count_named, &entries);
     if (rc != KV_OK)
-        return count.rc != KV_OK ? count.rc : rc;
-    named = (kvi_named){base->main, base->catalog, base->id, txn->now, count.sum};
+        return rc;
+    named = (kvi_named){base->main, base->catalog, base->id, txn->now, entries};
     return kvi_named_insert(txn, name, &named);
 }
 

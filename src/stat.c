@@ -18,28 +18,18 @@ static void stat_add(kv_db_info *info, const kvi_tree_desc *desc)
     info->large_pages += desc->large_pages;
 }
 
-typedef struct stat_names {
-    kv_txn *txn;
-    kv_db_info *info;
-    int rc;
-} stat_names;
-
-static int stat_named(void *context, kv_slice name)
+static int stat_named(void *context, kvi_slice name, const kvi_tree_desc *desc)
 {
-    stat_names *names = context;
-    kvi_tree_desc desc;
-    names->rc = kvi_catalog_find(names->txn, kvi_slice_of(name.ptr, name.len), &desc);
-    if (names->rc != KV_OK)
-        return names->rc;
-    stat_add(names->info, &desc);
-    names->info->entries += desc.entries;
-    names->info->trees++;
+    kv_db_info *info = context;
+    (void)name;
+    stat_add(info, desc);
+    info->entries += desc->entries;
+    info->trees++;
     return KV_OK;
 }
 
 static int stat_snapshot(kv_txn *txn, kv_db_info *info)
 {
-    stat_names names = {txn, info, KV_OK};
     uint64_t clock = txn->db->os->clock_ms(txn->db->os);
     info->clock_ms = txn->base.clock;
     info->clock_ahead_ms = info->clock_ms > clock ? info->clock_ms - clock : 0;
@@ -51,8 +41,7 @@ static int stat_snapshot(kv_txn *txn, kv_db_info *info)
     stat_add(info, &txn->catalog.desc);
     stat_add(info, &txn->base.snapshots);
     info->snapshots = txn->base.snapshots.entries;
-    int rc = kvi_catalog_list(txn, stat_named, &names);
-    return names.rc != KV_OK ? names.rc : rc;
+    return kvi_catalog_each(txn, stat_named, info);
 }
 
 static void stat_space(void *context, const kvi_meta *meta, const kvi_space *space)

@@ -143,42 +143,30 @@ typedef struct names {
     kv_txn *txn;
     bool open;     /* those that may have expired entries */
     uint64_t next; /* the least expiry */
-    int rc;
 } names;
 
-static int name_visit(void *context, kv_slice name)
+static int name_visit(void *context, kvi_slice name, const kvi_tree_desc *desc)
 {
     names *n = context;
-    kvi_slice key = {name.ptr, name.len};
-    kvi_tree_desc desc;
-    kv_tree *tree = kvi_catalog_opened(n->txn, key);
-    n->rc = tree ? KV_OK : kvi_catalog_find(n->txn, key, &desc);
-    if (n->rc != KV_OK)
-        return n->rc;
-    uint64_t least = tree ? tree->desc.min_expiry : desc.min_expiry;
-    if (!tree && n->open && kvi_expired(least, n->txn->now))
-        n->rc = kvi_catalog_open(n->txn, key, 0, NULL, &tree);
+    kv_tree *tree = kvi_catalog_opened(n->txn, name);
+    uint64_t least = tree ? tree->desc.min_expiry : desc->min_expiry;
     n->next = kvi_expiry_min(n->next, least);
-    return n->rc;
-}
-
-static int names_visit(names *n)
-{
-    int rc = kvi_catalog_list(n->txn, name_visit, n);
-    return n->rc != KV_OK ? n->rc : rc;
+    if (tree || !n->open || !kvi_expired(least, n->txn->now))
+        return KV_OK;
+    return kvi_catalog_open(n->txn, name, 0, NULL, &tree);
 }
 
 int kvi_sweep_all(kv_txn *txn, kvi_sweep *sweep)
 {
     names n = {.txn = txn, .open = true};
-    int rc = names_visit(&n);
+    int rc = kvi_catalog_each(txn, name_visit, &n);
     return rc == KV_OK ? kvi_sweep_opened(txn, sweep) : rc;
 }
 
 int kvi_sweep_next(kv_txn *txn, uint64_t *next)
 {
     names n = {.txn = txn, .next = txn->main.desc.min_expiry};
-    int rc = names_visit(&n);
+    int rc = kvi_catalog_each(txn, name_visit, &n);
     *next = n.next;
     return rc;
 }
