@@ -101,14 +101,6 @@ static uint8_t commit_kind(const kv_txn *txn, const kvi_meta *meta, uint64_t wri
                                                                      : KVI_KIND_DURABLE;
 }
 
-static void meta_make_strict(kvi_meta *meta)
-{
-    meta->kind = KVI_KIND_STRICT;
-    meta->durable = meta->id;
-    meta->seal = 0;
-    meta->walk = 0;
-}
-
 /* ---- 3. after the outcome is known ---- */
 
 /* Pages that the newest commit or the durable one may have. */
@@ -219,7 +211,7 @@ static int commit_pages(kv_txn *txn, kvi_batch *batch, kvi_meta *meta, uint64_t 
         kvi_file_sync_begin(&db->file); /* meanwhile the meta is made */
     if (rc == KV_OK && meta->kind == KVI_KIND_STRICT) {
         rc = KVI_MUTANT(META_BEFORE_PAGES) ? KV_OK : kvi_flush(db);
-        meta_make_strict(meta);
+        kvi_meta_prove(meta);
     }
     return rc;
 }
@@ -326,7 +318,7 @@ int kvi_sync(kv_db *db)
     kvi_readers_writing(&db->readers, meta.id);
     rc = sync_flush(db, slot);
     if (rc == KV_OK && meta.walk > KVI_WALK_CAP) {
-        meta_make_strict(&meta);
+        kvi_meta_prove(&meta);
         rc = commit_meta(db, &meta, slot);
     } else {
         meta.kind = KVI_KIND_DURABLE; /* in memory: what is on the disk is as good now */
@@ -349,7 +341,7 @@ void kvi_confirm(kv_db *db)
         head->meta.kind == KVI_KIND_CONFIRMATION)
         return;
     kvi_meta meta = head->meta;
-    meta_make_strict(&meta);
+    kvi_meta_prove(&meta);
     meta.kind = KVI_KIND_CONFIRMATION;
     unsigned slot = KVI_MUTANT(CONFIRMED_IN_PLACE) ? head->durable_slot : head->durable_slot ^ 1;
     if (kvi_meta_write(&db->file, &meta, slot) == KV_OK)

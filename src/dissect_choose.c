@@ -23,10 +23,7 @@ static int choose_copy(kvi_carve *carve, kvi_file *out, uint8_t *piece)
 static int choose_metas(kvi_file *out, const kvi_meta *chosen)
 {
     kvi_meta meta = *chosen;
-    meta.kind = KVI_KIND_STRICT;
-    meta.durable = meta.id;
-    meta.seal = 0;
-    meta.walk = 0;
+    kvi_meta_prove(&meta);
     memset(meta.boot_id, 0, sizeof meta.boot_id);
     meta.origin_id = 0;
     memset(meta.origin, 0, sizeof meta.origin);

@@ -43,6 +43,15 @@ enum kvi_meta_state {
     KVI_META_WRONG,   /* checksum right, but numbers that no commit writes */
 };
 
+/* As of a commit whose pages a flush of their own has proven. */
+static inline void kvi_meta_prove(kvi_meta *meta)
+{
+    meta->kind = KVI_KIND_STRICT;
+    meta->durable = meta->id;
+    meta->seal = 0;
+    meta->walk = 0;
+}
+
 void kvi_meta_encode(const kvi_meta *meta, uint8_t block[KVI_META_SIZE]);
 enum kvi_meta_state kvi_meta_decode(const uint8_t block[KVI_META_SIZE], kvi_meta *meta);
 

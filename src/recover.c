@@ -291,10 +291,7 @@ static int rewrite_meta(kv_db *db, const uint8_t *block, unsigned slot)
 static int adopt_over_cap(kv_db *db, const kvi_meta *meta, unsigned slot)
 {
     kvi_meta proven = *meta;
-    proven.kind = KVI_KIND_STRICT;
-    proven.durable = proven.id;
-    proven.seal = 0;
-    proven.walk = 0;
+    kvi_meta_prove(&proven);
     int rc = kvi_flush(db);
     return rc == KV_OK ? kvi_meta_write(&db->file, &proven, slot) : rc;
 }

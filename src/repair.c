@@ -124,10 +124,7 @@ static int repair_slot_whole(repair *r, kvi_file *file, const kvi_meta *meta, bo
 static int repair_write_metas(kvi_file *file, const kvi_meta *meta, unsigned own)
 {
     kvi_meta proven = *meta;
-    proven.kind = KVI_KIND_STRICT;
-    proven.durable = proven.id;
-    proven.seal = 0;
-    proven.walk = 0;
+    kvi_meta_prove(&proven);
     int rc = kvi_file_sync(file);
     for (unsigned i = 0; rc == KV_OK && i < 2; i++) {
         rc = kvi_meta_write(file, &proven, own ^ 1 ^ i);
