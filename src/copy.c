@@ -308,39 +308,24 @@ static int copy_pages_to_file(kv_txn *txn, bool named, const char *path)
 
 /* ---- where copies go ---- */
 
-/* Gives the finished copy its name; the directory entry is durable too. */
-static int copy_link(kv_db *db, const char *from, const char *to)
+/* Of what, and how. */
+typedef struct copy_order {
+    kv_txn *txn;
+    bool named;
+    bool compact;
+} copy_order;
+
+static int copy_beside(void *context, const char *path)
 {
-    const kvi_os *os = db->os;
-    int rc = os->link(os, from, to);
-    if (rc < 0)
-        return kvi_fail_os(&db->err, rc, "naming the copy %s", to);
-    rc = os->sync_dir(os, to);
-    if (rc < 0) {
-        os->unlink(os, to);
-        return kvi_fail_os(&db->err, rc, "flushing the directory of %s", to);
-    }
-    return KV_OK;
+    const copy_order *order = context;
+    return order->compact ? kvi_compact_to(order->txn, path)
+                          : copy_pages_to_file(order->txn, order->named, path);
 }
 
 static int copy_to(kv_txn *txn, bool named, const char *path, uint32_t flags)
 {
-    kv_db *db = txn->db;
-    const kvi_os *os = db->os;
-    kvi_os_stat stat;
-    char *temporary;
-    if (os->stat_path(os, path, &stat) >= 0)
-        return kvi_fail(&db->err, KV_EXISTS, "%s exists already", path);
-    int rc = kvi_create_temporary(os, &db->err, path, &temporary);
-    if (rc != KV_OK)
-        return rc;
-    rc = flags & KV_COPY_COMPACT ? kvi_compact_to(txn, temporary)
-                                 : copy_pages_to_file(txn, named, temporary);
-    if (rc == KV_OK)
-        rc = copy_link(db, temporary, path);
-    os->unlink(os, temporary);
-    os->free(os, temporary);
-    return rc;
+    copy_order order = {txn, named, flags & KV_COPY_COMPACT};
+    return kvi_create_beside(txn->db->os, &txn->db->err, path, copy_beside, &order);
 }
 
 /* Streams a file that we made. */

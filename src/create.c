@@ -105,3 +105,42 @@ int kvi_create(const kvi_os *os, kvi_err *err, const char *path, uint32_t page_s
     os->free(os, temporary);
     return rc;
 }
+
+/* ---- other files that get their name when they are whole ---- */
+
+static int taken(kvi_err *err, const char *path)
+{
+    return kvi_fail(err, KV_EXISTS, "%s exists already", path);
+}
+
+static int name_new(const kvi_os *os, kvi_err *err, const char *temporary, const char *path)
+{
+    int rc = os->link(os, temporary, path);
+    if (rc == -EEXIST)
+        return taken(err, path);
+    if (rc < 0)
+        return kvi_fail_os(err, rc, "naming %s", path);
+    rc = os->sync_dir(os, path);
+    if (rc >= 0)
+        return KV_OK;
+    os->unlink(os, path);
+    return kvi_fail_os(err, rc, "flushing the directory of %s", path);
+}
+
+int kvi_create_beside(const kvi_os *os, kvi_err *err, const char *path,
+                      int (*write)(void *context, const char *temporary), void *context)
+{
+    kvi_os_stat stat;
+    char *temporary;
+    if (os->stat_path(os, path, &stat) >= 0)
+        return taken(err, path);
+    int rc = kvi_create_temporary(os, err, path, &temporary);
+    if (rc != KV_OK)
+        return rc;
+    rc = write(context, temporary);
+    if (rc == KV_OK)
+        rc = name_new(os, err, temporary, path);
+    os->unlink(os, temporary);
+    os->free(os, temporary);
+    return rc;
+}

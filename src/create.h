@@ -10,6 +10,12 @@
 int kvi_create(const kvi_os *os, kvi_err *err, const char *path, uint32_t page_size,
                bool replace) KVI_MUST_CHECK;
 
+/* Has write make another file beside path, and gives it the name of path when that is done; the name is
+ * durable then. KV_EXISTS: path is taken. */
+int kvi_create_beside(const kvi_os *os, kvi_err *err, const char *path,
+                      int (*write)(void *context, const char *temporary),
+                      void *context) KVI_MUST_CHECK;
+
 /* A free name beside path: path + ".tmp-" + 16 hexadecimal digits. The caller frees it. */
 int kvi_create_temporary(const kvi_os *os, kvi_err *err, const char *path,
                          char **name) KVI_MUST_CHECK;

@@ -1,7 +1,6 @@
 /* dissect_choose.c - a copy of a file whose newest commit is that of one of its metas. */
 #include "create.h"
 #include "dissect.h"
-#include <errno.h>
 
 /* A page that cannot be read becomes zeros: whoever meets it will say that it is damaged. */
 static int choose_copy(kvi_carve *carve, kvi_file *out, uint8_t *piece)
@@ -36,8 +35,17 @@ static int choose_metas(kvi_file *out, const kvi_meta *chosen)
     return rc;
 }
 
-static int choose_write(kvi_carve *carve, const kvi_meta *meta, const char *path)
+/* What is copied, and as of which commit. */
+typedef struct choice_order {
+    kvi_carve *carve;
+    kvi_meta meta;
+} choice_order;
+
+static int choose_write(void *context, const char *path)
 {
+    const choice_order *order = context;
+    kvi_carve *carve = order->carve;
+    const kvi_meta *meta = &order->meta;
     const kvi_os *os = carve->os;
     kvi_file out;
     uint8_t *piece = os->alloc(os, KVI_PAGE_MAX);
@@ -63,39 +71,11 @@ static int choose_write(kvi_carve *carve, const kvi_meta *meta, const char *path
     return rc;
 }
 
-static int choose_link(kvi_carve *carve, const char *from, const char *to)
-{
-    const kvi_os *os = carve->os;
-    int rc = os->link(os, from, to);
-    if (rc == -EEXIST)
-        return kvi_fail(&carve->err, KV_EXISTS, "%s exists already", to);
-    if (rc < 0)
-        return kvi_fail_os(&carve->err, rc, "naming the copy %s", to);
-    rc = os->sync_dir(os, to);
-    if (rc >= 0)
-        return KV_OK;
-    os->unlink(os, to);
-    return kvi_fail_os(&carve->err, rc, "flushing the directory of %s", to);
-}
-
 int kvi_dissect_choose(kv_inspect *look, unsigned slot, const char *dest)
 {
     kvi_carve *carve = &look->carve;
-    const kvi_os *os = carve->os;
-    kvi_meta meta;
-    kvi_os_stat stat;
-    char *temporary;
-    if (kvi_meta_decode(carve->slots.block[slot], &meta) != KVI_META_VALID)
+    choice_order order = {.carve = carve};
+    if (kvi_meta_decode(carve->slots.block[slot], &order.meta) != KVI_META_VALID)
         return kvi_fail(&carve->err, KV_ECORRUPT, "meta %u is not sound", slot);
-    if (os->stat_path(os, dest, &stat) >= 0)
-        return kvi_fail(&carve->err, KV_EXISTS, "%s exists already", dest);
-    int rc = kvi_create_temporary(os, &carve->err, dest, &temporary);
-    if (rc != KV_OK)
-        return rc;
-    rc = choose_write(carve, &meta, temporary);
-    if (rc == KV_OK)
-        rc = choose_link(carve, temporary, dest);
-    os->unlink(os, temporary);
-    os->free(os, temporary);
-    return rc;
+    return kvi_create_beside(carve->os, &carve->err, dest, choose_write, &order);
 }

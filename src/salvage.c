@@ -582,8 +582,9 @@ static int salvage_into(kvi_rescue *s)
     return rc == KV_OK ? KV_OK : salvage_fail(s, rc);
 }
 
-static int salvage_write(kvi_rescue *s, const char *temporary)
+static int salvage_write(void *context, const char *temporary)
 {
+    kvi_rescue *s = context;
     char message[sizeof s->carve.err.text];
     kv_options options = {
         .size = sizeof options,
@@ -599,19 +600,6 @@ static int salvage_write(kvi_rescue *s, const char *temporary)
     return rc == KV_OK && closed != KV_OK
                ? kvi_fail(&s->carve.err, closed, "closing the new database")
                : rc;
-}
-
-/* Gives the finished file its name; the directory entry is durable too. */
-static int salvage_link(kvi_rescue *s, const char *from, const char *to)
-{
-    int rc = s->os->link(s->os, from, to);
-    if (rc < 0)
-        return kvi_fail_os(&s->carve.err, rc, "naming the new database %s", to);
-    rc = s->os->sync_dir(s->os, to);
-    if (rc >= 0)
-        return KV_OK;
-    s->os->unlink(s->os, to);
-    return kvi_fail_os(&s->carve.err, rc, "flushing the directory of %s", to);
 }
 
 static void salvage_free(kvi_rescue *s)
@@ -639,22 +627,8 @@ static void salvage_free(kvi_rescue *s)
 
 static int salvage_run(kvi_rescue *s, const char *path, const char *dest)
 {
-    kvi_os_stat stat;
-    char *temporary;
     int rc = kvi_carve_open_locked(&s->carve, s->os, path, s->options.wait_ms);
-    if (rc != KV_OK)
-        return rc;
-    if (s->os->stat_path(s->os, dest, &stat) >= 0)
-        return kvi_fail(&s->carve.err, KV_EXISTS, "%s exists already", dest);
-    rc = kvi_create_temporary(s->os, &s->carve.err, dest, &temporary);
-    if (rc != KV_OK)
-        return rc;
-    rc = salvage_write(s, temporary);
-    if (rc == KV_OK)
-        rc = salvage_link(s, temporary, dest);
-    s->os->unlink(s->os, temporary);
-    s->os->free(s->os, temporary);
-    return rc;
+    return rc == KV_OK ? kvi_create_beside(s->os, &s->carve.err, dest, salvage_write, s) : rc;
 }
 
 int kvi_salvage(const kvi_os *os, const char *path, const char *dest,
