@@ -13,37 +13,6 @@ typedef struct cli_diff {
     uint64_t left;       /* changes that --limit still allows */
 } cli_diff;
 
-static const char *const diff_words[] = {
-    [KV_CHANGE_ADDED] = "added",     [KV_CHANGE_VALUE] = "changed",
-    [KV_CHANGE_REMOVED] = "removed", [KV_CHANGE_CREATED] = "created",
-    [KV_CHANGE_DROPPED] = "dropped",
-};
-
-static void diff_json_bytes(const char *name, kv_slice bytes)
-{
-    if (!bytes.ptr)
-        return;
-    json_name(name);
-    json_bytes(bytes);
-}
-
-static void diff_json(const kv_change *change)
-{
-    json_open('{');
-    json_name("change");
-    json_text(diff_words[change->kind]);
-    json_name("tree");
-    if (change->tree.len > 0)
-        json_bytes(change->tree);
-    else
-        json_null();
-    diff_json_bytes("key", change->key);
-    diff_json_bytes("old", change->old_value);
-    diff_json_bytes("new", change->new_value);
-    json_close('}');
-    json_end();
-}
-
 static void diff_text(const kv_change *change)
 {
     static const char marks[] = {
@@ -63,6 +32,12 @@ static void diff_text(const kv_change *change)
     out_char('\n');
 }
 
+static void diff_json(const cli_args *args, const kv_change *change)
+{
+    change_write_json(args, change);
+    json_end();
+}
+
 static int diff_print(void *context, const kv_change *change)
 {
     cli_diff *diff = context;
@@ -71,7 +46,7 @@ static int diff_print(void *context, const kv_change *change)
     if (args_bounded(diff->session.args) && change_of_tree(change))
         return 0;
     if (args_given(diff->session.args, ARG_JSON))
-        diff_json(change);
+        diff_json(diff->session.args, change);
     else
         diff_text(change);
     diff->left--;

@@ -140,27 +140,16 @@ static void page_json_header(const cli_page *page)
     static uint8_t prefix[PAGE_MOST];
     const kv_page_info *info = &page->info;
     page_field fields[PAGE_FIELDS];
-    const char *owner = look_owner(info->owner);
     json_name("page");
     json_number(info->page);
     json_name("type");
     json_text(look_type(info->type));
     json_name("state");
     json_text(look_state(info->state));
-    json_name("owner");
-    if (owner)
-        json_text(owner);
-    else if (info->owner == KV_OWNER_TREE)
-        json_text("tree");
-    else
-        json_null();
+    look_json_owner(info->owner);
     if (info->owner == KV_OWNER_TREE)
         page_json_bytes(page, "tree", info->tree);
-    json_name("problem");
-    if (*info->problem)
-        json_text(info->problem);
-    else
-        json_null();
+    look_json_problem(info->problem);
     if (!page_has_header(info))
         return;
     json_name("checksum_ok");

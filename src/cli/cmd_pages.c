@@ -40,7 +40,6 @@ static void pages_count(cli_pages *pages, const kv_page_info *info)
 
 static void pages_print_json(const kv_page_info *info)
 {
-    const char *owner = look_owner(info->owner);
     json_open('{');
     json_name("page");
     json_number(info->page);
@@ -54,13 +53,7 @@ static void pages_print_json(const kv_page_info *info)
     json_number(info->count);
     json_name("state");
     json_text(look_state(info->state));
-    json_name("owner");
-    if (owner)
-        json_text(owner);
-    else if (info->owner == KV_OWNER_TREE)
-        json_text("tree");
-    else
-        json_null();
+    look_json_owner(info->owner);
     if (info->owner == KV_OWNER_TREE) {
         json_name("tree");
         json_bytes(info->tree);
@@ -69,11 +62,7 @@ static void pages_print_json(const kv_page_info *info)
         json_name("first");
         json_number(info->first);
     }
-    json_name("problem");
-    if (*info->problem)
-        json_text(info->problem);
-    else
-        json_null();
+    look_json_problem(info->problem);
     json_close('}');
     json_end();
 }

@@ -82,6 +82,25 @@ const char *look_problem(const char *problem)
     return "";
 }
 
+void look_json_owner(uint32_t owner)
+{
+    const char *name = owner == KV_OWNER_TREE ? "tree" : look_owner(owner);
+    json_name("owner");
+    if (name)
+        json_text(name);
+    else
+        json_null();
+}
+
+void look_json_problem(const char *problem)
+{
+    json_name("problem");
+    if (*problem)
+        json_text(problem);
+    else
+        json_null();
+}
+
 void look_json_pointer(const char *name, kv_pointer ptr)
 {
     json_name(name);

@@ -19,6 +19,10 @@ const char *look_owner(uint32_t owner);
 /* What an invariant is about, for people. */
 const char *look_problem(const char *problem);
 
+/* Members: who has a page, and what is wrong with it. */
+void look_json_owner(uint32_t owner);
+void look_json_problem(const char *problem);
+
 /* A member with a pointer: {"page":...,"birth":...}, or null. */
 void look_json_pointer(const char *name, kv_pointer ptr);
 
