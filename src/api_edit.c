@@ -71,7 +71,7 @@ KV_API int kv_update(kv_tree *tree, const void *key, size_t key_len,
 {
     if (!key_sound(tree, key, key_len) || !fn)
         return KV_EINVAL;
-    return kvi_update(tree, kvi_slice_of(key, key_len), fn, context, NULL);
+    return kvi_update(tree, kvi_slice_of(key, key_len), fn, context);
 }
 
 /* ---- numbers and parts of values ---- */

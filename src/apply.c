@@ -198,7 +198,7 @@ static int apply_append(kv_tree *tree, const kv_op *op, uint64_t *deleted)
 static int apply_update(kv_tree *tree, const kv_op *op, uint64_t *deleted)
 {
     (void)deleted;
-    return kvi_update(tree, slice_in(op->key), op->update, op->context, NULL);
+    return kvi_update(tree, slice_in(op->key), op->update, op->context);
 }
 
 static int apply_pop(kv_tree *tree, const kv_op *op, uint64_t *deleted)

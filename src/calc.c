@@ -100,7 +100,7 @@ static int decide_double(void *context, const kv_slice *old, kv_slice *value)
 static int run(kv_tree *tree, kvi_slice key, calc *c, int64_t *result)
 {
     c->err = &tree->txn->db->err;
-    int rc = kvi_update(tree, key, decide, c, NULL);
+    int rc = kvi_update(tree, key, decide, c);
     if (rc == KV_OK && c->outcome == KV_OK && result)
         *result = c->result;
     return rc == KV_OK ? c->outcome : rc;
@@ -132,7 +132,7 @@ int kvi_incr_double(kv_tree *tree, kvi_slice key, double delta, double initial, 
     d.common.err = &tree->txn->db->err;
     if (!kvi_double_finite(delta) || !kvi_double_finite(initial))
         return kvi_fail(d.common.err, KV_EINVAL, "an infinite number, or none, cannot be added");
-    int rc = kvi_update(tree, key, decide_double, &d, NULL);
+    int rc = kvi_update(tree, key, decide_double, &d);
     if (rc == KV_OK && d.common.outcome == KV_OK && result)
         *result = d.result;
     return rc == KV_OK ? d.common.outcome : rc;

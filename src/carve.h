@@ -61,7 +61,7 @@ int kvi_carve_read(kvi_carve *carve, kvi_pgno page, uint8_t *buf) KVI_MUST_CHECK
 /* What the bytes of a page are. */
 kvi_carved kvi_carve_judge(const kvi_carve *carve, kvi_pgno page, const uint8_t *bytes);
 
-/* Looks at every page, once. step (may be NULL) is told how many at a time; not 0 stops, and is the
+/* Looks at every page, once. step is told how many at a time; not 0 stops, and is the
  * result. */
 int kvi_carve_scan(kvi_carve *carve, int (*step)(void *context, uint64_t pages),
                    void *context) KVI_MUST_CHECK;

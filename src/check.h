@@ -2,7 +2,7 @@
  *
  * What is checked, by the names that problems carry:
  *   N1-N9  nodes (node.h)
- *   T1-T5  trees (tree.h)
+ *   T1-T5, T7, T8  trees (tree.h)
  *   V1-V3  values, C1 catalog (walk.h)
  *   V4     compressed bytes give as many bytes as their entry says
  *   S1     each page is used once, or dead or free (space.h); also a page that is neither: leaked

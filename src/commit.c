@@ -250,7 +250,7 @@ static int commit_story(kv_txn *txn, kvi_batch *batch)
     kvi_view view;
     if (kvi_file_view(&db->file, meta.high_water, meta.id, &view) == KV_OK)
         kvi_batch_trust(batch, &view);
-    kvi_trim(db, KVI_CUT_MAX);
+    kvi_trim(db);
     atomic_fetch_add_explicit(&db->commits, 1, memory_order_relaxed);
     return KV_OK;
 }
@@ -328,7 +328,7 @@ int kvi_sync(kv_db *db)
     head_advance(db, &meta, slot, 0);
     kvi_publish(db);
     kvi_readers_idle(&db->readers);
-    kvi_trim(db, KVI_CUT_MAX);
+    kvi_trim(db);
     return KV_OK;
 }
 
@@ -387,9 +387,9 @@ static void tail_cut(kv_db *db, uint64_t most, uint64_t spare)
         head->shrunk = 0;
 }
 
-void kvi_trim(kv_db *db, uint64_t most)
+void kvi_trim(kv_db *db)
 {
-    tail_cut(db, most, spare_behind(end_needed(&db->head) << db->file.page_shift));
+    tail_cut(db, KVI_CUT_MAX, spare_behind(end_needed(&db->head) << db->file.page_shift));
 }
 
 void kvi_cut(kv_db *db, uint64_t most)

@@ -29,11 +29,10 @@ void kvi_confirm(kv_db *db);
 #endif
 
 /* Hands the free tail of the file back when no snapshot can need it (R16), unless it is as short as
- * what may be filled ahead: most bytes of it, a page at least; the rest with the next call. Needs the
- * turn. */
-void kvi_trim(kv_db *db, uint64_t most);
+ * what may be filled ahead: KVI_CUT_MAX of it; the rest with the next call. Needs the turn. */
+void kvi_trim(kv_db *db);
 
-/* The same, however short it is. */
+/* The same, however short it is: most bytes of it, a page at least. */
 void kvi_cut(kv_db *db, uint64_t most);
 
 /* Zeros behind the end of a file that grows: so many bytes at most, in no smaller file than this. */

@@ -342,7 +342,7 @@ static int close_writer(kv_db *db)
     if (db->role == KVI_SOLE)
         close_last(db);
     else
-        kvi_trim(db, KVI_CUT_MAX); /* others may wait for the turn */
+        kvi_trim(db); /* others may wait for the turn */
     kvi_turn_give(db);
     return rc;
 }

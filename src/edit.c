@@ -22,7 +22,7 @@ static int edit_begin(edit *e, size_t len)
 static int edit_run(kv_tree *tree, kvi_slice key, kvi_decide *decide, edit *e)
 {
     e->db = tree->txn->db;
-    int rc = kvi_update(tree, key, decide, e, NULL);
+    int rc = kvi_update(tree, key, decide, e);
     e->db->os->free(e->db->os, e->made);
     return rc;
 }

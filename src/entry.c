@@ -2,7 +2,7 @@
 #include "entry.h"
 #include "node.h"
 
-void kvi_large_get(const uint8_t *bytes, kvi_large *large)
+static void large_get(const uint8_t *bytes, kvi_large *large)
 {
     large->ptr.page = kvi_get48(bytes + KVI_L_page);
     large->ptr.birth = kvi_get48(bytes + KVI_L_birth);
@@ -79,7 +79,7 @@ static bool entry_parse_special(kvi_slice bytes, kvi_entry *entry)
             return false;
     }
     if (large) {
-        kvi_large_get(at, &entry->large);
+        large_get(at, &entry->large);
         entry->raw_len = entry->large.raw_len;
         return end - at == KVI_LARGE_REF_SIZE && entry->large.stored_len > 0 &&
                (compressed || entry->large.raw_len == entry->large.stored_len);

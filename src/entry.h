@@ -78,7 +78,6 @@ static inline bool kvi_stored_named(kvi_stored stored, uint32_t page_size, kvi_p
 /* Takes apart; false when the bytes are no entry that kv writes. */
 bool kvi_entry_parse(kvi_stored stored, kvi_entry *entry) KVI_MUST_CHECK;
 
-void kvi_large_get(const uint8_t *bytes, kvi_large *large);
 void kvi_large_put(uint8_t *bytes, const kvi_large *large);
 
 /* Where the reference of a large entry starts inside its stored bytes. */

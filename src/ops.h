@@ -66,10 +66,9 @@ int kvi_update_until(kv_tree *tree, kvi_slice key, kvi_decide *decide, void *con
                      uint32_t flags, uint64_t expiry, kv_slice *old) KVI_MUST_CHECK;
 
 /* The same with the expiry that is there. */
-static inline int kvi_update(kv_tree *tree, kvi_slice key, kvi_decide *decide, void *context,
-                             kv_slice *old)
+static inline int kvi_update(kv_tree *tree, kvi_slice key, kvi_decide *decide, void *context)
 {
-    return kvi_update_until(tree, key, decide, context, KV_PUT_KEEP_EXPIRY, 0, old);
+    return kvi_update_until(tree, key, decide, context, KV_PUT_KEEP_EXPIRY, 0, NULL);
 }
 
 /* The entry under a path: its value; its removal, after kvi_tree_usable. */

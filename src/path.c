@@ -46,7 +46,8 @@ static int step_edge(kv_tree *tree, kvi_path *path, unsigned i, bool last)
     return KV_OK;
 }
 
-int kvi_path_descend(kv_tree *tree, kvi_path *path, unsigned i, bool last)
+/* Goes down from step i (whose slot is set) to the leaf, to its first or last entry. */
+static int path_descend(kv_tree *tree, kvi_path *path, unsigned i, bool last)
 {
     int rc = KV_OK;
     for (; rc == KV_OK && i < tree->desc.level; i++) {
@@ -63,7 +64,7 @@ int kvi_path_edge(kv_tree *tree, kvi_path *path, bool last)
     int rc = path_root(tree, path);
     if (rc == KV_OK)
         rc = step_edge(tree, path, 0, last);
-    return rc == KV_OK ? kvi_path_descend(tree, path, 0, last) : rc;
+    return rc == KV_OK ? path_descend(tree, path, 0, last) : rc;
 }
 
 /* The leaf so many further, if it has the same parent. */
@@ -104,7 +105,7 @@ int kvi_path_cross(kv_tree *tree, kvi_path *path, bool up)
     unsigned n = path->depth - i;
     memcpy(saved, &path->steps[i], n * sizeof *saved);
     path->steps[i].slot += up ? 1u : -1u;
-    int rc = kvi_path_descend(tree, path, i, !up);
+    int rc = path_descend(tree, path, i, !up);
     if (rc != KV_OK)
         memcpy(&path->steps[i], saved, n * sizeof *saved);
     return rc;

@@ -10,9 +10,6 @@ static inline kvi_step *kvi_path_leaf(kvi_path *path)
     return &path->steps[path->depth - 1];
 }
 
-/* Goes down from step i (whose slot is set) to the leaf, to its first or last entry. */
-int kvi_path_descend(kv_tree *tree, kvi_path *path, unsigned i, bool last) KVI_MUST_CHECK;
-
 /* To the first or last entry of the tree. KV_NOTFOUND: it is empty. */
 int kvi_path_edge(kv_tree *tree, kvi_path *path, bool last) KVI_MUST_CHECK;
 

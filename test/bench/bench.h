@@ -209,7 +209,6 @@ enum bench_when {
 struct bench_case {
     const char *name;
     const char *unit;
-    bool less_is_better;
     const char *file; /* which of the engine's files it works on */
     bool makes;       /* later cases of the file need what it does */
     enum bench_when when;

@@ -174,9 +174,9 @@ static void held_differ(const held *h, driver *d)
     if (!h->txn)
         return;
     assert_int_equal(kv_txn_begin(d->db, KV_TXN_READ, &txn), KV_OK);
-    const char *what = differ_check(h->txn, h->state, txn, d->m->now, NULL);
+    const char *what = differ_check(h->txn, h->state, txn, d->m->now);
     if (!what)
-        what = differ_check(txn, d->m->now, h->txn, h->state, NULL);
+        what = differ_check(txn, d->m->now, h->txn, h->state);
     if (what)
         fail_msg("diff of %llu and %llu: %s", (unsigned long long)kv_txn_id(h->txn),
                  (unsigned long long)kv_txn_id(txn), what);

@@ -47,8 +47,6 @@ typedef struct worker {
     unsigned ops_left;
     rng r;
     driver d;
-    /* of the batches: the number in the database is between these two */
-    uint64_t told, tried;
 } worker;
 
 static struct world {
@@ -95,7 +93,7 @@ static void must(int rc, const char *what)
 
 static void pause_here(void)
 {
-    baton_pause(&w.s, false);
+    baton_pause(false);
 }
 
 /* ---- the oracle ---- */
@@ -197,7 +195,7 @@ static void counters_look(kv_txn *txn, const uint64_t *told)
 static bool house_enter(worker *k)
 {
     while (!k->owner && (!k->house->db || k->house->closing) && !k->house->owner_done)
-        baton_pause(&w.s, true);
+        baton_pause(true);
     bool there = k->owner || !k->house->owner_done;
     k->house->users += there && !k->owner;
     return there;
@@ -221,7 +219,7 @@ static void open_it(worker *k, const kvi_os *os)
     sim_forget_unused(w.disk);
     int rc = kvi_db_open(os, NAME, &options, &db, NULL, 0);
     if (rc == KV_EBUSY) { /* somebody has it alone, or wants to */
-        baton_pause(&w.s, true);
+        baton_pause(true);
         return;
     }
     must(rc, "open");
@@ -233,7 +231,7 @@ static void close_it(worker *k)
 {
     k->house->closing = true;
     while (k->house->users > 0)
-        baton_pause(&w.s, true);
+        baton_pause(true);
     kv_db *db = k->house->db;
     k->house->db = NULL;
     must(kv_db_close(db), "close");

@@ -198,7 +198,6 @@ static baton_actor *choose(baton *s, baton_actor *me, bool idle)
 
 static void hand_to(baton *s, baton_actor *next)
 {
-    s->running = next;
     s->switches++;
     sim_process(s->disk, next->process->number);
     sem_post(&next->turn);
@@ -215,12 +214,10 @@ static void baton_wait(baton_actor *me)
 static void step(baton_actor *me, bool idle)
 {
     baton *s = me->s;
-    if (++s->steps > s->steps_max && !s->hung) {
-        s->hung = true;
+    if (++s->steps > s->steps_max) {
         fprintf(stderr, "scheduler: no end after %llu calls\n", (unsigned long long)s->steps);
-    }
-    if (s->hung)
         abort();
+    }
     if (s->stopped >= 0 && s->steps >= s->stopped_until)
         s->stopped = -1;
     if (s->stopped < 0 && rng_one_in(&s->r, STOP_ONE_IN)) {
@@ -240,9 +237,8 @@ static void step(baton_actor *me, bool idle)
         longjmp(me->end, 1);
 }
 
-void baton_pause(baton *s, bool idle)
+void baton_pause(bool idle)
 {
-    (void)s;
     if (self)
         step(self, idle);
 }
@@ -251,14 +247,14 @@ void baton_pause(baton *s, bool idle)
 
 static const kvi_os *before(const kvi_os *os)
 {
-    baton_pause(process_of(os)->s, false);
+    baton_pause(false);
     return inner_of(os);
 }
 
 /* Killed behind a call: what follows it in memory only does not happen. */
 static int64_t behind(const kvi_os *os, int64_t result)
 {
-    baton_pause(process_of(os)->s, false);
+    baton_pause(false);
     return result;
 }
 
@@ -308,14 +304,14 @@ static int call_lock_wait(const kvi_os *os, int fd, int kind, uint64_t off, uint
     const kvi_os *in = before(os);
     int rc;
     while ((rc = in->lock(in, fd, kind, off, len)) == -EAGAIN)
-        baton_pause(process_of(os)->s, true);
+        baton_pause(true);
     return (int)behind(os, rc);
 }
 
 static void call_sleep_us(const kvi_os *os, uint32_t us)
 {
     inner_of(os)->sleep_us(inner_of(os), us);
-    baton_pause(process_of(os)->s, true);
+    baton_pause(true);
 }
 
 /* Somebody else goes on; whether that wakes us does not matter, since a sleeper may wake for no reason. */
@@ -323,7 +319,7 @@ static void call_word_wait(const kvi_os *os, _Atomic uint32_t *word, uint32_t ex
 {
     if (atomic_load(word) == expected)
         inner_of(os)->sleep_us(inner_of(os), (uint32_t)KVI_MIN(ns / 1000, 1000));
-    baton_pause(process_of(os)->s, true);
+    baton_pause(true);
 }
 
 static void call_word_wake(const kvi_os *os, _Atomic uint32_t *word)
@@ -521,7 +517,7 @@ static void *actor_thread(void *context)
     return NULL;
 }
 
-bool baton_run(baton *s)
+void baton_run(baton *s)
 {
     sem_init(&all_done, 0, 0);
     for (unsigned i = 0; i < s->n_actors; i++)
@@ -537,5 +533,4 @@ bool baton_run(baton *s)
     }
     s->n_actors = 0;
     sim_process(s->disk, 1);
-    return true;
 }

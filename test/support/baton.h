@@ -50,23 +50,20 @@ struct baton {
     baton_process processes[BATON_PROCESSES];
     unsigned n_processes;
     struct baton_actor *actors[BATON_ACTORS];
-    unsigned n_actors, n_done;
-    struct baton_actor *running; /* NULL: the caller of baton_run */
-    int stopped;                 /* a process that does not run for a while; -1: none */
+    unsigned n_actors;
+    int stopped; /* a process that does not run for a while; -1: none */
     uint64_t stopped_until;
     uint64_t lives;
-    bool hung;
 };
 
 void baton_init(baton *s, sim_disk *disk, uint64_t seed);
 baton_process *baton_process_add(baton *s);
 void baton_actor_add(baton *s, baton_process *process, baton_work *work, void *context);
 
-/* Runs until all actors have returned. False: they went round in circles (s->hung). The actors'
- * threads then stay where they are, and nothing of s may be used again. */
-bool baton_run(baton *s);
+/* Runs until all actors have returned. Should they go round in circles, the program is aborted. */
+void baton_run(baton *s);
 
 /* For actors: somebody else may go on here. idle: there is nothing to do but wait for others. */
-void baton_pause(baton *s, bool idle);
+void baton_pause(bool idle);
 
 #endif

@@ -149,7 +149,6 @@ typedef struct crash_sweep {
     bool exclusive; /* the workload has the file to itself */
     rng r;
     crash_totals *totals;
-    uint64_t quota; /* of totals->states: the end */
     unsigned segment;
     crash_level levels[CRASH_DEPTH];
     crash_seen seen;

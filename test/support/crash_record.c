@@ -58,7 +58,7 @@ static bool audit_page(recorder *x, const uint8_t *page, uint64_t number)
     return true;
 }
 
-bool record_audit(recorder *x)
+static bool record_audit(recorder *x)
 {
     uint32_t page_size = x->s.options.page_size;
     uint64_t first = 2 * kvi_meta_stride(page_size);

@@ -69,7 +69,6 @@ bool record_plan_over(recorder *x);
 /* An operation begins: a kill comes after this moment. */
 void record_start(recorder *x);
 
-bool record_audit(recorder *x);
 void record_audit_restart(recorder *x);
 void record_audit_cut(recorder *x); /* some events were taken back */
 

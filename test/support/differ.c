@@ -106,8 +106,7 @@ static bool counted(const kv_diff_info *a, const kv_diff_info *b)
            a->created == b->created && a->dropped == b->dropped;
 }
 
-const char *differ_check(kv_txn *from, model_state *old, kv_txn *to, const model_state *now,
-                         kv_diff_info *info)
+const char *differ_check(kv_txn *from, model_state *old, kv_txn *to, const model_state *now)
 {
     differ d = {.m = model_new(), .room = malloc(2 * ROOM)};
     kv_diff_options options = {.size = sizeof options, .change = one_change, .context = &d};
@@ -123,8 +122,6 @@ const char *differ_check(kv_txn *from, model_state *old, kv_txn *to, const model
         d.what = "the changes do not give the new state";
     if (!d.what && !counted(&d.seen, &found))
         d.what = "kv_diff_info counts other changes";
-    if (info)
-        *info = found;
     if (shown)
         model_release(shown);
     model_free(d.m);

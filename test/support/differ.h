@@ -7,7 +7,6 @@
 
 /* The states are those that the transactions see. NULL, or what is wrong. info (may be NULL)
  * receives what kv_diff counted. */
-const char *differ_check(kv_txn *from, model_state *old, kv_txn *to, const model_state *now,
-                         kv_diff_info *info);
+const char *differ_check(kv_txn *from, model_state *old, kv_txn *to, const model_state *now);
 
 #endif

@@ -50,7 +50,7 @@ void model_sum_add(model_sum *sum, kvi_slice key, kvi_slice value)
     sum->entries++;
 }
 
-void model_sum_remove(model_sum *sum, kvi_slice key, kvi_slice value)
+static void model_sum_remove(model_sum *sum, kvi_slice key, kvi_slice value)
 {
     XXH128_hash_t hash = entry_hash(key, value);
     sum->lo -= hash.low64;

@@ -28,7 +28,6 @@ typedef struct model_sum {
 } model_sum;
 
 void model_sum_add(model_sum *sum, kvi_slice key, kvi_slice value);
-void model_sum_remove(model_sum *sum, kvi_slice key, kvi_slice value);
 bool model_sum_equal(model_sum a, model_sum b);
 
 struct model_node;

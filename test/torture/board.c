@@ -179,7 +179,8 @@ const char *torture_violation_name(enum violation kind)
     return violation_name[kind];
 }
 
-bool torture_is_damage(enum violation kind)
+/* Later findings would be its consequences. */
+static bool is_damage(enum violation kind)
 {
     return kind == LOST || kind == GHOST || kind == TORN || kind == CHANGED || kind == UNREAD ||
            kind == TWO || kind == STUCK || kind == INHERITED || kind == TIME || kind == LEFT;
@@ -192,7 +193,7 @@ void torture_violation(enum violation kind, uint32_t place, const char *format, 
     va_start(args, format);
     vsnprintf(message.text, sizeof message.text, format, args);
     va_end(args);
-    if (torture_is_damage(kind))
+    if (is_damage(kind))
         atomic_store(&board->damaged, 1);
     if (write(PIPE_WRITE_FD, &message, sizeof message) != (ssize_t)sizeof message)
         torture_add(COUNT_PIPE_FULL);

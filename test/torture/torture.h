@@ -257,7 +257,6 @@ struct message {
 void torture_violation(enum violation kind, uint32_t place, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 bool torture_next_message(struct message *message); /* for the parent */
-bool torture_is_damage(enum violation kind);        /* later findings would be its consequences */
 const char *torture_violation_name(enum violation kind);
 
 /* ---- data.c: the small data set ---- */
