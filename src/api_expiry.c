@@ -1,5 +1,4 @@
 /* api_expiry.c - the public calls on entries that expire: arguments are checked here. */
-#include "api.h"
 #include "ops.h"
 #include "sweep.h"
 

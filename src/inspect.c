@@ -1,7 +1,7 @@
 /* inspect.c - see inspect.h. */
 #include "inspect.h"
 #include "flush.h"
-#include "guest.h"
+#include "recover.h"
 
 #define TRIES     1000 /* that writers may overtake us by two commits between pin and read */
 #define RECALL_MS 1000 /* not for ever: who asks may have the turn */

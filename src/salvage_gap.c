@@ -1,6 +1,5 @@
 /* salvage_gap.c - orphans back in their places, and what stays missing: see salvage.h. */
 #include "node.h"
-#include "ops.h"
 #include "salvage_impl.h"
 #include "tree.h"
 #include <stdio.h>

@@ -2,7 +2,6 @@
 #include "answer.h"
 #include "cli.h"
 #include "json.h"
-#include "keys.h"
 #include "out.h"
 #include "session.h"
 #include "units.h"

@@ -1,6 +1,5 @@
 /* look.c - see look.h. */
 #include "look.h"
-#include "cli.h"
 #include "json.h"
 #include "session.h"
 #include <string.h>

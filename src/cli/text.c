@@ -1,6 +1,5 @@
 /* text.c - see text.h. */
 #include "text.h"
-#include "cli.h"
 #include "escape.h"
 #include "out.h"
 #include "units.h"
