@@ -1,6 +1,7 @@
 /* begin.c - see begin.h. */
 #include "begin.h"
 #include "catalog.h"
+#include "commit.h"
 #include "cursor.h"
 #include "flush.h"
 #include "guest.h"
@@ -214,9 +215,7 @@ static int writer_space(kv_txn *txn)
     kv_db *db = txn->db;
     kvi_id *live = NULL;
     size_t n = 0;
-    int rc = kvi_space_ready(db);
-    if (rc != KV_OK)
-        return rc;
+    int rc = KV_OK;
     bool compacts = atomic_load_explicit(&db->compacting, memory_order_relaxed) > 0;
     bool full = db->file.full > 0;
     db->file.full -= full;
@@ -230,9 +229,20 @@ static int writer_space(kv_txn *txn)
     return rc;
 }
 
+/* The next commit forgets records that are damaged: no seal may count them then. */
+static int records_ready(kv_db *db)
+{
+    int rc = kvi_space_ready(db);
+    if (rc == KV_OK && kvi_space_unknown(db->space) && db->head.durable != db->head.meta.id)
+        rc = kvi_sync(db);
+    return rc;
+}
+
 static int writer_begin(kv_db *db, int durability, kv_txn **out)
 {
     int rc = writer_allowed(db);
+    if (rc == KV_OK)
+        rc = records_ready(db);
     kv_txn *txn = rc == KV_OK ? writer_object(db) : NULL;
     if (!txn)
         return rc == KV_OK ? KV_ENOMEM : rc;
@@ -283,6 +293,8 @@ static void writer_end(kv_txn *txn)
     txn_clean(txn);
     savepoints_free(txn);
     kvi_space_abort(db->space); /* nothing, after a commit */
+    if (kvi_space_unknown(db->space))
+        kvi_space_forget(db);
     kvi_dirty_reset(&db->dirty);
     object_reset(txn);
     atomic_fetch_sub_explicit(&db->n_writers, 1, memory_order_release);

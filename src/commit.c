@@ -142,7 +142,7 @@ static void head_advance(kv_db *db, const kvi_meta *meta, unsigned slot, uint64_
     head->foreign = head->foreign && !durable;
     head->tail_seal = durable ? 0 : meta->seal;
     head->tail_walk = durable ? 0 : meta->walk;
-    head->lazy_bytes = durable ? 0 : head->lazy_bytes + written;
+    head->lazy_bytes = durable ? 0 : head->lazy_bytes + written + KVI_META_SIZE;
     if (durable) {
         head->durable = meta->id;
         head->durable_slot = slot;

@@ -86,7 +86,8 @@ static int name_it(const kvi_os *os, kvi_err *err, const char *temporary, const 
     return rc < 0 ? kvi_fail_os(err, rc, "flushing the directory of %s", path) : KV_OK;
 }
 
-int kvi_create(const kvi_os *os, kvi_err *err, const char *path, uint32_t page_size, bool replace)
+int kvi_create(const kvi_os *os, kvi_err *err, const char *path, uint32_t page_size,
+               const kvi_os_stat *replaced)
 {
     char *temporary;
     int rc = kvi_create_temporary(os, err, path, &temporary);
@@ -96,10 +97,12 @@ int kvi_create(const kvi_os *os, kvi_err *err, const char *path, uint32_t page_s
     if (fd < 0) {
         rc = kvi_fail_os(err, fd, "creating %s", temporary);
     } else {
+        if (replaced)
+            os->permit(os, fd, replaced);
         rc = write_image(os, err, fd, page_size);
         os->close(os, fd);
         if (rc == KV_OK)
-            rc = name_it(os, err, temporary, path, replace);
+            rc = name_it(os, err, temporary, path, replaced != NULL);
         os->unlink(os, temporary);
     }
     os->free(os, temporary);

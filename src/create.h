@@ -6,9 +6,10 @@
 #include "os.h"
 
 /* Builds the file under a temporary name and gives it its own only when it is whole and durable.
- * replace: over an existing empty file; else KV_EXISTS when path is taken. */
+ * replaced: over an existing empty file, whose permissions and owner it gets; NULL: KV_EXISTS when path
+ * is taken. */
 int kvi_create(const kvi_os *os, kvi_err *err, const char *path, uint32_t page_size,
-               bool replace) KVI_MUST_CHECK;
+               const kvi_os_stat *replaced) KVI_MUST_CHECK;
 
 /* Has write make another file beside path, and gives it the name of path when that is done; the name is
  * durable then. KV_EXISTS: path is taken. */

@@ -177,9 +177,9 @@ static int file_init(kv_db *db, const kvi_side_facts *facts, const kv_options *o
 }
 
 /* Whoever created the file may have died before its name was flushed. */
-static int name_flush(kv_db *db)
+static int name_flush(kv_db *db, kvi_id newest)
 {
-    if (db->readonly || db->head.meta.id != 1)
+    if (db->readonly || newest != 1)
         return KV_OK;
     int rc = db->os->sync_dir(db->os, db->path);
     return rc < 0 ? kvi_fail_os(&db->err, rc, "flushing the directory of %s", db->path) : KV_OK;
@@ -191,14 +191,16 @@ static int db_begin(kv_db *db, kvi_slots *slots, const kv_options *options)
     int rc = kvi_recover_slots(db->os, &db->err, db->file.fd, slots);
     if (rc != KV_OK)
         return rc;
-    const kvi_meta *any = &slots->meta[slots->valid[0] ? 0 : 1];
+    const kvi_meta *any = &slots->meta[kvi_slots_newest(slots)];
     kvi_side_facts facts = {.hash_seed = any->hash_seed, .page_size = any->page_size};
     memcpy(facts.file_id, any->file_id, sizeof facts.file_id);
     rc = file_init(db, &facts, options);
-    if (rc == KV_OK && db->role != KVI_GUEST)
+    if (rc == KV_OK && db->role != KVI_GUEST) {
         rc = db_recover(db, slots);
+        memcpy(db->file_id, db->head.meta.file_id, sizeof db->file_id);
+    }
     if (rc == KV_OK)
-        rc = name_flush(db);
+        rc = name_flush(db, db->head.meta.id);
     if (rc == KV_OK)
         rc = kvi_readers_init(&db->readers, db->os, db->role == KVI_SHARER ? &db->side : NULL);
     if (rc != KV_OK || db->role == KVI_GUEST)
@@ -216,7 +218,9 @@ static int db_enter(kv_db *db, const kv_options *options)
     if (!kvi_page_size_ok(facts.page_size)) /* it may have changed since it was looked at */
         return kvi_fail(&db->err, KV_ECORRUPT, "%s is damaged", db->side.path);
     int rc = file_init(db, &facts, options);
-    return rc == KV_OK ? kvi_readers_init(&db->readers, db->os, &db->side) : rc;
+    if (rc == KV_OK)
+        rc = kvi_readers_init(&db->readers, db->os, &db->side);
+    return rc == KV_OK ? name_flush(db, atomic_load(&db->readers.head->board.counter) >> 1) : rc;
 }
 
 static int db_begin_first(kv_db *db, const kv_options *options)

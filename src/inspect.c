@@ -80,9 +80,20 @@ int kvi_inspect_space(kvi_inspection *look)
     return kvi_space_load(&look->space, &look->txn->db->file, &meta);
 }
 
+/* A turn in a poisoned database does not tell what the newest commit is. */
+static bool turn_taken(kv_db *db, uint32_t wait_ms)
+{
+    if (db->readonly || kvi_poisoned(db) || kvi_turn_take(db, wait_ms) != KV_OK)
+        return false;
+    if (!kvi_poisoned(db))
+        return true;
+    kvi_turn_give(db);
+    return false;
+}
+
 int kvi_with_space(kv_db *db, uint32_t wait_ms, kvi_space_fn *fn, void *context)
 {
-    if (!db->readonly && kvi_turn_take(db, wait_ms) == KV_OK) {
+    if (turn_taken(db, wait_ms)) {
         int rc = kvi_space_ready(db);
         if (rc == KV_OK)
             fn(context, &db->head.meta, db->space);

@@ -23,7 +23,7 @@ static int path_prepare(kv_db *db, const char *path, const kv_options *options, 
     int rc = os->stat_path(os, path, &stat);
     *empty = false;
     if (rc == -ENOENT && (options->flags & KV_OPEN_CREATE)) {
-        rc = kvi_create(os, &db->err, path, options->page_size, false);
+        rc = kvi_create(os, &db->err, path, options->page_size, NULL);
         return rc == KV_EXISTS ? KV_OK : rc;
     }
     if (rc < 0)
@@ -181,7 +181,7 @@ static int role_enter(kv_db *db, bool first)
 static int empty_replace(kv_db *db, uint32_t page_size)
 {
     int rc = db->role == KVI_SOLE ? KV_OK : take(db, KVI_OS_EXCLUSIVE, KVI_LOCK_GUESTS);
-    return rc == KV_OK ? kvi_create(db->os, &db->err, db->path, page_size, true) : rc;
+    return rc == KV_OK ? kvi_create(db->os, &db->err, db->path, page_size, &db->opened) : rc;
 }
 
 /* ---- leaving ---- */
@@ -256,7 +256,7 @@ static int join_as(kv_db *db, const kv_options *options, bool empty, bool *first
     rc = path_same(db, &same);
     if (rc < 0)
         return kvi_fail_os(&db->err, rc, "asking what %s is", db->path);
-    if (!same || (empty && !*first))
+    if (!same || (empty && (!*first || db->opened.size > 0))) /* somebody made a database of it */
         return JOIN_PASSING;
     if (!empty)
         return role_enter(db, *first);
@@ -317,7 +317,7 @@ int kvi_join(kv_db *db, const char *path, const kv_options *options, bool *first
             return file_open(db);
         join_back(db);
         uint64_t waited = os->mono_ns(os) - start;
-        if (rc == JOIN_PASSING && waited > PASSING_NS)
+        if (rc == JOIN_PASSING && waited > KVI_MAX(PASSING_NS, patience))
             return kvi_fail(&db->err, KV_EBUSY, "%s is being opened or replaced by somebody else",
                             path);
         if (rc != JOIN_PASSING && (rc != KV_EBUSY || waited >= patience))

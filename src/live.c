@@ -165,15 +165,14 @@ int kvi_live_set(kv_txn *txn, kvi_id **ids, size_t *n)
     db->told_pins = list.n > COMMITS;
     if (rc == KV_OK && !KVI_MUTANT(NAMED_IGNORED))
         rc = listed_read_both(txn);
-    if (rc == KV_ECORRUPT) {
-        kvi_space_lose(db->space);
-        rc = KV_OK;
-    }
     if (rc == KV_OK)
         rc = merge_all(db, &list);
     if (rc != KV_OK) {
         db->os->free(db->os, list.ids);
-        return rc;
+        db->told_durable = 0; /* to be asked again */
+        *ids = NULL;
+        *n = 0;
+        return rc == KV_ECORRUPT ? KV_OK : rc;
     }
     *ids = list.ids;
     *n = list.n;

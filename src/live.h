@@ -11,8 +11,8 @@
 #include "txn.h"
 
 /* Ascending, without repetitions; the caller frees *ids. txn: the write transaction that is about to
- * begin. Should the list of named snapshots be damaged, the space is lost (kvi_space_lose): nothing
- * is reused until a repair. */
+ * begin. Should the list of named snapshots be damaged, *ids is NULL: nobody knows, so nothing that is
+ * dead may become free. What the records call free nobody needed. */
 int kvi_live_set(kv_txn *txn, kvi_id **ids, size_t *n) KVI_MUST_CHECK;
 
 /* Is it worth asking? While nobody reads and no commit becomes durable, what is live is the newest

@@ -120,12 +120,16 @@ static int repair_slot_whole(repair *r, kvi_file *file, const kvi_meta *meta, bo
     return rc;
 }
 
-/* Writes the commit into both slots as a proven one, its own slot last. */
-static int repair_write_metas(kvi_file *file, const kvi_meta *meta, unsigned own)
+/* Writes the commit into both slots as a proven one, its own slot last. Newer ones may be given up, which
+ * copies and readers have seen: so it becomes one of another file and boot, with an id above newest. */
+static int repair_write_metas(kvi_file *file, const kvi_meta *meta, unsigned own, kvi_id newest)
 {
     kvi_meta proven = *meta;
+    proven.id = newest < KVI_ID_MAX - 2 * KVI_ID_SKIP ? newest + KVI_ID_SKIP : meta->id;
     kvi_meta_prove(&proven);
-    int rc = kvi_file_sync(file);
+    memset(proven.boot_id, 0, sizeof proven.boot_id);
+    int rc = file->os->random(file->os, proven.file_id, sizeof proven.file_id);
+    rc = rc < 0 ? kvi_fail_os(file->err, rc, "asking for random bytes") : kvi_file_sync(file);
     for (unsigned i = 0; rc == KV_OK && i < 2; i++) {
         rc = kvi_meta_write(file, &proven, own ^ 1 ^ i);
         if (rc == KV_OK)
@@ -147,7 +151,7 @@ static int repair_adopt_slot(repair *r, kvi_file *file, const kvi_slots *slots)
         if (whole) {
             repair_say(r, "commit %llu is the newest that can be read; it is adopted",
                        (unsigned long long)meta->id);
-            return repair_write_metas(file, meta, slot);
+            return repair_write_metas(file, meta, slot, slots->meta[newest].id);
         }
     }
     return kvi_fail(&r->err, KV_ECORRUPT, "no commit can be read from the first page to the last");
@@ -285,16 +289,19 @@ static int repair_confirm(kv_db *db)
 static int repair_commit(repair *r, kv_db *db)
 {
     kv_txn *txn;
+    uint8_t file_id[sizeof db->head.meta.file_id];
     int rc = kvi_begin_write(db, KVI_WAIT_FOREVER, KV_STRICT, &txn);
     if (rc != KV_OK)
         return rc;
+    memcpy(file_id, db->head.meta.file_id, sizeof file_id);
     rc = repair_rebuild(r, txn);
-    if (rc != KV_OK) {
-        kvi_end(txn);
-        return rc;
-    }
-    rc = kvi_commit(txn);
     if (rc == KV_OK)
+        rc = kvi_commit(txn);
+    else
+        kvi_end(txn);
+    if (rc != KV_OK) /* closing may write the meta of the commit before */
+        memcpy(db->head.meta.file_id, file_id, sizeof file_id);
+    else
         rc = repair_confirm(db);
     if (rc == KV_OK)
         repair_say(r, "the records of free pages and both meta pages are written anew");

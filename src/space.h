@@ -63,14 +63,12 @@ enum kvi_space_kind {                 /* where a page belongs; a hint for placem
 };
 
 /* Loads the records of meta. A damaged record with birth <= meta->durable is not an error: the
- * space is then "unknown", every allocation comes from the high-water mark until a rebuild
- * (kvi_space_unknown). Newer damage is KV_ECORRUPT (recovery has excluded it). */
+ * space is then "unknown" (kvi_space_unknown): every allocation comes from the high-water mark, and the
+ * next commit has no records, so that all pages before it are used, as far as anybody knows, until a
+ * rebuild. Newer damage is KV_ECORRUPT (recovery has excluded it). */
 int kvi_space_load(kvi_space **space, kvi_file *file, const kvi_meta *meta) KVI_MUST_CHECK;
 void kvi_space_close(kvi_space *space);
 bool kvi_space_unknown(const kvi_space *space);
-
-/* Forgets all records: unknown. The pages keep their numbers. Not within a transaction. */
-void kvi_space_lose(kvi_space *space);
 
 /* Begins transaction id on top of the newest commit. live: ascending ids of all live snapshots
  * (readers, published, durable, unresolved, named). Dead pages that none of them needs become

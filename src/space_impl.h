@@ -74,6 +74,9 @@ typedef struct kvi_space_own {
 
 void kvi_space_own_free(kvi_space_own *own, const kvi_os *os);
 
+/* Forgets all records: unknown. The pages keep their numbers. */
+void kvi_space_lose(kvi_space *space);
+
 /* ---- state: space.c ---- */
 
 /* Dead pages, filed under a snapshot that needs them: the oldest one. */

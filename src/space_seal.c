@@ -110,6 +110,13 @@ static bool seal_inline(kvi_space *space)
     return cursor.done;
 }
 
+/* Else whoever can read the records after all would miss what this commit took. */
+static void seal_nothing(kvi_space *space)
+{
+    space->next_roots = (kvi_space_roots){0};
+    space->folded = true;
+}
+
 static void seal_meta(const kvi_space *space, kvi_meta *meta)
 {
     const kvi_space_roots *roots = &space->next_roots;
@@ -132,7 +139,7 @@ int kvi_space_seal(kvi_space *space, kvi_meta *meta, const kvi_space_sink *sink)
     if (rc != KV_OK)
         return rc;
     if (space->unknown)
-        space->next_roots = space->roots;
+        seal_nothing(space);
     else if (!seal_inline(space))
         rc = kvi_space_fold(space, sink);
     if (rc == KV_OK)

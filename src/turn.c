@@ -46,7 +46,7 @@ static void flag_give(kv_db *db)
 
 /* ---- taking over what others left ---- */
 
-static void space_forget(kv_db *db)
+void kvi_space_forget(kv_db *db)
 {
     if (db->space)
         kvi_space_close(db->space);
@@ -201,7 +201,7 @@ static int head_refresh(kv_db *db)
     if (rc != KV_OK || kvi_poisoned(db))
         return rc;
     if (published != db->head_published || died) {
-        space_forget(db);
+        kvi_space_forget(db);
         db->head_published = published;
         rc = head_read(db, died);
         if (rc != KV_OK)

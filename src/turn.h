@@ -17,5 +17,6 @@ int kvi_turn_look(kv_db *db) KVI_MUST_CHECK;
 
 /* Loads the space records, once. Needs the turn. */
 int kvi_space_ready(kv_db *db) KVI_MUST_CHECK;
+void kvi_space_forget(kv_db *db); /* to be loaded anew */
 
 #endif

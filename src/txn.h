@@ -61,7 +61,7 @@ typedef struct kvi_head {
     bool confirmed;      /* both slots hold this commit */
     bool unproven;       /* found by a handle that may not write: to be adopted first */
     bool foreign;        /* others have a part in the tail: written again before the next flush */
-    uint64_t lazy_bytes; /* written since the last flush */
+    uint64_t lazy_bytes; /* written since the last flush, metas included: 0 if nothing is lazy */
     kvi_id shrunk;       /* newest commit with a lower high-water mark, or with a longer file */
 } kvi_head;
 

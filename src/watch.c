@@ -31,9 +31,9 @@ static uint64_t wait_left(const wait *w)
 /* Is the wait over? Then with what result? */
 static bool wait_over(const wait *w, kvi_id newest, int *rc)
 {
-    bool over = newest > w->since || wait_cancelled(w) || wait_left(w) == 0;
-    *rc = newest > w->since ? KV_OK : wait_cancelled(w) ? KV_ECANCELED : KV_NOTFOUND;
-    return over;
+    bool cancelled = wait_cancelled(w);
+    *rc = cancelled ? KV_ECANCELED : newest > w->since ? KV_OK : KV_NOTFOUND;
+    return cancelled || newest > w->since || wait_left(w) == 0;
 }
 
 static kvi_id board_newest(const kvi_board *board)
@@ -229,11 +229,14 @@ int kvi_watch_next(kv_watch *watch, uint32_t timeout_ms, kv_watch_event *event)
     uint64_t give_up = db->os->mono_ns(db->os) + (uint64_t)timeout_ms * 1000000;
     kvi_id now;
     snapshot_end(&watch->before);
-    for (bool changed = false; !changed;) {
-        int rc = kvi_watch_wait(db, watch->seen->base.id, ms_left(db, timeout_ms, give_up),
-                                &watch->cancelled, &now);
+    uint32_t left = timeout_ms;
+    for (bool changed = false; !changed; left = ms_left(db, timeout_ms, give_up)) {
+        bool looked = left == 0;
+        int rc = kvi_watch_wait(db, watch->seen->base.id, left, &watch->cancelled, &now);
         if (rc == KV_OK)
             rc = watch_advance(watch, &changed);
+        if (rc == KV_OK && !changed && looked) /* commits that do not matter may go on for ever */
+            rc = KV_NOTFOUND;
         if (rc != KV_OK)
             return rc;
     }

@@ -296,10 +296,14 @@ static void test_no_database(void **state)
 
 static void test_empty_file_becomes_one(void **state)
 {
+    struct stat made;
     make_file(path, "");
+    assert_int_equal(chmod(path, 0600), 0); /* nobody else is to read it */
     kv_db *db = open_ok(KV_OPEN_CREATE);
     put_one(db, 0, "value");
     assert_int_equal(kv_db_close(db), KV_OK);
+    assert_int_equal(stat(path, &made), 0);
+    assert_int_equal(made.st_mode & 0777, 0600);
     db = open_ok(KV_OPEN_READONLY);
     expect_one(db, "value");
     assert_int_equal(kv_db_close(db), KV_OK);

@@ -301,9 +301,70 @@ static void test_empty(void **state)
     empty_behind(KVI_OS_EXCLUSIVE, KVI_LOCK_GUESTS, KV_EBUSY);
 }
 
+/* Somebody makes a database of an empty file, commits and leaves, after we saw that it was empty. */
+static int made_meanwhile(const kvi_os *os, const char *path, kvi_os_stat *stat)
+{
+    int rc = real.stat_path(os, path, stat);
+    if (strcmp(path, PATH) != 0 || stat->size > 0)
+        return rc;
+    disk->os = real;
+    sim_process(disk, STRANGE);
+    kv_db *db = must_open(disk, PATH);
+    must_put(db, "", "key", "value", 5);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    sim_process(disk, 1);
+    return rc;
+}
+
+static void test_no_longer_empty(void **state)
+{
+    static const uint32_t flags[] = {KV_OPEN_CREATE, KV_OPEN_CREATE | KV_OPEN_EXCLUSIVE};
+    for (size_t i = 0; i < KVI_COUNT(flags); i++) {
+        kv_db *db;
+        kv_slice value;
+        sim_reset(disk);
+        sim_put_file(disk, PATH, "", 0);
+        disk->os.stat_path = made_meanwhile;
+        assert_int_equal(open_as(flags[i], &db), KV_OK);
+        kv_txn *txn = must_begin(db, KV_TXN_READ);
+        assert_int_equal(kv_get(kv_txn_main(txn), "key", 3, &value), KV_OK);
+        kv_txn_abort(txn);
+        assert_int_equal(kv_db_close(db), KV_OK);
+    }
+}
+
+static unsigned folders_flushed;
+
+static int count_folder(const kvi_os *os, const char *path)
+{
+    folders_flushed++;
+    return real.sync_dir(os, path);
+}
+
+/* Whoever made the file may not have lived to flush its name: who writes first does it, also behind
+ * somebody who only reads. */
+static void test_name_is_flushed(void **state)
+{
+    kv_db *reader, *writer;
+    assert_int_equal(open_as(KV_OPEN_READONLY, &reader), KV_OK);
+    disk->os.sync_dir = count_folder;
+    folders_flushed = 0;
+    assert_int_equal(open_as(0, &writer), KV_OK);
+    assert_int_equal(folders_flushed, 1);
+    must_put(writer, "", "key", "value", 5);
+    assert_int_equal(kv_db_close(writer), KV_OK);
+    assert_int_equal(open_as(0, &writer), KV_OK);
+    assert_int_equal(folders_flushed, 1);
+    disk->os = real;
+    assert_int_equal(kv_db_close(writer), KV_OK);
+    assert_int_equal(kv_db_close(reader), KV_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_no_longer_empty, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_name_is_flushed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_name_leads_elsewhere, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replaced_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_side_file_forbidden, setup, teardown),

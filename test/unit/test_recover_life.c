@@ -50,6 +50,31 @@ static void test_immutable_touches_nothing(void **state)
     assert_int_equal(writes() + flushes() + fault.calls[FAULT_LOCK], 0);
 }
 
+/* Lazy commits that write no page are flushed by a close like others. */
+static void test_close_after_a_lazy_nothing(void **state)
+{
+    for (int what = 0; what < 3; what++) {
+        kv_db *db = open_db();
+        commit_text(db, KV_TXN_STRICT, "one");
+        kv_txn *txn = begin(db, KV_TXN_WRITE | KV_TXN_LAZY);
+        if (what == 0)
+            assert_int_equal(kv_tree_clear(kv_txn_main(txn)), KV_OK);
+        if (what == 1)
+            assert_int_equal(kv_del(kv_txn_main(txn), "key", 3), KV_OK);
+        if (what == 2)
+            put_text(txn, "key", "two");
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        size_t lazy = disk->n_events;
+        close_db(db);
+        assert_true(lazy < disk->n_events);
+        uint32_t pending[64];
+        size_t n = sim_pending(disk, 0, disk->n_events, pending);
+        for (size_t i = 0; i < n; i++) /* what is left is the confirmation */
+            assert_true(pending[i] >= lazy || disk->events[pending[i]].file != sim_find(disk, "db"));
+        fresh(NULL);
+    }
+}
+
 /* Where there can be no side file, a reader does without, a writer is refused. */
 static void test_reader_on_a_full_disk(void **state)
 {
@@ -189,6 +214,7 @@ int main(void)
         TEST(test_readonly_after_a_kill),
         TEST(test_readonly_fallback_writes_nothing),
         TEST(test_immutable_touches_nothing),
+        TEST(test_close_after_a_lazy_nothing),
         TEST(test_reader_on_a_full_disk),
         TEST(test_open_reads_the_last_commit_only),
         TEST(test_creation_is_whole_or_nothing),

@@ -7,9 +7,11 @@
 #include <cmocka.h>
 
 #include "db.h"
+#include "fault_os.h"
 #include "scratch.h"
 #include "sim_os.h"
 #include "surgeon.h"
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -522,9 +524,59 @@ static void test_killed(void **state)
     }
 }
 
+/* ---- a repair that fails half way ---- */
+
+/* Both slots, if they hold one commit, agree about which database that is. */
+static void metas_agree(void)
+{
+    kvi_slice file = sim_get_file(disk, NAME);
+    kvi_meta meta[2];
+    for (unsigned slot = 0; slot < 2; slot++)
+        if (kvi_meta_decode(file.ptr + slot * kvi_meta_stride(sound.page_size), &meta[slot]) !=
+            KVI_META_VALID)
+            return;
+    if (meta[0].id == meta[1].id)
+        assert_memory_equal(meta[0].file_id, meta[1].file_id, sizeof meta[0].file_id);
+}
+
+/* What was seen of a commit that was given up is neither an id nor a base of what comes. */
+static void test_fails_half_way(void **state)
+{
+    static void (*const changes[])(kvi_meta *wrong) = {no_records, only_log};
+    static const uint32_t masks[] = {FAULT_BIT(FAULT_PWRITEV), FAULT_BIT(FAULT_SYNC)};
+    unsigned failed = 0;
+    for (size_t i = 0; i < 2 * KVI_COUNT(changes); i++) {
+        bool hit = true;
+        for (uint64_t n = 1; hit; n++) {
+            fault_os fault;
+            kv_db *db;
+            surgeon s = unfinished(changes[i / 2]);
+            operated(&s);
+            fault_init(&fault, sim_os(disk));
+            fault_plan(&fault, (fault_case){
+                                   .at = n, .mask = masks[i % 2], .sticky = true, .error = ENOSPC});
+            int rc = kvi_db_repair(&fault.os, NAME, 0, NULL, NULL);
+            hit = fault_hit(&fault);
+            assert_int_equal(rc == KV_OK, !hit);
+            failed += hit;
+            metas_agree();
+            rc = kvi_db_open(sim_os(disk), NAME, NULL, &db, NULL, 0);
+            if (rc == KV_OK) {
+                commit_one(db, 1, 10);
+                assert_true(db->head.meta.id > s.meta.id + 1 ||
+                            memcmp(db->file_id, s.meta.file_id, sizeof db->file_id) != 0);
+                assert_int_equal(kv_db_close(db), KV_OK);
+            }
+            surgeon_free(&s);
+        }
+    }
+    assert_true(failed > 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fails_half_way),
         cmocka_unit_test(test_sound_file),
         cmocka_unit_test(test_space_blocked),
         cmocka_unit_test(test_space_map),

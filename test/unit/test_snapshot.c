@@ -743,6 +743,72 @@ static void test_damaged_list(void **state)
     assert_int_equal(kv_db_check(db, NULL), KV_ECORRUPT);
 }
 
+/* One commit through some handle: entries from number on are there, with this value. */
+static void commit_range(kv_db *by, unsigned number, unsigned n, const char *value)
+{
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(by, KV_TXN_WRITE | KV_TXN_LAZY, &txn), KV_OK);
+    for (unsigned i = 0; i < n; i++)
+        put(kv_txn_main(txn), number + i, value, strlen(value));
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+static void delete_from(kv_db *by, const char *from)
+{
+    kv_txn *txn;
+    const kv_range range = {.size = sizeof range, .from = from, .from_len = strlen(from)};
+    assert_int_equal(kv_txn_begin(by, KV_TXN_WRITE, &txn), KV_OK);
+    assert_int_equal(kv_del_range(kv_txn_main(txn), &range, NULL), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+static void damage_list(kv_db *by)
+{
+    kvi_pgno page = by->head.meta.snapshots.root.page;
+    int fd = by->os->open(by->os, path, KVI_OS_WRITE, 0);
+    char bytes_of[] = "noise";
+    const struct iovec noise = {bytes_of, 5};
+    assert_true(fd >= 0 && page > 0);
+    assert_int_equal(by->os->pwritev(by->os, fd, &noise, 1, page * 4096 + 3900), 5);
+    by->os->close(by->os, fd);
+}
+
+/* Of two writers one has read the list before it was damaged, and goes on by it; the other one cannot. The
+ * file was longer once, so that records speak of pages behind its end. */
+static void test_damaged_list_for_one(void **state)
+{
+    for (unsigned round = 0; round < 6; round++) {
+        kv_db *second;
+        commit_range(db, 0, 100, "begin");
+        commit_range(db, 1000, 2000 + 700 * round, "long gone");
+        for (unsigned i = 0; i < 3; i++)
+            commit_range(db, i, 1, "begin");
+        delete_from(db, "key001");
+        for (unsigned i = 0; i < 3 + round; i++)
+            commit_range(db, i, 1, "begin");
+        assert_int_equal(kv_snapshot_create(db, "a", 1, 0), KV_OK);
+        commit_range(db, 0, 100, "first");
+        commit_range(db, 0, 1, "first"); /* now the list was read */
+        damage_list(db);
+        assert_int_equal(kv_db_open(path, NULL, &second), KV_OK);
+        for (unsigned i = 0; i < 30; i++)
+            commit_range(second, 1000 + 20 * i, 20, "second");
+        for (unsigned i = 0; i < 40; i++)
+            commit_range(db, 2000 + 20 * i, 20, "third");
+        kv_txn *txn = begin(0);
+        for (unsigned i = 0; i < 100; i++)
+            assert_true(value_is(kv_txn_main(txn), i, "first", 5));
+        for (unsigned i = 0; i < 600; i++)
+            assert_true(value_is(kv_txn_main(txn), 1000 + i, "second", 6));
+        for (unsigned i = 0; i < 800; i++)
+            assert_true(value_is(kv_txn_main(txn), 2000 + i, "third", 5));
+        kv_txn_abort(txn);
+        assert_int_equal(kv_db_close(second), KV_OK);
+        assert_int_equal(end_test(NULL), KV_OK);
+        begin_test(NULL);
+    }
+}
+
 #define NEXT_ID ((uint64_t)1 << 63) /* of the commit that a writer is about to make */
 
 /* Forged entries, all checksums right: commits to come, roots behind the end, the list itself as its
@@ -944,6 +1010,7 @@ int main(void)
         TEST(test_name_moves),
         TEST(test_list_changes),
         TEST(test_damaged_list),
+        TEST(test_damaged_list_for_one),
         TEST(test_forged),
         TEST(test_forged_as_newest),
         TEST(test_restore_many),

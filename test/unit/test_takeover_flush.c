@@ -281,6 +281,8 @@ static void test_poison_is_seen_by_all(void **state)
         fresh(NULL);
         kv_db *a = base_open(), *b = open_failing(), *c;
         uint64_t before = content_now(a);
+        kv_db_info told = {.size = sizeof told}, still = {.size = sizeof still};
+        assert_int_equal(kv_db_stat(a, &told), KV_OK);
         kv_txn *old = begin(a, KV_TXN_READ), *txn = begin(b, KV_TXN_WRITE | kinds[i / 2]);
         put_n(txn, "work", 5, 50, 'w');
         fail_flush();
@@ -293,6 +295,11 @@ static void test_poison_is_seen_by_all(void **state)
         assert_int_equal(content_now(a), before);
         assert_int_equal(content_now(b), before);
         assert_int_equal(content_now(c), before);
+        assert_int_equal(kv_db_stat(c, &still), KV_OK); /* who came late, and never had the turn */
+        assert_int_equal(still.pages, told.pages);
+        assert_int_equal(still.free_pages + still.blocked_pages,
+                         told.free_pages + told.blocked_pages);
+        assert_true(still.free_pages + still.blocked_pages > 0);
         kv_txn_abort(old);
         size_t events = disk->n_events;
         assert_int_equal(kv_db_close(i % 2 ? a : b), KV_OK);

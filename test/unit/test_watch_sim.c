@@ -67,6 +67,28 @@ static void test_the_time_is_up(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+/* A commit that waits to be told does not hide that nobody wants to hear it; nor do commits that do not
+ * concern what is watched go on for ever. */
+static void test_cancelled_first(void **state)
+{
+    kv_db *db = open_db();
+    kv_watch *watch;
+    kv_watch_event event = {.size = sizeof event};
+    const kv_range none = {.size = sizeof none, .prefix = "zzz", .prefix_len = 3};
+    const kv_watch_options options = {.size = sizeof options, .tree = "", .range = &none};
+    assert_int_equal(kv_watch_open(db, NULL, &watch), KV_OK);
+    commit_mark(db, 0);
+    kv_watch_cancel(watch);
+    assert_int_equal(kv_watch_next(watch, KV_FOREVER, &event), KV_ECANCELED);
+    assert_int_equal(kv_watch_next(watch, 0, &event), KV_ECANCELED);
+    kv_watch_close(watch);
+    assert_int_equal(kv_watch_open(db, &options, &watch), KV_OK);
+    commit_mark(db, 0);
+    assert_int_equal(kv_watch_next(watch, 0, &event), KV_NOTFOUND);
+    kv_watch_close(watch);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 /* ---- the writer dies ---- */
 
 static void die_meanwhile(void *context)
@@ -148,6 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_only_the_waiting_are_woken, fresh),
         cmocka_unit_test_setup(test_the_time_is_up, fresh),
+        cmocka_unit_test_setup(test_cancelled_first, fresh),
         cmocka_unit_test_setup(test_the_writer_dies, fresh),
         cmocka_unit_test_setup(test_adoption_wakes, fresh),
     };
