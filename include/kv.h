@@ -26,7 +26,8 @@
  * Errors that any call on an open database may return, and that are not repeated below:
  *   KV_EINVAL (a NULL handle or output, an unknown flag, a wrong combination), KV_ENOMEM, KV_EIO,
  *   KV_ECORRUPT (a damaged page was met; the transaction can still be used elsewhere or ended),
- *   KV_EBADTXN (an earlier failure in this write transaction left it good only for abort).
+ *   KV_EBADTXN (an earlier failure in this transaction left it good only for abort), KV_ENOSPC (a
+ *   write transaction beyond its budget, or a large value, found the disk full: likewise).
  *   kv_db_errmsg() then has a sentence with the details.
  * Bytes. Keys and values are pointer + length, in bytes; any byte may occur; zero length is legal
  *   (the pointer may then be NULL). Keys are ordered by unsigned bytes, a prefix before its
@@ -35,7 +36,8 @@
  * Views. A kv_slice that a read returns points into the database or into memory of the
  *   transaction. Values: valid until the transaction ends; in a write transaction only until
  *   the next change made through it. Keys: valid until their cursor moves or closes. Never write
- *   through a view.
+ *   through a view. Until it ends, a view may be passed as key, bound or value to any call but
+ *   kv_put_many, also to one that changes or moves what it points to.
  * Handles. Trees live as long as their transaction and are not closed. Cursors are closed by
  *   kv_cursor_close or by the end of their transaction. Ending a transaction invalidates its
  *   handle, also when commit returns an error.
@@ -157,9 +159,9 @@ typedef struct kv_options {
     uint64_t lazy_sync_bytes; /* lazy bytes after which a commit flushes; default 64 MiB;
                                  UINT64_MAX: never, and a power cut loses all since the last
                                  sync */
-    uint32_t sweep_per_write; /* expired entries that each commit may remove besides, in the main
-                                 tree and the named trees that its transaction opened; default 0.
-                                 See kv_sweep */
+    uint32_t sweep_per_write; /* expired entries that each commit of changed entries may remove
+                                 besides, in the main tree and the named trees that its transaction
+                                 opened; default 0. See kv_sweep */
     uint32_t reserved;        /* 0 */
 } kv_options;
 
@@ -182,8 +184,10 @@ typedef struct kv_options {
  * a file mounted by itself). KV_EACCESS: the file may not be read, or written; or the side file
  * cannot be made, and writing is then possible exclusively only. KV_EVERSION: also when those who
  * share the file use another layout of the side file. KV_EUNSUPPORTED: network file system, or no
- * OFD locks. KV_EPOISONED: what a crash left had to be made durable first, and that flush failed; the
- * next open tries again. */
+ * OFD locks. KV_EPOISONED: what a crash left had to be given up for a commit before it, durably, and
+ * that flush failed; the next open tries again. (When it was to be made durable and that failed, the
+ * open succeeds, to read: poisoned, see kv_db_stat.) Somebody who is just opening, replacing or closing
+ * the file is waited for in any case, for 30 seconds at least. */
 KV_API int kv_db_open(const char *path, const kv_options *options, kv_db **db);
 
 /* As kv_db_open, with a sentence about a failure: message (may be NULL) receives at most
@@ -191,7 +195,8 @@ KV_API int kv_db_open(const char *path, const kv_options *options, kv_db **db);
 KV_API int kv_db_open_explain(const char *path, const kv_options *options, kv_db **db,
                               char *message, size_t message_size);
 
-/* Closes the database. Lazy commits are flushed first (unless KV_OPEN_NO_CLOSE_SYNC). KV_EBUSY:
+/* Closes the database. Lazy commits are flushed first (unless KV_OPEN_NO_CLOSE_SYNC), which waits for the
+ * writer's turn without limit. KV_EBUSY:
  * transactions are open; the database stays open. Any other error: the database is closed all
  * the same, but the flush failed and lazy commits may be lost. NULL is fine. In a forked child:
  * frees memory and descriptors, nothing else. */
@@ -354,8 +359,9 @@ KV_API int kv_db_compact(kv_db *db, const kv_compact_options *options, kv_compac
  * whole commit, rebuilds the free-space records from the trees, and writes both metas anew,
  * durably. The file must not be open elsewhere: KV_EBUSY, when it still is after wait_ms
  * milliseconds. report (may be NULL) is called with a sentence for each thing found or done; when
- * the call fails, the last one says why. KV_ECORRUPT: a subtree cannot be read; the file is
- * unchanged. O(file). */
+ * the call fails, the last one says why. KV_ECORRUPT: a subtree cannot be read; no tree and no record
+ * is changed then, though the newest commit may have been adopted as by any opening. The file is a
+ * new one to backups: kv_backup_apply of older ones does not fit. O(file). */
 KV_API int kv_db_repair(const char *path, uint32_t wait_ms,
                         void (*report)(void *context, const char *sentence), void *context);
 
@@ -606,7 +612,8 @@ KV_API int kv_txn_commit(kv_txn *txn);
 KV_API void kv_txn_abort(kv_txn *txn);
 
 /* Moves a read transaction to the newest commit, as abort + begin. Its trees stay valid handles
- * (a tree that is gone answers KV_NOTFOUND); its cursors are unpositioned; views are invalid. */
+ * (a tree that is gone, or was made again as one of the other kind, answers KV_NOTFOUND); its cursors
+ * are unpositioned; views are invalid. After an error it is good only for abort. */
 KV_API int kv_txn_refresh(kv_txn *txn);
 
 /* Of a read transaction: the commit that it sees. Of a write transaction: the id that its commit will
@@ -940,7 +947,8 @@ typedef struct kv_sweep_result {
 /* Removes what has expired, in the order of the keys, from one tree or from all of them. Reads only
  * what it must: each branch knows the least expiry below its children. A sweep that stops at a
  * limit is gone on with by the next one, at no cost for what the earlier ones have done. options
- * and result may be NULL. KV_EREADONLY. O(h + leaves with expired entries). Commits can also sweep
+ * and result may be NULL. KV_EREADONLY; KV_EINVAL: a multi-value tree, where nothing expires. O(h +
+ * leaves with expired entries). Commits can also sweep
  * a little, see kv_options.sweep_per_write; nothing is ever swept by itself. */
 KV_API int kv_sweep(kv_tree *tree, const kv_sweep_options *options, kv_sweep_result *result);
 KV_API int kv_sweep_all(kv_txn *txn, const kv_sweep_options *options, kv_sweep_result *result);
@@ -990,7 +998,8 @@ KV_API int kv_rank(kv_tree *tree, const void *key, size_t key_len, uint64_t *ran
  * Entries have numbers: entry 0 is the first of a range in its direction, so with KV_RANGE_REVERSE the
  * last; a limit ends the range after so many. range NULL: the whole tree. All cost O(h): a tree
  * knows how many entries are below each of its pages. The key of a pair is valid until the next of
- * these calls on the transaction, or its end; its value is a view like any other.
+ * these calls on the transaction, or its end; its value is a view like any other, but in a multi-value
+ * tree as short-lived as the key.
  *
  * The rank of a key in a leaderboard, the page that begins with entry 10,000, a sample, the median. */
 
@@ -1347,9 +1356,10 @@ enum {                          /* kv_op.kind; what ends the batch when a condit
        KV_OP_UPDATE = 16,    /* kv_update by update with context */
        KV_OP_POP_FIRST = 17, /* removes the first of the keys >= key and < end: KV_NOTFOUND */
        KV_OP_POP_LAST = 18,
-       KV_OP_EXPIRE = 19,    /* kv_expire by ttl_ms, or kv_expire_at by expires_at: KV_NOTFOUND */
+       KV_OP_EXPIRE = 19,    /* kv_expire by ttl_ms, or kv_expire_at by expires_at, one of which is
+                                not 0: KV_NOTFOUND */
        KV_OP_PERSIST = 20,   /* kv_persist: KV_NOTFOUND */
-       KV_OP_TOUCH = 21,     /* kv_touch by ttl_ms, if it gains min_gain_ms: KV_NOTFOUND */
+       KV_OP_TOUCH = 21,     /* kv_touch by ttl_ms, not 0, if it gains min_gain_ms: KV_NOTFOUND */
        KV_OP_MULTI_PUT = 40, /* multi-value trees: adds value to key's, if it is not there */
        KV_OP_MULTI_DEL = 41, /* removes value from key's, if it is there */
        KV_OP_MULTI_DEL_KEY = 42 /* removes all values of key */
@@ -1465,7 +1475,7 @@ KV_API int kv_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **curs
 KV_API void kv_cursor_close(kv_cursor *cursor);
 
 /* Movement. KV_NOTFOUND: no such entry; the cursor is then before the first or behind the last
- * entry. After an error next and prev stay where they were, so nothing is skipped; the others
+ * entry (after KV_SEEK_EQ: unpositioned; when a limit is used up: behind the entry that it was on). After an error next and prev stay where they were, so nothing is skipped; the others
  * leave the cursor unpositioned. */
 KV_API int kv_cursor_first(kv_cursor *cursor);
 KV_API int kv_cursor_last(kv_cursor *cursor);

@@ -19,6 +19,8 @@ KV_API int kv_backup(kv_txn *txn, const kv_backup_options *options, kv_backup_in
         return KV_EINVAL;
     if (!kvi_alive(txn->db))
         return KV_EFORKED;
+    if (txn->failed)
+        return KV_EBADTXN;
     int rc = kvi_backup(txn, options, &found);
     info_put(info, &found);
     return rc;

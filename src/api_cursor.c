@@ -159,6 +159,8 @@ KV_API int kv_cursor_info(kv_cursor *cursor, kv_entry_info *info)
         rc = kvi_stored_info(cursor->txn, stored, info);
     if (rc == KV_OK && KVI_UNLIKELY(kvi_tree_multi(cursor->tree)))
         rc = kvi_multi_get(cursor, NULL, &info->value);
+    if (rc == KV_OK && KVI_UNLIKELY(kvi_tree_multi(cursor->tree)))
+        info->stored_len = info->value.len;
     return rc;
 }
 

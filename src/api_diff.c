@@ -27,6 +27,8 @@ KV_API int kv_diff(kv_txn *from, kv_txn *to, const kv_diff_options *options, kv_
     }
     if (!kvi_alive(to->db))
         return KV_EFORKED;
+    if (from->failed || to->failed)
+        return KV_EBADTXN;
     int rc = kvi_diff(from, to, &known, &found);
     if (info) {
         found.size = info->size;

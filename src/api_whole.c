@@ -78,14 +78,18 @@ KV_API int kv_txn_copy(kv_txn *txn, const char *path, uint32_t flags)
 {
     if (!txn || txn->write || !path || !*path || (flags & ~(uint32_t)KV_COPY_COMPACT))
         return KV_EINVAL;
-    return kvi_alive(txn->db) ? kvi_copy_txn(txn, path, flags) : KV_EFORKED;
+    if (!kvi_alive(txn->db))
+        return KV_EFORKED;
+    return txn->failed ? KV_EBADTXN : kvi_copy_txn(txn, path, flags);
 }
 
 KV_API int kv_txn_copy_fd(kv_txn *txn, int fd, uint32_t flags)
 {
     if (!txn || txn->write || fd < 0 || (flags & ~(uint32_t)KV_COPY_COMPACT))
         return KV_EINVAL;
-    return kvi_alive(txn->db) ? kvi_copy_txn_fd(txn, fd, flags) : KV_EFORKED;
+    if (!kvi_alive(txn->db))
+        return KV_EFORKED;
+    return txn->failed ? KV_EBADTXN : kvi_copy_txn_fd(txn, fd, flags);
 }
 
 KV_API int kv_db_repair(const char *path, uint32_t wait_ms,

@@ -144,7 +144,7 @@ static int apply_check_present(kv_tree *tree, const kv_op *op, uint64_t *deleted
 static int check_pair(kv_tree *tree, const kv_op *op)
 {
     int rc = kvi_multi_has(tree, slice_in(op->key), slice_in(op->value));
-    if (rc != KV_NOTFOUND)
+    if (rc != KV_NOTFOUND && rc != KV_ETOOBIG) /* a pair that is too long is not there */
         return rc;
     rc = key_there(tree, slice_in(op->key));
     return rc == KV_OK ? KV_MISMATCH : rc;

@@ -120,6 +120,7 @@ int kvi_refresh(kv_txn *txn)
 {
     kvi_cursor_reset_all(txn);
     txn->changes++;
+    loans_free(txn); /* views end */
     reader_detach(txn);
     int rc = reader_attach(txn);
     if (rc == KV_OK)

@@ -58,15 +58,16 @@ static int name_keep(kv_txn *txn, kvi_slice name, const uint8_t **kept)
 
 static int handle_new(kv_txn *txn, kvi_slice name, const kvi_tree_desc *desc, kv_tree **out)
 {
-    kv_tree *tree = txn->db->os->alloc(txn->db->os, sizeof *tree);
+    kv_tree *tree = txn->db->os->alloc(txn->db->os, sizeof *tree + name.len);
     if (!tree)
         return KV_ENOMEM;
-    *tree = (kv_tree){.txn = txn, .desc = *desc, .name_len = name.len, .next = txn->trees};
-    int rc = name_keep(txn, name, &tree->name);
-    if (rc != KV_OK) {
-        txn->db->os->free(txn->db->os, tree);
-        return rc;
-    }
+    uint8_t *copy = memcpy(tree + 1, name.ptr, name.len);
+    *tree = (kv_tree){.txn = txn,
+                      .desc = *desc,
+                      .name = copy,
+                      .name_len = name.len,
+                      .opened = {copy, name.len},
+                      .next = txn->trees};
     txn->trees = tree;
     *out = tree;
     return KV_OK;
@@ -163,7 +164,7 @@ int kvi_catalog_rename(kv_tree *tree, kvi_slice name)
     rc = catalog_remove(txn, old);
     desc.placed = tree->desc.placed = txn->id;
     if (rc == KV_OK)
-        rc = catalog_put(txn, name, &desc);
+        rc = catalog_put(txn, kvi_slice_of(kept, name.len), &desc); /* name may be a view */
     tree->name = kept;
     tree->name_len = name.len;
     return kvi_txn_spoil(txn, rc);
@@ -187,24 +188,37 @@ static bool older_handle(const kv_tree *tree, const kv_tree *end)
     bool younger = true;
     for (const kv_tree *other = tree->next; other; other = other->next) {
         younger = younger && other != end;
-        if ((younger || !other->gone) && other->name_len == tree->name_len &&
-            memcmp(other->name, tree->name, tree->name_len) == 0)
+        kvi_slice name = younger ? other->opened : kvi_slice_of(other->name, other->name_len);
+        if ((younger || !other->gone) && kvi_slice_compare(name, tree->opened) == 0)
             return true;
     }
     return false;
 }
 
+/* One that was made again as a tree of the other kind is another tree: cursors have bounds of the old one. */
+static int handle_reload(kv_tree *tree, const kv_tree *end)
+{
+    uint8_t multi = tree->desc.flags & KVI_TREE_MULTI;
+    int rc = kvi_catalog_find(tree->txn, tree->opened, &tree->desc);
+    if (rc < 0)
+        return rc;
+    tree->name = tree->opened.ptr;
+    tree->name_len = tree->opened.len;
+    tree->gone = rc == KV_NOTFOUND || older_handle(tree, end) ||
+                 (tree->desc.flags & KVI_TREE_MULTI) != multi;
+    tree->changed = false;
+    tree->run_leaf = 0;
+    if (tree->gone)
+        tree->desc = (kvi_tree_desc){.flags = multi};
+    return KV_OK;
+}
+
 int kvi_catalog_reload(kv_txn *txn, const kv_tree *end)
 {
     for (kv_tree *tree = txn->trees; tree != end; tree = tree->next) {
-        int rc = kvi_catalog_find(txn, (kvi_slice){tree->name, tree->name_len}, &tree->desc);
-        if (rc < 0)
+        int rc = handle_reload(tree, end);
+        if (rc != KV_OK)
             return rc;
-        tree->gone = rc == KV_NOTFOUND || older_handle(tree, end);
-        tree->changed = false;
-        tree->run_leaf = 0;
-        if (tree->gone)
-            tree->desc = (kvi_tree_desc){0};
     }
     return KV_OK;
 }

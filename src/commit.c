@@ -255,9 +255,12 @@ static int commit_story(kv_txn *txn, kvi_batch *batch)
     return KV_OK;
 }
 
-/* A little of what has expired goes with every commit, if the database is opened so. */
+/* A little of what has expired goes with every commit that changes entries, if the database is opened
+ * so; not with one that repeats another database's: the next backup speaks of what that one has. */
 static int commit_sweep(kv_txn *txn)
 {
+    if (txn->origin_id || !content_changed(txn))
+        return KV_OK;
     kvi_sweep sweep = {.max_entries = txn->db->sweep_per_write, .max_pages = UINT64_MAX};
     return kvi_sweep_opened(txn, &sweep);
 }

@@ -53,6 +53,7 @@ int kvi_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor)
     c->key = (uint8_t *)(c + 1);
     c->keys = NULL;
     c->keys_size = 0;
+    c->pairs = NULL;
     c->plain.page = NULL;
     c->prev = NULL;
     c->next = txn->cursors;
@@ -74,6 +75,7 @@ void kvi_cursor_close(kv_cursor *c)
         c->next->prev = c->prev;
     kvi_range_done(&c->range, c->tree);
     txn->db->os->free(txn->db->os, c->keys);
+    txn->db->os->free(txn->db->os, c->pairs);
     room_give(txn, c);
 }
 

@@ -54,6 +54,7 @@ struct kv_cursor {
     size_t key_len;
     uint8_t *keys; /* of the newest kvi_cursor_read */
     size_t keys_size;
+    uint8_t *pairs; /* in a multi-value tree: the pair that was given out, and one that is sought */
     kvi_plain plain; /* of the leaf at plain.page; of a reader, in a tree without multiple values */
     kvi_range range;
     kv_cursor *next; /* in txn->cursors */

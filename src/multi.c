@@ -138,20 +138,18 @@ int kvi_multi_del_key(kv_tree *tree, kvi_slice key, uint64_t *deleted)
 
 /* ---- cursors ---- */
 
-/* Room for a pair and two bytes more: the keys of an earlier read are given up. */
-static int cursor_room(kv_cursor *c, uint8_t **room, size_t *size)
+/* What a cursor has room for, each with two bytes more than a pair: what was given out may be told to seek
+ * what comes next. */
+enum room { ROOM_GIVEN, ROOM_SOUGHT, ROOMS };
+
+static int cursor_room(kv_cursor *c, enum room which, uint8_t **room, size_t *size)
 {
     const kvi_os *os = c->txn->db->os;
     *size = (size_t)kvi_key_max(c->txn->db->file.page_size) + 2;
-    if (c->keys_size < *size) {
-        uint8_t *keys = os->realloc(os, c->keys, *size);
-        if (!keys)
-            return KV_ENOMEM;
-        c->keys = keys;
-        c->keys_size = *size;
-    }
-    *room = c->keys;
-    return KV_OK;
+    if (!c->pairs)
+        c->pairs = os->alloc(os, ROOMS * *size);
+    *room = c->pairs ? c->pairs + which * *size : NULL;
+    return c->pairs ? KV_OK : KV_ENOMEM;
 }
 
 static int pair_broken(kv_txn *txn)
@@ -167,7 +165,7 @@ int kvi_multi_get(kv_cursor *c, kv_slice *key, kv_slice *value)
     size_t size;
     int rc = kvi_cursor_get(c, &pair, NULL);
     if (rc == KV_OK)
-        rc = cursor_room(c, &room, &size);
+        rc = cursor_room(c, ROOM_GIVEN, &room, &size);
     if (rc != KV_OK)
         return rc;
     memcpy(room, pair.ptr, pair.len);
@@ -212,7 +210,7 @@ int kvi_multi_seek(kv_cursor *c, enum kv_seek how, kvi_slice key)
 {
     uint8_t *room;
     size_t size;
-    int rc = cursor_room(c, &room, &size);
+    int rc = cursor_room(c, ROOM_SOUGHT, &room, &size);
     if (rc != KV_OK)
         return rc;
     bool after = how == KV_SEEK_GT || how == KV_SEEK_LE;
@@ -226,7 +224,7 @@ int kvi_multi_seek_pair(kv_cursor *c, enum kv_seek how, kvi_slice key, kvi_slice
 {
     uint8_t *room;
     size_t size;
-    int rc = cursor_room(c, &room, &size);
+    int rc = cursor_room(c, ROOM_SOUGHT, &room, &size);
     if (rc != KV_OK)
         return rc;
     size_t len = kvi_pairs_join(key, value, room, size);
@@ -258,7 +256,7 @@ int kvi_multi_next_key(kv_cursor *c, bool forward)
     if (rc == KV_NOTFOUND) /* it went away meanwhile: the key is known all the same */
         rc = KV_OK;
     if (rc == KV_OK)
-        rc = cursor_room(c, &room, &size);
+        rc = cursor_room(c, ROOM_SOUGHT, &room, &size);
     if (rc != KV_OK)
         return rc;
     size_t len = kvi_pairs_key_len(pair.ptr, pair.len);

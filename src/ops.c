@@ -145,6 +145,17 @@ static void *place_of(const kv_tree *tree, kvi_path *path, const kvi_prepared *p
     return kvi_step_bytes(tree, leaf) + (value.ptr - leaf->page);
 }
 
+/* The place that was given out before is filled by now. The key may be a view of a page that is sealed or
+ * divided, and is needed to the end. */
+static int place_begin(kv_tree *tree, kvi_slice *key)
+{
+    uint8_t *room = kvi_scratch_put_key(tree->txn->db);
+    if (key->len)
+        memcpy(room, key->ptr, key->len);
+    *key = kvi_slice_of(room, key->len);
+    return kvi_seal_early(tree->txn);
+}
+
 /* What becomes of the expiry when a value is stored. */
 typedef struct entry_life {
     bool keep;       /* an entry that is there keeps its own */
@@ -205,6 +216,8 @@ int kvi_put_until(kv_tree *tree, kvi_slice key, kvi_slice value, uint32_t flags,
     int rc = change_begin(tree, key);
     if (rc == KV_OK)
         rc = value_fits(tree, value.len);
+    if (rc == KV_OK && place)
+        rc = place_begin(tree, &key);
     bool behind = rc == KV_OK && kvi_tree_append(tree, key, &tree->put_path);
     if (rc == KV_OK && !behind)
         rc = key_seek(tree, key, &tree->put_path, &there);
@@ -246,12 +259,34 @@ static int update_carry_out(kv_tree *tree, const entry_there *there, int verdict
                : rc;
 }
 
+/* Asks what shall become of the entry, and does it. *present: its value; then where it stays, if it is
+ * kept. */
+static int update_decide(kv_tree *tree, const entry_there *there, kvi_slice key, kvi_decide *decide,
+                         void *context, entry_life life, kv_slice *present, bool keep)
+{
+    kv_txn *txn = tree->txn;
+    kv_slice value = {NULL, 0};
+    uint64_t changes = txn->changes;
+    int rc = KV_OK;
+    kvi_err_clear(&txn->db->err); /* a caller's own error has no sentence */
+    int verdict = decide(context, there->shown ? present : NULL, &value);
+    if (txn->changes != changes)
+        return kvi_fail(&txn->db->err, KV_EINVAL, "a callback changed the transaction");
+    if (verdict < 0 || verdict == KV_UPDATE_KEEP)
+        return verdict < 0 ? verdict : KV_OK;
+    if (there->shown && keep)
+        rc = kvi_value_keep(txn, present);
+    return rc == KV_OK ? update_carry_out(tree, there, verdict, key, value, life) : rc;
+}
+
 int kvi_update_until(kv_tree *tree, kvi_slice key, kvi_decide *decide, void *context,
                      uint32_t flags, uint64_t expiry, kv_slice *old)
 {
     kv_txn *txn = tree->txn;
-    kv_slice present = {NULL, 0}, value = {NULL, 0};
+    kv_slice present = {NULL, 0};
     entry_there there;
+    const kvi_loan *before = txn->loans;
+    entry_life life = {flags & KV_PUT_KEEP_EXPIRY, expiry};
     int rc = change_begin(tree, key);
     if (rc == KV_OK)
         rc = key_seek(tree, key, &tree->put_path, &there);
@@ -259,18 +294,10 @@ int kvi_update_until(kv_tree *tree, kvi_slice key, kvi_decide *decide, void *con
         rc = kvi_load_at(tree, &tree->put_path, &present);
     if (rc != KV_OK)
         return rc;
-    uint64_t changes = txn->changes;
-    kvi_err_clear(&txn->db->err); /* a caller's own error has no sentence */
-    int verdict = decide(context, there.shown ? &present : NULL, &value);
-    if (txn->changes != changes)
-        return kvi_fail(&txn->db->err, KV_EINVAL, "a callback changed the transaction");
-    if (verdict < 0)
-        return verdict;
-    if (verdict != KV_UPDATE_KEEP && there.shown && old)
-        rc = kvi_value_keep(txn, &present);
-    entry_life life = {flags & KV_PUT_KEEP_EXPIRY, expiry};
-    if (verdict != KV_UPDATE_KEEP && rc == KV_OK)
-        rc = update_carry_out(tree, &there, verdict, key, value, life);
+    kvi_loan *lent = txn->loans != before ? txn->loans : NULL;
+    rc = update_decide(tree, &there, key, decide, context, life, &present, old != NULL);
+    if (lent && (!old || present.ptr != lent->bytes)) /* else each change of a value would add to it */
+        kvi_txn_return(txn, lent);
     if (rc == KV_OK && old)
         *old = present;
     return rc;

@@ -131,6 +131,22 @@ static int divide_again(const division *d, kv_slice key)
     return order > 0 ? KV_OK : order == 0 ? KV_EXISTS : KV_NOTFOUND;
 }
 
+/* Is the entry one of those that the range's limit allows? Steps do not count. */
+static int divide_inside(const division *d, bool *inside)
+{
+    kv_cursor *cursor = d->cursor;
+    kv_slice pair;
+    uint64_t lo, hi, rank;
+    bool found;
+    int rc = kvi_cursor_get(cursor, &pair, NULL);
+    if (rc == KV_OK)
+        rc = kvi_range_ranks(cursor->tree, &cursor->range, &lo, &hi);
+    if (rc == KV_OK)
+        rc = kvi_tree_rank(cursor->tree, kvi_slice_of(pair.ptr, pair.len), &rank, &found);
+    *inside = rc == KV_OK && (cursor->range.reverse || rank - lo < d->n);
+    return rc;
+}
+
 /* The key that the part of this entry begins with. In a multi-value tree that is the next one where no
  * pair would be in front. KV_NOTFOUND: no part begins here. */
 static int divide_at(const division *d, uint64_t number, kv_slice *key)
@@ -143,8 +159,11 @@ static int divide_at(const division *d, uint64_t number, kv_slice *key)
         rc = divide_again(d, *key);
     if (rc != KV_EXISTS)
         return rc;
+    bool inside = false;
     rc = kvi_multi_next_key(cursor, !cursor->range.reverse);
-    return rc == KV_OK ? divide_here(d, key) : rc;
+    if (rc == KV_OK)
+        rc = divide_inside(d, &inside);
+    return rc != KV_OK ? rc : inside ? divide_here(d, key) : KV_NOTFOUND;
 }
 
 static int divide(division *d, size_t parts)

@@ -221,18 +221,19 @@ int kvi_range_count(kv_tree *tree, const kvi_range *range, uint64_t *count)
 
 /* ---- deleting ---- */
 
-/* A place as the first key that is not before it; buf has room for two bytes more than a key. */
-static const kvi_slice *place_key(const kvi_place *place, uint8_t *buf, kvi_slice *key)
+/* A place as the first key that is not before it, in buf, which has room for two bytes more than a key:
+ * the place may be a view of a page that goes away. */
+static const kvi_slice *place_key(kv_tree *tree, const kvi_place *place, uint8_t *buf,
+                                  kvi_slice *key)
 {
     if (!place->set)
         return NULL;
-    *key = place->key;
-    if (place->after) {
-        if (key->len)
-            memcpy(buf, key->ptr, key->len);
+    kvi_slice bound = kvi_range_key(tree, place->key.ptr, place->key.len);
+    *key = kvi_slice_of(buf, bound.len);
+    if (key->len)
+        memcpy(buf, bound.ptr, key->len);
+    if (place->after)
         buf[key->len++] = 0;
-        key->ptr = buf;
-    }
     return key;
 }
 
@@ -277,10 +278,10 @@ int kvi_range_del(kv_tree *tree, const kvi_range *range, uint64_t *deleted)
         rc = range_expired(tree, &part, tree->desc.entries, &expired);
     if (rc == KV_OK) {
         tree->txn->changes++;
-        rc = kvi_tree_cut(tree, place_key(&part.lo, buf + room, &lo),
-                          place_key(&part.hi, buf + 2 * room, &hi), deleted);
+        rc = kvi_tree_cut(tree, place_key(tree, &part.lo, buf + room, &lo),
+                          place_key(tree, &part.hi, buf + 2 * room, &hi), deleted);
         *deleted -= KVI_MIN(*deleted, expired);
     }
     os->free(os, buf);
-    return rc == KV_OK ? kvi_seal_early(tree->txn) : rc; /* last: the bounds may be views */
+    return rc == KV_OK ? kvi_seal_early(tree->txn) : rc;
 }

@@ -162,6 +162,8 @@ static int shrink_txn(shrink *s, shrink_work *work)
         kvi_end(txn);
         return rc;
     }
+    memcpy(txn->origin, db->head.meta.origin, sizeof txn->origin); /* no entry is another */
+    txn->origin_id = db->head.meta.origin_id;
     rc = kvi_commit(txn);
     step_over(s, began);
     if (rc != KV_OK)

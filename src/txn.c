@@ -108,6 +108,15 @@ void kvi_txn_unlend(kv_txn *txn, const kvi_loan *kept)
     }
 }
 
+void kvi_txn_return(kv_txn *txn, kvi_loan *loan)
+{
+    kvi_loan **at = &txn->loans;
+    while (*at != loan)
+        at = &(*at)->next;
+    *at = loan->next;
+    txn->db->os->free(txn->db->os, loan);
+}
+
 int kvi_txn_keep(kv_txn *txn, uint64_t len, uint8_t **bytes)
 {
     kvi_loan **kept = &txn->kept[txn->kept_turn++ % 2];

@@ -158,8 +158,8 @@ struct kv_db {
     kvi_dirty dirty;           /* guarded by the turn */
     kv_txn *spare;             /* guarded by the turn: the write transaction's memory, for reuse */
     kvi_batch_room batch_room; /* guarded by the turn: for reuse, too */
-    uint8_t *scratch; /* guarded by the turn: KVI_SCRATCH_PAGES pages for splits and rebuilds, then
-                          three keys for each level of a tree */
+    uint8_t *scratch; /* guarded by the turn: KVI_SCRATCH_PAGES pages for splits and rebuilds, then a
+                         key that is put, then three keys for each level of a tree */
     uint8_t *scratch_value; /* guarded by the turn: one page, the value that is being put */
     uint8_t boot_id[16];
     uint8_t file_id[16]; /* as the metas have it */
@@ -193,13 +193,19 @@ static inline uint8_t *kvi_scratch_key(const kv_db *db, unsigned level, unsigned
 {
     uint32_t page_size = db->file.page_size;
     return db->scratch + (size_t)KVI_SCRATCH_PAGES * page_size +
-           (size_t)(level * KVI_SCRATCH_KEYS + i) * kvi_key_max(page_size);
+           (size_t)(1 + level * KVI_SCRATCH_KEYS + i) * kvi_key_max(page_size);
+}
+
+/* Room for the key that is being put. */
+static inline uint8_t *kvi_scratch_put_key(const kv_db *db)
+{
+    return db->scratch + (size_t)KVI_SCRATCH_PAGES * db->file.page_size;
 }
 
 static inline size_t kvi_scratch_size(uint32_t page_size)
 {
     return (size_t)KVI_SCRATCH_PAGES * page_size +
-           (size_t)(KVI_LEVEL_MAX + 1) * KVI_SCRATCH_KEYS * kvi_key_max(page_size);
+           (size_t)(1 + (KVI_LEVEL_MAX + 1) * KVI_SCRATCH_KEYS) * kvi_key_max(page_size);
 }
 
 /* The way from a root to a leaf entry. */
@@ -228,8 +234,9 @@ typedef struct kvi_finger {
 struct kv_tree {
     kv_txn *txn;
     kvi_tree_desc desc;
-    const uint8_t *name; /* NULL: the main tree or the catalog; on loan from the transaction */
+    const uint8_t *name; /* NULL: the main tree or the catalog; a new one is on loan from the transaction */
     size_t name_len;
+    kvi_slice opened; /* its name when the handle was made, behind it: a rollback before that gives it back */
     bool changed;         /* desc differs from what the catalog or meta says */
     bool raw;             /* a multi-value tree whose pairs are put as they are: copies */
     bool gone;            /* dropped, or created behind a savepoint that was rolled back */
@@ -286,7 +293,7 @@ struct kv_txn {
     kv_tree *trees;     /* named trees opened */
     kv_cursor *cursors; /* open ones */
     void *cursor_room;  /* for one, behind this object; NULL while a cursor has it */
-    kvi_loan *loans;    /* decompressed values and names */
+    kvi_loan *loans;    /* decompressed values, and new names of trees */
     kvi_loan *kept[2];  /* of them: old values that changes gave back, in turn */
     unsigned kept_turn;
     uint8_t *key_room; /* the key that kv_nth and its like gave last; NULL until then */
@@ -401,8 +408,9 @@ static inline uint64_t *kvi_txn_waiting(kv_txn *txn)
 /* Memory for a view, freed with the transaction. */
 int kvi_txn_lend(kv_txn *txn, uint64_t len, uint8_t **bytes) KVI_MUST_CHECK;
 
-/* Frees what was lent since txn->loans was kept. */
+/* Frees what was lent since txn->loans was kept; one loan. */
 void kvi_txn_unlend(kv_txn *txn, const kvi_loan *kept);
+void kvi_txn_return(kv_txn *txn, kvi_loan *loan);
 
 /* The same for what a change gives back: good until the change after the next one, since the next
  * may have it as an argument. */

@@ -337,6 +337,82 @@ static void test_savepoint_trees(void **state)
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
+static kv_tree *open_tree(kv_txn *txn, const char *name, uint32_t flags)
+{
+    kv_tree *tree;
+    assert_int_equal(kv_tree_open(txn, name, strlen(name), flags, NULL, &tree), KV_OK);
+    return tree;
+}
+
+/* Handles that were made behind the savepoint, and renamed: each is that of its tree again. */
+static void test_savepoint_renamed(void **state)
+{
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    put_text(open_tree(txn, "a", KV_TREE_CREATE), "k", "in a");
+    put_text(open_tree(txn, "b", KV_TREE_CREATE), "k", "in b");
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = begin(KV_TXN_WRITE);
+    uint32_t point = savepoint(txn);
+    kv_tree *a = open_tree(txn, "a", 0), *b = open_tree(txn, "b", 0), *again;
+    assert_int_equal(kv_tree_rename(a, "c", 1), KV_OK);
+    assert_int_equal(kv_tree_rename(b, "a", 1), KV_OK);
+    assert_int_equal(kv_tree_rename(a, "b", 1), KV_OK);
+    put_text(a, "more", "in b by now");
+    kv_tree *made = open_tree(txn, "d", KV_TREE_CREATE);
+    assert_int_equal(kv_txn_rollback_to(txn, point), KV_OK);
+    expect_text(a, "k", "in a");
+    expect_text(b, "k", "in b");
+    assert_int_equal(kv_exists(a, "more", 4), KV_NOTFOUND);
+    assert_int_equal(kv_exists(made, "k", 1), KV_NOTFOUND);
+    assert_int_equal(kv_tree_open(txn, "a", 1, 0, NULL, &again), KV_OK);
+    assert_ptr_equal(again, a);
+    put_text(a, "k", "still in a");
+    assert_int_equal(kv_tree_rename(a, "c", 1), KV_OK);
+    assert_int_equal(kv_txn_rollback_to(txn, point), KV_OK);
+    expect_text(a, "k", "in a");
+    put_text(b, "k", "still in b");
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = begin(KV_TXN_READ);
+    expect_text(open_tree(txn, "a", 0), "k", "in a");
+    expect_text(open_tree(txn, "b", 0), "k", "still in b");
+    kv_txn_abort(txn);
+}
+
+/* A handle of one kind of tree is not that of another one which has its name by now. */
+static void test_refresh_other_kind(void **state)
+{
+    static const uint32_t kinds[] = {0, KV_TREE_MULTI};
+    const kv_range one = {.size = sizeof one, .from = "a", .from_len = 1, .to = "a", .to_len = 1,
+                          .flags = KV_RANGE_TO_CLOSED};
+    for (int i = 0; i < 2; i++) {
+        kv_txn *txn = begin(KV_TXN_WRITE);
+        open_tree(txn, "kind", KV_TREE_CREATE | kinds[i]);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        kv_txn *reader = begin(KV_TXN_READ);
+        kv_tree *old = open_tree(reader, "kind", 0);
+        kv_cursor *cursor;
+        assert_int_equal(kv_cursor_open(old, &one, &cursor), KV_OK);
+        txn = begin(KV_TXN_WRITE);
+        assert_int_equal(kv_tree_drop(open_tree(txn, "kind", 0)), KV_OK);
+        kv_tree *made = open_tree(txn, "kind", KV_TREE_CREATE | kinds[!i]);
+        if (i == 0)
+            assert_int_equal(kv_multi_put(made, "a", 1, "v", 1), KV_OK);
+        else
+            put_text(made, "a", "v");
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        for (int again = 0; again < 2; again++) {
+            assert_int_equal(kv_txn_refresh(reader), KV_OK);
+            assert_int_equal(kv_cursor_next(cursor), KV_NOTFOUND);
+            assert_int_equal(kv_exists(old, "a", 1), KV_NOTFOUND);
+        }
+        assert_ptr_not_equal(open_tree(reader, "kind", 0), old);
+        kv_txn_abort(reader);
+        txn = begin(KV_TXN_WRITE);
+        assert_int_equal(kv_tree_drop(open_tree(txn, "kind", 0)), KV_OK);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+}
+
 /* ---- failed transactions ---- */
 
 static void expect_bad(int rc)
@@ -522,6 +598,137 @@ static void test_larger_than_memory(void **state)
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
+/* Places that are given out to be filled count, too. */
+static void test_reserved_larger_than_memory(void **state)
+{
+    char key[16];
+    void *place;
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    size_t most = 0;
+    for (unsigned i = 0; i < 3000; i++) {
+        int len = snprintf(key, sizeof key, "%u", i * 7919 % 3000);
+        assert_int_equal(kv_reserve(kv_txn_main(txn), key, (size_t)len, 500, 0, &place), KV_OK);
+        memset(place, *key, 500);
+        most = KVI_MAX(most, db->dirty.bytes);
+    }
+    assert_true(most < 64 * 4096);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = begin(KV_TXN_READ);
+    for (unsigned i = 0; i < 3000; i++) {
+        kv_slice value;
+        int len = snprintf(key, sizeof key, "%u", i);
+        assert_int_equal(kv_get(kv_txn_main(txn), key, (size_t)len, &value), KV_OK);
+        assert_int_equal(value.len, 500);
+        assert_int_equal(*(const char *)value.ptr, *key);
+    }
+    kv_txn_abort(txn);
+}
+
+/* ---- views as arguments ---- */
+
+/* Leaves of four entries each. */
+static void put_wide(kv_tree *tree, unsigned number, const char *begins)
+{
+    char key[8], value[900] = "";
+    snprintf(key, sizeof key, "k%02u", number);
+    snprintf(value, sizeof value, "%s", begins);
+    assert_int_equal(kv_put(tree, key, 3, value, sizeof value, 0), KV_OK);
+}
+
+/* A bound in a page that goes away with the range. */
+static void test_bound_is_a_view(void **state)
+{
+    for (unsigned to = 1; to < 40; to++) {
+        char text[8];
+        kv_slice view;
+        uint64_t deleted;
+        kv_txn *txn = begin(KV_TXN_WRITE);
+        assert_int_equal(kv_tree_clear(kv_txn_main(txn)), KV_OK);
+        for (unsigned i = 0; i < 40; i++)
+            put_wide(kv_txn_main(txn), i, "old");
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        txn = begin(KV_TXN_WRITE);
+        snprintf(text, sizeof text, "k%02u", to);
+        put_wide(kv_txn_main(txn), 0, text);
+        assert_int_equal(kv_get(kv_txn_main(txn), "k00", 3, &view), KV_OK);
+        const kv_range range = {
+            .size = sizeof range, .from = "k00", .from_len = 3, .to = view.ptr, .to_len = 3};
+        assert_int_equal(kv_del_range(kv_txn_main(txn), &range, &deleted), KV_OK);
+        assert_int_equal(deleted, to);
+        assert_int_equal(kv_exists(kv_txn_main(txn), text, 3), KV_OK);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+/* A key in a page that is divided to make room for it. */
+static void test_reserved_key_is_a_view(void **state)
+{
+    kv_slice view, found;
+    void *place;
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    kv_tree *tree = kv_txn_main(txn);
+    put_text(tree, "a", "a9999");
+    for (unsigned i = 0; i < 400; i++) {
+        char key[8];
+        assert_int_equal(kv_get(tree, "a", 1, &view), KV_OK);
+        assert_int_equal(kv_reserve(tree, view.ptr, view.len, 90 + i % 7, 0, &place), KV_OK);
+        memset(place, 'x', 90 + i % 7);
+        snprintf(key, sizeof key, "a%04u", 9999 - i);
+        assert_int_equal(kv_get(tree, key, 5, &found), KV_OK);
+        assert_ptr_equal(found.ptr, place);
+        snprintf(key, sizeof key, "a%04u", 9998 - i);
+        put_text(tree, "a", key);
+    }
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+/* ---- memory that views are in ---- */
+
+static size_t count_loans(const kv_txn *txn)
+{
+    size_t n = 0;
+    for (const kvi_loan *loan = txn->loans; loan; loan = loan->next)
+        n++;
+    return n;
+}
+
+static void test_loans_end(void **state)
+{
+    static char text[3000];
+    const kv_tree_options compressed = {.size = sizeof compressed, .compress_from = 100};
+    kv_slice value;
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    kv_tree *tree;
+    assert_int_equal(kv_tree_open(txn, "c", 1, KV_TREE_CREATE, &compressed, &tree), KV_OK);
+    memset(text, 'x', sizeof text);
+    for (unsigned i = 0; i < 200; i++) {
+        assert_int_equal(kv_append(tree, "k", 1, text, 100, 0, NULL), KV_OK);
+        assert_int_equal(kv_cas(tree, "s", 1, i ? &(kv_slice){text, 1000 + i - 1} : NULL,
+                                &(kv_slice){text, 1000 + i}, NULL),
+                         KV_OK);
+        kv_slice old, other = {text, 2000 + i};
+        assert_int_equal(kv_swap(tree, "w", 1, &other, &old), KV_OK);
+        assert_true(i == 0 ? old.ptr == NULL : old.len == 2000 + i - 1);
+        for (size_t at = 0; at < old.len; at++)
+            assert_int_equal(((const char *)old.ptr)[at], 'x');
+    }
+    assert_true(count_loans(txn) < 30);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = begin(KV_TXN_READ);
+    assert_int_equal(kv_tree_open(txn, "c", 1, 0, NULL, &tree), KV_OK);
+    for (unsigned i = 0; i < 5; i++) {
+        assert_int_equal(kv_get(tree, "k", 1, &value), KV_OK);
+        assert_int_equal(value.len, 20000);
+        assert_int_equal(count_loans(txn), 1);
+        assert_int_equal(kv_txn_refresh(txn), KV_OK);
+        assert_int_equal(count_loans(txn), 0);
+        assert_int_equal(kv_exists(tree, "k", 1), KV_OK); /* the name stays */
+    }
+    kv_txn_abort(txn);
+}
+
 /* What an aborted one wrote is free, and none of its ids is used again. */
 static void test_larger_than_memory_aborted(void **state)
 {
@@ -585,10 +792,16 @@ int main(void)
         TEST(test_savepoint_content),
         TEST(test_savepoint_trees),
         TEST(test_savepoint_handles),
+        TEST(test_savepoint_renamed),
+        TEST(test_refresh_other_kind),
         TEST(test_failed_transaction),
         SMALL(test_larger_than_memory),
         SMALL(test_larger_than_memory_aborted),
         SMALL(test_larger_than_memory_old_values),
+        SMALL(test_reserved_larger_than_memory),
+        TEST(test_bound_is_a_view),
+        TEST(test_reserved_key_is_a_view),
+        TEST(test_loans_end),
     };
     return cmocka_run_group_tests_name("api: transactions", tests, setup, teardown);
 }

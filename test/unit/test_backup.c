@@ -528,6 +528,76 @@ static void test_arguments(void **state)
     parcel_free(&p);
 }
 
+/* ---- copies that do more than repeat ---- */
+
+static kv_db *open_third(uint32_t sweep)
+{
+    kv_db *third;
+    const kv_options options = {.size = sizeof options, .sweep_per_write = sweep};
+    assert_int_equal(kvi_db_open(sim_os(disk), "third", &options, &third, NULL, 0), KV_OK);
+    return third;
+}
+
+static void follow(kv_db *third)
+{
+    parcel p = {0};
+    assert_int_equal(parcel_pack_newest(&p, db, must_stat(third).origin_id, NULL), KV_OK);
+    assert_int_equal(parcel_unpack(&p, third, 0, NULL), KV_OK);
+    assert_int_equal(must_stat(third).origin_id, must_stat(db).commit_id);
+    parcel_free(&p);
+}
+
+/* What has expired stays where the original has it, however the copy is opened: later backups speak of
+ * it, and the original's clock may be set back. */
+static void test_swept_copy(void **state)
+{
+    static uint8_t large[20000];
+    kv_put_options soon = {.size = sizeof soon, .ttl_ms = 1000};
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_put_with(kv_txn_main(txn), "k", 1, large, sizeof large, &soon), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    put("", "j", "neighbour");
+    uint64_t then = disk->clock_ms;
+    disk->clock_ms += 2000;
+    assert_int_equal(kv_db_copy(db, "third", 0), KV_OK);
+    kv_db *third = open_third(1000);
+    for (int i = 0; i < 2; i++) {
+        put("", "l", i ? "again" : "other");
+        follow(third);
+    }
+    assert_int_equal(kv_snapshot_create(third, "s", 1, 0), KV_OK); /* no entry is another */
+    put("", "l", "more");
+    follow(third);
+    disk->clock_ms = then;
+    assert_int_equal(kv_db_reset_clock(db, 0), KV_OK);
+    follow(third);
+    assert_int_equal(kv_db_reset_clock(third, 0), KV_OK);
+    txn = must_begin(db, KV_TXN_READ);
+    assert_int_equal(kv_exists(kv_txn_main(txn), "k", 1), KV_OK);
+    kv_txn_abort(txn);
+    assert_int_equal(sum_of(third), sum_of(db));
+    assert_int_equal(kv_db_close(third), KV_OK);
+}
+
+static void test_compacted_copy(void **state)
+{
+    fill();
+    assert_int_equal(kv_db_copy(db, "third", 0), KV_OK);
+    kv_db *third = open_third(0);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    kv_range most = {.size = sizeof most, .to = "00001", .to_len = 5};
+    assert_int_equal(kv_del_range(kv_txn_main(txn), &most, NULL), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    follow(third);
+    uint64_t pages = must_stat(third).pages;
+    assert_int_equal(kv_db_compact(third, NULL, NULL), KV_OK);
+    assert_true(must_stat(third).pages < pages);
+    put("", "more", "value");
+    follow(third);
+    assert_int_equal(sum_of(third), sum_of(db));
+    assert_int_equal(kv_db_close(third), KV_OK);
+}
+
 /* ---- damage ---- */
 
 static void test_damage(void **state)
@@ -569,6 +639,7 @@ int main(void)
         TEST(each_node_gone), TEST(large),         TEST(cost),    TEST(order),
         TEST(strangers),      TEST(bases),         TEST(readers), TEST(lazy),
         TEST(arguments),      TEST(damage),        TEST(expired), TEST(wrong_clock),
+        TEST(swept_copy),     TEST(compacted_copy),
     };
     return cmocka_run_group_tests_name("backup", tests, NULL, NULL);
 }

@@ -892,7 +892,7 @@ static void test_out_of_memory(void **state)
     uint64_t n = 1;
     while (run_short_of_memory(n, &alone, &again))
         n++;
-    assert_true(n > 10);
+    assert_true(n > 7);
     assert_true(alone > 3);
     assert_true(again > 1);
 }

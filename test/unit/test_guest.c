@@ -706,6 +706,12 @@ static void test_list_in_its_old_place(void **state)
     assert_int_equal(kv_db_close(late), KV_OK);
 }
 
+static int no_bytes(void *context, const void *bytes, size_t len)
+{
+    fail_msg("%zu bytes of a snapshot that is gone", len);
+    return 1;
+}
+
 /* The catalog is damaged when a transaction with an open tree moves on. */
 static void test_refresh_meets_damage(void **state)
 {
@@ -724,6 +730,11 @@ static void test_refresh_meets_damage(void **state)
     page[meta->page_size - 20] ^= 1;
     assert_int_equal(kv_txn_refresh(reader), KV_ECORRUPT);
     page[meta->page_size - 20] ^= 1;
+    const kv_backup_options backup = {.size = sizeof backup, .write = no_bytes};
+    assert_int_equal(kv_backup(reader, &backup, NULL), KV_EBADTXN);
+    assert_int_equal(kv_diff(reader, reader, NULL, NULL), KV_EBADTXN);
+    assert_int_equal(kv_txn_copy(reader, "copy", 0), KV_EBADTXN);
+    assert_int_equal(kv_txn_copy_fd(reader, 1, 0), KV_EBADTXN);
     kv_txn_abort(reader);
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }

@@ -529,6 +529,74 @@ static void splits_have_no_empty_part(void **state)
     close_world(&w);
 }
 
+/* The limit of a range ends it inside a key: behind that there is no part. */
+static void splits_end_with_the_limit(void **state)
+{
+    static world w;
+    kv_slice keys[8];
+    char room[256];
+    size_t got;
+    open_world(&w);
+    for (char value = '0'; value < '4'; value++)
+        assert_int_equal(kv_multi_put(w.tree, "a", 1, &value, 1), KV_OK);
+    assert_int_equal(kv_multi_put(w.tree, "b", 1, "v", 1), KV_OK);
+    for (uint64_t limit = 1; limit <= 5; limit++) {
+        const kv_range range = {.size = sizeof range, .limit = limit};
+        assert_int_equal(kv_split(w.tree, &range, 2, keys, room, sizeof room, &got), KV_OK);
+        assert_int_equal(got, limit == 5);
+    }
+    close_world(&w);
+}
+
+/* What a cursor gave out may be told to seek, and stays when the entry under it is asked for. */
+static void given_pairs_stay(void **state)
+{
+    static world w;
+    kv_cursor *cursor;
+    kv_pair pairs[4];
+    kv_slice key, value;
+    size_t got;
+    kv_entry_info info = {.size = sizeof info};
+    open_world(&w);
+    for (char v = '1'; v < '5'; v++)
+        assert_int_equal(kv_multi_put(w.tree, "a\0b", 3, &v, 1), KV_OK);
+    assert_int_equal(kv_multi_put(w.tree, "b\1", 2, "other", 5), KV_OK);
+    assert_int_equal(kv_txn_commit(w.txn), KV_OK);
+    assert_int_equal(kv_txn_begin(w.db, KV_TXN_READ, &w.txn), KV_OK);
+    assert_int_equal(kv_tree_open(w.txn, "m", 1, 0, NULL, &w.tree), KV_OK);
+    assert_int_equal(kv_cursor_open(w.tree, NULL, &cursor), KV_OK);
+    assert_int_equal(kv_cursor_read(cursor, pairs, 3, &got), KV_OK);
+    assert_int_equal(kv_cursor_get(cursor, &key, &value), KV_OK);
+    assert_int_equal(kv_cursor_info(cursor, &info), KV_OK);
+    assert_int_equal(info.value.len, 1);
+    assert_int_equal(info.stored_len, 1);
+    for (size_t i = 0; i < got; i++) {
+        assert_int_equal(compare_bytes(pairs[i].key.ptr, pairs[i].key.len, "a\0b", 3), 0);
+        assert_int_equal(*(const char *)pairs[i].value.ptr, '1' + (char)i);
+    }
+    assert_int_equal(compare_bytes(value.ptr, value.len, "3", 1), 0);
+    for (int how = 0; how < 2; how++) {
+        if (how == 1)
+            key = pairs[0].key;
+        assert_int_equal(kv_cursor_seek(cursor, KV_SEEK_EQ, key.ptr, key.len), KV_OK);
+        assert_int_equal(kv_cursor_get(cursor, &key, &value), KV_OK);
+        assert_int_equal(compare_bytes(value.ptr, value.len, "1", 1), 0);
+        assert_int_equal(kv_cursor_seek_pair(cursor, KV_SEEK_GT, key.ptr, key.len, value.ptr,
+                                             value.len),
+                         KV_OK);
+        assert_int_equal(kv_cursor_get(cursor, &key, &value), KV_OK);
+        assert_int_equal(compare_bytes(value.ptr, value.len, "2", 1), 0);
+        assert_int_equal(kv_cursor_seek(cursor, KV_SEEK_GT, key.ptr, key.len), KV_OK);
+        assert_int_equal(kv_cursor_get(cursor, &key, &value), KV_OK);
+        assert_int_equal(compare_bytes(key.ptr, key.len, "b\1", 2), 0);
+        assert_int_equal(kv_cursor_seek(cursor, KV_SEEK_LT, key.ptr, key.len), KV_OK);
+        assert_int_equal(kv_cursor_get(cursor, &key, &value), KV_OK);
+        assert_int_equal(compare_bytes(value.ptr, value.len, "4", 1), 0);
+    }
+    kv_cursor_close(cursor);
+    close_world(&w);
+}
+
 /* Copies, snapshots' differences and savepoints have pairs, too. */
 static int count_change(void *context, const kv_change *change)
 {
@@ -643,6 +711,12 @@ static void batches_have_pairs(void **state)
             ops[0].value = (kv_slice){checks[i].value, 1};
         assert_int_equal(kv_db_write(w.db, ops, 1, 0, &result), checks[i].rc);
     }
+    static const char too_long[2000];
+    ops[0] = (kv_op){.kind = KV_OP_CHECK_VALUE, .tree = tree, .key = key,
+                     .value = {too_long, sizeof too_long}};
+    assert_int_equal(kv_db_write(w.db, ops, 1, 0, &result), KV_MISMATCH);
+    ops[0].key.ptr = "j";
+    assert_int_equal(kv_db_write(w.db, ops, 1, 0, &result), KV_NOTFOUND);
     ops[0] = (kv_op){.kind = KV_OP_PUT, .tree = tree, .key = key, .value = {"v", 1}};
     assert_int_equal(kv_db_write(w.db, ops, 1, 0, &result), KV_EINVAL);
     ops[0].kind = KV_OP_POP_FIRST;
@@ -666,6 +740,8 @@ int main(void)
         cmocka_unit_test(cursors_go_on),
         cmocka_unit_test(splits_are_between_keys),
         cmocka_unit_test(splits_have_no_empty_part),
+        cmocka_unit_test(splits_end_with_the_limit),
+        cmocka_unit_test(given_pairs_stay),
         cmocka_unit_test(pairs_come_and_go),
         cmocka_unit_test(kinds_of_trees_are_kept_apart),
         cmocka_unit_test(pairs_have_a_limit),
