@@ -296,7 +296,8 @@ int kvi_update_until(kv_tree *tree, kvi_slice key, kvi_decide *decide, void *con
         return rc;
     kvi_loan *lent = txn->loans != before ? txn->loans : NULL;
     rc = update_decide(tree, &there, key, decide, context, life, &present, old != NULL);
-    if (lent && (!old || present.ptr != lent->bytes)) /* else each change of a value would add to it */
+    if (lent &&
+        (!old || present.ptr != lent->bytes)) /* else each change of a value would add to it */
         kvi_txn_return(txn, lent);
     if (rc == KV_OK && old)
         *old = present;

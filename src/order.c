@@ -136,7 +136,7 @@ static int divide_inside(const division *d, bool *inside)
 {
     kv_cursor *cursor = d->cursor;
     kv_slice pair;
-    uint64_t lo, hi, rank;
+    uint64_t lo, hi, rank = 0;
     bool found;
     int rc = kvi_cursor_get(cursor, &pair, NULL);
     if (rc == KV_OK)

@@ -158,7 +158,8 @@ struct kv_db {
     kvi_dirty dirty;           /* guarded by the turn */
     kv_txn *spare;             /* guarded by the turn: the write transaction's memory, for reuse */
     kvi_batch_room batch_room; /* guarded by the turn: for reuse, too */
-    uint8_t *scratch; /* guarded by the turn: KVI_SCRATCH_PAGES pages for splits and rebuilds, then a
+    uint8_t
+        *scratch; /* guarded by the turn: KVI_SCRATCH_PAGES pages for splits and rebuilds, then a
                          key that is put, then three keys for each level of a tree */
     uint8_t *scratch_value; /* guarded by the turn: one page, the value that is being put */
     uint8_t boot_id[16];
@@ -234,9 +235,11 @@ typedef struct kvi_finger {
 struct kv_tree {
     kv_txn *txn;
     kvi_tree_desc desc;
-    const uint8_t *name; /* NULL: the main tree or the catalog; a new one is on loan from the transaction */
+    const uint8_t
+        *name; /* NULL: the main tree or the catalog; a new one is on loan from the transaction */
     size_t name_len;
-    kvi_slice opened; /* its name when the handle was made, behind it: a rollback before that gives it back */
+    kvi_slice
+        opened; /* its name when the handle was made, behind it: a rollback before that gives it back */
     bool changed;         /* desc differs from what the catalog or meta says */
     bool raw;             /* a multi-value tree whose pairs are put as they are: copies */
     bool gone;            /* dropped, or created behind a savepoint that was rolled back */

@@ -190,12 +190,9 @@ static void meta_json_body(const kv_meta_info *meta)
         const char *name;
         uint64_t value;
     } numbers[] = {
-        {"commit", meta->id},
-        {"durable", meta->durable},
-        {"walk", meta->walk},
-        {"high_water", meta->high_water},
-        {"clock", meta->clock},
-        {"page_size", meta->page_size},
+        {"commit", meta->id},   {"durable", meta->durable},
+        {"walk", meta->walk},   {"high_water", meta->high_water},
+        {"clock", meta->clock}, {"page_size", meta->page_size},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         json_name(numbers[i].name);

@@ -144,10 +144,9 @@ static size_t batch_ops(const struct batch *batch, kv_op *ops)
 {
     size_t n = 0;
     if (batch->only_if.ptr)
-        ops[n++] =
-            (kv_op){.kind = batch->before.ptr ? KV_OP_CHECK_VALUE : KV_OP_CHECK_ABSENT,
-                    .key = slice_of(batch->only_if),
-                    .value = slice_of(batch->before)};
+        ops[n++] = (kv_op){.kind = batch->before.ptr ? KV_OP_CHECK_VALUE : KV_OP_CHECK_ABSENT,
+                           .key = slice_of(batch->only_if),
+                           .value = slice_of(batch->before)};
     for (size_t i = 0; i < batch->n; i++)
         ops[n++] = (kv_op){.kind = batch->changes[i].value.ptr ? KV_OP_PUT : KV_OP_DEL,
                            .key = slice_of(batch->changes[i].key),

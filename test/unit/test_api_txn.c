@@ -382,7 +382,11 @@ static void test_savepoint_renamed(void **state)
 static void test_refresh_other_kind(void **state)
 {
     static const uint32_t kinds[] = {0, KV_TREE_MULTI};
-    const kv_range one = {.size = sizeof one, .from = "a", .from_len = 1, .to = "a", .to_len = 1,
+    const kv_range one = {.size = sizeof one,
+                          .from = "a",
+                          .from_len = 1,
+                          .to = "a",
+                          .to_len = 1,
                           .flags = KV_RANGE_TO_CLOSED};
     for (int i = 0; i < 2; i++) {
         kv_txn *txn = begin(KV_TXN_WRITE);

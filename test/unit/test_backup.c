@@ -635,10 +635,10 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(restored),       TEST(own_snapshots), TEST(trees),   TEST(leaves_gone),
-        TEST(each_node_gone), TEST(large),         TEST(cost),    TEST(order),
-        TEST(strangers),      TEST(bases),         TEST(readers), TEST(lazy),
-        TEST(arguments),      TEST(damage),        TEST(expired), TEST(wrong_clock),
+        TEST(restored),       TEST(own_snapshots),  TEST(trees),   TEST(leaves_gone),
+        TEST(each_node_gone), TEST(large),          TEST(cost),    TEST(order),
+        TEST(strangers),      TEST(bases),          TEST(readers), TEST(lazy),
+        TEST(arguments),      TEST(damage),         TEST(expired), TEST(wrong_clock),
         TEST(swept_copy),     TEST(compacted_copy),
     };
     return cmocka_run_group_tests_name("backup", tests, NULL, NULL);

@@ -581,9 +581,8 @@ static void given_pairs_stay(void **state)
         assert_int_equal(kv_cursor_seek(cursor, KV_SEEK_EQ, key.ptr, key.len), KV_OK);
         assert_int_equal(kv_cursor_get(cursor, &key, &value), KV_OK);
         assert_int_equal(compare_bytes(value.ptr, value.len, "1", 1), 0);
-        assert_int_equal(kv_cursor_seek_pair(cursor, KV_SEEK_GT, key.ptr, key.len, value.ptr,
-                                             value.len),
-                         KV_OK);
+        assert_int_equal(
+            kv_cursor_seek_pair(cursor, KV_SEEK_GT, key.ptr, key.len, value.ptr, value.len), KV_OK);
         assert_int_equal(kv_cursor_get(cursor, &key, &value), KV_OK);
         assert_int_equal(compare_bytes(value.ptr, value.len, "2", 1), 0);
         assert_int_equal(kv_cursor_seek(cursor, KV_SEEK_GT, key.ptr, key.len), KV_OK);
@@ -712,8 +711,8 @@ static void batches_have_pairs(void **state)
         assert_int_equal(kv_db_write(w.db, ops, 1, 0, &result), checks[i].rc);
     }
     static const char too_long[2000];
-    ops[0] = (kv_op){.kind = KV_OP_CHECK_VALUE, .tree = tree, .key = key,
-                     .value = {too_long, sizeof too_long}};
+    ops[0] = (kv_op){
+        .kind = KV_OP_CHECK_VALUE, .tree = tree, .key = key, .value = {too_long, sizeof too_long}};
     assert_int_equal(kv_db_write(w.db, ops, 1, 0, &result), KV_MISMATCH);
     ops[0].key.ptr = "j";
     assert_int_equal(kv_db_write(w.db, ops, 1, 0, &result), KV_NOTFOUND);

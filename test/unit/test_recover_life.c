@@ -70,7 +70,8 @@ static void test_close_after_a_lazy_nothing(void **state)
         uint32_t pending[64];
         size_t n = sim_pending(disk, 0, disk->n_events, pending);
         for (size_t i = 0; i < n; i++) /* what is left is the confirmation */
-            assert_true(pending[i] >= lazy || disk->events[pending[i]].file != sim_find(disk, "db"));
+            assert_true(pending[i] >= lazy ||
+                        disk->events[pending[i]].file != sim_find(disk, "db"));
         fresh(NULL);
     }
 }
@@ -211,14 +212,10 @@ static void test_creation_is_durable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_readonly_after_a_kill),
-        TEST(test_readonly_fallback_writes_nothing),
-        TEST(test_immutable_touches_nothing),
-        TEST(test_close_after_a_lazy_nothing),
-        TEST(test_reader_on_a_full_disk),
-        TEST(test_open_reads_the_last_commit_only),
-        TEST(test_creation_is_whole_or_nothing),
-        TEST(test_creation_is_durable),
+        TEST(test_readonly_after_a_kill),        TEST(test_readonly_fallback_writes_nothing),
+        TEST(test_immutable_touches_nothing),    TEST(test_close_after_a_lazy_nothing),
+        TEST(test_reader_on_a_full_disk),        TEST(test_open_reads_the_last_commit_only),
+        TEST(test_creation_is_whole_or_nothing), TEST(test_creation_is_durable),
     };
     return RUN_BOTH_WAYS("recover_life", tests);
 }

@@ -542,7 +542,7 @@ static void metas_agree(void)
 /* What was seen of a commit that was given up is neither an id nor a base of what comes. */
 static void test_fails_half_way(void **state)
 {
-    static void (*const changes[])(kvi_meta *wrong) = {no_records, only_log};
+    static void (*const changes[])(kvi_meta * wrong) = {no_records, only_log};
     static const uint32_t masks[] = {FAULT_BIT(FAULT_PWRITEV), FAULT_BIT(FAULT_SYNC)};
     unsigned failed = 0;
     for (size_t i = 0; i < 2 * KVI_COUNT(changes); i++) {

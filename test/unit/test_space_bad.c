@@ -610,12 +610,12 @@ static void test_forged_directory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_record_round_trip),     cmocka_unit_test(test_record_garbage),
-        cmocka_unit_test(test_record_overlap),        cmocka_unit_test(test_forged_pages),
-        cmocka_unit_test(test_forged_pointers),       cmocka_unit_test(test_forged_lengths),
-        cmocka_unit_test(test_forged_meta),           cmocka_unit_test(test_damage_old_and_new),
+        cmocka_unit_test(test_record_round_trip),   cmocka_unit_test(test_record_garbage),
+        cmocka_unit_test(test_record_overlap),      cmocka_unit_test(test_forged_pages),
+        cmocka_unit_test(test_forged_pointers),     cmocka_unit_test(test_forged_lengths),
+        cmocka_unit_test(test_forged_meta),         cmocka_unit_test(test_damage_old_and_new),
         cmocka_unit_test(test_unknown_starts_over), cmocka_unit_test(test_forged_walk),
-        cmocka_unit_test(test_forged_directory),      cmocka_unit_test(test_forged_order),
+        cmocka_unit_test(test_forged_directory),    cmocka_unit_test(test_forged_order),
     };
     seed = rng_choose_seed(1);
     return cmocka_run_group_tests(tests, NULL, NULL);
