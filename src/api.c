@@ -53,11 +53,9 @@ int kv_db_sync(kv_db *db)
 {
     if (!db)
         return KV_EINVAL;
-    if (!kvi_alive(db))
-        return KV_EFORKED;
-    if (db->readonly)
-        return kvi_fail(&db->err, KV_EREADONLY, "%s", kv_strerror(KV_EREADONLY));
-    int rc = kvi_turn_take(db, KVI_WAIT_FOREVER);
+    int rc = kvi_db_writable(db);
+    if (rc == KV_OK)
+        rc = kvi_turn_take(db, KVI_WAIT_FOREVER);
     if (rc != KV_OK)
         return rc;
     rc = kvi_sync(db);
@@ -69,11 +67,8 @@ int kv_db_reset_clock(kv_db *db, uint32_t flags)
 {
     if (!db || (flags & ~(uint32_t)KV_TXN_TRY))
         return KV_EINVAL;
-    if (!kvi_alive(db))
-        return KV_EFORKED;
-    if (db->readonly)
-        return kvi_fail(&db->err, KV_EREADONLY, "%s", kv_strerror(KV_EREADONLY));
-    return kvi_clock_reset(db, flags & KV_TXN_TRY ? 0 : KVI_WAIT_FOREVER);
+    int rc = kvi_db_writable(db);
+    return rc == KV_OK ? kvi_clock_reset(db, flags & KV_TXN_TRY ? 0 : KVI_WAIT_FOREVER) : rc;
 }
 
 uint64_t kv_db_durable_id(kv_db *db)
@@ -91,7 +86,22 @@ static bool txn_flags_ok(uint32_t flags)
            (flags == 0 || (flags & KV_TXN_WRITE));
 }
 
-static int txn_begin(kv_db *db, uint32_t flags, uint32_t wait_ms, kv_txn **txn)
+int kvi_db_writable(kv_db *db)
+{
+    if (!kvi_alive(db))
+        return KV_EFORKED;
+    return db->readonly ? kvi_fail(&db->err, KV_EREADONLY, "%s", kv_strerror(KV_EREADONLY)) : KV_OK;
+}
+
+static int begin_write(kv_db *db, uint32_t flags, uint32_t wait_ms, kv_txn **txn)
+{
+    int rc = kvi_db_writable(db);
+    if (rc != KV_OK)
+        return rc;
+    return kvi_begin_write(db, flags & KV_TXN_TRY ? 0 : wait_ms, kvi_durability_of(db, flags), txn);
+}
+
+static inline int txn_begin(kv_db *db, uint32_t flags, uint32_t wait_ms, kv_txn **txn)
 {
     if (!txn)
         return KV_EINVAL;
@@ -102,9 +112,7 @@ static int txn_begin(kv_db *db, uint32_t flags, uint32_t wait_ms, kv_txn **txn)
         return KV_EFORKED;
     if (!(flags & KV_TXN_WRITE))
         return kvi_begin_read(db, txn);
-    if (db->readonly)
-        return kvi_fail(&db->err, KV_EREADONLY, "%s", kv_strerror(KV_EREADONLY));
-    return kvi_begin_write(db, flags & KV_TXN_TRY ? 0 : wait_ms, kvi_durability_of(db, flags), txn);
+    return begin_write(db, flags, wait_ms, txn);
 }
 
 int kv_txn_begin(kv_db *db, uint32_t flags, kv_txn **txn)
@@ -322,14 +330,9 @@ int kv_tree_stat(kv_tree *tree, kv_tree_info *info)
 
 /* ---- single keys ---- */
 
-static bool bytes_ok(const void *ptr, size_t len)
-{
-    return ptr || len == 0;
-}
-
 int kv_get(kv_tree *tree, const void *key, size_t key_len, kv_slice *value)
 {
-    if (!tree || !bytes_ok(key, key_len))
+    if (!tree || !kvi_bytes_valid(key, key_len))
         return KV_EINVAL;
     return kvi_get(tree, kvi_slice_of(key, key_len), value);
 }
@@ -347,7 +350,7 @@ static bool put_flags_ok(uint32_t flags)
 int kv_put(kv_tree *tree, const void *key, size_t key_len, const void *value, size_t value_len,
            uint32_t flags)
 {
-    if (!tree || !bytes_ok(key, key_len) || !bytes_ok(value, value_len) ||
+    if (!tree || !kvi_bytes_valid(key, key_len) || !kvi_bytes_valid(value, value_len) ||
         !kvi_put_flags_valid(flags))
         return KV_EINVAL;
     return kvi_put(tree, kvi_slice_of(key, key_len), kvi_slice_of(value, value_len), flags, NULL);
@@ -359,14 +362,14 @@ int kv_reserve(kv_tree *tree, const void *key, size_t key_len, size_t value_len,
     if (!place)
         return KV_EINVAL;
     *place = NULL;
-    if (!tree || !bytes_ok(key, key_len) || !put_flags_ok(flags))
+    if (!tree || !kvi_bytes_valid(key, key_len) || !put_flags_ok(flags))
         return KV_EINVAL;
     return kvi_put(tree, kvi_slice_of(key, key_len), kvi_slice_of(NULL, value_len), flags, place);
 }
 
 int kv_del(kv_tree *tree, const void *key, size_t key_len)
 {
-    if (!tree || !bytes_ok(key, key_len))
+    if (!tree || !kvi_bytes_valid(key, key_len))
         return KV_EINVAL;
     return kvi_del(tree, kvi_slice_of(key, key_len));
 }

@@ -20,6 +20,9 @@ static inline bool kvi_put_flags_valid(uint32_t flags)
     return flags == 0 || flags == KV_PUT_ABSENT || flags == KV_PUT_PRESENT;
 }
 
+/* May this handle write, and in this process? */
+int kvi_db_writable(kv_db *db) KVI_MUST_CHECK;
+
 /* What the flags choose; without one, what the database has. */
 static inline int kvi_durability_of(const kv_db *db, uint32_t flags)
 {

@@ -33,11 +33,10 @@ KV_API int kv_backup_apply(kv_db *db, const kv_apply_options *options, kv_backup
         (options->flags & ~KVI_DURABILITY_FLAGS) || !kvi_durability_valid(options->flags) ||
         (info && info->size < sizeof info->size))
         return KV_EINVAL;
-    if (!kvi_alive(db))
-        return KV_EFORKED;
-    if (db->readonly)
-        return kvi_fail(&db->err, KV_EREADONLY, "%s", kv_strerror(KV_EREADONLY));
-    int rc = kvi_replay(db, options, kvi_durability_of(db, options->flags), &found);
+    int rc = kvi_db_writable(db);
+    if (rc != KV_OK)
+        return rc;
+    rc = kvi_replay(db, options, kvi_durability_of(db, options->flags), &found);
     info_put(info, &found);
     return rc;
 }

@@ -16,32 +16,14 @@ static inline int cursor_check(const kv_cursor *cursor)
     return KV_OK;
 }
 
-static inline bool bytes_sound(const void *ptr, size_t len)
-{
-    return ptr || len == 0;
-}
-
 /* ---- ranges ---- */
-
-/* Calls work with the range taken apart. */
-static int with_range(kv_tree *tree, const kv_range *range, uint64_t *result,
-                      int (*work)(kv_tree *tree, const kvi_range *range, uint64_t *result))
-{
-    kvi_range bounds;
-    int rc = kvi_range_init(&bounds, tree, range);
-    if (rc != KV_OK)
-        return rc;
-    rc = work(tree, &bounds, result);
-    kvi_range_done(&bounds, tree);
-    return rc;
-}
 
 KV_API int kv_del_range(kv_tree *tree, const kv_range *range, uint64_t *deleted)
 {
     uint64_t removed = 0;
     int rc = tree_check(tree, true);
     if (rc == KV_OK)
-        rc = with_range(tree, range, &removed, kvi_range_del);
+        rc = kvi_range_with(tree, range, &removed, kvi_range_del);
     if (rc == KV_OK && deleted)
         *deleted = removed;
     return rc;
@@ -52,7 +34,7 @@ KV_API int kv_count(kv_tree *tree, const kv_range *range, uint64_t *count)
     int rc = tree_check(tree, false);
     if (rc != KV_OK)
         return rc;
-    return count ? with_range(tree, range, count, kvi_range_count) : KV_EINVAL;
+    return count ? kvi_range_with(tree, range, count, kvi_range_count) : KV_EINVAL;
 }
 
 KV_API int kv_rank(kv_tree *tree, const void *key, size_t key_len, uint64_t *rank)
@@ -61,11 +43,11 @@ KV_API int kv_rank(kv_tree *tree, const void *key, size_t key_len, uint64_t *ran
     int rc = tree_check(tree, false);
     if (rc != KV_OK)
         return rc;
-    if (!rank || !bytes_sound(key, key_len))
+    if (!rank || !kvi_bytes_valid(key, key_len))
         return KV_EINVAL;
     if (kvi_tree_multi(tree)) {
         const kv_range before = {.size = sizeof before, .to = key ? key : "", .to_len = key_len};
-        return with_range(tree, &before, rank, kvi_range_count);
+        return kvi_range_with(tree, &before, rank, kvi_range_count);
     }
     kvi_place place = {kvi_range_key(tree, key, key_len), true, false};
     rc = kvi_range_rank(tree, &place, &number);
@@ -124,7 +106,7 @@ KV_API int kv_cursor_seek(kv_cursor *cursor, enum kv_seek how, const void *key, 
     int rc = cursor_check(cursor);
     if (rc != KV_OK)
         return rc;
-    if (how < KV_SEEK_LT || how > KV_SEEK_GT || !bytes_sound(key, key_len))
+    if (how < KV_SEEK_LT || how > KV_SEEK_GT || !kvi_bytes_valid(key, key_len))
         return KV_EINVAL;
     if (kvi_tree_multi(cursor->tree))
         return kvi_multi_seek(cursor, how, kvi_slice_of(key, key_len));
@@ -190,7 +172,7 @@ static int cursor_change(kv_cursor *cursor, kvi_slice *key)
 KV_API int kv_cursor_put(kv_cursor *cursor, const void *value, size_t value_len)
 {
     kvi_slice key;
-    if (!bytes_sound(value, value_len))
+    if (!kvi_bytes_valid(value, value_len))
         return KV_EINVAL;
     int rc = cursor_change(cursor, &key);
     if (rc != KV_OK)

@@ -4,19 +4,14 @@
 #include "pop.h"
 #include "swap.h"
 
-static inline bool bytes_sound(const void *ptr, size_t len)
-{
-    return ptr || len == 0;
-}
-
 static inline bool key_sound(const kv_tree *tree, const void *key, size_t len)
 {
-    return tree && bytes_sound(key, len);
+    return tree && kvi_bytes_valid(key, len);
 }
 
 static inline bool slice_sound(const kv_slice *slice)
 {
-    return !slice || bytes_sound(slice->ptr, slice->len);
+    return !slice || kvi_bytes_valid(slice->ptr, slice->len);
 }
 
 /* ---- conditions and old values ---- */
@@ -34,7 +29,7 @@ KV_API int kv_put_with(kv_tree *tree, const void *key, size_t key_len, const voi
                        size_t value_len, const kv_put_options *options)
 {
     static const kv_put_options none = {.size = sizeof none};
-    if (!key_sound(tree, key, key_len) || !bytes_sound(value, value_len) ||
+    if (!key_sound(tree, key, key_len) || !kvi_bytes_valid(value, value_len) ||
         (options && !put_options_sound(options)))
         return KV_EINVAL;
     return kvi_put_with(tree, kvi_slice_of(key, key_len), kvi_slice_of(value, value_len),
@@ -116,7 +111,7 @@ KV_API int kv_put_max(kv_tree *tree, const void *key, size_t key_len, int64_t nu
 KV_API int kv_append(kv_tree *tree, const void *key, size_t key_len, const void *bytes, size_t len,
                      uint64_t limit, uint64_t *length)
 {
-    if (!key_sound(tree, key, key_len) || !bytes_sound(bytes, len))
+    if (!key_sound(tree, key, key_len) || !kvi_bytes_valid(bytes, len))
         return KV_EINVAL;
     return kvi_append(tree, kvi_slice_of(key, key_len), kvi_slice_of(bytes, len), limit, length);
 }
@@ -124,7 +119,7 @@ KV_API int kv_append(kv_tree *tree, const void *key, size_t key_len, const void 
 KV_API int kv_bits(kv_tree *tree, const void *key, size_t key_len, enum kv_bits how,
                    const void *bytes, size_t len)
 {
-    if (!key_sound(tree, key, key_len) || !bytes_sound(bytes, len) || how < KV_BITS_AND ||
+    if (!key_sound(tree, key, key_len) || !kvi_bytes_valid(bytes, len) || how < KV_BITS_AND ||
         how > KV_BITS_XOR)
         return KV_EINVAL;
     return kvi_bits(tree, kvi_slice_of(key, key_len), how, kvi_slice_of(bytes, len));

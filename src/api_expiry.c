@@ -4,15 +4,10 @@
 
 /* ---- single keys ---- */
 
-static bool bytes_valid(const void *ptr, size_t len)
-{
-    return ptr || len == 0;
-}
-
 int kv_get_info(kv_tree *tree, const void *key, size_t key_len, kv_entry_info *info)
 {
     kvi_stored stored;
-    if (!tree || !bytes_valid(key, key_len) || !info || info->size < sizeof *info)
+    if (!tree || !kvi_bytes_valid(key, key_len) || !info || info->size < sizeof *info)
         return KV_EINVAL;
     int rc = kvi_find(tree, kvi_slice_of(key, key_len), &stored);
     return rc == KV_OK ? kvi_stored_info(tree->txn, stored, info) : rc;
@@ -21,7 +16,7 @@ int kv_get_info(kv_tree *tree, const void *key, size_t key_len, kv_entry_info *i
 int kv_ttl(kv_tree *tree, const void *key, size_t key_len, uint64_t *ttl_ms)
 {
     kvi_stored stored;
-    if (!tree || !bytes_valid(key, key_len) || !ttl_ms)
+    if (!tree || !kvi_bytes_valid(key, key_len) || !ttl_ms)
         return KV_EINVAL;
     int rc = kvi_find(tree, kvi_slice_of(key, key_len), &stored);
     if (rc != KV_OK)
@@ -33,28 +28,28 @@ int kv_ttl(kv_tree *tree, const void *key, size_t key_len, uint64_t *ttl_ms)
 
 int kv_expire(kv_tree *tree, const void *key, size_t key_len, uint64_t ttl_ms)
 {
-    if (!tree || !bytes_valid(key, key_len))
+    if (!tree || !kvi_bytes_valid(key, key_len))
         return KV_EINVAL;
     return kvi_expire(tree, kvi_slice_of(key, key_len), kvi_expiry_in(tree->txn, ttl_ms));
 }
 
 int kv_expire_at(kv_tree *tree, const void *key, size_t key_len, uint64_t expires_at)
 {
-    if (!tree || !bytes_valid(key, key_len))
+    if (!tree || !kvi_bytes_valid(key, key_len))
         return KV_EINVAL;
     return kvi_expire(tree, kvi_slice_of(key, key_len), KVI_MAX(expires_at, (uint64_t)1));
 }
 
 int kv_persist(kv_tree *tree, const void *key, size_t key_len)
 {
-    if (!tree || !bytes_valid(key, key_len))
+    if (!tree || !kvi_bytes_valid(key, key_len))
         return KV_EINVAL;
     return kvi_expire(tree, kvi_slice_of(key, key_len), 0);
 }
 
 int kv_touch(kv_tree *tree, const void *key, size_t key_len, uint64_t ttl_ms, uint64_t min_gain_ms)
 {
-    if (!tree || !bytes_valid(key, key_len))
+    if (!tree || !kvi_bytes_valid(key, key_len))
         return KV_EINVAL;
     return kvi_touch(tree, kvi_slice_of(key, key_len), kvi_expiry_in(tree->txn, ttl_ms),
                      min_gain_ms);

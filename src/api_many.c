@@ -4,7 +4,7 @@
 
 static bool slice_valid(kv_slice slice)
 {
-    return slice.ptr || slice.len == 0;
+    return kvi_bytes_valid(slice.ptr, slice.len);
 }
 
 KV_API int kv_get_many(kv_tree *tree, size_t n, const kv_slice *keys, kv_slice *values,

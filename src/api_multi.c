@@ -1,14 +1,9 @@
 /* api_multi.c - the public calls on multi-value trees: arguments are checked here. */
 #include "multi.h"
 
-static bool bytes_sound(const void *ptr, size_t len)
-{
-    return ptr || len == 0;
-}
-
 static int multi_check(const kv_tree *tree, bool change, const void *key, size_t key_len)
 {
-    if (!tree || !bytes_sound(key, key_len))
+    if (!tree || !kvi_bytes_valid(key, key_len))
         return KV_EINVAL;
     return kvi_multi_usable(tree, change);
 }
@@ -16,7 +11,7 @@ static int multi_check(const kv_tree *tree, bool change, const void *key, size_t
 KV_API int kv_multi_put(kv_tree *tree, const void *key, size_t key_len, const void *value,
                         size_t value_len)
 {
-    int rc = bytes_sound(value, value_len) ? multi_check(tree, true, key, key_len) : KV_EINVAL;
+    int rc = kvi_bytes_valid(value, value_len) ? multi_check(tree, true, key, key_len) : KV_EINVAL;
     if (rc != KV_OK)
         return rc;
     return kvi_multi_put(tree, kvi_slice_of(key, key_len), kvi_slice_of(value, value_len));
@@ -25,7 +20,7 @@ KV_API int kv_multi_put(kv_tree *tree, const void *key, size_t key_len, const vo
 KV_API int kv_multi_del(kv_tree *tree, const void *key, size_t key_len, const void *value,
                         size_t value_len)
 {
-    int rc = bytes_sound(value, value_len) ? multi_check(tree, true, key, key_len) : KV_EINVAL;
+    int rc = kvi_bytes_valid(value, value_len) ? multi_check(tree, true, key, key_len) : KV_EINVAL;
     if (rc != KV_OK)
         return rc;
     return kvi_multi_del(tree, kvi_slice_of(key, key_len), kvi_slice_of(value, value_len));
@@ -45,7 +40,7 @@ KV_API int kv_multi_del_key(kv_tree *tree, const void *key, size_t key_len, uint
 KV_API int kv_multi_has(kv_tree *tree, const void *key, size_t key_len, const void *value,
                         size_t value_len)
 {
-    int rc = bytes_sound(value, value_len) ? multi_check(tree, false, key, key_len) : KV_EINVAL;
+    int rc = kvi_bytes_valid(value, value_len) ? multi_check(tree, false, key, key_len) : KV_EINVAL;
     if (rc == KV_OK)
         rc = kvi_multi_has(tree, kvi_slice_of(key, key_len), kvi_slice_of(value, value_len));
     return rc == KV_ETOOBIG ? KV_NOTFOUND : rc;
@@ -62,7 +57,7 @@ KV_API int kv_multi_count(kv_tree *tree, const void *key, size_t key_len, uint64
 KV_API int kv_cursor_seek_pair(kv_cursor *cursor, enum kv_seek how, const void *key, size_t key_len,
                                const void *value, size_t value_len)
 {
-    if (!cursor || how < KV_SEEK_LT || how > KV_SEEK_GT || !bytes_sound(value, value_len))
+    if (!cursor || how < KV_SEEK_LT || how > KV_SEEK_GT || !kvi_bytes_valid(value, value_len))
         return KV_EINVAL;
     int rc = multi_check(cursor->tree, false, key, key_len);
     if (rc != KV_OK)

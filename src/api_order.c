@@ -14,12 +14,7 @@ static int order_check(const kv_tree *tree, const void *out)
 /* How many entries the range has; none is an answer. */
 static int order_count(kv_tree *tree, const kv_range *range, uint64_t *n)
 {
-    kvi_range bounds;
-    int rc = kvi_range_init(&bounds, tree, range);
-    if (rc != KV_OK)
-        return rc;
-    rc = kvi_range_count(tree, &bounds, n);
-    kvi_range_done(&bounds, tree);
+    int rc = kvi_range_with(tree, range, n, kvi_range_count);
     return rc == KV_OK && *n == 0 ? KV_NOTFOUND : rc;
 }
 

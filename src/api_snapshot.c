@@ -23,9 +23,7 @@ static int change_check(kv_db *db, const void *name, size_t name_len, uint32_t f
     if (flags & ~known || !kvi_durability_valid(flags))
         return KV_EINVAL;
     int rc = name_check(db, name, name_len);
-    if (rc == KV_OK && db->readonly)
-        return kvi_fail(&db->err, KV_EREADONLY, "%s", kv_strerror(KV_EREADONLY));
-    return rc;
+    return rc == KV_OK ? kvi_db_writable(db) : rc;
 }
 
 static uint32_t wait_of(uint32_t flags)

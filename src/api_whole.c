@@ -1,4 +1,5 @@
 /* api_whole.c - the public calls on whole databases that are open: arguments are checked here. */
+#include "api.h"
 #include "check.h"
 #include "copy.h"
 #include "db.h"
@@ -62,11 +63,10 @@ KV_API int kv_db_compact(kv_db *db, const kv_compact_options *options, kv_compac
         return KV_EINVAL;
     if (options)
         memcpy(&known, options, KVI_MIN(options->size, sizeof known));
-    if (!kvi_alive(db))
-        return KV_EFORKED;
-    if (db->readonly)
-        return kvi_fail(&db->err, KV_EREADONLY, "%s", kv_strerror(KV_EREADONLY));
-    int rc = kvi_shrink(db, &known, &found);
+    int rc = kvi_db_writable(db);
+    if (rc != KV_OK)
+        return rc;
+    rc = kvi_shrink(db, &known, &found);
     if (info) {
         found.size = info->size;
         memcpy(info, &found, KVI_MIN(info->size, sizeof found));

@@ -35,8 +35,8 @@ KV_API int kv_db_write(kv_db *db, const kv_op *ops, size_t n, uint32_t flags,
     int rc = KV_OK;
     if (!ops_valid(&member))
         rc = kvi_fail(&db->err, KV_EINVAL, "operation %zu makes no sense", member.failed_op);
-    else if (db->readonly)
-        rc = kvi_fail(&db->err, KV_EREADONLY, "%s", kv_strerror(KV_EREADONLY));
+    else
+        rc = kvi_db_writable(db);
     member.rc = rc;
     member.durability = kvi_durability_of(db, flags);
     if (rc == KV_OK)

@@ -95,13 +95,8 @@ static kv_range range_of(const kv_op *op)
 
 static int range_del(kv_tree *tree, const kv_range *from, uint64_t *deleted)
 {
-    kvi_range range;
     uint64_t n = 0;
-    int rc = kvi_range_init(&range, tree, from);
-    if (rc != KV_OK)
-        return rc;
-    rc = kvi_range_del(tree, &range, &n);
-    kvi_range_done(&range, tree);
+    int rc = kvi_range_with(tree, from, &n, kvi_range_del);
     *deleted += n;
     return rc;
 }
@@ -301,7 +296,7 @@ static const struct apply_kind {
 
 static bool slice_valid(kv_slice slice)
 {
-    return slice.ptr || slice.len == 0;
+    return kvi_bytes_valid(slice.ptr, slice.len);
 }
 
 static bool operands_valid(const kv_op *op)

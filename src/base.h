@@ -34,6 +34,12 @@ static inline kvi_slice kvi_slice_of(const void *ptr, size_t len)
     return (kvi_slice){(const uint8_t *)ptr, len};
 }
 
+/* Can these be a caller's bytes? */
+static inline bool kvi_bytes_valid(const void *ptr, size_t len)
+{
+    return ptr || len == 0;
+}
+
 /* Lexicographic by unsigned bytes, a prefix before its extensions. */
 static inline int kvi_slice_compare(kvi_slice a, kvi_slice b)
 {

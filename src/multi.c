@@ -114,13 +114,7 @@ static int key_range(kv_tree *tree, kvi_slice key, uint64_t *result,
                           .to = bytes,
                           .to_len = key.len,
                           .flags = KV_RANGE_TO_CLOSED};
-    kvi_range range;
-    int rc = kvi_range_init(&range, tree, &one);
-    if (rc != KV_OK)
-        return rc;
-    rc = work(tree, &range, result);
-    kvi_range_done(&range, tree);
-    return rc;
+    return kvi_range_with(tree, &one, result, work);
 }
 
 int kvi_multi_count(kv_tree *tree, kvi_slice key, uint64_t *count)

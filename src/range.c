@@ -95,6 +95,18 @@ void kvi_range_done(kvi_range *range, kv_tree *tree)
     range->owned = NULL;
 }
 
+int kvi_range_with(kv_tree *tree, const kv_range *from, uint64_t *result,
+                   int (*work)(kv_tree *tree, const kvi_range *range, uint64_t *result))
+{
+    kvi_range range;
+    int rc = kvi_range_init(&range, tree, from);
+    if (rc != KV_OK)
+        return rc;
+    rc = work(tree, &range, result);
+    kvi_range_done(&range, tree);
+    return rc;
+}
+
 /* ---- ends ---- */
 
 int kvi_place_up(kv_tree *tree, const kvi_place *place, int wanted, kvi_path *path)

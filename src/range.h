@@ -37,6 +37,11 @@ static inline bool kvi_place_less(const kvi_place *a, const kvi_place *b)
 int kvi_range_init(kvi_range *range, kv_tree *tree, const kv_range *from) KVI_MUST_CHECK;
 void kvi_range_done(kvi_range *range, kv_tree *tree);
 
+/* Has work do something with a range that is taken apart. */
+int kvi_range_with(kv_tree *tree, const kv_range *from, uint64_t *result,
+                   int (*work)(kv_tree *tree, const kvi_range *range,
+                               uint64_t *result)) KVI_MUST_CHECK;
+
 /* Positions path on the first entry behind a place (going up), or on the last before it. KV_NOTFOUND:
  * there is none. wanted: so many entries, going on, will be. */
 int kvi_place_up(kv_tree *tree, const kvi_place *place, int wanted, kvi_path *path) KVI_MUST_CHECK;
