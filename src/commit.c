@@ -6,6 +6,7 @@
 #include "recover.h"
 #include "seal.h"
 #include "sweep.h"
+#include "tail.h"
 
 /* ---- 1. seal: every private page gets its place and checksum ---- */
 
@@ -103,27 +104,6 @@ static uint8_t commit_kind(const kv_txn *txn, const kvi_meta *meta, uint64_t wri
 
 /* ---- 3. after the outcome is known ---- */
 
-/* Pages that the newest commit or the durable one may have. */
-static kvi_pgno end_needed(const kvi_head *head)
-{
-    return KVI_MAX(head->meta.high_water, head->durable_high_water);
-}
-
-/* What may be filled ahead in a file that ends there. */
-static uint64_t spare_behind(uint64_t end)
-{
-    return end >= KVI_FILL_FROM ? KVI_FILL_MAX : 0;
-}
-
-/* Does the file end behind what anybody can know of, and behind what is filled ahead? Somebody died
- * before he had cut it. */
-static bool tail_is_left(const kv_db *db, const kvi_meta *meta)
-{
-    uint64_t size = kvi_file_size(&db->file);
-    uint64_t end = KVI_MAX(meta->high_water, end_needed(&db->head)) << db->file.page_shift;
-    return size > end + spare_behind(end);
-}
-
 /* Of the records of free space as many as there are. */
 static void meta_copy(kvi_meta *to, const kvi_meta *from)
 {
@@ -134,7 +114,7 @@ static void head_advance(kv_db *db, const kvi_meta *meta, unsigned slot, uint64_
 {
     kvi_head *head = &db->head;
     bool durable = meta->kind != KVI_KIND_LAZY;
-    if (meta->high_water < head->meta.high_water || (head->shrunk == 0 && tail_is_left(db, meta)))
+    if (meta->high_water < head->meta.high_water || (head->shrunk == 0 && kvi_tail_left(db, meta)))
         head->shrunk = meta->id;
     meta_copy(&head->meta, meta);
     head->next_id = KVI_MAX(head->next_id, meta->id + 1); /* a burnt id stays burnt */
@@ -169,21 +149,6 @@ static int tail_rewrite(kv_db *db)
     return kvi_recover_rewrite(&db->file, &db->head.meta);
 }
 
-/* A flush is dearer where the file system has to find blocks for what was written: a file that grows
- * commit by commit gets some zeros ahead, as much as it grew so far; so does one in which small commits
- * find pages only anywhere, as if it had grown. Not needed, so it may fail. */
-static void fill_ahead(kv_db *db, uint64_t size_before, kvi_pgno high_water)
-{
-    uint64_t end = high_water << db->file.page_shift, ahead = KVI_MIN(db->grown, KVI_FILL_MAX);
-    uint64_t grew = end > size_before ? end - size_before : 0;
-    if (grew == 0 && !kvi_space_scarce(db->space))
-        return;
-    db->grown += grew > 0 ? grew : KVI_FILL_MAX / 16;
-    if (end >= KVI_FILL_FROM && grew <= KVI_FILL_MAX &&
-        kvi_file_fill(&db->file, size_before + grew, ahead) != KV_OK)
-        db->grown = 0;
-}
-
 /* Everything before the first byte of the meta. A failure here aborts the transaction only,
  * except that of a flush. */
 static int commit_pages(kv_txn *txn, kvi_batch *batch, kvi_meta *meta, uint64_t *written)
@@ -206,7 +171,7 @@ static int commit_pages(kv_txn *txn, kvi_batch *batch, kvi_meta *meta, uint64_t 
     if (rc == KV_OK)
         rc = kvi_file_extend(&db->file, meta->high_water);
     if (rc == KV_OK && meta->kind != KVI_KIND_LAZY)
-        fill_ahead(db, size_before, meta->high_water);
+        kvi_tail_fill(db, size_before, meta->high_water);
     if (rc == KV_OK && meta->kind == KVI_KIND_DURABLE)
         kvi_file_sync_begin(&db->file); /* meanwhile the meta is made */
     if (rc == KV_OK && meta->kind == KVI_KIND_STRICT) {
@@ -250,7 +215,7 @@ static int commit_story(kv_txn *txn, kvi_batch *batch)
     kvi_view view;
     if (kvi_file_view(&db->file, meta.high_water, meta.id, &view) == KV_OK)
         kvi_batch_trust(batch, &view);
-    kvi_trim(db);
+    kvi_tail_trim(db);
     atomic_fetch_add_explicit(&db->commits, 1, memory_order_relaxed);
     return KV_OK;
 }
@@ -331,7 +296,7 @@ int kvi_sync(kv_db *db)
     head_advance(db, &meta, slot, 0);
     kvi_publish(db);
     kvi_readers_idle(&db->readers);
-    kvi_trim(db);
+    kvi_tail_trim(db);
     return KV_OK;
 }
 
@@ -349,57 +314,4 @@ void kvi_confirm(kv_db *db)
     unsigned slot = KVI_MUTANT(CONFIRMED_IN_PLACE) ? head->durable_slot : head->durable_slot ^ 1;
     if (kvi_meta_write(&db->file, &meta, slot) == KV_OK)
         head->confirmed = true;
-}
-
-static int pin_before(void *context, const kvi_pin *pin)
-{
-    const kvi_id *shrunk = context;
-    return pin->id < *shrunk ? 1 : 0;
-}
-
-static int guest_before(void *context, uint64_t id)
-{
-    const kvi_id *shrunk = context;
-    return id < *shrunk ? 1 : 0;
-}
-
-/* Does a snapshot need pages behind the high-water mark? An unanswered question counts as yes. */
-static bool tail_needed(kv_db *db)
-{
-    kvi_id *shrunk = &db->head.shrunk;
-    return kvi_readers_scan(&db->readers, pin_before, shrunk) != 0 ||
-           (db->role == KVI_SHARER &&
-            kvi_lock_pins(&db->lock, &db->err, guest_before, shrunk) != 0);
-}
-
-/* Leaves a tail that is no longer than spare. */
-static void tail_cut(kv_db *db, uint64_t most, uint64_t spare)
-{
-    kvi_head *head = &db->head;
-    unsigned shift = db->file.page_shift;
-    kvi_pgno keep = end_needed(head);
-    uint64_t size = kvi_file_size(&db->file);
-    if (head->shrunk == 0 || head->durable < head->shrunk || kvi_poisoned(db) ||
-        (keep << shift) + spare >= size)
-        return;
-    if (tail_needed(db))
-        return;
-    kvi_pgno end = size >> shift, step = KVI_MAX(most >> shift, 1);
-    kvi_pgno cut = end - keep > step ? end - step : keep;
-    if (kvi_file_truncate(&db->file, cut) == KV_OK && cut == keep)
-        head->shrunk = 0;
-}
-
-void kvi_trim(kv_db *db)
-{
-    tail_cut(db, KVI_CUT_MAX, spare_behind(end_needed(&db->head) << db->file.page_shift));
-}
-
-void kvi_cut(kv_db *db, uint64_t most)
-{
-    kvi_head *head = &db->head;
-    uint64_t size = kvi_file_size(&db->file);
-    if (head->shrunk == 0 && size > end_needed(head) << db->file.page_shift)
-        head->shrunk = head->meta.id;
-    tail_cut(db, most, 0);
 }

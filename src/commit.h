@@ -21,27 +21,4 @@ int kvi_sync(kv_db *db) KVI_MUST_CHECK;
  * open need not prove it (design.md, R5). Not flushed. Needs the turn. */
 void kvi_confirm(kv_db *db);
 
-/* A cut takes a file system about a millisecond for each MiB, and nobody writes meanwhile. */
-#ifdef KVI_STRESS
-#define KVI_CUT_MAX ((uint64_t)16 * 512)
-#else
-#define KVI_CUT_MAX ((uint64_t)8 << 20)
-#endif
-
-/* Hands the free tail of the file back when no snapshot can need it (R16), unless it is as short as
- * what may be filled ahead: KVI_CUT_MAX of it; the rest with the next call. Needs the turn. */
-void kvi_trim(kv_db *db);
-
-/* The same, however short it is: most bytes of it, a page at least. */
-void kvi_cut(kv_db *db, uint64_t most);
-
-/* Zeros behind the end of a file that grows: so many bytes at most, in no smaller file than this. */
-#ifdef KVI_STRESS
-#define KVI_FILL_MAX  ((uint64_t)8 * 512)
-#define KVI_FILL_FROM ((uint64_t)16 * 512)
-#else
-#define KVI_FILL_MAX  ((uint64_t)256 << 10)
-#define KVI_FILL_FROM ((uint64_t)1 << 20)
-#endif
-
 #endif

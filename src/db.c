@@ -7,6 +7,7 @@
 #include "join.h"
 #include "live.h"
 #include "queue.h"
+#include "tail.h"
 #include <stdio.h>
 
 #define BUDGET_DEFAULT    ((uint64_t)256 << 20)
@@ -319,7 +320,7 @@ static int close_forked(kv_db *db)
 /* Nobody else has the file open: it gets its final size and confirmation. Needs the turn. */
 static void close_last(kv_db *db)
 {
-    kvi_cut(db, UINT64_MAX);
+    kvi_tail_cut(db, UINT64_MAX);
     kvi_confirm(db);
 }
 
@@ -346,7 +347,7 @@ static int close_writer(kv_db *db)
     if (db->role == KVI_SOLE)
         close_last(db);
     else
-        kvi_trim(db); /* others may wait for the turn */
+        kvi_tail_trim(db); /* others may wait for the turn */
     kvi_turn_give(db);
     return rc;
 }

@@ -4,6 +4,7 @@
 #include "commit.h"
 #include "gather.h"
 #include "relocate.h"
+#include "tail.h"
 
 #define PASSES   12  /* others may write behind the target meanwhile */
 #define SETTLE   4   /* commits after which what was moved away is free */
@@ -204,7 +205,7 @@ static int hand_back(shrink *s)
         if (rc != KV_OK)
             return rc;
         uint64_t began = db->os->mono_ns(db->os), before = file_size(s);
-        kvi_cut(db, KVI_CUT_MAX);
+        kvi_tail_cut(db, KVI_CUT_MAX);
         bool shorter = file_size(s) < before;
         s->shrunk = db->head.shrunk;
         kvi_turn_give(db);

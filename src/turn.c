@@ -139,7 +139,8 @@ static int head_adopt(kv_db *db, const kvi_slots *slots, const kvi_record *recor
         return rc;
     kvi_recover_head(db, slots, &choice);
     bool shrank = db->head.meta.high_water < record->snapshot.high_water;
-    db->head.shrunk = shrank ? db->head.meta.id : record->handover.shrunk; /* kvi_trim goes on */
+    db->head.shrunk =
+        shrank ? db->head.meta.id : record->handover.shrunk; /* kvi_tail_trim goes on */
     if (!choice.known && kvi_poisoned(db))
         kvi_recover_doubt(db, slots, &choice);
     if (choice.buried)

@@ -1,7 +1,7 @@
 /* A file that grows commit by commit gets zeros ahead, so that a flush need not find blocks; they are
  * nobody's, and gone when the file is closed. */
 #include "recover_machine.h"
-#include "commit.h"
+#include "tail.h"
 
 #define COMMITS 100u
 #ifdef KVI_STRESS /* records of free pages take many */

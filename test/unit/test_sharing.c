@@ -1,6 +1,6 @@
 /* Several processes, and several handles of one process, with one database: taking turns, leaving,
  * dying, forking. On real files; nothing here measures time. */
-#include "commit.h"
+#include "tail.h"
 #include "sharing_machine.h"
 #include <sched.h>
 #include <stdatomic.h>

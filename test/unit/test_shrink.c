@@ -6,7 +6,6 @@
 
 #include <cmocka.h>
 
-#include "commit.h"
 #include "db.h"
 #include "fault_os.h"
 #include "must.h"
@@ -14,6 +13,7 @@
 #include "rng.h"
 #include "scratch.h"
 #include "surgeon.h"
+#include "tail.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

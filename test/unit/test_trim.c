@@ -1,7 +1,7 @@
 /* The end of the file is handed back: when nobody can need it, piece by piece while the file is used,
  * and all of it at the end. */
 #include "recover_machine.h"
-#include "commit.h"
+#include "tail.h"
 
 #define PIECES 4u /* as long as a cut each */
 #ifdef KVI_STRESS
