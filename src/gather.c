@@ -171,20 +171,6 @@ static int gather_below(kvi_gather *gather, kv_tree *tree, kvi_path *path)
 
 /* ---- one tree ---- */
 
-/* The pass goes on behind the path's leaf. KV_NOTFOUND: there is nothing. The way by search makes sure
- * that the key is greater than the one before. */
-static int go_on_behind(kvi_pass *pass, const kv_tree *tree, const kvi_path *path)
-{
-    for (unsigned i = path->depth - 1; i-- > 0;) {
-        const kvi_step *step = &path->steps[i];
-        if (step->slot < kvi_node_count(step->page)) {
-            kvi_pass_stop(pass, tree, step->page, step->slot);
-            return KV_OK;
-        }
-    }
-    return KV_NOTFOUND;
-}
-
 /* The leaves below the parent that the pass has come to. */
 static int gather_some(kvi_gather *gather, kv_tree *tree)
 {
@@ -200,7 +186,7 @@ static int gather_some(kvi_gather *gather, kv_tree *tree)
         rc = gather_below(gather, tree, &path);
     else
         parent->slot = kvi_node_count(parent->page);
-    int next = rc == KV_OK ? go_on_behind(&gather->pass, tree, &path) : rc;
+    int next = rc == KV_OK ? kvi_pass_stop_behind(&gather->pass, tree, &path) : rc;
     if (rc == KV_OK && gather->saved > before)
         rc = kvi_tree_own(tree, &path, 0);
     if (rc == KV_OK && gather->saved > before)

@@ -36,6 +36,19 @@ void kvi_pass_stop(kvi_pass *pass, const kv_tree *tree, const uint8_t *page, uns
         pass->resumed ? kvi_node_key(page, tree->txn->db->file.page_size, i, pass->key) : 0;
 }
 
+/* The way by search makes sure that the key is greater than the one before. */
+int kvi_pass_stop_behind(kvi_pass *pass, const kv_tree *tree, const kvi_path *path)
+{
+    for (unsigned i = path->depth - 1; i-- > 0;) {
+        const kvi_step *step = &path->steps[i];
+        if (step->slot < kvi_node_count(step->page)) {
+            kvi_pass_stop(pass, tree, step->page, step->slot);
+            return KV_OK;
+        }
+    }
+    return KV_NOTFOUND;
+}
+
 /* The named tree behind the last one; its own name follows while its pass goes on. */
 static int next_name(kvi_pass *pass, kv_txn *txn, bool same)
 {
@@ -71,7 +84,7 @@ static int pass_named(kvi_pass *pass, kv_txn *txn)
     int rc = KV_NOTFOUND;
     for (unsigned opened = 0; rc == KV_NOTFOUND; opened++) {
         kv_tree *tree;
-        if (opened == TREES)
+        if (opened == TREES || pass->enough)
             return KV_OK;
         rc = next_name(pass, txn, same);
         if (rc != KV_OK)
@@ -87,7 +100,8 @@ static int pass_named(kvi_pass *pass, kv_txn *txn)
 int kvi_pass_step(kvi_pass *pass, kv_txn *txn)
 {
     int rc = KV_NOTFOUND;
-    while (rc == KV_NOTFOUND && pass->at != AT_END) {
+    pass->enough = false;
+    while (rc == KV_NOTFOUND && pass->at != AT_END && !pass->enough) {
         rc = pass->at == AT_MAIN      ? pass_tree(pass, &txn->main)
              : pass->at == AT_NAMED   ? pass_named(pass, txn)
              : pass->at == AT_CATALOG ? pass_tree(pass, &txn->catalog)

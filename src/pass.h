@@ -6,8 +6,9 @@
 
 typedef struct kvi_pass kvi_pass;
 
-/* Goes on in a tree where kvi_pass_seek says. KV_NOTFOUND: the tree is done. KV_OK: this transaction
- * has done enough, and kvi_pass_stop was told where. */
+/* Goes on in a tree where kvi_pass_seek says. KV_NOTFOUND: the tree is done; with pass->enough, the next
+ * one is for another transaction. KV_OK: this transaction has done enough, and kvi_pass_stop was told
+ * where. */
 typedef int kvi_pass_work(kvi_pass *pass, kv_tree *tree);
 
 struct kvi_pass {
@@ -21,6 +22,7 @@ struct kvi_pass {
     uint8_t *key; /* to go on from */
     size_t key_len;
     bool resumed; /* there is such a key */
+    bool enough;  /* the transaction has done its part, and a tree as well */
     bool done;
 };
 
@@ -37,6 +39,9 @@ int kvi_pass_seek(kvi_pass *pass, kv_tree *tree, kvi_path *path) KVI_MUST_CHECK;
 
 /* The transaction has done enough: the next one goes on from key i of a node. */
 void kvi_pass_stop(kvi_pass *pass, const kv_tree *tree, const uint8_t *page, unsigned i);
+
+/* The next one goes on behind the path's leaf, of which all is done. KV_NOTFOUND: there is nothing. */
+int kvi_pass_stop_behind(kvi_pass *pass, const kv_tree *tree, const kvi_path *path) KVI_MUST_CHECK;
 
 /* Has the transaction as many changed pages as the budget allows, these more included? */
 static inline bool kvi_pass_full(const kvi_pass *pass, const kv_txn *txn, uint64_t more)

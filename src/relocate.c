@@ -138,10 +138,10 @@ static int relocate_tree(kvi_pass *pass, kv_tree *tree)
     int rc = kvi_pass_seek(pass, tree, &path);
     while (rc == KV_OK) {
         rc = move_leaf(move, tree, &path);
-        if (rc == KV_OK && kvi_pass_full(pass, tree->txn, move->values)) {
-            kvi_pass_stop(pass, tree, kvi_path_leaf(&path)->page, 0);
-            return KV_OK;
-        }
+        /* Behind it, whatever the leaf has that could not move. */
+        pass->enough = kvi_pass_full(pass, tree->txn, move->values);
+        if (rc == KV_OK && pass->enough)
+            return kvi_pass_stop_behind(pass, tree, &path);
         if (rc == KV_OK)
             rc = path_advance(move, tree, &path);
     }
