@@ -122,6 +122,16 @@ static int key_seek(kv_tree *tree, kvi_slice key, kvi_path *path, entry_there *t
     return rc;
 }
 
+/* A key that is needed to the end of a change: it may be a view of a page that is divided or written, or
+ * of the value that goes away. */
+static kvi_slice key_keep(const kv_tree *tree, kvi_slice key)
+{
+    uint8_t *room = kvi_scratch_put_key(tree->txn->db);
+    if (key.len)
+        memmove(room, key.ptr, key.len);
+    return kvi_slice_of(room, key.len);
+}
+
 /* Puts the prepared entry under path into the tree; what it replaces goes away. */
 static int entry_place(kv_tree *tree, kvi_path *path, bool found, kvi_prepared *prepared)
 {
@@ -145,17 +155,6 @@ static void *place_of(const kv_tree *tree, kvi_path *path, const kvi_prepared *p
     return kvi_step_bytes(tree, leaf) + (value.ptr - leaf->page);
 }
 
-/* The place that was given out before is filled by now. The key may be a view of a page that is sealed or
- * divided, and is needed to the end. */
-static int place_begin(kv_tree *tree, kvi_slice *key)
-{
-    uint8_t *room = kvi_scratch_put_key(tree->txn->db);
-    if (key->len)
-        memcpy(room, key->ptr, key->len);
-    *key = kvi_slice_of(room, key->len);
-    return kvi_seal_early(tree->txn);
-}
-
 /* What becomes of the expiry when a value is stored. */
 typedef struct entry_life {
     bool keep;       /* an entry that is there keeps its own */
@@ -170,6 +169,8 @@ static int entry_store(kv_tree *tree, const entry_there *there, kvi_slice key, k
     kvi_path *path = &tree->put_path;
     kvi_prepared prepared;
     uint64_t expiry = there->shown && life.keep ? kvi_stored_expiry(there->stored) : life.expiry;
+    if (there->found)
+        key = key_keep(tree, key);
     int rc = kvi_value_prepare(tree, key, value, expiry, &prepared);
     if (rc != KV_OK)
         return rc;
@@ -216,8 +217,10 @@ int kvi_put_until(kv_tree *tree, kvi_slice key, kvi_slice value, uint32_t flags,
     int rc = change_begin(tree, key);
     if (rc == KV_OK)
         rc = value_fits(tree, value.len);
-    if (rc == KV_OK && place)
-        rc = place_begin(tree, &key);
+    if (rc == KV_OK && place) {
+        key = key_keep(tree, key);
+        rc = kvi_seal_early(tree->txn); /* the place that was given out before is filled by now */
+    }
     bool behind = rc == KV_OK && kvi_tree_append(tree, key, &tree->put_path);
     if (rc == KV_OK && !behind)
         rc = key_seek(tree, key, &tree->put_path, &there);

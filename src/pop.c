@@ -10,9 +10,11 @@ static int entry_keep(kv_tree *tree, kvi_path *path, kv_pair *entry)
     const kvi_step *leaf = kvi_path_leaf(path);
     kv_slice value;
     uint8_t *bytes;
+    const kvi_loan *before = txn->loans;
     int rc = kvi_load_at(tree, path, &value);
     if (rc != KV_OK)
         return rc;
+    kvi_loan *lent = txn->loans != before ? txn->loans : NULL;
     bool stays = kvi_value_stays(txn, value);
     rc = kvi_txn_keep(txn, kvi_key_max(page_size) + (stays ? 0 : (uint64_t)value.len), &bytes);
     if (rc != KV_OK)
@@ -20,6 +22,8 @@ static int entry_keep(kv_tree *tree, kvi_path *path, kv_pair *entry)
     size_t key_len = kvi_node_key(leaf->page, page_size, leaf->slot, bytes);
     if (!stays)
         value.ptr = memcpy(bytes + key_len, value.ptr, value.len);
+    if (lent)
+        kvi_txn_return(txn, lent);
     *entry = (kv_pair){{bytes, key_len}, value};
     return KV_OK;
 }
