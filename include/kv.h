@@ -160,7 +160,7 @@ typedef struct kv_options {
                                  UINT64_MAX: never, and a power cut loses all since the last
                                  sync */
     uint32_t sweep_per_write; /* expired entries that each commit of changed entries may remove
-                                 besides, in the main tree and the named trees that its transaction
+                                 besides (compaction, too), in the main tree and the named trees that its transaction
                                  opened; default 0. See kv_sweep */
     uint32_t reserved;        /* 0 */
 } kv_options;

@@ -150,7 +150,9 @@ int kv_txn_refresh(kv_txn *txn)
 {
     if (!txn || txn->write)
         return KV_EINVAL;
-    return kvi_alive(txn->db) ? kvi_refresh(txn) : KV_EFORKED;
+    if (!kvi_alive(txn->db))
+        return KV_EFORKED;
+    return txn->failed ? KV_EBADTXN : kvi_refresh(txn);
 }
 
 uint64_t kv_txn_id(const kv_txn *txn)
@@ -257,10 +259,9 @@ typedef struct name_listing {
     void *context;
 } name_listing;
 
-static int name_listed(void *context, kvi_slice name, const kvi_tree_desc *desc)
+static int name_listed(void *context, kvi_slice name)
 {
     const name_listing *list = context;
-    (void)desc;
     return list->fn(list->context, (kv_slice){name.ptr, name.len}) == 0 ? KV_OK : KV_ECANCELED;
 }
 
@@ -271,7 +272,7 @@ int kv_tree_list(kv_txn *txn, int (*fn)(void *context, kv_slice name), void *con
         return KV_EINVAL;
     if (!kvi_alive(txn->db))
         return KV_EFORKED;
-    return txn->failed ? KV_EBADTXN : kvi_catalog_each(txn, name_listed, &list);
+    return txn->failed ? KV_EBADTXN : kvi_catalog_names(txn, name_listed, &list);
 }
 
 /* A named tree that may be renamed or dropped. */

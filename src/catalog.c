@@ -122,28 +122,50 @@ int kvi_catalog_open(kv_txn *txn, kvi_slice name, uint32_t flags, const kv_tree_
     return rc == KV_OK ? kvi_txn_spoil(txn, handle_new(txn, name, &desc, out)) : rc;
 }
 
-int kvi_catalog_each(kv_txn *txn,
-                     int (*fn)(void *context, kvi_slice name, const kvi_tree_desc *desc),
-                     void *context)
+/* What each entry of the catalog is told to: exactly one of them. */
+typedef struct catalog_visit {
+    int (*tree)(void *context, kvi_slice name, const kvi_tree_desc *desc);
+    int (*name)(void *context, kvi_slice name);
+    void *context;
+} catalog_visit;
+
+static int catalog_entry(kv_txn *txn, const kvi_path *path, kvi_slice name,
+                         const catalog_visit *visit)
+{
+    kvi_tree_desc desc;
+    if (visit->name)
+        return visit->name(visit->context, name);
+    int rc = kvi_catalog_decode(txn, kvi_path_stored(&txn->catalog, path), &desc);
+    return rc == KV_OK ? visit->tree(visit->context, name, &desc) : rc;
+}
+
+static int catalog_visit_all(kv_txn *txn, const catalog_visit *visit)
 {
     kv_db *db = txn->db;
-    kvi_tree_desc desc;
     kvi_path path;
     uint8_t *key = db->os->alloc(db->os, kvi_key_max(db->file.page_size));
     if (!key)
         return KV_ENOMEM;
-    int rc = kvi_path_edge(&txn->catalog, &path, false);
-    while (rc == KV_OK) {
+    int step = kvi_path_edge(&txn->catalog, &path, false), rc = KV_OK;
+    for (; rc == KV_OK && step == KV_OK; step = kvi_path_next(&txn->catalog, &path)) {
         const kvi_step *leaf = kvi_path_leaf(&path);
-        kvi_slice name = {key, kvi_node_key(leaf->page, db->file.page_size, leaf->slot, key)};
-        rc = kvi_catalog_decode(txn, kvi_path_stored(&txn->catalog, &path), &desc);
-        if (rc == KV_OK)
-            rc = fn(context, name, &desc);
-        if (rc == KV_OK)
-            rc = kvi_path_next(&txn->catalog, &path);
+        size_t len = kvi_node_key(leaf->page, db->file.page_size, leaf->slot, key);
+        rc = catalog_entry(txn, &path, kvi_slice_of(key, len), visit);
     }
     db->os->free(db->os, key);
-    return rc == KV_NOTFOUND ? KV_OK : rc;
+    return rc != KV_OK || step == KV_NOTFOUND ? rc : step;
+}
+
+int kvi_catalog_each(kv_txn *txn,
+                     int (*fn)(void *context, kvi_slice name, const kvi_tree_desc *desc),
+                     void *context)
+{
+    return catalog_visit_all(txn, &(catalog_visit){.tree = fn, .context = context});
+}
+
+int kvi_catalog_names(kv_txn *txn, int (*fn)(void *context, kvi_slice name), void *context)
+{
+    return catalog_visit_all(txn, &(catalog_visit){.name = fn, .context = context});
 }
 
 int kvi_catalog_rename(kv_tree *tree, kvi_slice name)
@@ -189,7 +211,8 @@ static bool older_handle(const kv_tree *tree, const kv_tree *end)
     for (const kv_tree *other = tree->next; other; other = other->next) {
         younger = younger && other != end;
         kvi_slice name = younger ? other->opened : kvi_slice_of(other->name, other->name_len);
-        if ((younger || !other->gone) && kvi_slice_compare(name, tree->opened) == 0)
+        if ((younger || !other->gone) && kvi_tree_multi(other) == kvi_tree_multi(tree) &&
+            kvi_slice_compare(name, tree->opened) == 0)
             return true;
     }
     return false;

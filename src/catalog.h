@@ -15,6 +15,10 @@ kv_tree *kvi_catalog_opened(kv_txn *txn, kvi_slice name);
 int kvi_catalog_each(kv_txn *txn,
                      int (*fn)(void *context, kvi_slice name, const kvi_tree_desc *desc),
                      void *context) KVI_MUST_CHECK;
+
+/* The same with the names alone, whatever is wrong with what they name. */
+int kvi_catalog_names(kv_txn *txn, int (*fn)(void *context, kvi_slice name),
+                      void *context) KVI_MUST_CHECK;
 int kvi_catalog_rename(kv_tree *tree, kvi_slice name) KVI_MUST_CHECK;
 int kvi_catalog_drop(kv_tree *tree) KVI_MUST_CHECK;
 

@@ -221,7 +221,12 @@ static int db_enter(kv_db *db, const kv_options *options)
     int rc = file_init(db, &facts, options);
     if (rc == KV_OK)
         rc = kvi_readers_init(&db->readers, db->os, &db->side);
-    return rc == KV_OK ? name_flush(db, atomic_load(&db->readers.head->board.counter) >> 1) : rc;
+    if (rc == KV_OK)
+        rc = name_flush(db, atomic_load(&db->readers.head->board.counter) >> 1);
+    if (rc != KV_EACCESS)
+        return rc;
+    kvi_err_clear(&db->err); /* who may not open the folder leaves that to who made the file */
+    return KV_OK;
 }
 
 static int db_begin_first(kv_db *db, const kv_options *options)

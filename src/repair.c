@@ -125,7 +125,7 @@ static int repair_slot_whole(repair *r, kvi_file *file, const kvi_meta *meta, bo
 static int repair_write_metas(kvi_file *file, const kvi_meta *meta, unsigned own, kvi_id newest)
 {
     kvi_meta proven = *meta;
-    proven.id = newest < KVI_ID_MAX - 2 * KVI_ID_SKIP ? newest + KVI_ID_SKIP : meta->id;
+    proven.id = newest < KVI_ID_MAX - 4 * KVI_ID_SKIP ? newest + KVI_ID_SKIP : meta->id;
     kvi_meta_prove(&proven);
     memset(proven.boot_id, 0, sizeof proven.boot_id);
     int rc = file->os->random(file->os, proven.file_id, sizeof proven.file_id);

@@ -133,6 +133,8 @@ int cmd_del(const cli_args *args)
     if (code)
         return code;
     code = session_open(&session, args, SESSION_WRITE);
+    if (code && args_given(args, ARG_IF_EQUALS)) /* there is no such tree */
+        answer_changed(args, code, args->operands[0].bytes);
     if (code)
         return code;
     code = args_given(args, ARG_IF_EQUALS) ? del_equal(&session)

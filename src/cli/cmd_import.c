@@ -44,15 +44,25 @@ static int import_store(cli_import *import, const kv_pair *pair, uint64_t expire
                                                                      : 0;
 }
 
+static int import_check(const cli_args *args, bool dump, bool multi)
+{
+    if (!args_given(args, ARG_EXPIRY))
+        return 0;
+    if (dump)
+        return args_wrong(args, "dumps tell of no expiry");
+    return multi ? args_wrong(args, "values in trees of several values for each key do not expire")
+                 : 0;
+}
+
 static int import_text(cli_import *import)
 {
     kv_pair pair;
     uint64_t expires_at = 0;
     const cli_args *args = import->session.args;
     bool timed = args_given(args, ARG_EXPIRY);
-    if (timed && import->session.multi)
-        return args_wrong(args, "values in trees of several values for each key do not expire");
-    int got = 0, code = session_configure(&import->session);
+    int got = 0, code = import_check(args, false, import->session.multi);
+    if (code == 0)
+        code = session_configure(&import->session);
     while (code == 0 && (got = timed ? text_read_until(&import->lines, &pair, &expires_at)
                                      : text_read(&import->lines, &pair)) > 0)
         code = import_store(import, &pair, expires_at);
@@ -100,8 +110,6 @@ static int import_sections(cli_import *import, dump_reader *reader)
 static int import_dump(cli_import *import)
 {
     dump_reader reader;
-    if (args_given(import->session.args, ARG_EXPIRY))
-        return args_wrong(import->session.args, "dumps tell of no expiry");
     dump_reader_begin(&reader, &import->lines);
     int code = import_sections(import, &reader);
     /* the session's tree has its name from the reader */
@@ -175,7 +183,9 @@ int cmd_import(const cli_args *args)
     if (import.lines.file == stdin && isatty(STDIN_FILENO))
         cli_say(args->file, "reading entries from the terminal; Ctrl-D ends them");
     int dump = import_is_dump(&import.lines, args);
-    code = dump < 0 ? CLI_TROUBLE : session_open(&import.session, args, SESSION_CREATE);
+    code = dump < 0 ? CLI_TROUBLE : import_check(args, dump, args_given(args, ARG_MULTI));
+    if (code == 0)
+        code = session_open(&import.session, args, SESSION_CREATE);
     if (code == 0)
         code = session_close(&import.session, import_run(&import, dump));
     lines_close(&import.lines);

@@ -29,6 +29,9 @@ static bool incr_read(const char *text, long long *number)
 
 static int incr_parse(cli_incr *incr, const cli_args *args)
 {
+    kv_slice initial = args->bytes[ARG_INITIAL];
+    if (initial.ptr && strlen(initial.ptr) != initial.len)
+        return args_wrong(args, "--initial is no number");
     *incr = (cli_incr){
         .delta = args->count > 1 ? args->operands[1].text : "1",
         .initial = args_given(args, ARG_INITIAL) ? args->bytes[ARG_INITIAL].ptr : "0",

@@ -75,6 +75,8 @@ int cmd_swap(const cli_args *args)
     kv_slice key = args->operands[0].bytes, old;
     cli_session session;
     int code = session_open_single(&session, args, desired ? SESSION_CREATE : SESSION_WRITE);
+    if (code == CLI_NO) /* there is no such tree */
+        swap_print(args, key, (kv_slice){0});
     if (code)
         return code;
     int result = desired ? kv_swap(session.tree, key.ptr, key.len, desired, &old)

@@ -152,6 +152,7 @@ run kv del absent.kv a; code 3
 # ---- options that all of them have ----
 run kv incr e.kv n -e --initial 12345678; code 0; out 12345679
 run kv incr e.kv n2 -e --tree t --initial 5; code 0; out 6
+run kv incr e.kv n -e --initial '5\x00zz'; code 2; err 'no number'
 run kv incr e.kv n +1; code 0; out 12345680
 run kv incr e.kv n -- +-1; code 2
 for change in 'swap x.kv k v' 'cas x.kv k --from-absent v' 'incr x.kv k' 'append x.kv k v'; do

@@ -57,6 +57,9 @@ printf 'k\t4000000000000\tw\n' >timed
 run_with timed kv import m.kv --tree many --expiry; code 2; err 'do not expire'
 printf 'VERSION=3\nHEADER=END\n 61\n 62\nDATA=END\n' >dump
 run_with dump kv import m.kv --expiry; code 2; err 'dumps tell of no expiry'
+run_with dump kv import never.kv --expiry; code 2
+run_with timed kv import never.kv --expiry --tree t --multi; code 2
+[ ! -e never.kv ] || fail 'a refused import made a file'
 run kv count m.kv; out 0
 
 # ---- times beyond those of signed numbers ----

@@ -58,6 +58,8 @@ run kv put d.kv k v --tree no --if-present --json; code 1; out '{"key":"k","chan
 run kv cas d.kv k v w --tree no --json; code 1; out '{"key":"k","changed":false}'
 run kv has d.kv k --tree no --json; code 1; out '{"key":"k","found":false}'
 run kv swap d.kv no --json; code 1; out '{"key":"no","old":null}'
+run kv swap d.kv k --tree no --json; code 1; out '{"key":"k","old":null}'
+run kv del d.kv k --if-equals x --tree no --json; code 1; out '{"key":"k","changed":false}'
 run kv has d.kv no -q; code 1; quiet
 
 # ---- snapshots ----

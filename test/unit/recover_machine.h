@@ -108,17 +108,24 @@ static inline void close_db(kv_db *db)
     assert_true(fault_balanced(&fault));
 }
 
-/* The process dies, and the handle with it; its machine goes on, or boots anew. */
-static inline void crash(kv_db *db, bool reboot)
+/* The process dies, and its handles with it; its machine goes on, or boots anew. second may be NULL. */
+static inline void crash_both(kv_db *db, kv_db *second, bool reboot)
 {
     sim_clone(other, disk);
     other->boots = disk->boots + (reboot ? 1 : 0);
+    if (second)
+        (void)kv_db_close(second);
     (void)kv_db_close(db); /* on the disk that nobody will look at again */
     sim_disk *swap = disk;
     disk = other;
     other = swap;
     sim_reset(other);
     watch(disk);
+}
+
+static inline void crash(kv_db *db, bool reboot)
+{
+    crash_both(db, NULL, reboot);
 }
 
 static inline uint64_t flushes(void)

@@ -409,7 +409,14 @@ static void test_refresh_other_kind(void **state)
             assert_int_equal(kv_cursor_next(cursor), KV_NOTFOUND);
             assert_int_equal(kv_exists(old, "a", 1), KV_NOTFOUND);
         }
-        assert_ptr_not_equal(open_tree(reader, "kind", 0), old);
+        kv_tree *fresh = open_tree(reader, "kind", 0);
+        assert_ptr_not_equal(fresh, old);
+        assert_int_equal(kv_txn_refresh(reader), KV_OK);
+        assert_int_equal(kv_exists(old, "a", 1), KV_NOTFOUND);
+        assert_ptr_equal(open_tree(reader, "kind", 0), fresh);
+        uint64_t n = 0;
+        assert_int_equal(kv_count(fresh, NULL, &n), KV_OK);
+        assert_int_equal(n, 1);
         kv_txn_abort(reader);
         txn = begin(KV_TXN_WRITE);
         assert_int_equal(kv_tree_drop(open_tree(txn, "kind", 0)), KV_OK);
@@ -688,6 +695,41 @@ static void test_reserved_key_is_a_view(void **state)
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
+/* A key, and what becomes its value, in the large value that goes away for it. */
+static void test_key_is_in_its_value(void **state)
+{
+    static const size_t sizes[] = {3000, 8000, 300000};
+    static char text[300000] = "customer-0042: more of this and that";
+    for (size_t i = 0; i < KVI_COUNT(sizes); i++) {
+        kv_slice view, found;
+        uint64_t n;
+        kv_txn *txn = begin(KV_TXN_WRITE);
+        kv_tree *tree = kv_txn_main(txn);
+        assert_int_equal(kv_tree_clear(tree), KV_OK);
+        assert_int_equal(kv_put(tree, text, 13, text, sizes[i], 0), KV_OK);
+        assert_int_equal(kv_put(tree, "z", 1, text, sizes[i], 0), KV_OK);
+        assert_int_equal(kv_get(tree, text, 13, &view), KV_OK);
+        assert_int_equal(kv_put(tree, view.ptr, 13, (const char *)view.ptr + 15, 4, 0), KV_OK);
+        expect_text(tree, "customer-0042", "more");
+        assert_int_equal(kv_put(tree, text, 13, text, sizes[i], 0), KV_OK);
+        assert_int_equal(kv_get(tree, text, 13, &view), KV_OK);
+        kv_slice other = {(const char *)view.ptr + 23, 4};
+        assert_int_equal(kv_swap(tree, view.ptr, 13, &other, &found), KV_OK);
+        expect_text(tree, "customer-0042", "this");
+        assert_int_equal(kv_put(tree, text, 13, text, sizes[i], 0), KV_OK);
+        assert_int_equal(kv_get(tree, text, 13, &view), KV_OK);
+        assert_int_equal(kv_append(tree, view.ptr, 13, (const char *)view.ptr + 9, 4, 0, &n),
+                         KV_OK);
+        assert_int_equal(kv_get(tree, text, 13, &found), KV_OK);
+        assert_int_equal(found.len, sizes[i] + 4);
+        assert_memory_equal((const char *)found.ptr + sizes[i], "0042", 4);
+        assert_int_equal(kv_count(tree, NULL, &n), KV_OK);
+        assert_int_equal(n, 2);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
 /* ---- memory that views are in ---- */
 
 static size_t count_loans(const kv_txn *txn)
@@ -717,6 +759,18 @@ static void test_loans_end(void **state)
         assert_true(i == 0 ? old.ptr == NULL : old.len == 2000 + i - 1);
         for (size_t at = 0; at < old.len; at++)
             assert_int_equal(((const char *)old.ptr)[at], 'x');
+    }
+    for (unsigned i = 0; i < 100; i++) {
+        char key[8];
+        kv_pair popped;
+        int len = snprintf(key, sizeof key, "a%03u", i);
+        assert_int_equal(kv_put(tree, key, (size_t)len, text, 2500, 0), KV_OK);
+        if (i % 2 == 0)
+            continue;
+        assert_int_equal(kv_pop_first(tree, NULL, &popped), KV_OK);
+        assert_int_equal(popped.value.len, 2500);
+        for (size_t at = 0; at < 2500; at++)
+            assert_int_equal(((const char *)popped.value.ptr)[at], 'x');
     }
     assert_true(count_loans(txn) < 30);
     assert_int_equal(kv_txn_commit(txn), KV_OK);
@@ -805,6 +859,7 @@ int main(void)
         SMALL(test_reserved_larger_than_memory),
         TEST(test_bound_is_a_view),
         TEST(test_reserved_key_is_a_view),
+        TEST(test_key_is_in_its_value),
         TEST(test_loans_end),
     };
     return cmocka_run_group_tests_name("api: transactions", tests, setup, teardown);

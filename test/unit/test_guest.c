@@ -731,6 +731,7 @@ static void test_refresh_meets_damage(void **state)
     assert_int_equal(kv_txn_refresh(reader), KV_ECORRUPT);
     page[meta->page_size - 20] ^= 1;
     const kv_backup_options backup = {.size = sizeof backup, .write = no_bytes};
+    assert_int_equal(kv_txn_refresh(reader), KV_EBADTXN);
     assert_int_equal(kv_backup(reader, &backup, NULL), KV_EBADTXN);
     assert_int_equal(kv_diff(reader, reader, NULL, NULL), KV_EBADTXN);
     assert_int_equal(kv_txn_copy(reader, "copy", 0), KV_EBADTXN);

@@ -70,6 +70,18 @@ static void test_name_leads_elsewhere(void **state)
     assert_int_equal(open_only(0), KV_OK);
 }
 
+/* For as long as one is ready to wait, if that is longer. */
+static void test_patient(void **state)
+{
+    const kv_options options = {.size = sizeof options, .wait_ms = 100000};
+    kv_db *db;
+    uint64_t before = disk->mono_ns;
+    disk->os.stat_path = other_device;
+    assert_int_equal(kvi_db_open(sim_os(disk), PATH, &options, &db, NULL, 0), KV_EBUSY);
+    assert_true(disk->mono_ns - before >= 100000ull * 1000000);
+    disk->os = real;
+}
+
 static int count_open(const kvi_os *os, const char *path, int flags, uint32_t mode)
 {
     opened += strcmp(path, PATH) == 0;
@@ -363,6 +375,7 @@ static void test_name_is_flushed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_patient, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_longer_empty, setup, teardown),
         cmocka_unit_test_setup_teardown(test_name_is_flushed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_name_leads_elsewhere, setup, teardown),

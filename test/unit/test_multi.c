@@ -544,6 +544,11 @@ static void splits_end_with_the_limit(void **state)
         const kv_range range = {.size = sizeof range, .limit = limit};
         assert_int_equal(kv_split(w.tree, &range, 2, keys, room, sizeof room, &got), KV_OK);
         assert_int_equal(got, limit == 5);
+        const kv_range last = {.size = sizeof last, .limit = limit, .flags = KV_RANGE_REVERSE};
+        assert_int_equal(kv_split(w.tree, &last, 2, keys, room, sizeof room, &got), KV_OK);
+        assert_int_equal(got, limit > 1);
+        if (got)
+            assert_memory_equal(keys[0].ptr, "b", 1);
     }
     close_world(&w);
 }

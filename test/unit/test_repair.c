@@ -544,7 +544,7 @@ static void test_fails_half_way(void **state)
 {
     static void (*const changes[])(kvi_meta * wrong) = {no_records, only_log};
     static const uint32_t masks[] = {FAULT_BIT(FAULT_PWRITEV), FAULT_BIT(FAULT_SYNC)};
-    unsigned failed = 0;
+    unsigned failed = 0, adoptions = 0;
     for (size_t i = 0; i < 2 * KVI_COUNT(changes); i++) {
         bool hit = true;
         for (uint64_t n = 1; hit; n++) {
@@ -562,21 +562,62 @@ static void test_fails_half_way(void **state)
             metas_agree();
             rc = kvi_db_open(sim_os(disk), NAME, NULL, &db, NULL, 0);
             if (rc == KV_OK) {
+                assert_memory_equal(db->file_id, db->head.meta.file_id, sizeof db->file_id);
+                bool adopted = db->head.meta.id > s.meta.id + 1;
                 commit_one(db, 1, 10);
-                assert_true(db->head.meta.id > s.meta.id + 1 ||
-                            memcmp(db->file_id, s.meta.file_id, sizeof db->file_id) != 0);
+                assert_true(db->head.meta.id > s.meta.id + KVI_ID_SKIP);
+                assert_true(memcmp(db->file_id, s.meta.file_id, sizeof db->file_id) != 0);
+                assert_memory_equal(db->file_id, db->head.meta.file_id, sizeof db->file_id);
+                adoptions += adopted;
                 assert_int_equal(kv_db_close(db), KV_OK);
             }
             surgeon_free(&s);
         }
     }
     assert_true(failed > 8);
+    assert_true(adoptions > 4);
+}
+
+/* Of a file whose writer was killed, each call failing once: what is closed then is one database. */
+static void test_fails_once(void **state)
+{
+    surgeon s = patient();
+    operated(&s);
+    surgeon_free(&s);
+    kv_db *db = open_victim(0);
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE | KV_TXN_DURABLE, &txn), KV_OK);
+    put(kv_txn_main(txn), 1, "killed", 6);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    kvi_slice file = sim_get_file(disk, NAME);
+    s = (surgeon){.bytes = memcpy(malloc(file.len), file.ptr, file.len), .size = file.len};
+    assert_int_equal(kv_db_close(db), KV_OK);
+    unsigned failed = 0;
+    bool hit = true;
+    for (uint64_t n = 1; hit; n++) {
+        fault_os fault;
+        operated(&s);
+        fault_init(&fault, sim_os(disk));
+        fault_plan(&fault, (fault_case){.at = n,
+                                        .mask = FAULT_BIT(FAULT_PWRITEV) | FAULT_MEMORY,
+                                        .error = ENOSPC});
+        (void)kvi_db_repair(&fault.os, NAME, 0, NULL, NULL);
+        hit = fault_hit(&fault);
+        failed += hit;
+        metas_agree();
+        assert_int_equal(kvi_db_open(sim_os(disk), NAME, NULL, &db, NULL, 0), KV_OK);
+        assert_memory_equal(db->file_id, db->head.meta.file_id, sizeof db->file_id);
+        assert_int_equal(kv_db_close(db), KV_OK);
+    }
+    assert_true(failed > 8);
+    free(s.bytes);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fails_half_way),
+        cmocka_unit_test(test_fails_once),
         cmocka_unit_test(test_sound_file),
         cmocka_unit_test(test_space_blocked),
         cmocka_unit_test(test_space_map),

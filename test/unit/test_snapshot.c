@@ -791,8 +791,10 @@ static void test_damaged_list_for_one(void **state)
         commit_range(db, 0, 1, "first"); /* now the list was read */
         damage_list(db);
         assert_int_equal(kv_db_open(path, NULL, &second), KV_OK);
-        for (unsigned i = 0; i < 30; i++)
+        for (unsigned i = 0; i < 30; i++) {
             commit_range(second, 1000 + 20 * i, 20, "second");
+            assert_true(second->space && !kvi_space_unknown(second->space)); /* no record is lost */
+        }
         for (unsigned i = 0; i < 40; i++)
             commit_range(db, 2000 + 20 * i, 20, "third");
         kv_txn *txn = begin(0);
