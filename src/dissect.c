@@ -44,9 +44,11 @@ static void map_drop(kv_inspect *l)
         os->release(os, l->labels, (size_t)(l->limit + 1) * sizeof *l->labels);
     if (l->first)
         os->release(os, l->first, (size_t)(l->limit + 1) * sizeof *l->first);
+    if (l->broken)
+        os->release(os, l->broken, (size_t)(l->limit + 1) * sizeof *l->broken);
     l->labels = NULL;
     l->first = NULL;
-    kvi_pgset_close(&l->rotten);
+    l->broken = NULL;
     if (l->space)
         kvi_space_close(l->space);
     l->space = NULL;
@@ -214,6 +216,14 @@ static int label_of(const kvi_walk *walk, uint32_t *label)
     return owner_of(walk->context, owners[walk->tree->kind], walk->tree->name, label);
 }
 
+/* Of what a page breaks, the first counts. */
+static void map_mark(kv_inspect *l, kvi_pgno page, uint64_t n, const char *invariant)
+{
+    for (kvi_pgno end = page + n; page < end; page++)
+        if (!l->broken[page])
+            l->broken[page] = invariant;
+}
+
 static int map_page(kvi_walk *walk, kvi_ptr ptr, const uint8_t *bytes)
 {
     kv_inspect *l = walk->context;
@@ -237,19 +247,22 @@ static int map_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *leaf
     }
     rc = kvi_walk_large(walk->file, large, NULL, NULL);
     if (rc == KV_ECORRUPT && l->carve.seeded)
-        kvi_pgset_add(&l->rotten, large->ptr.page, large->pages);
+        map_mark(l, large->ptr.page, large->pages, "V3");
     return rc == KV_ECORRUPT || rc == KV_EIO ? KV_OK : rc;
 }
 
-/* A page that is led to belongs to the tree, whatever is wrong with it. */
+/* A page that is led to belongs to the tree, whatever is wrong with it. The page may not show that: what
+ * stood there before a write that was lost is sound by itself. */
 static int map_broken(kvi_walk *walk, kvi_ptr ptr, unsigned level, int rc)
 {
     kv_inspect *l = walk->context;
     (void)level;
     (void)rc;
-    if (ptr.page == 0 || ptr.page >= l->limit || l->labels[ptr.page])
+    if (ptr.page < kvi_first_page(walk->file->page_size) || ptr.page >= l->limit)
         return KV_OK;
-    return label_of(walk, &l->labels[ptr.page]);
+    if (walk->invariant)
+        map_mark(l, ptr.page, 1, walk->invariant);
+    return l->labels[ptr.page] ? KV_OK : label_of(walk, &l->labels[ptr.page]);
 }
 
 static int map_space(kv_inspect *l)
@@ -281,12 +294,12 @@ static int map_fill(kv_inspect *l)
     };
     l->labels = os->reserve(os, (size_t)(l->limit + 1) * sizeof *l->labels);
     l->first = os->reserve(os, (size_t)(l->limit + 1) * sizeof *l->first);
-    int rc = kvi_pgset_init(&l->rotten, os, l->limit + 1);
-    if (rc != KV_OK || !l->labels || !l->first)
+    l->broken = os->reserve(os, (size_t)(l->limit + 1) * sizeof *l->broken);
+    if (!l->labels || !l->first || !l->broken)
         return kvi_fail(&l->carve.err, KV_ENOMEM, "no memory to look at all pages");
     if (l->carve.trust == KVI_TRUST_NONE)
         return KV_OK;
-    rc = kvi_walk_all(&walk);
+    int rc = kvi_walk_all(&walk);
     return rc == KV_OK ? map_space(l) : rc;
 }
 
@@ -341,8 +354,8 @@ static void page_header(const kv_inspect *l, const uint8_t *bytes, kv_page_info 
     info->flags = kvi_get16(bytes + KVI_P_flags);
 }
 
-/* What a page with a header breaks. A page in use must have one; where nobody leads any more, pointers may
- * go behind an end of the file that came later. */
+/* What a page with a header breaks by itself. A page in use must have one; where nobody leads any more,
+ * pointers may go behind an end of the file that came later. */
 static const char *page_problem(const kv_inspect *l, kvi_pgno page, const uint8_t *bytes)
 {
     static const char *const names[] = {"", "N1", "N2", "N3", "N4", "N5", "N6", "N7", "N8", "N9"};
@@ -387,7 +400,8 @@ int kvi_dissect_page(kv_inspect *l, kvi_pgno page, kv_page_info *info)
     if (page >= l->limit)
         return kvi_fail(&l->carve.err, KV_NOTFOUND, "there is no page %llu",
                         (unsigned long long)page);
-    *info = (kv_page_info){.size = sizeof *info, .page = page, .problem = ""};
+    *info = (kv_page_info){.size = sizeof *info, .page = page};
+    info->problem = l->broken[page] ? l->broken[page] : "";
     info->state = page_state(l, page);
     page_owner(l, page, info);
     if (page < kvi_first_page(l->carve.file.page_size)) {
@@ -402,12 +416,11 @@ int kvi_dissect_page(kv_inspect *l, kvi_pgno page, kv_page_info *info)
     if (rc == KV_OK && l->first[page]) {
         info->type = KV_PAGE_LARGE;
         info->first = l->first[page];
-        info->problem = kvi_pgset_has(&l->rotten, page) ? "V3" : "";
         return KV_OK;
     }
     if (rc == KV_OK && (kvi_carve_judge(&l->carve, page, l->page).birth || l->labels[page]))
         page_header(l, l->page, info);
-    if (rc == KV_OK)
+    if (rc == KV_OK && !l->broken[page])
         info->problem = page_problem(l, page, l->page);
     return rc;
 }

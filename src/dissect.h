@@ -3,7 +3,6 @@
 #define KVI_DISSECT_H
 
 #include "carve.h"
-#include "pgset.h"
 
 /* A tree of the newest commit. */
 typedef struct kvi_owner {
@@ -14,10 +13,10 @@ typedef struct kvi_owner {
 
 struct kv_inspect {
     kvi_carve carve;
-    kvi_pgno limit;   /* pages of the file or below the high-water mark */
-    uint32_t *labels; /* of each page: 1 + index of its owner, 0: none; NULL: not looked yet */
-    kvi_pgno *first;  /* pages of large values: where they begin; else 0 */
-    kvi_pgset rotten; /* where a large value breaks V3 */
+    kvi_pgno limit;      /* pages of the file or below the high-water mark */
+    uint32_t *labels;    /* of each page: 1 + index of its owner, 0: none; NULL: not looked yet */
+    kvi_pgno *first;     /* pages of large values: where they begin; else 0 */
+    const char **broken; /* of each page: the invariant that the walk found broken; NULL: none */
     kvi_owner *owners;
     size_t n_owners, owners_cap;
     kvi_space *space; /* NULL: unknown */

@@ -77,6 +77,28 @@ run kv pages d.kv; code 4; grep -q -E "^ +$leaf .*N9: its checksum" out || fail 
 run kv pages d.kv --json; code 4; out_has '"problem":"N9"'
 printf '\xff\xff' | dd of=d.kv bs=1 seek=$((leaf * 4096 + 10)) conv=notrunc status=none
 run kv page d.kv "$leaf"; code 4; out_has 'beyond reading'
+
+# A write that was lost: in the place of a leaf stands what was there before, sound by itself.
+leaf_and_birth() # file
+{
+    kv pages "$1" | awk '$2 == "leaf" && /used +main tree/ { print $1, $4 }'
+}
+kv put lost.kv key 0
+kv put lost.kv key 1
+cp lost.kv old.kv
+read -r page birth < <(leaf_and_birth old.kv)
+for i in {2..20}; do
+    kv put lost.kv key "$i"
+    read -r now newer < <(leaf_and_birth lost.kv)
+    [ "$now" != "$page" ] || [ "$newer" = "$birth" ] || break
+done
+[ "$now" = "$page" ] || fail 'the page was not used again, this test tests nothing'
+run kv page lost.kv "$page"; code 0
+dd if=old.kv of=lost.kv bs=4096 skip="$page" seek="$page" count=1 conv=notrunc status=none
+run kv check lost.kv; code 4; out_has 'N8'
+run kv pages lost.kv; code 4; grep -q -E "^ +$page +leaf .*N8: it is not the page" out || fail "pages: $(cat out)"
+run kv page lost.kv "$page"; code 4; out_has 'DAMAGED      N8'
+
 head -c 50000 /dev/urandom >noise
 for command in pages meta 'page 3'; do
     # shellcheck disable=SC2086 # words

@@ -290,6 +290,34 @@ static void test_broken_twice(void **state)
     victim_heal(&patient, patient.size);
 }
 
+static void expect_problem(const surgeon *s, kvi_pgno page, const char *problem)
+{
+    kv_inspect *look = look_into(s);
+    kv_page_info info = page_of(look, page);
+    assert_int_equal(info.state, KV_STATE_USED);
+    assert_int_equal(info.owner, KV_OWNER_MAIN);
+    assert_int_equal(info.right_checksum, info.checksum);
+    assert_string_equal(info.problem, problem);
+    kvi_dissect_close(look);
+}
+
+/* Pages that are sound by themselves, but not what leads to them means. */
+static void test_misplaced(void **state)
+{
+    surgeon s;
+    surgeon_take(&s, patient.image, patient.size);
+    kvi_ptr branch = surgeon_node(&s, &s.meta.main, 1, 0);
+    kvi_ptr leaf = surgeon_node(&s, &s.meta.main, 0, 0);
+    kvi_put64(surgeon_page(&s, leaf.page) + KVI_P_birth, leaf.birth - 1); /* a write was lost */
+    surgeon_stamp(&s, leaf.page);
+    expect_problem(&s, leaf.page, "N8");
+    kvi_branch_set_child(surgeon_page(&s, branch.page), s.page_size, 0, branch);
+    surgeon_stamp(&s, branch.page);
+    expect_problem(&s, branch.page, "T4");
+    surgeon_free(&s);
+    victim_heal(&patient, patient.size);
+}
+
 static int note_slot(void *context, const kv_page_slot *slot)
 {
     uint32_t *flags = context;
@@ -324,6 +352,7 @@ static void test_no_descriptors(void **state)
         surgeon_stamp(&s, leaf);
         free(room);
         kv_inspect *look = look_into(&s);
+        assert_string_equal(page_of(look, leaf).problem, "C1");
         assert_int_equal(kvi_dissect_slots(look, leaf, note_slot, flags), KV_OK);
         assert_false(flags[0] & KV_SLOT_TREE);
         assert_true(flags[1] & KV_SLOT_TREE);
@@ -505,6 +534,7 @@ int main(void)
         cmocka_unit_test(test_beyond_and_stopped),
         cmocka_unit_test(test_without_seed),
         cmocka_unit_test(test_broken_twice),
+        cmocka_unit_test(test_misplaced),
         cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_records_astray),
         cmocka_unit_test(test_high_water_of_a_guess),
