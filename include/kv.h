@@ -540,7 +540,7 @@ typedef struct kv_page_info {
     uint64_t checksum;       /* that the header has */
     uint64_t right_checksum; /* that it should have; 0: the file's seed is lost */
     uint32_t heap, dead, prefix_len, fixed_key, fixed_value, hint_stride, flags;
-    uint32_t reserved;
+    uint32_t needed;     /* 1: the newest commit or a named snapshot leads here; metas */
     const char *problem; /* "N9", "V3" ...: the first invariant that it breaks; "IO": it cannot be
                             read; "": none */
 } kv_page_info;

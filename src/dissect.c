@@ -178,18 +178,18 @@ int kvi_dissect_meta(kv_inspect *l, unsigned slot, kv_meta_info *info)
 
 /* The owner of what the walk is at; trees are visited one after the other, so it is one of the last
  * ones. */
-static int owner_of(kv_inspect *l, uint32_t owner, kvi_slice name, uint32_t *label)
+static int owner_of(kv_inspect *l, uint32_t owner, bool past, kvi_slice name, uint32_t *label)
 {
     const kvi_os *os = l->carve.os;
     for (size_t i = l->n_owners; i-- > 0;) {
         const kvi_owner *known = &l->owners[i];
-        if (known->owner == owner &&
-            kvi_slice_compare(kvi_slice_of(known->name, known->name_len), name) == 0) {
+        if (known->owner != owner || known->past != past)
+            continue;
+        if (kvi_slice_compare(kvi_slice_of(known->name, known->name_len), name) == 0) {
             *label = (uint32_t)i + 1;
             return KV_OK;
         }
-        if (owner == KV_OWNER_TREE && known->owner == owner)
-            break; /* names ascend */
+        break; /* names ascend; those of the past are none */
     }
     kvi_owner *owners = kvi_os_room(os, l->owners, &l->owners_cap, l->n_owners + 1, sizeof *owners);
     uint8_t *copy = os->alloc(os, name.len + 1);
@@ -201,7 +201,7 @@ static int owner_of(kv_inspect *l, uint32_t owner, kvi_slice name, uint32_t *lab
     }
     if (name.len)
         memcpy(copy, name.ptr, name.len);
-    owners[l->n_owners++] = (kvi_owner){owner, copy, name.len};
+    owners[l->n_owners++] = (kvi_owner){owner, past, copy, name.len};
     *label = (uint32_t)l->n_owners;
     return KV_OK;
 }
@@ -212,8 +212,10 @@ static int label_of(const kvi_walk *walk, uint32_t *label)
                                       KV_OWNER_SNAPSHOTS};
     kvi_slice none = {NULL, 0};
     if (!walk->tree)
-        return owner_of(walk->context, KV_OWNER_SPACE, none, label);
-    return owner_of(walk->context, owners[walk->tree->kind], walk->tree->name, label);
+        return owner_of(walk->context, KV_OWNER_SPACE, false, none, label);
+    bool past = walk->snapshot != 0;
+    return owner_of(walk->context, owners[walk->tree->kind], past, past ? none : walk->tree->name,
+                    label);
 }
 
 /* Of what a page breaks, the first counts. */
@@ -242,6 +244,8 @@ static int map_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *leaf
     if (rc != KV_OK)
         return rc;
     for (kvi_pgno page = large->ptr.page; page < large->ptr.page + large->pages; page++) {
+        if (l->labels[page])
+            continue; /* the present comes before its snapshots */
         l->labels[page] = label;
         l->first[page] = large->ptr.page;
     }
@@ -314,9 +318,18 @@ static int map_make(kv_inspect *l)
 
 /* ---- one page ---- */
 
+/* NULL: nobody leads to the page. */
+static const kvi_owner *page_label(const kv_inspect *l, kvi_pgno page)
+{
+    return l->labels[page] ? &l->owners[l->labels[page] - 1] : NULL;
+}
+
 static uint32_t page_state(const kv_inspect *l, kvi_pgno page)
 {
-    if (page < kvi_first_page(l->carve.file.page_size) || l->labels[page])
+    const kvi_owner *owner = page_label(l, page);
+    if (owner)
+        return owner->past ? KV_STATE_DEAD : KV_STATE_USED;
+    if (page < kvi_first_page(l->carve.file.page_size))
         return KV_STATE_USED;
     if (l->carve.trust == KVI_TRUST_NONE)
         return KV_STATE_UNKNOWN;
@@ -372,11 +385,18 @@ static const char *page_problem(const kv_inspect *l, kvi_pgno page, const uint8_
 
 static void page_owner(const kv_inspect *l, kvi_pgno page, kv_page_info *info)
 {
-    if (l->labels[page] == 0)
+    const kvi_owner *owner = page_label(l, page);
+    info->needed = owner || page < kvi_first_page(l->carve.file.page_size);
+    if (!owner || owner->past)
         return;
-    const kvi_owner *owner = &l->owners[l->labels[page] - 1];
     info->owner = owner->owner;
     info->tree = (kv_slice){owner->name, owner->name_len};
+}
+
+static bool page_of_catalog(const kv_inspect *l, kvi_pgno page)
+{
+    const kvi_owner *owner = page_label(l, page);
+    return owner && owner->owner == KV_OWNER_CATALOG;
 }
 
 static void page_meta(const kv_inspect *l, kvi_pgno page, kv_page_info *info)
@@ -527,13 +547,13 @@ int kvi_dissect_slots(kv_inspect *l, kvi_pgno page,
                         "page %llu breaks N%d: its entries are beyond "
                         "reading",
                         (unsigned long long)page, broken);
-    unsigned branch = info.type == KV_PAGE_BRANCH;
+    bool branch = info.type == KV_PAGE_BRANCH, catalog = page_of_catalog(l, page);
     for (unsigned i = 0; i < kvi_node_count(l->page) + branch; i++) {
         kv_page_slot slot = {.index = i};
         if (branch)
             slot_of_branch(l, i, &slot);
         else
-            slot_of_leaf(l, info.owner == KV_OWNER_CATALOG, i, &slot);
+            slot_of_leaf(l, catalog, i, &slot);
         if (fn(context, &slot) != 0)
             return slots_stop(l);
     }

@@ -4,9 +4,10 @@
 
 #include "carve.h"
 
-/* A tree of the newest commit. */
+/* A tree of the newest commit, or all of a kind that only named snapshots lead to. */
 typedef struct kvi_owner {
     uint32_t owner; /* enum kv_page_owner */
+    bool past;      /* of snapshots; the name is empty */
     uint8_t *name;
     size_t name_len;
 } kvi_owner;

@@ -22,7 +22,7 @@ typedef struct cli_pages {
     kv_inspect *look;
     bool json, quiet;
     pages_sum sums[TYPES];
-    uint64_t bad_in_use; /* without the metas: a crash may leave one of them torn */
+    uint64_t bad_needed; /* without the metas: a crash may leave one of them torn */
 } cli_pages;
 
 static void pages_count(cli_pages *pages, const kv_page_info *info)
@@ -35,7 +35,7 @@ static void pages_count(cli_pages *pages, const kv_page_info *info)
     sum->others += info->state != KV_STATE_USED && info->state != KV_STATE_FREE &&
                    info->state != KV_STATE_DEAD;
     sum->bad += bad;
-    pages->bad_in_use += bad && info->state == KV_STATE_USED && info->page >= METAS;
+    pages->bad_needed += bad && info->needed && info->page >= METAS;
 }
 
 static void pages_print_json(const kv_page_info *info)
@@ -147,7 +147,7 @@ static void pages_print_sums(const cli_pages *pages)
 
 static bool pages_damaged(const cli_pages *pages)
 {
-    return pages->bad_in_use > 0 || pages->sums[KV_PAGE_META].bad == METAS;
+    return pages->bad_needed > 0 || pages->sums[KV_PAGE_META].bad == METAS;
 }
 
 int cmd_pages(const cli_args *args)

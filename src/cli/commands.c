@@ -248,7 +248,7 @@ const cli_command cli_commands[] = {
     {"pages", "map layout", "FILE", "list the pages of a file, damaged or not",
      "A line per page: number, type, level, birth, entries, state, tree, and what is wrong with\n"
      "it; then a table of how many there are of each type; --quiet: the table alone.\n"
-     "Exit status 4: a page in use is damaged; of the two metas, both.\n",
+     "Exit status 4: a page in use or of a named snapshot is damaged; of the two metas, both.\n",
      "  kv pages phone.kv --quiet\n"
      "  kv pages damaged.kv --json | jq 'select(.problem)'\n",
      1, 1, 0, O(JSON) | O(QUIET), cmd_pages},

@@ -28,6 +28,27 @@ done
 cp a.kv named.kv; kv snapshot create named.kv one
 run kv pages named.kv; code 0; quiet
 grep -q -E 'leaf.*used +snapshots' out || fail 'pages: the list of named snapshots is none of them'
+kv put named.kv larger x # its leaf is the large value's, which both have now
+run kv pages named.kv; code 0
+grep -q -E 'large .* used +main tree' out || fail 'pages: a large value that a snapshot has, too'
+
+# All is written anew, so that only the snapshot leads to what was there.
+sed 's/secret/other/' input | kv import named.kv -q
+kv put named.kv large - <input
+run kv pages named.kv; code 0; quiet
+for use in leaf:leaf_pages branch:branch_pages large:large_pages; do
+    said=$(awk -v type="${use%:*}" '$1 == type { print $2 }' out)
+    [ "$said" = "$(kv stat named.kv --json | sed "s/.*\"${use#*:}\":\([0-9]*\).*/\1/")" ] ||
+        fail "pages: in use, with a snapshot: ${use%:*}: $said"
+done
+grep -q -E 'large .* dead *$' out || fail 'pages: no dead large value of the snapshot'
+old=$(awk -v page="$(kv meta a.kv --json | sed 's/.*"main":{"root":{"page":\([0-9]*\).*/\1/')" '$1 == page' out)
+grep -q -E 'branch .* dead *$' <<<"$old" || fail "pages: the root of the snapshot: $old"
+cp named.kv d.kv
+printf '\xde\xad' | dd of=d.kv bs=1 seek=$((${old%%  [a-z]*} * 4096 + 2000)) conv=notrunc status=none
+run kv check d.kv; code 4
+run kv pages d.kv; code 4; grep -q -E 'branch .* dead +N9' out || fail "pages: no damage of the snapshot"
+
 run kv meta named.kv; code 0; grep -q -E '^snapshots +.*1 entries' out || fail "meta: no snapshots: $(cat out)"
 run kv pages a.kv --quiet; code 0
 grep -q -E '^leaf +[0-9]+ +[0-9]+ +[0-9]+ +0 +0$' out || fail "pages -q: $(cat out)"

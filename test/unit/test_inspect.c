@@ -318,6 +318,46 @@ static void test_misplaced(void **state)
     victim_heal(&patient, patient.size);
 }
 
+/* Pages of the main tree that are in use, and the last one that only the named snapshot needs. */
+static uint64_t count_main(kv_inspect *look, uint32_t type, uint64_t *past)
+{
+    uint64_t n = 0;
+    for (uint64_t page = 0; page < n_pages; page++) {
+        kv_page_info info = page_of(look, page);
+        if (info.type != type)
+            continue;
+        n += info.state == KV_STATE_USED && info.owner == KV_OWNER_MAIN;
+        if (info.state == KV_STATE_DEAD && info.needed)
+            *past = page;
+        assert_true(info.needed || info.state != KV_STATE_USED);
+        assert_true(info.owner == KV_OWNER_NONE || info.state == KV_STATE_USED);
+    }
+    return n;
+}
+
+/* What only a named snapshot leads to is no part of the newest commit, but its damage counts. */
+static void test_pages_of_a_snapshot(void **state)
+{
+    surgeon s;
+    uint64_t branch = 0, large = 0, leaf = 0;
+    surgeon_take(&s, patient.image, patient.size);
+    kv_inspect *look = look_into(&s);
+    assert_int_equal(count_main(look, KV_PAGE_BRANCH, &branch), s.meta.main.branch_pages);
+    assert_int_equal(count_main(look, KV_PAGE_LARGE, &large), s.meta.main.large_pages);
+    assert_int_equal(count_main(look, KV_PAGE_LEAF, &leaf), s.meta.main.leaf_pages);
+    assert_true(branch && leaf);
+    kvi_dissect_close(look);
+    surgeon_page(&s, leaf)[200] ^= 1;
+    look = look_into(&s);
+    kv_page_info info = page_of(look, leaf);
+    assert_int_equal(info.state, KV_STATE_DEAD);
+    assert_int_equal(info.needed, 1);
+    assert_string_equal(info.problem, "N9");
+    kvi_dissect_close(look);
+    surgeon_free(&s);
+    victim_heal(&patient, patient.size);
+}
+
 static int note_slot(void *context, const kv_page_slot *slot)
 {
     uint32_t *flags = context;
@@ -535,6 +575,7 @@ int main(void)
         cmocka_unit_test(test_without_seed),
         cmocka_unit_test(test_broken_twice),
         cmocka_unit_test(test_misplaced),
+        cmocka_unit_test(test_pages_of_a_snapshot),
         cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_records_astray),
         cmocka_unit_test(test_high_water_of_a_guess),
