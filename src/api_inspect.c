@@ -22,7 +22,8 @@ KV_API int kv_inspect_meta(kv_inspect *look, unsigned slot, kv_meta_info *info)
 {
     if (!look || slot > 1 || !info || info->size < sizeof *info)
         return KV_EINVAL;
-    return kvi_dissect_meta(look, slot, info);
+    kvi_dissect_meta(look, slot, info);
+    return KV_OK;
 }
 
 KV_API int kv_inspect_choose(kv_inspect *look, unsigned slot, const char *dest, char *message,

@@ -131,7 +131,7 @@ static void reason_passed(const kvi_carve *carve, unsigned slot, char *reason, s
         snprintf(reason, size, "older than the other");
 }
 
-int kvi_dissect_meta(kv_inspect *l, unsigned slot, kv_meta_info *info)
+void kvi_dissect_meta(kv_inspect *l, unsigned slot, kv_meta_info *info)
 {
     const kvi_carve *carve = &l->carve;
     kvi_meta meta = {0};
@@ -171,7 +171,6 @@ int kvi_dissect_meta(kv_inspect *l, unsigned slot, kv_meta_info *info)
                            .delta_len = meta.delta_len};
     memcpy(info->file_id, meta.file_id, sizeof info->file_id);
     memcpy(info->boot_id, meta.boot_id, sizeof info->boot_id);
-    return KV_OK;
 }
 
 /* ---- which page belongs to what ---- */

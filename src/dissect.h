@@ -29,7 +29,7 @@ struct kv_inspect {
 int kvi_dissect_open(const kvi_os *os, const char *path, kv_inspect **look, char *message,
                      size_t message_size) KVI_MUST_CHECK;
 void kvi_dissect_close(kv_inspect *look);
-int kvi_dissect_meta(kv_inspect *look, unsigned slot, kv_meta_info *info) KVI_MUST_CHECK;
+void kvi_dissect_meta(kv_inspect *look, unsigned slot, kv_meta_info *info);
 int kvi_dissect_choose(kv_inspect *look, unsigned slot, const char *dest) KVI_MUST_CHECK;
 int kvi_dissect_page(kv_inspect *look, kvi_pgno page, kv_page_info *info) KVI_MUST_CHECK;
 int kvi_dissect_slots(kv_inspect *look, kvi_pgno page,

@@ -520,9 +520,8 @@ int victim_dissect(const kvi_os *os)
     int first = dissect_pages(look);
     for (unsigned slot = 0; slot < 2; slot++) {
         kv_meta_info info = {.size = sizeof info};
-        rc = kvi_dissect_meta(look, slot, &info);
-        if (rc == KV_OK && info.state == KV_META_SOUND)
-            rc = kvi_dissect_choose(look, slot, SINK);
+        kvi_dissect_meta(look, slot, &info);
+        rc = info.state == KV_META_SOUND ? kvi_dissect_choose(look, slot, SINK) : KV_OK;
         os->unlink(os, SINK);
         first = first == KV_OK ? rc : first;
     }
