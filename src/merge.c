@@ -373,22 +373,19 @@ static int header_fits(const told *t)
                     (unsigned long long)old->to);
 }
 
+static int header_read(told *t)
+{
+    int rc = kvi_stream_header_read(&t->stream, &t->header);
+    if (rc == KV_NOTFOUND)
+        rc = kvi_stream_damaged(&t->stream, "there is nothing");
+    return rc == KV_OK && t->number > 0 ? header_fits(t) : rc;
+}
+
 static int headers_merge(merge *m)
 {
-    kvi_stream_header header = {.from = UINT64_MAX};
-    for (size_t i = 0; i < m->n; i++) {
-        told *t = &m->of[i];
-        int rc = kvi_stream_header_read(&t->stream, &t->header);
-        if (rc == KV_NOTFOUND)
-            rc = kvi_stream_damaged(&t->stream, "there is nothing");
-        if (rc == KV_OK && i > 0)
-            rc = header_fits(t);
-        if (rc != KV_OK)
-            return rc;
-        kvi_id from = KVI_MIN(header.from, t->header.from);
-        header = t->header;
-        header.from = from;
-    }
+    kvi_stream_header header = m->of[m->n - 1].header;
+    for (size_t i = 0; i < m->n; i++)
+        header.from = KVI_MIN(header.from, m->of[i].header.from);
     m->info->from = header.from;
     m->info->to = header.to;
     memcpy(m->info->file_id, header.file_id, sizeof header.file_id);
@@ -409,8 +406,13 @@ static int told_open(told *t, const kv_merge_options *options, size_t number, kv
 static int merge_run(merge *m, const kv_merge_options *options, kvi_stream like)
 {
     int rc = KV_OK;
-    for (size_t i = 0; rc == KV_OK && i <= m->n; i++) /* the last one lends its room only */
+    for (size_t i = 0; rc == KV_OK && i < m->n; i++) { /* what is none costs nothing behind it */
         rc = told_open(&m->of[i], options, i, like);
+        if (rc == KV_OK)
+            rc = header_read(&m->of[i]);
+    }
+    if (rc == KV_OK)
+        rc = told_open(&m->of[m->n], options, m->n, like); /* lends its room only */
     if (rc == KV_OK)
         rc = kvi_stream_open(&m->out);
     if (rc == KV_OK)

@@ -13,6 +13,11 @@ const char *backups_text(char buf[BACKUPS_TEXT_MAX], const kv_backup_info *info)
     return buf;
 }
 
+bool backups_begins(const uint8_t bytes[BACKUPS_MAGIC])
+{
+    return backups_number(bytes, BACKUPS_MAGIC) == 0x8a0d0a1a6b62766b;
+}
+
 uint64_t backups_number(const uint8_t *bytes, int size)
 {
     uint64_t n = 0;

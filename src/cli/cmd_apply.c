@@ -9,9 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAGIC     0x8a0d0a1a6b62766b /* which a backup begins with */
-#define PAGE_SIZE 12                 /* where its header has the page size of the original, ... */
-#define FROM      32                 /* ... and the commit since which it is */
+#define PAGE_SIZE 12 /* where a header has the page size of the original, ... */
+#define FROM      32 /* ... and the commit since which the backup is */
 
 /* Where backups come from. Its first bytes are looked at before a database is made. */
 typedef struct cli_source {
@@ -152,7 +151,7 @@ static int apply_open(cli_session *session, cli_args *args, const cli_source *so
     if (access(args->file, F_OK) == 0 || errno != ENOENT)
         return session_open_file(session, args, SESSION_WRITE);
     uint64_t page_size = backups_number(source->head + PAGE_SIZE, 4);
-    if (source->len < BACKUPS_HEADER || backups_number(source->head, 8) != MAGIC ||
+    if (source->len < BACKUPS_HEADER || !backups_begins(source->head) ||
         !session_page_size_ok(page_size)) {
         cli_say(source->name, "it does not begin with a backup; nothing was applied");
         return CLI_DAMAGED;

@@ -49,11 +49,21 @@ static int merge_write(void *context, const void *bytes, size_t len)
     return out_failed();
 }
 
-/* Where the backup ends that begins at offset; what is damaged is found by reading it. */
+static bool backup_begins(int fd, uint64_t offset)
+{
+    uint8_t magic[BACKUPS_MAGIC];
+    return pread(fd, magic, sizeof magic, (off_t)offset) == (ssize_t)sizeof magic &&
+           backups_begins(magic);
+}
+
+/* Where the backup ends that begins at offset. What is damaged is found by reading it, and what is none
+ * is not taken apart: zeros would be a backup each few bytes. */
 static uint64_t backup_end(int fd, uint64_t offset)
 {
     uint8_t head[BLOCK_HEAD];
     uint64_t len = 1;
+    if (!backup_begins(fd, offset))
+        return UINT64_MAX;
     for (offset += BACKUPS_HEADER; len > 0; offset += BLOCK_HEAD + len) {
         if (pread(fd, head, sizeof head, (off_t)offset) != (ssize_t)sizeof head)
             return UINT64_MAX;

@@ -48,4 +48,11 @@ run kv merge short tuesday; code 4
 run kv merge monday none; code 3
 echo text >text
 run kv merge text; code 4
+
+# What is behind a backup and none is not taken for many.
+head -c 30000000 /dev/zero | cat full - >zeros
+(
+    [ -n "${VARIANT:-}" ] || ulimit -v 100000 # sanitizers take much
+    run kv merge zeros; code 4; err 'this is no backup'
+)
 finish

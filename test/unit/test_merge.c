@@ -315,6 +315,25 @@ static void test_damage(void **state)
     }
 }
 
+/* Nothing is got ready for backups behind one that is none. */
+static void test_none_of_many(void **state)
+{
+    fault_os fault;
+    kvi_err err;
+    kv_merge_options options = {
+        .size = sizeof options, .n = 1000, .read = read_part, .write = write_merged};
+    put("", "a", "1");
+    pack();
+    parts[0].bytes[0] ^= 1;
+    kvi_err_init(&err);
+    fault_init(&fault, sim_os(disk));
+    fault_plan(&fault, (fault_case){.at = 10, .mask = FAULT_MEMORY, .mode = FAULT_ERROR});
+    assert_int_equal(kvi_merge(&fault.os, &err, &options, &info), KV_ENOTKV);
+    assert_false(fault_hit(&fault));
+    assert_true(fault_balanced(&fault));
+    kvi_err_destroy(&err);
+}
+
 /* ---- forged ---- */
 
 #define MAIN      "\x01\x00\x00\x00\x00\x00" /* TREE, no name, flags, codec or sequence */
@@ -406,7 +425,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_newest_says), TEST(test_leads_on),  TEST(test_kept),     TEST(test_trees),
         TEST(test_expiry),      TEST(test_arguments), TEST(test_mismatch), TEST(test_damage),
-        TEST(test_stopped),     TEST(test_memory),    TEST(test_forged),
+        TEST(test_stopped),     TEST(test_memory),    TEST(test_forged),   TEST(test_none_of_many),
     };
     return cmocka_run_group_tests_name("merge", tests, NULL, NULL);
 }
