@@ -36,8 +36,7 @@ bool escape_is_utf8(kv_slice bytes)
     return true;
 }
 
-/* U+0080 to U+009F are control characters too: some terminals obey them. */
-static bool escape_is_c1(const uint8_t *ptr)
+bool escape_is_c1(const uint8_t *ptr)
 {
     return ptr[0] == 0xc2 && ptr[1] < 0xa0;
 }

@@ -10,6 +10,10 @@
 size_t escape_utf8_len(const uint8_t *ptr, size_t len);
 bool escape_is_utf8(kv_slice bytes);
 
+/* Is the UTF-8 character at ptr one of U+0080 to U+009F? They are control characters, too: some
+ * terminals obey them. */
+bool escape_is_c1(const uint8_t *ptr);
+
 /* The length of the run at ptr that stands for itself. */
 size_t escape_plain_len(const uint8_t *ptr, size_t len);
 

@@ -76,9 +76,12 @@ void json_text(const char *text)
     json_bytes((kv_slice){text, strlen(text)});
 }
 
-static bool json_is_plain(uint8_t byte)
+/* Bytes of the character at ptr when it must not stand as it is, else 0. */
+static size_t json_special_len(const uint8_t *ptr)
 {
-    return byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f;
+    if (escape_is_c1(ptr))
+        return 2;
+    return *ptr < 0x20 || *ptr == '"' || *ptr == '\\' || *ptr == 0x7f;
 }
 
 static void json_string(kv_slice bytes)
@@ -87,14 +90,15 @@ static void json_string(kv_slice bytes)
     size_t begin = 0;
     out_char('"');
     for (size_t at = 0; at < bytes.len && !out_failed(); at++) {
-        if (json_is_plain(ptr[at]))
+        size_t len = json_special_len(ptr + at);
+        if (len == 0)
             continue;
         out_bytes(ptr + begin, at - begin);
         if (ptr[at] == '"' || ptr[at] == '\\')
             out_bytes((char[]){'\\', (char)ptr[at]}, 2);
         else
-            out_format("\\u%04x", ptr[at]);
-        begin = at + 1;
+            out_format("\\u%04x", ptr[at + len - 1]); /* U+0080 to U+009F: c2 80 to c2 9f */
+        begin = at + len;
     }
     if (bytes.len > 0)
         out_bytes(ptr + begin, bytes.len - begin);

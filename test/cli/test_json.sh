@@ -22,6 +22,9 @@ run kv incr a.kv f 0.2 --float; out 0.30000000000000004
 run kv put a.kv word x; run kv incr a.kv word --json; code 1; out
 run kv put a.kv -e '\xff' '"\x00' --json; out '{"key":{"hex":"ff"},"changed":true}'
 run kv get a.kv -e '\xff' --json; out '{"key":{"hex":"ff"},"value":"\"\u0000"}'
+run kv put a.kv -e '\xc2\x9b31m' '\xc2\x80\xc2\x9f\xc2\xa0\x7f' --json; out '{"key":"\u009b31m","changed":true}'
+run kv get a.kv -e '\xc2\x9b31m' --json; out '{"key":"\u009b31m","value":"\u0080\u009f'$'\ua0''\u007f"}'
+run kv del a.kv -e '\xc2\x9b31m'
 run kv put t.kv --tuple '("n", 1)' x --json; out '{"key":"(\"n\", 1)","changed":true}'
 run kv get t.kv --tuple '("n", 1)' --json; out '{"key":"(\"n\", 1)","value":"x"}'
 
