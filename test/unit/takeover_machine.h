@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "db.h"
+#include "fork.h"
 #include "rng.h"
 #include "sim_os.h"
 #include <stdio.h>
@@ -24,7 +25,6 @@
 #define METAS_END   (2 * kvi_meta_stride(PAGE_SIZE))
 #define UNITS_MAX   65536
 #define BLOCKS_MAX  1024
-#define GRAVES_MAX  65536
 #define KEY_OF_TEST "mark" /* that the survivor writes; not a part of the content */
 
 static sim_disk *disk;  /* where the test works */
@@ -50,10 +50,6 @@ typedef struct mortal {
     mortal_block blocks[BLOCKS_MAX];
     size_t n_blocks;
 } mortal;
-
-/* Handles of the dead: fork.c still has them in its list. */
-static void *graves[GRAVES_MAX];
-static size_t n_graves;
 
 static inline mortal *mortal_of(const kvi_os *os)
 {
@@ -246,15 +242,26 @@ static inline void mortal_release(const kvi_os *os, void *ptr, size_t size)
     m->inner->release(m->inner, ptr, size);
 }
 
-/* What it had is given back to the test's own process, but for the handles. */
+/* fork.c lists open handles. */
+static inline void mortal_forget(mortal *m)
+{
+    for (size_t i = 0; i < m->n_blocks;) {
+        const mortal_block *block = &m->blocks[i++];
+        if (block->reserved || block->size != sizeof(kv_db) || !((kv_db *)block->ptr)->alive)
+            continue;
+        kvi_fork_forget(block->ptr);
+        i = 0; /* that took a block away */
+    }
+}
+
+/* What it had is given back to the test's own process. */
 static inline void mortal_bury(mortal *m)
 {
+    mortal_forget(m);
     for (size_t i = 0; i < m->n_blocks; i++) {
         mortal_block *block = &m->blocks[i];
         if (block->reserved)
             m->inner->release(m->inner, block->ptr, block->size);
-        else if (block->size == sizeof(kv_db) && n_graves < GRAVES_MAX)
-            graves[n_graves++] = block->ptr;
         else
             free(block->ptr);
     }
