@@ -4,6 +4,7 @@
 #include "differ.h"
 #include "driver_group.h"
 #include "driver_snapshot.h"
+#include "must.h"
 #include "sim_os.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -114,20 +115,6 @@ static kv_db *open_db(const run_case *c, uint32_t page_size)
     if (rc != KV_OK)
         fail_msg("open: %d %s", rc, message);
     return db;
-}
-
-static int print_problem(void *context, const kv_check_problem *problem)
-{
-    (void)context;
-    print_error("page %llu: %s %s\n", (unsigned long long)problem->page, problem->invariant,
-                problem->message);
-    return 0;
-}
-
-static void check_sound(kv_db *db)
-{
-    kv_check_options options = {.size = sizeof options, .problem = print_problem};
-    assert_int_equal(kv_db_check(db, &options), KV_OK);
 }
 
 static void compare_newest(driver *d)
@@ -251,7 +238,7 @@ static void run_one(const run_case *c, uint32_t page_size)
         else if (rng_one_in(&d.r, 3))
             held_release(h);
         if (rng_one_in(&d.r, 5))
-            check_sound(d.db);
+            must_be_sound(d.db);
         if (rng_one_in(&d.r, 10)) {
             for (int k = 0; k < 3; k++)
                 held_release(&old[k]);
@@ -262,7 +249,7 @@ static void run_one(const run_case *c, uint32_t page_size)
     }
     for (int k = 0; k < 3; k++)
         held_release(&old[k]);
-    check_sound(d.db);
+    must_be_sound(d.db);
     assert_int_equal(kv_db_close(d.db), KV_OK);
     assert_int_equal(sim_open_handles(disk), 0);
     model_free(m);

@@ -44,3 +44,17 @@ kv_db_info must_stat(kv_db *db)
     assert_int_equal(kv_db_stat(db, &info), KV_OK);
     return info;
 }
+
+static int print_problem(void *context, const kv_check_problem *problem)
+{
+    (void)context;
+    print_error("page %llu: %s %s | %s\n", (unsigned long long)problem->page, problem->invariant,
+                problem->message, problem->path);
+    return 0;
+}
+
+void must_be_sound(kv_db *db)
+{
+    const kv_check_options options = {.size = sizeof options, .problem = print_problem};
+    assert_int_equal(kv_db_check(db, &options), KV_OK);
+}

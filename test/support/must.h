@@ -18,4 +18,7 @@ void must_put(kv_db *db, const char *tree, const char *key, const void *value, s
 
 kv_db_info must_stat(kv_db *db);
 
+/* A check of the whole file finds nothing; what it finds is printed. */
+void must_be_sound(kv_db *db);
+
 #endif

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "db.h"
+#include "must.h"
 #include "rng.h"
 #include "scratch.h"
 #include "surgeon.h"
@@ -171,22 +172,14 @@ static void compare(kv_txn *a, kv_txn *b)
     assert_int_equal(names, t.trees);
 }
 
-static int print_problem(void *context, const kv_check_problem *problem)
-{
-    print_error("page %llu %s: %s\n", (unsigned long long)problem->page, problem->invariant,
-                problem->message);
-    return 0;
-}
-
 static kv_db *open_sound(const char *path, uint32_t flags)
 {
     kv_db *db;
     char message[320];
     kv_options options = {.size = sizeof options, .flags = flags};
-    kv_check_options check = {.size = sizeof check, .problem = print_problem};
     if (kv_db_open_explain(path, &options, &db, message, sizeof message) != KV_OK)
         fail_msg("%s", message);
-    assert_int_equal(kv_db_check(db, &check), KV_OK);
+    must_be_sound(db);
     return db;
 }
 

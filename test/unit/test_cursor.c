@@ -1,5 +1,6 @@
 /* test_cursor.c - cursors against a model that knows nothing but a sorted array and the words of
  * kv.h: every movement, in trees that change under the cursor in every way. */
+#include "must.h"
 #include "rng.h"
 #include "rounds.h"
 #include "scratch.h"
@@ -317,19 +318,6 @@ static void begin_txn(world *w, uint32_t flags)
     assert_int_equal(kv_tree_open(w->txn, "other", 5, 0, NULL, &w->other), KV_OK);
 }
 
-static int print_problem(void *context, const kv_check_problem *problem)
-{
-    print_error("page %llu: %s: %s\n", (unsigned long long)problem->page, problem->invariant,
-                problem->message);
-    return 0;
-}
-
-static void check_db(world *w)
-{
-    const kv_check_options options = {.size = sizeof options, .problem = print_problem};
-    assert_int_equal(kv_db_check(w->db, &options), KV_OK);
-}
-
 static void close_world(world *w)
 {
     kv_txn_abort(w->txn);
@@ -605,7 +593,7 @@ static void read_and_write(world *w)
     begin_txn(w, KV_TXN_WRITE);
     random_moves(w, rounds_of(4000), true); /* over pages of the file */
     end_txn(w);
-    check_db(w);
+    must_be_sound(w->db);
     begin_txn(w, KV_TXN_READ);
     random_moves(w, 500, false);
 }

@@ -7,6 +7,7 @@
 
 #include "db.h"
 #include "expired.h"
+#include "must.h"
 #include "sim_os.h"
 #include <stdio.h>
 
@@ -40,23 +41,9 @@ static int open_fresh(void **state)
     return 0;
 }
 
-static int print_problem(void *context, const kv_check_problem *problem)
-{
-    (void)context;
-    print_error("page %llu: %s %s\n", (unsigned long long)problem->page, problem->invariant,
-                problem->message);
-    return 0;
-}
-
-static void check_sound(void)
-{
-    kv_check_options options = {.size = sizeof options, .problem = print_problem};
-    assert_int_equal(kv_db_check(db, &options), KV_OK);
-}
-
 static int close_db(void **state)
 {
-    check_sound();
+    must_be_sound(db);
     return kv_db_close(db) == KV_OK ? 0 : -1;
 }
 
@@ -217,7 +204,7 @@ static void test_forms(void **state)
             assert_true(i == 2 ? info.stored_len < lens[i] : info.stored_len == lens[i]);
         }
         commit(txn);
-        check_sound();
+        must_be_sound(db);
         txn = begin(KV_TXN_WRITE);
         tree = kv_txn_main(txn);
     }
@@ -290,7 +277,7 @@ static void test_widened(void **state)
 {
     put_plain(20000);
     expire_some(0, 20000, 7, 500);
-    check_sound();
+    must_be_sound(db);
     kv_txn *txn = begin(KV_TXN_READ);
     uint64_t count;
     assert_int_equal(kv_count(kv_txn_main(txn), NULL, &count), KV_OK);
@@ -436,7 +423,7 @@ static void test_emptied(void **state)
     assert_int_equal(put_for(tree, "a", "1", 100, 0), KV_OK);
     assert_int_equal(kv_del(tree, "a", 1), KV_OK);
     commit(txn);
-    check_sound();
+    must_be_sound(db);
     txn = begin(KV_TXN_WRITE);
     assert_int_equal(kv_tree_open(txn, "s", 1, 0, NULL, &tree), KV_OK);
     assert_int_equal(tree->desc.min_expiry, 0);
@@ -471,7 +458,7 @@ static void test_savepoint(void **state)
     assert_int_equal(ttl_of(tree, "key00000101"), KV_TTL_NEVER);
     uint64_t now = kv_txn_now(txn);
     commit(txn);
-    check_sound();
+    must_be_sound(db);
     txn = begin(KV_TXN_READ);
     assert_int_equal(txn->main.desc.min_expiry, now + 700);
     kv_txn_abort(txn);
@@ -515,7 +502,7 @@ static kv_sweep_result sweep_up_to(uint64_t entries, uint64_t pages)
     kv_sweep_result result = {.size = sizeof result};
     assert_int_equal(kv_sweep(kv_txn_main(txn), &options, &result), KV_OK);
     commit(txn);
-    check_sound();
+    must_be_sound(db);
     return result;
 }
 
@@ -641,7 +628,7 @@ static void test_sweep_all(void **state)
     assert_int_equal(result.next_expiry, now + 300);
     assert_int_equal(result.done, 1);
     commit(txn);
-    check_sound();
+    must_be_sound(db);
 }
 
 /* Each commit takes some along. */

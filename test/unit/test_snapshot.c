@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "db.h"
+#include "must.h"
 #include "scratch.h"
 #include "surgeon.h"
 #include <limits.h>
@@ -56,18 +57,6 @@ static int begin_test(void **state)
 static int end_test(void **state)
 {
     return kv_db_close(db);
-}
-
-static int print_problem(void *context, const kv_check_problem *problem)
-{
-    print_error("%s %s | %s\n", problem->invariant, problem->message, problem->path);
-    return 0;
-}
-
-static void sound(kv_db *which)
-{
-    kv_check_options options = {.size = sizeof options, .problem = print_problem};
-    assert_int_equal(kv_db_check(which, &options), KV_OK);
 }
 
 static kv_txn *begin(uint32_t flags)
@@ -211,7 +200,7 @@ static void test_life(void **state)
     assert_int_equal(kv_txn_refresh(txn), KV_OK);
     assert_true(sees(txn, 3));
     kv_txn_abort(txn);
-    sound(db);
+    must_be_sound(db);
     assert_int_equal(kv_db_close(db), KV_OK);
     open_db(KV_OPEN_EXCLUSIVE);
     assert_true(named_is("one", 1));
@@ -222,7 +211,7 @@ static void test_life(void **state)
     assert_null(txn);
     assert_true(named_is("two", 2));
     assert_true(newest_is(3));
-    sound(db);
+    must_be_sound(db);
 }
 
 static int stop(void *context, const kv_snapshot_info *info)
@@ -290,7 +279,7 @@ static void test_bounded(void **state)
     write_all(31, 0);
     kv_db_info after = stat_of(db);
     assert_true(after.blocked_pages + live / 2 < before.blocked_pages);
-    sound(db);
+    must_be_sound(db);
 }
 
 /* Pages between two snapshots are used again. */
@@ -311,7 +300,7 @@ static void test_between(void **state)
     assert_true(list.held[0] > 20 && list.held[1] > 20);
     assert_int_equal(create("twin"), KV_OK); /* two of one commit hold nothing alone */
     assert_int_equal(create("twin2"), KV_OK);
-    sound(db);
+    must_be_sound(db);
 }
 
 /* ---- restoring ---- */
@@ -332,7 +321,7 @@ static void test_restore(void **state)
     for (size_t i = 0; i < KVI_COUNT(steps); i++) {
         assert_int_equal(restore(steps[i].name), KV_OK);
         assert_true(newest_is(steps[i].number));
-        sound(db);
+        must_be_sound(db);
         kv_txn *txn = begin(KV_TXN_WRITE);
         put(kv_txn_main(txn), (unsigned)i, "changed since", 13);
         assert_int_equal(kv_txn_commit(txn), KV_OK);
@@ -347,7 +336,7 @@ static void test_restore(void **state)
     assert_int_equal(drop("s3"), KV_OK);
     write_all(9, 0);
     write_all(10, 0);
-    sound(db);
+    must_be_sound(db);
 }
 
 /* What did not change is not written, and a restore without a difference makes no commit. */
@@ -398,7 +387,7 @@ static void test_restore_sweeps(void **state)
     assert_int_equal(kv_get(kv_txn_main(txn), "key000003", 9, &value), KV_NOTFOUND);
     assert_true(value_is(kv_txn_main(txn), 4, "this is round number 1", 22));
     kv_txn_abort(txn);
-    sound(db);
+    must_be_sound(db);
 }
 
 /* Trees that were made, dropped and renamed since. */
@@ -418,11 +407,11 @@ static void test_restore_trees(void **state)
     assert_int_equal(restore("a"), KV_OK);
     assert_true(newest_is(1));
     assert_int_equal(stat_of(db).trees, 1);
-    sound(db);
+    must_be_sound(db);
     assert_int_equal(restore("b"), KV_OK);
     assert_int_equal(stat_of(db).trees, 2);
     assert_int_equal(stat_of(db).entries, 3);
-    sound(db);
+    must_be_sound(db);
 }
 
 /* ---- copies, repair ---- */
@@ -437,7 +426,7 @@ static void test_copies(void **state)
     write_all(3, 0);
     assert_int_equal(kv_db_copy(db, other, 0), KV_OK);
     assert_int_equal(kv_db_open(other, NULL, &db), KV_OK);
-    sound(db);
+    must_be_sound(db);
     assert_true(newest_is(3) && named_is("one", 1) && named_is("two", 2));
     names before = list_all(mine), after = list_all(db);
     assert_true(after.held[0] + 4 >= before.held[0] && after.held[0] <= before.held[0] + 4);
@@ -447,7 +436,7 @@ static void test_copies(void **state)
     assert_true(named_is("two", 2));
     write_all(5, 0);
     assert_true(stat_of(db).blocked_pages < blocked + before.held[0] / 2);
-    sound(db);
+    must_be_sound(db);
     assert_int_equal(kv_db_close(db), KV_OK);
     db = mine;
 
@@ -467,7 +456,7 @@ static void test_copies(void **state)
         assert_int_equal(kv_db_open(other, NULL, &db), KV_OK);
         assert_true(newest_is(1));
         assert_int_equal(stat_of(db).snapshots, 0);
-        sound(db);
+        must_be_sound(db);
         assert_int_equal(kv_db_close(db), KV_OK);
         db = mine;
     }
@@ -501,7 +490,7 @@ static void test_repair(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
     assert_int_equal(kv_db_repair(path, 0, NULL, NULL), KV_OK);
     open_db(0);
-    sound(db);
+    must_be_sound(db);
     assert_true(newest_is(3) && named_is("one", 1) && named_is("two", 2) && named_is("three", 3));
     assert_int_equal(list_all(db).held[0] > held / 2, 1);
     write_all(4, 0);
@@ -512,7 +501,7 @@ static void test_repair(void **state)
     write_all(6, 0);
     assert_true(named_is("two", 2));
     assert_true(stat_of(db).pages <= pages);
-    sound(db);
+    must_be_sound(db);
 }
 
 /* ---- beside others ---- */
@@ -550,7 +539,7 @@ static void test_lazy_drop(void **state)
     assert_int_equal(kv_db_sync(db), KV_OK);
     kv_txn_abort(begin(KV_TXN_WRITE));
     assert_true(stat_of(db).blocked_pages < live);
-    sound(db);
+    must_be_sound(db);
 }
 
 /* Opening, while another thread drops and makes the same name again and again: what is opened is
@@ -594,7 +583,7 @@ static void test_open_races(void **state)
     }
     over = true;
     pthread_join(thread, NULL);
-    sound(db);
+    must_be_sound(db);
 }
 
 /* Between the look at the list and the pin, somebody drops the snapshot and its pages are used again:
@@ -915,7 +904,7 @@ static void test_restore_many(void **state)
     for (unsigned i = 0; i < 700; i++)
         assert_true(value_is(kv_txn_main(txn), i, value, sizeof value));
     kv_txn_abort(txn);
-    sound(db);
+    must_be_sound(db);
 }
 
 static void leaf_add(surgeon *s, kvi_pgno leaf, const char *key, kvi_slice value, bool special)
