@@ -390,7 +390,7 @@ typedef struct kv_salvage_tree {
     uint64_t entries;     /* in the new database */
     uint64_t lost;        /* missing */
     uint64_t lost_values; /* of those: only the value is unusable */
-    uint32_t known;       /* 1: lost is all; 0: the tree's size is not known, there may be more */
+    uint32_t known;       /* 1: lost is all; 0: there may be more */
     uint32_t found;       /* 1: put together of pages whose tree is not known: lost+found-N */
 } kv_salvage_tree;
 
@@ -426,8 +426,9 @@ typedef struct kv_salvage_info {
  * branch is unusable, its leaves are looked for in the whole file; leaves whose tree cannot be told go
  * to trees named "lost+found-N". When both metas are damaged, the newest versions of the pages are
  * put together. Where the records of free pages are damaged too, an older version of a page may take
- * the place of a lost one, and deleted entries may come back: a note says so. Named snapshots are left
- * out; a note names each.
+ * the place of a lost one, and deleted entries may come back: a note says so. If there is more than one
+ * tree then, a lost branch gets only the leaves that its remains mention. Named snapshots are left out; a
+ * note names each.
  *
  * Never writes to the file at path, but takes the writer's turn: a damaged file is looked at as a whole,
  * free pages and old versions too, which writers use again. So it waits for the running write

@@ -289,7 +289,7 @@ static int check_entry(kvi_walk *walk, kvi_slice key, kvi_stored value)
 {
     check *c = walk->context;
     if ((walk->tree->desc->flags & KVI_TREE_MULTI) &&
-        (value.special || value.bytes.len || !kvi_pairs_key_len(key.ptr, key.len))) {
+        (value.special || !kvi_pairs_entry(key, value.bytes))) {
         check_at_entry(c, walk->tree, walk->tree->entries);
         return check_report(c, walk->tree->steps[0].ptr.page, "T7",
                             "an entry of a multi-value tree is no pair");

@@ -26,6 +26,12 @@ size_t kvi_pairs_join(kvi_slice key, kvi_slice value, uint8_t *buf, size_t size)
 /* The length of the escaped key with its end at the beginning of a pair; 0: this is no pair. */
 size_t kvi_pairs_key_len(const uint8_t *pair, size_t len);
 
+/* Is it an entry of a multi-value tree (T7)? */
+static inline bool kvi_pairs_entry(kvi_slice key, kvi_slice value)
+{
+    return value.len == 0 && kvi_pairs_key_len(key.ptr, key.len) > 0;
+}
+
 /* Takes a pair apart in place: the key's bytes move together. False: it is none. */
 bool kvi_pairs_split(uint8_t *pair, size_t len, kvi_slice *key, kvi_slice *value) KVI_MUST_CHECK;
 

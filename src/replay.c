@@ -189,7 +189,7 @@ static int entry_put(replay *r)
     if (rc == KV_OK)
         rc = kvi_stream_value(&r->stream, &value);
     if (rc == KV_OK && map->tree->raw &&
-        (value.len || !kvi_pairs_key_len(map->last.ptr, map->last.len)))
+        !kvi_pairs_entry(kvi_slice_of(map->last.ptr, map->last.len), value))
         rc = damaged(r, "an entry of a multi-value tree is no pair");
     if (rc == KV_OK && had)
         rc = entry_same(r, value, &same);

@@ -7,6 +7,8 @@
 #include "db.h"
 #include "node.h"
 #include "ops.h"
+#include "pairs.h"
+#include "tree.h"
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -135,12 +137,6 @@ static int salvage_target(kvi_rescue *s, const kvi_walked *walked)
     return rc;
 }
 
-static int salvage_put(kvi_rescue *s, kvi_slice key, kvi_slice value, uint64_t expiry)
-{
-    int rc = kvi_put_until(s->trees[s->current].tree, key, value, KV_PUT_ABSENT, expiry, NULL);
-    return rc == KV_OK || rc == KV_EXISTS ? KV_OK : salvage_fail(s, rc);
-}
-
 /* ---- values ---- */
 
 static int value_lost(kvi_rescue *s, kvi_pgno page, const char *reason)
@@ -160,6 +156,16 @@ static int value_lost(kvi_rescue *s, kvi_pgno page, const char *reason)
     return kvi_salvage_lose(s, &loss);
 }
 
+/* The newest key's value. page: where it comes from. */
+static int salvage_put(kvi_rescue *s, kvi_pgno page, kvi_slice value, uint64_t expiry)
+{
+    kv_tree *tree = s->trees[s->current].tree;
+    if (kvi_tree_multi(tree) && (expiry || !kvi_pairs_entry(s->key, value)))
+        return value_lost(s, page, "it is no pair of a multi-value tree (T7)");
+    int rc = kvi_put_until(tree, s->key, value, KV_PUT_ABSENT, expiry, NULL);
+    return rc == KV_OK || rc == KV_EXISTS ? KV_OK : salvage_fail(s, rc);
+}
+
 /* Decompresses a value and stores it. */
 static int value_expand(kvi_rescue *s, kvi_pgno page, const kvi_entry *entry, kvi_slice stored)
 {
@@ -170,7 +176,7 @@ static int value_expand(kvi_rescue *s, kvi_pgno page, const kvi_entry *entry, kv
     if (!raw)
         return kvi_fail(&s->carve.err, KV_ENOMEM, "no memory to decompress a value");
     int rc = kvi_codec_decompress(entry->codec, stored, raw, len)
-                 ? salvage_put(s, s->key, kvi_slice_of(raw, len), entry->expiry)
+                 ? salvage_put(s, page, kvi_slice_of(raw, len), entry->expiry)
                  : value_lost(s, page, "it does not decompress");
     s->os->free(s->os, raw);
     return rc;
@@ -186,9 +192,10 @@ static int salvage_entry(kvi_walk *walk, kvi_slice key, kvi_stored stored)
     int rc = salvage_target(s, walk->tree);
     if (rc != KV_OK || !kvi_entry_parse(stored, &entry) || (entry.flags & KVI_ENTRY_LARGE))
         return rc; /* what has no form is reported by the walk; large values follow */
+    kvi_pgno leaf = walk->tree->steps[0].ptr.page;
     if (entry.flags & KVI_ENTRY_COMPRESSED)
-        return value_expand(s, walk->tree->steps[0].ptr.page, &entry, entry.payload);
-    return salvage_put(s, key, entry.payload, entry.expiry);
+        return value_expand(s, leaf, &entry, entry.payload);
+    return salvage_put(s, leaf, entry.payload, entry.expiry);
 }
 
 typedef struct large_bytes {
@@ -232,7 +239,7 @@ static int salvage_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *
     kvi_slice stored = kvi_slice_of(got.bytes, (size_t)got.len);
     if (rc == KV_OK)
         rc = entry.flags & KVI_ENTRY_COMPRESSED ? value_expand(s, leaf->page, &entry, stored)
-                                                : salvage_put(s, s->key, stored, entry.expiry);
+                                                : salvage_put(s, leaf->page, stored, entry.expiry);
     else if (rc == KV_ECORRUPT || rc == KV_EIO) {
         kvi_err_text(&s->carve.err, reason, sizeof reason);
         rc = value_lost(s, large->ptr.page, reason);
@@ -536,7 +543,7 @@ static int salvage_tell_tree(kvi_rescue *s, const kvi_rescued *tree)
     };
     bool known = tree->expected != KVI_UNKNOWN && tree->expected >= told.entries;
     told.lost = known ? tree->expected - told.entries : tree->values;
-    told.known = tree->expected != KVI_UNKNOWN;
+    told.known = known; /* not where more came back than there were */
     s->info.entries += told.entries;
     s->info.lost_entries += told.lost;
     s->info.lost_values += told.lost_values;

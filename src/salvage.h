@@ -5,9 +5,10 @@
  *   2. Its trees are walked, entry by entry. Where a node cannot be used, a gap is noted.
  *   3. If there is a gap, every page of the file is looked at. Orphans are sound nodes that no walk
  *      came by and no other orphan leads to; while the records of free pages can be believed, only
- *      pages in use count, otherwise any leaf, the newest version of each stretch of keys first.
+ *      pages in use count, otherwise any leaf, the newest version of each stretch of keys first, and
+ *      branches that the remains of an unusable page mention.
  *   4. Orphans fill the gaps: those that the remains of the unusable page mention, then those whose
- *      keys and birth fit one gap alone.
+ *      keys and birth fit one gap alone; without those records only if there is but one tree.
  *   5. Other orphans become trees named lost+found-N.
  */
 #ifndef KVI_SALVAGE_H

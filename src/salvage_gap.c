@@ -17,9 +17,17 @@ static bool gap_full(const kvi_gap *gap)
     return gap->entries != KVI_UNKNOWN && gap->found >= gap->entries;
 }
 
-static bool gap_fits(const kvi_gap *gap, const kvi_orphan *orphan)
+/* May its entries stand there at all? */
+static bool gap_suits(const kvi_rescue *s, const kvi_gap *gap, const kvi_orphan *orphan)
 {
-    return orphan->catalog == (gap->tree == KVI_NO_TREE) && orphan->level < gap->level &&
+    if (gap->tree == KVI_NO_TREE || orphan->catalog)
+        return gap->tree == KVI_NO_TREE && orphan->catalog;
+    return orphan->pairs || !kvi_tree_multi(s->trees[gap->tree].tree);
+}
+
+static bool gap_fits(const kvi_rescue *s, const kvi_gap *gap, const kvi_orphan *orphan)
+{
+    return gap_suits(s, gap, orphan) && orphan->level < gap->level &&
            orphan->ptr.birth <= gap->ptr.birth && !gap_full(gap) &&
            (!gap->from.ptr || !key_below(orphan->keys.first, gap->from)) &&
            (!gap->to.ptr || key_below(orphan->keys.last, gap->to));
@@ -33,15 +41,16 @@ bool kvi_gaps_have(const kvi_rescue *s, kvi_pgno page)
     return false;
 }
 
-/* Fits gaps of this tree alone, and there is no tree whose name is lost. */
+/* Fits gaps of this tree alone, and there is no tree whose name is lost. Where old versions lie about,
+ * a tree without a gap has them, too. */
 static bool gap_alone(const kvi_rescue *s, const kvi_gap *gap, const kvi_orphan *orphan)
 {
-    if (s->names_lost && !orphan->catalog)
+    if (!orphan->catalog && (s->names_lost || (!s->space && s->n_trees > 1)))
         return false;
     for (size_t i = 0; i < s->n_gaps; i++) {
         const kvi_gap *other = &s->gaps[i];
         bool nameless = other->tree == KVI_NO_TREE && !gap_full(other) && !orphan->catalog;
-        if (nameless || (other->tree != gap->tree && gap_fits(other, orphan)))
+        if (nameless || (other->tree != gap->tree && gap_fits(s, other, orphan)))
             return false;
     }
     return true;
@@ -57,7 +66,7 @@ static bool orphan_left(const kvi_rescue *s, const kvi_orphan *orphan)
 static bool gap_claims(const kvi_rescue *s, const kvi_gap *gap, const kvi_orphan *orphan,
                        bool certain)
 {
-    if (!orphan_left(s, orphan) || orphan->root || !gap_fits(gap, orphan))
+    if (!orphan_left(s, orphan) || orphan->root || !gap_fits(s, gap, orphan))
         return false;
     if (certain)
         return orphan->mentions == gap->ptr.page;
@@ -330,13 +339,19 @@ static int orphan_find_home(kvi_rescue *s, found_list *list, const kvi_orphan *o
     return rc;
 }
 
+/* Does it belong nowhere? Leaves that an old branch leads to are orphans themselves. */
+static bool orphan_rests(const kvi_rescue *s, const kvi_orphan *orphan)
+{
+    return orphan_left(s, orphan) && !orphan->catalog && (s->space || orphan->level == 0);
+}
+
 int kvi_gaps_rest(kvi_rescue *s)
 {
     found_list list = {0};
     bool join = parent_lost(s);
     int rc = KV_OK;
     for (size_t i = 0; rc == KV_OK && i < s->n_orphans; i++)
-        if (orphan_left(s, &s->orphans[i]) && !s->orphans[i].catalog)
+        if (orphan_rests(s, &s->orphans[i]))
             rc = orphan_find_home(s, &list, &s->orphans[i], join);
     s->os->free(s->os, list.at);
     return rc;

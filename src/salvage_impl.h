@@ -30,6 +30,7 @@ typedef struct kvi_orphan {
     kvi_stretch keys;  /* first.ptr NULL: it has no entry that can be read */
     uint64_t entries;  /* by its tallies */
     bool catalog;      /* its entries describe trees */
+    bool pairs;        /* its entries could be a multi-value tree's */
     bool taken;        /* it has its place in a tree again */
     bool root;         /* of a whole tree, as the remains of the catalog say */
     kvi_pgno mentions; /* the unusable page whose remains lead here; 0: none */

@@ -1,5 +1,6 @@
 /* salvage_orphan.c - subtrees that nothing sound leads to: see salvage.h. */
 #include "node.h"
+#include "pairs.h"
 #include "salvage_impl.h"
 #include "tree.h"
 #include <stdlib.h>
@@ -13,6 +14,7 @@ typedef struct measure {
     kvi_stretch keys;
     uint64_t entries, trees; /* met; of those, entries that describe a tree */
     uint64_t names;          /* ... a named snapshot */
+    uint64_t pairs;          /* ... a pair of a multi-value tree */
     bool rooted;             /* one of those trees is there */
 } measure;
 
@@ -57,6 +59,7 @@ static int measure_entry(kvi_walk *walk, kvi_slice key, kvi_stored value)
     os->free(os, m->keys.last.ptr);
     m->keys.last = (kvi_kept_key){0};
     measure_tree(walk, value);
+    m->pairs += !value.special && kvi_pairs_entry(key, value.bytes);
     kvi_named named;
     m->names += kvi_salvage_names(m->s, value, &named);
     return rc == KV_OK ? kvi_salvage_keep(m->s, key, &m->keys.last) : rc;
@@ -148,8 +151,7 @@ static bool page_lost(const kvi_rescue *s, kvi_pgno page)
 static bool node_lost(const kvi_rescue *s, kvi_pgno page)
 {
     const kvi_carved *carved = &s->carve.carved[page];
-    return kvi_carved_node(carved) && carved->birth <= s->carve.meta.id && page_lost(s, page) &&
-           (s->space || carved->level == 0);
+    return kvi_carved_node(carved) && carved->birth <= s->carve.meta.id && page_lost(s, page);
 }
 
 /* ---- the list ---- */
@@ -175,6 +177,7 @@ static int orphan_add(kvi_rescue *s, kvi_pgset *seen, kvi_pgno page)
     orphan.entries = kvi_node_total(s->carve.buffer, s->carve.file.page_size);
     orphan.keys = m.keys;
     orphan.catalog = measured_catalog(&m);
+    orphan.pairs = m.pairs == m.entries;
     s->orphans[s->n_orphans++] = orphan;
     return KV_OK;
 }
@@ -264,34 +267,57 @@ static void orphans_mentioned(kvi_rescue *s, const kvi_pgset *seen, const kvi_pg
     }
 }
 
-static int orphans_list(kvi_rescue *s, kvi_pgset *led_to, kvi_pgset *seen)
+/* Branches that the remains of a gap's page lead to. */
+static void mark_mentioned(kvi_rescue *s, kvi_pgset *mentioned)
+{
+    kvi_carve *carve = &s->carve;
+    for (size_t i = 0; i < s->n_gaps; i++) {
+        const kvi_gap *gap = &s->gaps[i];
+        if (gap->level < 2 || kvi_carve_read(carve, gap->ptr.page, carve->buffer) != KV_OK)
+            continue;
+        for (uint32_t at = 0; at + KVI_PTR_SIZE <= carve->file.page_size; at++) {
+            kvi_ptr ptr = kvi_ptr_get(carve->buffer + at);
+            if (kvi_carve_holds(carve, ptr, gap->level - 1))
+                kvi_pgset_add(mentioned, ptr.page, 1);
+        }
+    }
+}
+
+/* Where old versions lie about, a branch would bring back an old tree: unless it is known whose child it
+ * is, its leaves count one by one. */
+static int orphans_list(kvi_rescue *s, kvi_pgset *marked, kvi_pgset *seen)
 {
     int rc = KV_OK;
     if (s->space)
-        mark_children(s, node_lost, led_to);
-    for (kvi_pgno page = 0; rc == KV_OK && page < s->carve.pages; page++)
-        if (node_lost(s, page) && !kvi_pgset_has(led_to, page))
+        mark_children(s, node_lost, marked);
+    else
+        mark_mentioned(s, marked);
+    for (kvi_pgno page = 0; rc == KV_OK && page < s->carve.pages; page++) {
+        bool is_marked = kvi_pgset_has(marked, page);
+        bool top = s->space ? !is_marked : is_marked || s->carve.carved[page].level == 0;
+        if (top && node_lost(s, page))
             rc = orphan_add(s, seen, page);
+    }
     return rc;
 }
 
 int kvi_orphans_find(kvi_rescue *s)
 {
-    kvi_pgset led_to = {0}, seen = {0}, orphaned = {0};
+    kvi_pgset marked = {0}, seen = {0}, orphaned = {0};
     int rc = kvi_carve_scan(&s->carve, kvi_salvage_step, s);
     if (rc == KV_OK)
-        rc = sets_open(s, &led_to, &seen);
+        rc = sets_open(s, &marked, &seen);
     if (rc == KV_OK)
         rc = kvi_pgset_init(&orphaned, s->os, s->carve.pages + 1);
     if (rc == KV_OK)
-        rc = orphans_list(s, &led_to, &seen);
+        rc = orphans_list(s, &marked, &seen);
     if (rc == KV_OK && s->n_orphans) {
         qsort(s->orphans, s->n_orphans, sizeof *s->orphans, orphan_newest_first);
         for (size_t i = 0; i < s->n_orphans; i++)
             kvi_pgset_add(&orphaned, s->orphans[i].ptr.page, 1);
         orphans_mentioned(s, &seen, &orphaned);
     }
-    kvi_pgset_close(&led_to);
+    kvi_pgset_close(&marked);
     kvi_pgset_close(&seen);
     kvi_pgset_close(&orphaned);
     return rc;

@@ -1045,19 +1045,27 @@ static void test_nameless_leaves_stay_apart(void **state)
     assert_true(said.found > 0);
 }
 
-/* Without the records of free pages, old versions lie beside new ones: the newest count. */
+static void lose_space(surgeon *s)
+{
+    memset(s->meta.delta, 0xff, sizeof s->meta.delta);
+    surgeon_put_meta(s);
+}
+
+/* Without the records of free pages, old versions lie beside new ones: what remains of the page tells
+ * which are its children, and whose a leaf is that it does not tell of is not guessed. */
 static void salvage_unknown_space(const patient *p, uint64_t page, enum harm harm)
 {
     surgeon s;
     kv_salvage_info info;
     surgeon_take(&s, p->file.bytes, p->file.size);
-    memset(s.meta.delta, 0xff, sizeof s.meta.delta);
-    surgeon_put_meta(&s);
+    lose_space(&s);
     damage(&s, page, harm);
     assert_int_equal(salvage(&s, &info), KV_OK);
     surgeon_free(&s);
     assert_non_null(strstr(said.notes, "which pages are in use"));
-    check_complete(p);
+    if (harm != HARM_MIDDLE) /* there may be pointers, or nothing */
+        assert_int_equal(info.losses > 0, harm == HARM_WIPED);
+    check_there(p, UINT64_MAX, info.losses > 0);
 }
 
 static void test_no_space_records(void **state)
@@ -1067,6 +1075,98 @@ static void test_no_space_records(void **state)
         salvage_unknown_space(&small, small.file.meta.main.root.page, harm);
         salvage_unknown_space(&tall, tall.file.meta.main.root.page, harm);
         salvage_unknown_space(&tall, branch, harm);
+    }
+}
+
+/* A tree that was changed after the main one, of which two versions lie in the file, and before a
+ * third. */
+static void mixed_make(kv_db *db)
+{
+    static const char *const names[] = {"a", "", "", "a", "young"};
+    static const unsigned entries[] = {400, 400, 400, 1, 60};
+    rng random;
+    rng_seed(&random, 10);
+    for (size_t i = 0; i < KVI_COUNT(names); i++) {
+        kv_txn *txn = begin(db);
+        kv_tree *tree = *names[i] ? create(txn, names[i], 0) : kv_txn_main(txn);
+        fill(tree, "key%05u", entries[i], 150, &random);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+}
+
+static void check_sound(void)
+{
+    kv_db *db;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY};
+    assert_int_equal(kv_db_open(dest, &options, &db), KV_OK);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+/* How many entries of a tree of the new database are not the sound file's. */
+static size_t strangers(const patient *p, const char *name)
+{
+    kv_db *db;
+    kv_txn *txn;
+    kv_tree_info info = {.size = sizeof info};
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY};
+    assert_int_equal(kv_db_open(dest, &options, &db), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+    kv_tree *saved = tree_of(txn, name);
+    assert_int_equal(kv_tree_stat(saved, &info), KV_OK);
+    size_t n = (size_t)info.entries;
+    for (size_t i = 0; i < p->n; i++)
+        n -= strcmp(p->trees[p->entries[i].tree], name) == 0 && holds(saved, &p->entries[i]);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    return n;
+}
+
+/* Nobody knows which pages are in use, and a tree's root is gone without a trace: what fits there need
+ * not be its own, for sound trees have old versions, too. */
+static void test_no_leaves_of_others(void **state)
+{
+    static patient mixed;
+    surgeon s;
+    kv_salvage_info info;
+    kvi_tree_desc a;
+    kvi_pgno leaf;
+    patient_make(&mixed, 4096, mixed_make);
+    surgeon_take(&s, mixed.file.bytes, mixed.file.size);
+    surgeon_catalog(&s, 0, &leaf, &a);
+    assert_int_equal(a.level, 1);
+    lose_space(&s);
+    damage(&s, a.root.page, HARM_WIPED);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    assert_true(info.losses > 0 && info.lost_entries > 0);
+    assert_int_equal(strangers(&mixed, "a"), 0);
+    check_there(&mixed, UINT64_MAX, true);
+    patient_free(&mixed);
+}
+
+/* A multi-value tree gets pairs, and nothing else: what its own leaves hold besides is lost, leaves that
+ * nothing leads to are put elsewhere. */
+static void test_pairs_alone(void **state)
+{
+    for (int orphans = 0; orphans < 2; orphans++) {
+        surgeon s;
+        kv_salvage_info info;
+        kvi_tree_desc twin;
+        kvi_pgno leaf;
+        surgeon_take(&s, small.file.bytes, small.file.size);
+        uint8_t *bytes = surgeon_catalog(&s, 1, &leaf, &twin);
+        twin.flags |= KVI_TREE_MULTI;
+        kvi_tree_desc_encode(&twin, bytes);
+        surgeon_stamp(&s, leaf);
+        if (orphans)
+            damage(&s, twin.root.page, HARM_WIPED);
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        check_sound();
+        assert_int_equal(info.lost_entries, twin.entries);
+        assert_int_equal(info.lost_values, orphans ? 0 : twin.entries);
+        assert_int_equal(info.entries, small.n - (orphans ? 0 : twin.entries));
     }
 }
 
@@ -1294,7 +1394,7 @@ static void test_endless_value(void **state)
     entry.large.pages = kvi_large_pages(entry.large.stored_len, s.page_size);
     kvi_large_put(stored + kvi_entry_ref_at(&entry), &entry.large);
     surgeon_stamp(&s, leaf);
-    damage(&s, root, HARM_WIPED);
+    damage(&s, root, HARM_HEADER);
     assert_int_equal(salvage(&s, &info), KV_OK);
     surgeon_free(&s);
     assert_int_equal(info.lost_values, 1);
@@ -1701,6 +1801,8 @@ int main(void)
         cmocka_unit_test(test_nameless_leaves_stay_apart),
         cmocka_unit_test(test_nameless_tree_and_root),
         cmocka_unit_test(test_no_space_records),
+        cmocka_unit_test(test_no_leaves_of_others),
+        cmocka_unit_test(test_pairs_alone),
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_truncated_unsealed),
         cmocka_unit_test(test_root_and_end_gone),
