@@ -380,7 +380,8 @@ typedef struct kv_salvage_loss {
     kv_slice tree;    /* name of the tree; zero length: the main tree */
     kv_slice from;    /* RANGE, NAMES: missing are keys >= from (ptr NULL: from the first on) ... */
     kv_slice to;      /* ... and < to (ptr NULL: to the last). VALUE: from is the key */
-    uint64_t entries; /* that are missing there; UINT64_MAX: not known; possibly none then */
+    uint64_t entries; /* that are missing there; UINT64_MAX: not known, possibly none, or what was
+                         found there is old */
     uint64_t page;    /* the unusable one, or the first one of the value */
     const char *reason; /* PAGE, VALUE */
 } kv_salvage_loss;
@@ -426,8 +427,9 @@ typedef struct kv_salvage_info {
  * branch is unusable, its leaves are looked for in the whole file; leaves whose tree cannot be told go
  * to trees named "lost+found-N". When both metas are damaged, the newest versions of the pages are
  * put together. Where the records of free pages are damaged too, an older version of a page may take
- * the place of a lost one, and deleted entries may come back: a note says so. If there is more than one
- * tree then, a lost branch gets only the leaves that its remains mention. Named snapshots are left out; a
+ * the place of a lost one, and deleted entries may come back: a note says so, and where that may have
+ * happened is reported as a range with an unknown number of entries. If there is more than one tree then,
+ * a lost branch gets only the leaves that its remains mention. Named snapshots are left out; a
  * note names each.
  *
  * Never writes to the file at path, but takes the writer's turn: a damaged file is looked at as a whole,

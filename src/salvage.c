@@ -543,7 +543,7 @@ static int salvage_tell_tree(kvi_rescue *s, const kvi_rescued *tree)
     };
     bool known = tree->expected != KVI_UNKNOWN && tree->expected >= told.entries;
     told.lost = known ? tree->expected - told.entries : tree->values;
-    told.known = known; /* not where more came back than there were */
+    told.known = known && !tree->guessed; /* nor where more came back than there were */
     s->info.entries += told.entries;
     s->info.lost_entries += told.lost;
     s->info.lost_values += told.lost_values;

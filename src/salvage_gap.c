@@ -62,6 +62,23 @@ static bool orphan_left(const kvi_rescue *s, const kvi_orphan *orphan)
     return !orphan->taken && !kvi_pgset_has(&s->reached, orphan->ptr.page);
 }
 
+static bool gap_mentions(const kvi_gap *gap, const kvi_orphan *orphan)
+{
+    return orphan->mentions && orphan->mentions == gap->ptr.page;
+}
+
+/* Was it there in the newest commit? Where old versions lie about, only the page itself tells, and only
+ * if it is not an old version, too. */
+static bool gap_had(const kvi_rescue *s, const kvi_gap *gap, const kvi_orphan *orphan)
+{
+    if (s->space)
+        return true;
+    if (!gap_mentions(gap, orphan))
+        return false;
+    kvi_id birth = s->carve.carved[gap->ptr.page].birth;
+    return birth == 0 || birth == gap->ptr.birth;
+}
+
 /* The remains of the gap's own page mention it; or, where nobody's do, it fits nowhere else. */
 static bool gap_claims(const kvi_rescue *s, const kvi_gap *gap, const kvi_orphan *orphan,
                        bool certain)
@@ -69,7 +86,7 @@ static bool gap_claims(const kvi_rescue *s, const kvi_gap *gap, const kvi_orphan
     if (!orphan_left(s, orphan) || orphan->root || !gap_fits(s, gap, orphan))
         return false;
     if (certain)
-        return orphan->mentions == gap->ptr.page;
+        return gap_mentions(gap, orphan);
     return (!s->space || !kvi_gaps_have(s, orphan->mentions)) && gap_alone(s, gap, orphan);
 }
 
@@ -120,7 +137,8 @@ static int gap_put(kvi_rescue *s, size_t at, kvi_orphan *orphan)
         return kvi_fail(&s->carve.err, KV_ENOMEM, "no memory to fill a gap");
     gap->filled = filled;
     filled[gap->n_filled++] =
-        (kvi_filled){orphan->keys, orphan->mentions == gap->ptr.page ? orphan->at : 0};
+        (kvi_filled){orphan->keys, gap_mentions(gap, orphan) ? orphan->at : 0};
+    gap->guessed |= !gap_had(s, gap, orphan);
     gap->found += orphan->entries;
     orphan->taken = true;
     return kvi_salvage_walk(s, orphan, gap, gap->tree);
@@ -159,14 +177,13 @@ static bool gap_tight(const kvi_gap *gap, size_t i)
     return before && behind == before + KVI_PTR_SIZE;
 }
 
-static int gap_tell_range(kvi_rescue *s, const kvi_gap *gap, size_t i, uint64_t entries)
+static int gap_tell_keys(kvi_rescue *s, const kvi_gap *gap, kvi_kept_key from, bool after,
+                         kvi_kept_key to, uint64_t entries)
 {
     const kvi_rescued *tree = gap->tree == KVI_NO_TREE ? NULL : &s->trees[gap->tree];
-    kvi_kept_key from = i > 0 ? gap->filled[i - 1].keys.last : gap->from;
-    kvi_kept_key to = i < gap->n_filled ? gap->filled[i].keys.first : gap->to;
     kv_salvage_loss loss = {
         .kind = tree ? KV_LOSS_RANGE : KV_LOSS_NAMES,
-        .after = i > 0,
+        .after = after,
         .from = {from.ptr, from.len},
         .to = {to.ptr, to.len},
         .entries = entries,
@@ -175,9 +192,25 @@ static int gap_tell_range(kvi_rescue *s, const kvi_gap *gap, size_t i, uint64_t 
     };
     if (tree)
         loss.tree = (kv_slice){tree->name.ptr, tree->name.len};
+    return kvi_salvage_lose(s, &loss);
+}
+
+/* The keys before number i, or behind the last one. */
+static int gap_tell_range(kvi_rescue *s, const kvi_gap *gap, size_t i, uint64_t entries)
+{
+    kvi_kept_key from = i > 0 ? gap->filled[i - 1].keys.last : gap->from;
+    kvi_kept_key to = i < gap->n_filled ? gap->filled[i].keys.first : gap->to;
     if (i == 0 && from.ptr && to.ptr && !key_below(from, to))
         return KV_OK; /* the first key is the bound itself */
-    return kvi_salvage_lose(s, &loss);
+    return gap_tell_keys(s, gap, from, i > 0, to, entries);
+}
+
+/* Any of its keys may be missing, or have an old value: their number says nothing. */
+static int gap_tell_guess(kvi_rescue *s, const kvi_gap *gap)
+{
+    if (gap->tree != KVI_NO_TREE)
+        s->trees[gap->tree].guessed = true;
+    return gap_tell_keys(s, gap, gap->from, false, gap->to, KVI_UNKNOWN);
 }
 
 /* Says which keys are missing: those between the stretches that were found. How many in each is not
@@ -187,6 +220,8 @@ static int gap_tell(kvi_rescue *s, kvi_gap *gap)
     uint64_t missing = gap->entries == KVI_UNKNOWN ? KVI_UNKNOWN : gap->entries - gap->found;
     size_t open = 0;
     int rc = KV_OK;
+    if (gap->guessed)
+        return gap_tell_guess(s, gap);
     if (gap_full(gap))
         return KV_OK;
     if (gap->n_filled)

@@ -51,6 +51,7 @@ typedef struct kvi_gap {
     kvi_kept_key from, to;      /* keys from <= key < to */
     uint64_t entries;           /* that were below, or KVI_UNKNOWN */
     uint64_t found;             /* of those, below the orphans that were put here */
+    bool guessed;               /* older versions may be among what was put here */
     uint32_t first_at, last_at; /* where the outermost children stand on its page; 0: not known */
     kvi_filled *filled;         /* by them, ascending when the gap is done */
     size_t n_filled, filled_cap;
@@ -61,6 +62,7 @@ typedef struct kvi_rescued {
     kv_tree *tree;
     kvi_kept_key name;
     bool found;        /* made of orphans: its own name is lost */
+    bool guessed;      /* older versions may be among its pages */
     uint64_t expected; /* entries, or KVI_UNKNOWN */
     uint64_t values;   /* lost values */
 } kvi_rescued;

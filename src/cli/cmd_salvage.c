@@ -182,7 +182,7 @@ static void salvage_print_tree(const kv_salvage_tree *tree)
                tree->entries == 1 ? "entry" : "entries");
     if (tree->lost || tree->known)
         out_format(", %s lost", units_count(lost, tree->lost));
-    out_text(tree->found || tree->known ? "\n" : "; how many there were is not known\n");
+    out_text(tree->found || tree->known ? "\n" : "; more may be lost\n");
 }
 
 /* ---- callbacks ---- */

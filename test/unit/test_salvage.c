@@ -310,7 +310,7 @@ typedef struct told {
     size_t n;
     uint64_t lost; /* of trees whose size is known */
     uint64_t entries;
-    unsigned found;
+    unsigned found, unknown; /* trees; others whose losses may be more */
     char notes[4096];
 } told;
 
@@ -345,6 +345,7 @@ static int on_tree(void *context, const kv_salvage_tree *tree)
         said.lost += tree->lost;
     said.entries += tree->entries;
     said.found += tree->found;
+    said.unknown += !tree->known && !tree->found;
     return 0;
 }
 
@@ -1094,6 +1095,22 @@ static void mixed_make(kv_db *db)
     }
 }
 
+/* What is not in its tree was reported. */
+static void check_nothing_silent(const patient *p)
+{
+    kv_db *db;
+    kv_txn *txn;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY};
+    assert_int_equal(kv_db_open(dest, &options, &db), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+    for (size_t i = 0; i < p->n; i++)
+        if (!holds(tree_of(txn, p->trees[p->entries[i].tree]), &p->entries[i]) &&
+            !reported(p, &p->entries[i]))
+            explain(p, &p->entries[i], NULL, 0, "missing, but not reported");
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 static void check_sound(void)
 {
     kv_db *db;
@@ -1143,6 +1160,44 @@ static void test_no_leaves_of_others(void **state)
     assert_int_equal(strangers(&mixed, "a"), 0);
     check_there(&mixed, UINT64_MAX, true);
     patient_free(&mixed);
+}
+
+static void changed_make(kv_db *db)
+{
+    static const unsigned entries[] = {400, 200};
+    rng random;
+    rng_seed(&random, 11);
+    for (size_t i = 0; i < KVI_COUNT(entries); i++) {
+        kv_txn *txn = begin(db);
+        fill(kv_txn_main(txn), "key%05u", entries[i], 150, &random);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+    }
+}
+
+/* The root is gone, and the end of the file where the newest leaves were: those that they replaced have
+ * as many entries, and all keys, but are not taken for them without a word. */
+static void test_old_values_are_told(void **state)
+{
+    static patient changed;
+    patient_make(&changed, 4096, changed_make);
+    for (int cut = 0; cut < 2; cut++) {
+        surgeon s;
+        kv_salvage_info info;
+        surgeon_take(&s, changed.file.bytes, changed.file.size);
+        kvi_ptr child = surgeon_node(&s, &s.meta.main, 0, 1);
+        assert_int_equal(child.birth, s.meta.id);
+        lose_space(&s);
+        damage(&s, s.meta.main.root.page, HARM_WIPED);
+        if (cut)
+            s.size = child.page * (size_t)s.page_size;
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        assert_true(info.entries >= changed.n);
+        assert_true(info.losses > 0);
+        assert_int_equal(said.unknown, 1);
+        check_nothing_silent(&changed);
+    }
+    patient_free(&changed);
 }
 
 /* A multi-value tree gets pairs, and nothing else: what its own leaves hold besides is lost, leaves that
@@ -1802,6 +1857,7 @@ int main(void)
         cmocka_unit_test(test_nameless_tree_and_root),
         cmocka_unit_test(test_no_space_records),
         cmocka_unit_test(test_no_leaves_of_others),
+        cmocka_unit_test(test_old_values_are_told),
         cmocka_unit_test(test_pairs_alone),
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_truncated_unsealed),

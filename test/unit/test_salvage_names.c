@@ -409,7 +409,8 @@ static void test_both_roots_gone(void **state)
     surgeon_free(&s);
 }
 
-/* Old versions of the catalog's leaves lie about: they do not take the place of the newest. */
+/* Old versions of the catalog's leaves lie about: they do not take the place of the newest, but may have
+ * done so. */
 static void test_root_gone_and_old_leaves(void **state)
 {
     surgeon s;
@@ -421,7 +422,7 @@ static void test_root_gone_and_old_leaves(void **state)
         if (leaf)
             damage(&s, catalog_leaf(1), HARM_WIPED);
         assert_int_equal(salvage(&s), KV_OK);
-        assert_int_equal(info.losses > 0, leaf);
+        assert_true(info.losses > 0);
         assert_int_equal(check_saved().there == TREES, !leaf);
     }
     surgeon_free(&s);
