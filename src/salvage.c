@@ -101,7 +101,9 @@ int kvi_salvage_tree(kvi_rescue *s, kvi_slice name, const kvi_tree_desc *desc, s
         return kvi_fail(&s->carve.err, KV_ENOMEM, "no memory for one more tree");
     s->trees = trees;
     kvi_rescued *to = &trees[s->n_trees];
-    *to = (kvi_rescued){.found = !desc, .expected = desc ? desc->entries : KVI_UNKNOWN};
+    *to = (kvi_rescued){.found = !desc,
+                        .birth = desc ? desc->root.birth : 0,
+                        .expected = desc ? desc->entries : KVI_UNKNOWN};
     int rc = tree_open(s, name, &to->tree);
     if (rc == KV_OK)
         rc = kvi_salvage_keep(s, name, &to->name);

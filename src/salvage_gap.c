@@ -283,6 +283,8 @@ static int found_new(kvi_rescue *s, found_list *list, const kvi_orphan *orphan, 
         return kvi_fail(&s->carve.err, KV_ENOMEM, "no memory for one more tree");
     list->at = at;
     int rc = kvi_salvage_tree(s, slice, NULL, tree);
+    if (rc == KV_OK)
+        s->trees[*tree].birth = orphan->ptr.birth; /* the newest come first */
     at[list->n++] = (found_tree){*tree, orphan->level, orphan->mentions, orphan->root};
     return rc;
 }
@@ -329,7 +331,8 @@ static int entries_known(kvi_rescue *s, kv_tree *tree, const uint8_t *page, uint
     return KV_OK;
 }
 
-/* A leaf that shares most of its entries with a tree is an older version of a part of it. */
+/* A leaf that shares most of its entries with a tree is an older version of a part of it, unless it is
+ * younger than the tree. */
 static int orphan_outdated(kvi_rescue *s, const kvi_orphan *orphan, bool *outdated)
 {
     uint32_t page_size = s->carve.file.page_size;
@@ -339,7 +342,9 @@ static int orphan_outdated(kvi_rescue *s, const kvi_orphan *orphan, bool *outdat
         return kvi_fail(&s->carve.err, KV_ENOMEM, "no memory for a page");
     int rc = kvi_carve_read(&s->carve, orphan->ptr.page, page);
     for (size_t i = 0; rc == KV_OK && i < s->n_trees && !*outdated; i++) {
-        unsigned known;
+        unsigned known = 0;
+        if (orphan->ptr.birth > s->trees[i].birth)
+            continue;
         rc = entries_known(s, s->trees[i].tree, page, page + page_size, &known);
         *outdated = rc == KV_OK && 2 * known > kvi_node_count(page);
     }

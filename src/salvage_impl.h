@@ -61,6 +61,7 @@ typedef struct kvi_gap {
 typedef struct kvi_rescued {
     kv_tree *tree;
     kvi_kept_key name;
+    kvi_id birth;      /* of the newest page it is made of */
     bool found;        /* made of orphans: its own name is lost */
     bool guessed;      /* older versions may be among its pages */
     uint64_t expected; /* entries, or KVI_UNKNOWN */

@@ -14,6 +14,7 @@ typedef struct measure {
     kvi_stretch keys;
     uint64_t entries, trees; /* met; of those, entries that describe a tree */
     uint64_t names;          /* ... a named snapshot */
+    kvi_id kept;             /* the newest root of the main tree among those of named snapshots */
     uint64_t pairs;          /* ... a pair of a multi-value tree */
     bool rooted;             /* one of those trees is there */
 } measure;
@@ -49,6 +50,15 @@ static void measure_tree(kvi_walk *walk, kvi_stored value)
         kvi_pgset_add(m->roots, desc.root.page, 1);
 }
 
+static void measure_snapshot(measure *m, kvi_stored value)
+{
+    kvi_named named;
+    if (!kvi_salvage_names(m->s, value, &named))
+        return;
+    m->names++;
+    m->kept = KVI_MAX(m->kept, named.main.root.birth);
+}
+
 static int measure_entry(kvi_walk *walk, kvi_slice key, kvi_stored value)
 {
     measure *m = walk->context;
@@ -60,8 +70,7 @@ static int measure_entry(kvi_walk *walk, kvi_slice key, kvi_stored value)
     m->keys.last = (kvi_kept_key){0};
     measure_tree(walk, value);
     m->pairs += !value.special && kvi_pairs_entry(key, value.bytes);
-    kvi_named named;
-    m->names += kvi_salvage_names(m->s, value, &named);
+    measure_snapshot(m, value);
     return rc == KV_OK ? kvi_salvage_keep(m->s, key, &m->keys.last) : rc;
 }
 
@@ -331,14 +340,20 @@ typedef struct root_search {
     kvi_pgset roots;  /* named by any catalog */
     kvi_pgset seen;   /* below the newest catalog and its trees */
     kvi_pgset scrap;
+    kvi_id kept;  /* the newest root of the main tree that a named snapshot keeps; 0: none */
+    kvi_id since; /* younger pages are newer versions of the main tree than that one */
 } root_search;
 
-static bool root_newer(const kvi_rescue *s, kvi_pgno page, kvi_pgno than)
+/* Commits without a new catalog changed the main tree alone: what is younger than catalog and snapshot
+ * is the main tree's, however small it has become. Else the higher one is, since a lower one may be but
+ * a part whose root is gone. */
+static bool root_newer(const root_search *r, kvi_pgno page, kvi_pgno than)
 {
-    const kvi_carved *a = &s->carve.carved[page], *b = &s->carve.carved[than];
-    if (than == 0 || a->level != b->level)
-        return than == 0 || a->level > b->level;
-    return a->birth > b->birth;
+    const kvi_carved *a = &r->s->carve.carved[page], *b = &r->s->carve.carved[than];
+    bool a_since = a->birth > r->since, b_since = b->birth > r->since;
+    if (than == 0 || a_since != b_since)
+        return than == 0 || a_since;
+    return a->level == b->level ? a->birth > b->birth : a->level > b->level;
 }
 
 static bool root_top(const root_search *r, kvi_pgno page)
@@ -361,6 +376,8 @@ static int root_of_catalog(root_search *r, kvi_pgno *catalog)
         bool describes = measured_catalog(&m);
         if (describes || measured_names(&m))
             kvi_pgset_add(&r->roots, page, 1);
+        if (measured_names(&m))
+            r->kept = KVI_MAX(r->kept, m.kept);
         if (describes && (*catalog == 0 || carved->birth > carve->carved[*catalog].birth))
             *catalog = page;
         measure_end(&m);
@@ -405,9 +422,10 @@ static int root_choose(root_search *r)
     measure_end(&m);
     if (rc != KV_OK)
         return rc;
+    r->since = r->kept ? KVI_MAX(r->kept, s->carve.carved[catalog].birth) : UINT64_MAX;
     for (kvi_pgno page = 0; page < s->carve.pages; page++)
         if (root_top(r, page) && !kvi_pgset_has(&r->roots, page) &&
-            !kvi_pgset_has(&r->seen, page) && root_newer(s, page, main) && !root_shared(r, page))
+            !kvi_pgset_has(&r->seen, page) && root_newer(r, page, main) && !root_shared(r, page))
             main = page;
     s->carve.meta.main = root_desc(s, main);
     s->carve.meta.catalog = root_desc(s, catalog);
