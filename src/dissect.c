@@ -243,8 +243,10 @@ static int map_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *leaf
     if (rc != KV_OK)
         return rc;
     for (kvi_pgno page = large->ptr.page; page < large->ptr.page + large->pages; page++) {
+        if (l->first[page])
+            return KV_OK; /* each value's pages are looked at once, however many claim them (S1) */
         if (l->labels[page])
-            continue; /* the present comes before its snapshots */
+            continue;
         l->labels[page] = label;
         l->first[page] = large->ptr.page;
     }

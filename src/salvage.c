@@ -224,15 +224,24 @@ static int large_entry(const kvi_walk *walk, kvi_entry *entry)
     return kvi_entry_parse(stored, entry) ? KV_OK : KV_ECORRUPT;
 }
 
+/* Else it takes no page from others. Part of its last page may do. */
+static bool large_within(const kvi_rescue *s, const kvi_large *large)
+{
+    return large->ptr.page + large->pages <= s->carve.pages + 1;
+}
+
 static int salvage_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *leaf)
 {
     kvi_rescue *s = walk->context;
     kvi_entry entry;
-    large_bytes got = {s->os->alloc(s->os, (size_t)large->stored_len), 0};
     char reason[sizeof s->carve.err.text];
+    if (!large_within(s, large))
+        return value_lost(s, large->ptr.page, "the file ends before it does");
+    if (!kvi_pgset_add(&s->reached, large->ptr.page, large->pages))
+        return value_lost(s, large->ptr.page, "its pages are used twice (S1)");
+    large_bytes got = {s->os->alloc(s->os, (size_t)large->stored_len), 0};
     if (!got.bytes)
         return kvi_fail(&s->carve.err, KV_ENOMEM, "no memory for a large value");
-    kvi_pgset_add(&s->reached, large->ptr.page, large->pages);
     int rc = kvi_walk_large(walk->file, large, large_collect, &got);
     if (rc == KV_ECORRUPT && !s->carve.seeded && got.len == large->stored_len)
         rc = KV_OK; /* nothing can be said about its checksum */

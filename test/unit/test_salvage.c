@@ -1433,6 +1433,52 @@ static void test_senseless_values(void **state)
     }
 }
 
+/* Number nth of the leaf's large values, as it is stored. */
+static kvi_slice large_stored(const surgeon *s, kvi_pgno leaf, unsigned nth)
+{
+    const uint8_t *page = surgeon_page(s, leaf);
+    for (unsigned i = 0; i < kvi_node_count(page); i++) {
+        kvi_entry entry;
+        kvi_stored stored;
+        stored.bytes = kvi_leaf_value(page, s->page_size, i, &stored.special);
+        if (kvi_entry_parse(stored, &entry) && entry.flags & KVI_ENTRY_LARGE && nth-- == 0)
+            return stored.bytes;
+    }
+    fail_msg("leaf %llu has too few large values", (unsigned long long)leaf);
+    return (kvi_slice){NULL, 0};
+}
+
+/* Values that share their pages: a file could have more of them than any disk. */
+static void test_value_used_twice(void **state)
+{
+    surgeon s;
+    kv_salvage_info info;
+    kv_inspect *look;
+    kvi_pgno leaf;
+    kvi_entry entry;
+    uint8_t *stored;
+    surgeon_take(&s, small.file.bytes, small.file.size);
+    assert_true(surgeon_find(&s, &s.meta.main, KVI_ENTRY_LARGE, &leaf, &stored, &entry));
+    kvi_slice first = large_stored(&s, leaf, 0), second = large_stored(&s, leaf, 1);
+    assert_int_equal(first.len, second.len);
+    memcpy(s.bytes + (second.ptr - s.bytes), first.ptr, first.len);
+    surgeon_stamp(&s, leaf);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    assert_int_equal(info.lost_values, 1);
+    assert_int_equal(info.losses, 1);
+    assert_int_equal(said.losses[0].kind, KV_LOSS_VALUE);
+    assert_memory_equal(said.losses[0].from, "large2", 6);
+    assert_int_equal(kv_inspect_open(path, &look, NULL, 0), KV_OK);
+    for (uint64_t page = entry.large.ptr.page; page < entry.large.ptr.page + 2; page++) {
+        kv_page_info at = {.size = sizeof at};
+        assert_int_equal(kv_inspect_page(look, page, &at), KV_OK);
+        assert_int_equal(at.owner, KV_OWNER_MAIN);
+        assert_int_equal(at.first, entry.large.ptr.page);
+    }
+    kv_inspect_close(look);
+}
+
 /* A value on a leaf that nothing leads to says that it is longer than the file: it is lost, and nothing
  * else is. */
 static void test_endless_value(void **state)
@@ -1926,6 +1972,7 @@ int main(void)
         cmocka_unit_test(test_unfinished_commit),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_senseless_values),
+        cmocka_unit_test(test_value_used_twice),
         cmocka_unit_test(test_endless_value),
         cmocka_unit_test(test_two_catalogs),
         cmocka_unit_test(test_catalog_without_trees),
