@@ -141,6 +141,13 @@ static int salvage_target(kvi_rescue *s, const kvi_walked *walked)
 
 /* ---- values ---- */
 
+/* Of an old version not each thing is reported that it lacks, but that it lacks something. */
+static int stale_lost(kvi_rescue *s, kvi_pgno page)
+{
+    s->trees[s->target].unsure = page;
+    return KV_OK;
+}
+
 static int value_lost(kvi_rescue *s, kvi_pgno page, const char *reason)
 {
     kvi_rescued *tree = &s->trees[s->current];
@@ -153,7 +160,7 @@ static int value_lost(kvi_rescue *s, kvi_pgno page, const char *reason)
         .reason = reason,
     };
     if (s->stale)
-        return KV_OK;
+        return stale_lost(s, page);
     tree->values++;
     return kvi_salvage_lose(s, &loss);
 }
@@ -312,8 +319,10 @@ static int page_lost(kvi_walk *walk, kvi_ptr ptr, unsigned level, const char *re
         .page = ptr.page,
         .reason = reason,
     };
-    int rc = s->stale ? KV_OK : kvi_salvage_lose(s, &loss);
-    return rc == KV_OK && !s->stale ? gap_add(walk, ptr, level) : rc;
+    if (s->stale)
+        return stale_lost(s, ptr.page);
+    int rc = kvi_salvage_lose(s, &loss);
+    return rc == KV_OK ? gap_add(walk, ptr, level) : rc;
 }
 
 /* An entry of the catalog that describes no tree. */
@@ -553,7 +562,7 @@ static int salvage_tell_tree(kvi_rescue *s, const kvi_rescued *tree)
         .found = tree->found,
     };
     bool known = tree->expected != KVI_UNKNOWN && tree->expected >= told.entries;
-    told.lost = known ? tree->expected - told.entries : tree->values;
+    told.lost = known ? tree->expected - told.entries : tree->values + tree->missing;
     told.known = known && !tree->guessed; /* nor where more came back than there were */
     s->info.entries += told.entries;
     s->info.lost_entries += told.lost;

@@ -224,6 +224,8 @@ static int gap_tell(kvi_rescue *s, kvi_gap *gap)
         return gap_tell_guess(s, gap);
     if (gap_full(gap))
         return KV_OK;
+    if (gap->tree != KVI_NO_TREE && missing != KVI_UNKNOWN)
+        s->trees[gap->tree].missing += missing;
     if (gap->n_filled)
         qsort(gap->filled, gap->n_filled, sizeof *gap->filled, filled_order);
     for (size_t i = 0; i <= gap->n_filled; i++)
@@ -234,6 +236,15 @@ static int gap_tell(kvi_rescue *s, kvi_gap *gap)
     return rc;
 }
 
+/* From that one on. */
+static int gaps_tell(kvi_rescue *s, size_t first)
+{
+    int rc = KV_OK;
+    for (size_t i = first; rc == KV_OK && i < s->n_gaps; i++)
+        rc = gap_tell(s, &s->gaps[i]);
+    return rc;
+}
+
 int kvi_gaps_fill(kvi_rescue *s)
 {
     int rc = KV_OK;
@@ -241,9 +252,7 @@ int kvi_gaps_fill(kvi_rescue *s)
         for (size_t i = 0; rc == KV_OK && i < s->n_gaps; i++)
             if ((s->gaps[i].tree == KVI_NO_TREE) == catalog)
                 rc = gap_fill(s, i);
-    for (size_t i = 0; rc == KV_OK && i < s->n_gaps; i++)
-        rc = gap_tell(s, &s->gaps[i]);
-    return rc;
+    return rc == KV_OK ? gaps_tell(s, 0) : rc;
 }
 
 /* ---- trees of what is left ---- */
@@ -385,14 +394,33 @@ static bool orphan_rests(const kvi_rescue *s, const kvi_orphan *orphan)
     return orphan_left(s, orphan) && !orphan->catalog && (s->space || orphan->level == 0);
 }
 
+/* Trees of old versions that lack something. */
+static int found_tell(kvi_rescue *s)
+{
+    const kvi_kept_key open = {0};
+    int rc = KV_OK;
+    for (size_t i = 0; rc == KV_OK && i < s->n_trees; i++) {
+        const kvi_gap all = {.tree = i, .ptr.page = s->trees[i].unsure};
+        if (all.ptr.page)
+            rc = gap_tell_keys(s, &all, open, false, open, KVI_UNKNOWN);
+    }
+    return rc;
+}
+
 int kvi_gaps_rest(kvi_rescue *s)
 {
     found_list list = {0};
     bool join = parent_lost(s);
+    size_t first = s->n_gaps, next = first;
     int rc = KV_OK;
-    for (size_t i = 0; rc == KV_OK && i < s->n_orphans; i++)
+    for (size_t i = 0; rc == KV_OK && i < s->n_orphans; i++) {
         if (orphan_rests(s, &s->orphans[i]))
             rc = orphan_find_home(s, &list, &s->orphans[i], join);
+        for (; rc == KV_OK && next < s->n_gaps; next++) /* found trees have gaps, too */
+            rc = gap_fill(s, next);
+    }
     s->os->free(s->os, list.at);
-    return rc;
+    if (rc == KV_OK)
+        rc = gaps_tell(s, first);
+    return rc == KV_OK ? found_tell(s) : rc;
 }

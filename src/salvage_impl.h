@@ -66,6 +66,8 @@ typedef struct kvi_rescued {
     bool guessed;      /* older versions may be among its pages */
     uint64_t expected; /* entries, or KVI_UNKNOWN */
     uint64_t values;   /* lost values */
+    uint64_t missing;  /* entries of its gaps, as far as known */
+    kvi_pgno unsure;   /* an unusable page or value that was not reported; 0: none */
 } kvi_rescued;
 
 typedef struct kvi_rescue {
@@ -92,7 +94,7 @@ typedef struct kvi_rescue {
     const kvi_walked *current_of;
     size_t current; /* tree that current_of goes to */
     kvi_slice key;  /* of the newest entry */
-    bool stale;     /* old versions: what they lack was never promised */
+    bool stale;     /* old versions: what they lack may be newer elsewhere */
     kvi_pgno done;
 } kvi_rescue;
 

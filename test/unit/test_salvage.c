@@ -446,13 +446,18 @@ static void explain(const patient *p, const model_entry *e, const uint64_t *page
              (unsigned long long)e->leaf, (unsigned long long)e->large, said.n, said.notes);
 }
 
+static bool of_found_tree(const told_loss *loss)
+{
+    return strncmp(loss->tree, "lost+found-", 11) == 0;
+}
+
 /* Each range that says how many are missing means the entries that are. */
 static void check_counts(const patient *p, const bool *missing)
 {
     for (size_t i = 0; i < said.n; i++) {
         uint64_t found = 0;
         const told_loss *loss = &said.losses[i];
-        if (loss->kind != KV_LOSS_RANGE || loss->entries == UINT64_MAX)
+        if (loss->kind != KV_LOSS_RANGE || loss->entries == UINT64_MAX || of_found_tree(loss))
             continue;
         for (size_t e = 0; e < p->n; e++)
             found += missing[e] && loss_covers(loss, p, &p->entries[e]);
@@ -1198,6 +1203,67 @@ static void test_old_values_are_told(void **state)
         check_nothing_silent(&changed);
     }
     patient_free(&changed);
+}
+
+/* The only loss of a found tree; NULL: none. */
+static const told_loss *loss_of_found(void)
+{
+    const told_loss *loss = NULL;
+    for (size_t i = 0; i < said.n; i++)
+        if (said.losses[i].kind == KV_LOSS_RANGE && of_found_tree(&said.losses[i])) {
+            assert_null(loss);
+            loss = &said.losses[i];
+        }
+    return loss;
+}
+
+/* A tree has lost its name and a leaf: the leaf's entries are missing all the same. */
+static void test_leaf_of_a_found_tree(void **state)
+{
+    kvi_tree_desc twin;
+    kvi_pgno leaf;
+    size_t gone;
+    surgeon_catalog(&small.file, 1, &leaf, &twin);
+    uint64_t pages[2] = {small.file.meta.catalog.root.page,
+                         surgeon_node(&small.file, &twin, 0, 1).page};
+    salvage_damaged(&small, pages, 2, HARM_WIPED, &gone);
+    assert_int_equal(gone, living(&small, pages[1]));
+    const told_loss *loss = loss_of_found();
+    assert_non_null(loss);
+    assert_int_equal(loss->entries, gone);
+    for (size_t i = 0; i < small.n; i++) {
+        const model_entry *e = &small.entries[i];
+        told_loss own = *loss;
+        snprintf(own.tree, sizeof own.tree, "%s", "twin");
+        if (strcmp(small.trees[e->tree], "twin") == 0)
+            assert_int_equal(loss_covers(&own, &small, e), e->leaf == pages[1]);
+    }
+}
+
+/* Nobody knows which pages are in use, and what is found has lost a value: it may be an old one. */
+static void test_value_of_a_found_tree(void **state)
+{
+    surgeon s;
+    kv_salvage_info info;
+    kvi_tree_desc packed;
+    kvi_pgno leaf;
+    kvi_entry entry;
+    uint8_t *stored;
+    for (int harmed = 0; harmed < 2; harmed++) {
+        surgeon_take(&s, small.file.bytes, small.file.size);
+        surgeon_catalog(&s, 0, &leaf, &packed);
+        assert_true(surgeon_find(&s, &packed, KVI_ENTRY_COMPRESSED, &leaf, &stored, &entry));
+        lose_space(&s);
+        damage(&s, s.meta.catalog.root.page, HARM_WIPED);
+        if (harmed)
+            memset(stored + 10, 0xff, 20);
+        surgeon_stamp(&s, leaf);
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        assert_int_equal(loss_of_found() != NULL, harmed);
+        if (harmed)
+            assert_true(loss_of_found()->entries == UINT64_MAX);
+    }
 }
 
 /* A multi-value tree gets pairs, and nothing else: what its own leaves hold besides is lost, leaves that
@@ -1963,6 +2029,8 @@ int main(void)
         cmocka_unit_test(test_no_space_records),
         cmocka_unit_test(test_no_leaves_of_others),
         cmocka_unit_test(test_old_values_are_told),
+        cmocka_unit_test(test_leaf_of_a_found_tree),
+        cmocka_unit_test(test_value_of_a_found_tree),
         cmocka_unit_test(test_pairs_alone),
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_truncated_unsealed),
