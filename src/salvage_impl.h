@@ -29,7 +29,8 @@ typedef struct kvi_orphan {
     unsigned level;
     kvi_stretch keys;  /* first.ptr NULL: it has no entry that can be read */
     uint64_t entries;  /* by its tallies */
-    bool catalog;      /* its entries describe trees */
+    bool catalog;      /* its entries describe trees, and it is a part of the catalog */
+    bool describes;    /* its entries describe trees, which may all be empty or gone */
     bool pairs;        /* its entries could be a multi-value tree's */
     bool taken;        /* it has its place in a tree again */
     bool root;         /* of a whole tree, as the remains of the catalog say */

@@ -111,9 +111,15 @@ static void measure_end(measure *m)
     m->keys = (kvi_stretch){0};
 }
 
+static bool measured_descriptors(const measure *m)
+{
+    return m->entries > 0 && m->trees == m->entries;
+}
+
+/* Descriptors alone could be a user's values. */
 static bool measured_catalog(const measure *m)
 {
-    return m->entries > 0 && m->trees == m->entries && m->rooted;
+    return measured_descriptors(m) && m->rooted;
 }
 
 /* A list of named snapshots, this or an older one, has no entry of a tree. */
@@ -186,6 +192,7 @@ static int orphan_add(kvi_rescue *s, kvi_pgset *seen, kvi_pgno page)
     orphan.entries = kvi_node_total(s->carve.buffer, s->carve.file.page_size);
     orphan.keys = m.keys;
     orphan.catalog = measured_catalog(&m);
+    orphan.describes = measured_descriptors(&m);
     orphan.pairs = m.pairs == m.entries;
     s->orphans[s->n_orphans++] = orphan;
     return KV_OK;
@@ -261,6 +268,15 @@ static void remains_edges(const kvi_rescue *s, kvi_gap *gap, const uint8_t *byte
     gap->last_at = last;
 }
 
+/* Descriptors below a branch of the catalog are no user's values, whether or not their trees are there. */
+static void orphans_described(kvi_rescue *s)
+{
+    for (size_t i = 0; i < s->n_gaps; i++)
+        for (size_t k = 0; s->gaps[i].tree == KVI_NO_TREE && k < s->n_orphans; k++)
+            if (s->orphans[k].mentions == s->gaps[i].ptr.page)
+                s->orphans[k].catalog |= s->orphans[k].describes;
+}
+
 static void orphans_mentioned(kvi_rescue *s, const kvi_pgset *seen, const kvi_pgset *orphaned)
 {
     kvi_pgno page = kvi_first_page(s->carve.file.page_size);
@@ -325,6 +341,7 @@ int kvi_orphans_find(kvi_rescue *s)
         for (size_t i = 0; i < s->n_orphans; i++)
             kvi_pgset_add(&orphaned, s->orphans[i].ptr.page, 1);
         orphans_mentioned(s, &seen, &orphaned);
+        orphans_described(s);
     }
     kvi_pgset_close(&marked);
     kvi_pgset_close(&seen);

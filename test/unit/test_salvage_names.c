@@ -335,6 +335,29 @@ static void test_branch_gone_and_descriptor_forged(void **state)
     surgeon_free(&s);
 }
 
+static void empty_many(kv_db *db)
+{
+    char name[NAME_SIZE];
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    for (unsigned i = TREES / 4; i < TREES; i++) {
+        name_of(i, name);
+        assert_int_equal(kv_del(must_tree(txn, name), "whose", 5), KV_OK);
+    }
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* Leaves that name empty trees alone are a part of the catalog, as its branch says. */
+static void test_root_gone_and_trees_empty(void **state)
+{
+    surgeon s = changed(&sound, empty_many);
+    damage(&s, s.meta.catalog.root.page, HARM_CHECKSUM);
+    assert_int_equal(salvage(&s), KV_OK);
+    assert_int_equal(info.losses, 0);
+    assert_int_equal(info.found_trees, 0);
+    assert_int_equal(info.trees, TREES);
+    surgeon_free(&s);
+}
+
 static void change_last(kv_db *db)
 {
     kv_txn *txn = must_begin(db, KV_TXN_WRITE);
@@ -623,6 +646,7 @@ int main(void)
         cmocka_unit_test(test_leaf_gone),
         cmocka_unit_test(test_descriptor_forged),
         cmocka_unit_test(test_branch_gone_and_descriptor_forged),
+        cmocka_unit_test(test_root_gone_and_trees_empty),
         cmocka_unit_test(test_root_gone_and_leaves_moved),
         cmocka_unit_test(test_snapshot_forged),
         cmocka_unit_test(test_metas_gone),
