@@ -307,6 +307,8 @@ static int gap_add(kvi_walk *walk, kvi_ptr ptr, unsigned level)
     if (rc == KV_OK)
         rc = gap_bound(s, tree, level, true, &gap.to);
     s->gaps[s->n_gaps++] = gap;
+    if (ptr.page < s->missed.limit)
+        kvi_pgset_add(&s->missed, ptr.page, 1);
     return rc;
 }
 
@@ -539,7 +541,8 @@ static int salvage_read(kvi_rescue *s)
 {
     salvage_note_commit(s);
     kvi_pgno limit = KVI_MAX(s->carve.pages, s->carve.meta.high_water);
-    if (kvi_pgset_init(&s->reached, s->os, limit) != KV_OK)
+    if (kvi_pgset_init(&s->reached, s->os, limit) != KV_OK ||
+        kvi_pgset_init(&s->missed, s->os, limit) != KV_OK)
         return kvi_fail(&s->carve.err, KV_ENOMEM, "no memory to salvage the file");
     int rc = s->carve.trust == KVI_TRUST_NONE ? kvi_orphans_roots(s) : KV_OK;
     if (rc == KV_OK)
@@ -646,9 +649,11 @@ static void salvage_free(kvi_rescue *s)
     os->free(os, s->trees);
     os->free(os, s->gaps);
     os->free(os, s->orphans);
+    os->free(os, s->orphan_at);
     if (s->space)
         kvi_space_close(s->space);
     kvi_pgset_close(&s->reached);
+    kvi_pgset_close(&s->missed);
     kvi_carve_close(&s->carve);
 }
 

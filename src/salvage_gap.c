@@ -33,14 +33,6 @@ static bool gap_fits(const kvi_rescue *s, const kvi_gap *gap, const kvi_orphan *
            (!gap->to.ptr || key_below(orphan->keys.last, gap->to));
 }
 
-bool kvi_gaps_have(const kvi_rescue *s, kvi_pgno page)
-{
-    for (size_t i = 0; i < s->n_gaps; i++)
-        if (s->gaps[i].ptr.page == page)
-            return true;
-    return false;
-}
-
 /* Fits gaps of this tree alone, and there is no tree whose name is lost. Where old versions lie about,
  * a tree without a gap has them, too. */
 static bool gap_alone(const kvi_rescue *s, const kvi_gap *gap, const kvi_orphan *orphan)
@@ -147,6 +139,8 @@ static int gap_put(kvi_rescue *s, size_t at, kvi_orphan *orphan)
 static int gap_fill(kvi_rescue *s, size_t at)
 {
     int rc = KV_OK;
+    if (s->gaps[at].level == 0)
+        return KV_OK; /* nothing is below a leaf */
     for (int certain = 1; certain >= 0; certain--)
         for (size_t i = 0; rc == KV_OK && i < s->n_orphans; i++) {
             kvi_orphan *orphan = &s->orphans[i];

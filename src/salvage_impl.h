@@ -77,6 +77,7 @@ typedef struct kvi_rescue {
     kv_salvage_info info;
     kvi_carve carve;
     kvi_pgset reached; /* pages that a walk came by */
+    kvi_pgset missed;  /* ... and on which the node of a gap should be */
     kvi_space *space;  /* NULL: what it says is not to be believed */
     kv_db *db;         /* the new database */
     kv_txn *txn;
@@ -86,8 +87,9 @@ typedef struct kvi_rescue {
     size_t n_gaps, gaps_cap;
     kvi_orphan *orphans;
     size_t n_orphans, orphans_cap;
-    bool names_lost; /* an entry of the catalog describes no tree */
-    bool wiped;      /* a page in use is unusable, no gap, and nothing tells what it was */
+    size_t *orphan_at; /* by page: 1 + the orphan's number; 0: none; NULL: not listed yet */
+    bool names_lost;   /* an entry of the catalog describes no tree */
+    bool wiped;        /* a page in use is unusable, no gap, and nothing tells what it was */
 
     /* the walk that is under way */
     const kvi_gap *patch; /* the gap that is being filled; NULL: none */
@@ -115,6 +117,12 @@ int kvi_salvage_tree(kvi_rescue *s, kvi_slice name, const kvi_tree_desc *desc,
 int kvi_salvage_walk(kvi_rescue *s, const kvi_orphan *orphan, const kvi_gap *gap,
                      size_t tree) KVI_MUST_CHECK;
 
+/* Is a node missing that should be on this page? */
+static inline bool kvi_gaps_have(const kvi_rescue *s, kvi_pgno page)
+{
+    return page < s->missed.limit && kvi_pgset_has(&s->missed, page);
+}
+
 static inline kvi_slice kvi_kept_slice(kvi_kept_key key)
 {
     return kvi_slice_of(key.ptr, key.len);
@@ -136,9 +144,6 @@ int kvi_orphans_roots(kvi_rescue *s) KVI_MUST_CHECK;
 
 /* Puts orphans where a node is missing, and says what stays missing. */
 int kvi_gaps_fill(kvi_rescue *s) KVI_MUST_CHECK;
-
-/* Is a node missing that should be on this page? */
-bool kvi_gaps_have(const kvi_rescue *s, kvi_pgno page);
 
 /* Makes trees of the orphans that belong nowhere. */
 int kvi_gaps_rest(kvi_rescue *s) KVI_MUST_CHECK;

@@ -228,7 +228,7 @@ static bool remains_descriptor(const kvi_carve *carve, const kvi_orphan *orphan,
 
 /* Wherever a pointer may stand in what is left of the page. Births make it certain: no page but a
  * parent has this pair of numbers. False: there is none. */
-static bool remains_read(kvi_rescue *s, kvi_pgno page, const kvi_pgset *orphaned)
+static bool remains_read(kvi_rescue *s, kvi_pgno page)
 {
     kvi_carve *carve = &s->carve;
     bool any = false;
@@ -236,19 +236,17 @@ static bool remains_read(kvi_rescue *s, kvi_pgno page, const kvi_pgset *orphaned
         return false;
     for (uint32_t at = 0; at + KVI_PTR_SIZE <= carve->file.page_size; at++) {
         kvi_ptr ptr = kvi_ptr_get(carve->buffer + at);
-        if (ptr.page >= carve->pages || ptr.birth == 0 || !kvi_pgset_has(orphaned, ptr.page))
+        if (ptr.page >= carve->pages || ptr.birth == 0 || !s->orphan_at[ptr.page])
             continue;
-        for (size_t i = 0; i < s->n_orphans; i++) {
-            kvi_orphan *orphan = &s->orphans[i];
-            if (orphan->ptr.page != ptr.page || orphan->ptr.birth != ptr.birth)
-                continue;
-            any = true;
-            orphan->root |= remains_descriptor(carve, orphan, at);
-            if (orphan->mentions || orphan->root)
-                continue;
-            orphan->mentions = page;
-            orphan->at = at;
-        }
+        kvi_orphan *orphan = &s->orphans[s->orphan_at[ptr.page] - 1];
+        if (orphan->ptr.birth != ptr.birth)
+            continue;
+        any = true;
+        orphan->root |= remains_descriptor(carve, orphan, at);
+        if (orphan->mentions || orphan->root)
+            continue;
+        orphan->mentions = page;
+        orphan->at = at;
     }
     return any;
 }
@@ -277,17 +275,17 @@ static void orphans_described(kvi_rescue *s)
                 s->orphans[k].catalog |= s->orphans[k].describes;
 }
 
-static void orphans_mentioned(kvi_rescue *s, const kvi_pgset *seen, const kvi_pgset *orphaned)
+static void orphans_mentioned(kvi_rescue *s, const kvi_pgset *seen)
 {
     kvi_pgno page = kvi_first_page(s->carve.file.page_size);
     for (size_t i = 0; i < s->n_gaps; i++)
-        if (remains_read(s, s->gaps[i].ptr.page, orphaned))
+        if (remains_read(s, s->gaps[i].ptr.page))
             remains_edges(s, &s->gaps[i], s->carve.buffer);
     for (; page < s->carve.pages; page++) {
         const kvi_carved *carved = &s->carve.carved[page];
         bool sound = carved->birth && !carved->broken;
         if (!sound && page_lost(s, page) && !kvi_pgset_has(seen, page) && !kvi_gaps_have(s, page) &&
-            !remains_read(s, page, orphaned))
+            !remains_read(s, page))
             s->wiped = true;
     }
 }
@@ -326,26 +324,36 @@ static int orphans_list(kvi_rescue *s, kvi_pgset *marked, kvi_pgset *seen)
     return rc;
 }
 
+/* Newest first, and by page. */
+static int orphans_order(kvi_rescue *s)
+{
+    size_t size = (size_t)s->carve.pages * sizeof *s->orphan_at;
+    s->orphan_at = s->os->alloc(s->os, size);
+    if (!s->orphan_at)
+        return kvi_fail(&s->carve.err, KV_ENOMEM, "no memory to list pages");
+    memset(s->orphan_at, 0, size);
+    qsort(s->orphans, s->n_orphans, sizeof *s->orphans, orphan_newest_first);
+    for (size_t i = 0; i < s->n_orphans; i++)
+        s->orphan_at[s->orphans[i].ptr.page] = i + 1;
+    return KV_OK;
+}
+
 int kvi_orphans_find(kvi_rescue *s)
 {
-    kvi_pgset marked = {0}, seen = {0}, orphaned = {0};
+    kvi_pgset marked = {0}, seen = {0};
     int rc = kvi_carve_scan(&s->carve, kvi_salvage_step, s);
     if (rc == KV_OK)
         rc = sets_open(s, &marked, &seen);
     if (rc == KV_OK)
-        rc = kvi_pgset_init(&orphaned, s->os, s->carve.pages + 1);
-    if (rc == KV_OK)
         rc = orphans_list(s, &marked, &seen);
+    if (rc == KV_OK && s->n_orphans)
+        rc = orphans_order(s);
     if (rc == KV_OK && s->n_orphans) {
-        qsort(s->orphans, s->n_orphans, sizeof *s->orphans, orphan_newest_first);
-        for (size_t i = 0; i < s->n_orphans; i++)
-            kvi_pgset_add(&orphaned, s->orphans[i].ptr.page, 1);
-        orphans_mentioned(s, &seen, &orphaned);
+        orphans_mentioned(s, &seen);
         orphans_described(s);
     }
     kvi_pgset_close(&marked);
     kvi_pgset_close(&seen);
-    kvi_pgset_close(&orphaned);
     return rc;
 }
 
