@@ -103,6 +103,7 @@ int kvi_salvage_tree(kvi_rescue *s, kvi_slice name, const kvi_tree_desc *desc, s
     kvi_rescued *to = &trees[s->n_trees];
     *to = (kvi_rescued){.found = !desc,
                         .birth = desc ? desc->root.birth : 0,
+                        .guessed = s->patch && s->patch->guessed, /* by a leaf of the catalog */
                         .expected = desc ? desc->entries : KVI_UNKNOWN};
     int rc = tree_open(s, name, &to->tree);
     if (rc == KV_OK)

@@ -114,6 +114,7 @@ typedef struct told_names {
 
 static told_names lost[TREES];
 static size_t n_lost;
+static unsigned n_unknown; /* trees whose losses may be more */
 static kv_salvage_info info;
 
 static void keep_name(char name[NAME_SIZE], kv_slice bytes)
@@ -136,11 +137,17 @@ static int on_loss(void *context, const kv_salvage_loss *loss)
     return 0;
 }
 
+static int on_tree(void *context, const kv_salvage_tree *tree)
+{
+    n_unknown += !tree->known;
+    return 0;
+}
+
 static int salvage(const surgeon *s)
 {
-    kv_salvage_options options = {.size = sizeof options, .loss = on_loss};
+    kv_salvage_options options = {.size = sizeof options, .loss = on_loss, .tree = on_tree};
     info = (kv_salvage_info){.size = sizeof info};
-    n_lost = 0;
+    n_lost = n_unknown = 0;
     sim_reset(disk);
     sim_put_file(disk, PATH, s->bytes, s->size);
     return kvi_salvage(sim_os(disk), PATH, DEST, &options, &info);
@@ -433,7 +440,7 @@ static void test_both_roots_gone(void **state)
 }
 
 /* Old versions of the catalog's leaves lie about: they do not take the place of the newest, but may have
- * done so. */
+ * done so, and then the trees that they name are old, too. */
 static void test_root_gone_and_old_leaves(void **state)
 {
     surgeon s;
@@ -446,6 +453,7 @@ static void test_root_gone_and_old_leaves(void **state)
             damage(&s, catalog_leaf(1), HARM_WIPED);
         assert_int_equal(salvage(&s), KV_OK);
         assert_true(info.losses > 0);
+        assert_in_range(n_unknown, info.trees, info.trees + 1);
         assert_int_equal(check_saved().there == TREES, !leaf);
     }
     surgeon_free(&s);
