@@ -25,10 +25,13 @@
  *   handle outputs are set to NULL otherwise.
  * Errors that any call on an open database may return, and that are not repeated below:
  *   KV_EINVAL (a NULL handle or output, an unknown flag, a wrong combination), KV_ENOMEM, KV_EIO,
+ *   KV_EREADONLY (a call that changes something, in a read transaction or on a handle that reads),
+ *   KV_ETOOBIG (a key, value or name longer than the limit, where it is stored or could not be there),
  *   KV_ECORRUPT (a damaged page was met; the transaction can still be used elsewhere or ended),
  *   KV_EBADTXN (an earlier failure in this transaction left it good only for abort), KV_ENOSPC (a
  *   write transaction beyond its budget, or a large value, found the disk full: likewise).
- *   kv_db_errmsg() then has a sentence with the details.
+ *   kv_db_errmsg() then has a sentence with the details, except of KV_EINVAL and KV_ENOMEM, and of
+ *   what a callback returned: those may leave the sentence before.
  * Bytes. Keys and values are pointer + length, in bytes; any byte may occur; zero length is legal
  *   (the pointer may then be NULL). Keys are ordered by unsigned bytes, a prefix before its
  *   extensions. A key has at most kv_db_stat.key_max bytes (page size / 4 - 64: 960 by default),
@@ -182,7 +185,8 @@ typedef struct kv_options {
  * path that is too long). KV_EBUSY, for longer than wait_ms: somebody has it open exclusively, or
  * anybody at all when this open is to be exclusive; or it is open under another name (a hard link,
  * a file mounted by itself). KV_EACCESS: the file may not be read, or written; or the side file
- * cannot be made, and writing is then possible exclusively only. KV_EVERSION: also when those who
+ * cannot be made, and writing is then possible exclusively only; or the folder of a new file cannot be
+ * read, and so its name not be made durable. KV_EVERSION: also when those who
  * share the file use another layout of the side file. KV_EUNSUPPORTED: network file system, or no
  * OFD locks. KV_EPOISONED: what a crash left had to be given up for a commit before it, durably, and
  * that flush failed; the next open tries again. (When it was to be made durable and that failed, the
@@ -302,15 +306,18 @@ enum {                     /* kv_db_copy */
 };
 
 /* Writes a consistent copy of the newest commit to a new file while readers and the writer work.
- * The copy is durable when the call returns. KV_EXISTS: the path is taken. A page-by-page copy
+ * The copy is durable when the call returns, and no more readable than the file: it has the same
+ * permissions but for the umask. KV_EXISTS: the path is taken. KV_ENOENT, KV_EACCESS: so says the
+ * system of its folder. A page-by-page copy
  * holds the same pages at the same places, and the named snapshots; a compact one has no snapshots.
  * Either is a base for kv_backup_apply, unless its commit is lazy and cannot be made durable
  * (kv_db_sync comes first then). What has expired and was not swept goes along, unseen as before. */
 KV_API int kv_db_copy(kv_db *db, const char *path, uint32_t flags);
 
-/* The same to a descriptor open for writing: a file, pipe or socket. Not flushed. Only ever
- * writes forward, except that a compacting copy to a descriptor first builds a temporary file in
- * TMPDIR. */
+/* The same to a descriptor open for writing: a file, pipe or socket, which is waited for also when it
+ * does not block. Not flushed. Only ever writes forward, except that a compacting copy to a descriptor
+ * first builds a temporary file in TMPDIR that only its owner may read. A reader who went away is
+ * SIGPIPE, and KV_EIO where that is ignored. */
 KV_API int kv_db_copy_fd(kv_db *db, int fd, uint32_t flags);
 
 /* The same of what a read transaction sees, which may be a named snapshot; without others. */
@@ -358,7 +365,7 @@ KV_API int kv_db_compact(kv_db *db, const kv_compact_options *options, kv_compac
 /* The exclusive way through what an ordinary open refuses or leaves alone: adopts the newest
  * whole commit, rebuilds the free-space records from the trees, and writes both metas anew,
  * durably. The file must not be open elsewhere: KV_EBUSY, when it still is after wait_ms
- * milliseconds. report (may be NULL) is called with a sentence for each thing found or done; when
+ * milliseconds. KV_ENOENT, KV_ENOTKV. report (may be NULL) is called with a sentence for each thing found or done; when
  * the call fails, the last one says why. KV_ECORRUPT: a subtree cannot be read; no tree and no record
  * is changed then, though the newest commit may have been adopted as by any opening. The file is a
  * new one to backups: kv_backup_apply of older ones does not fit. O(file). */
@@ -435,8 +442,8 @@ typedef struct kv_salvage_info {
  * Never writes to the file at path, but takes the writer's turn: a damaged file is looked at as a whole,
  * free pages and old versions too, which writers use again. So it waits for the running write
  * transaction, others wait meanwhile, and readers go on. options and info may be NULL.
- * KV_OK: the new database is complete and durable; info->losses tells whether it has everything.
- * Otherwise dest is not made. KV_EXISTS: dest is taken. KV_NOTFOUND: nothing of it is readable.
+ * KV_OK: the new database is complete and durable; info->losses tells whether it has everything. It has
+ * the permissions of the damaged one but for the umask. Otherwise dest is not made. KV_EXISTS: dest is taken. KV_NOTFOUND: nothing of it is readable.
  * KV_ENOTKV, KV_ENOENT, KV_EACCESS, KV_EVERSION, KV_ENOSPC; KV_EBUSY, for longer than wait_ms: somebody
  * has it open exclusively, or is writing. O(file). */
 KV_API int kv_db_salvage(const char *path, const char *dest, const kv_salvage_options *options,
@@ -662,13 +669,14 @@ KV_API int kv_snapshot_create(kv_db *db, const void *name, size_t name_len, uint
 KV_API int kv_snapshot_open(kv_db *db, const void *name, size_t name_len, kv_txn **txn);
 
 /* Makes the present what the snapshot is: all trees, in one commit, which readers see as they see any
- * other. The snapshot stays. flags: KV_TXN_TRY, and the durability of the commit as for kv_txn_begin.
- * KV_NOTFOUND. Reads and writes as many pages as differ, no matter how large the rest is; when nothing
+ * other. The snapshot stays. flags: KV_TXN_TRY: KV_EBUSY instead of waiting for the writer's turn; and
+ * the durability of the commit as for kv_txn_begin. KV_NOTFOUND. Reads and writes as many pages as differ, no matter how large the rest is; when nothing
  * does, there is no commit. */
 KV_API int kv_snapshot_restore(kv_db *db, const void *name, size_t name_len, uint32_t flags);
 
 /* Forgets the snapshot. What only it needed can be used again once the drop is durable. flags:
- * KV_TXN_TRY, and the durability of the commit as for kv_txn_begin. KV_NOTFOUND. */
+ * KV_TXN_TRY: KV_EBUSY instead of waiting for the writer's turn; and the durability of the commit as
+ * for kv_txn_begin. KV_NOTFOUND. */
 KV_API int kv_snapshot_drop(kv_db *db, const void *name, size_t name_len, uint32_t flags);
 
 typedef struct kv_snapshot_info {
@@ -700,7 +708,7 @@ typedef struct kv_tree_options { /* of a new tree, kept in the file */
     uint64_t compress_from; /* bytes: LZ4 for values this long, where that saves pages; 0 = never */
 } kv_tree_options;
 
-/* The main tree; never NULL, never fails. */
+/* The main tree. Never fails; NULL of NULL only. */
 KV_API kv_tree *kv_txn_main(kv_txn *txn);
 
 /* Opens a named tree. options: only used when the tree is created; may be NULL. KV_NOTFOUND,

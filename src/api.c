@@ -201,7 +201,7 @@ int kv_txn_release(kv_txn *txn, uint32_t savepoint)
 
 kv_tree *kv_txn_main(kv_txn *txn)
 {
-    return &txn->main;
+    return txn ? &txn->main : NULL;
 }
 
 static bool tree_options_ok(const kv_tree_options *options)

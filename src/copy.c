@@ -292,9 +292,9 @@ static int copy_pages_to_file(kv_txn *txn, bool named, const char *path)
     kv_db *db = txn->db;
     const kvi_os *os = db->os;
     kvi_file out;
-    int fd = os->open(os, path, KVI_OS_WRITE | KVI_OS_CREATE | KVI_OS_EXCL, 0666);
+    int fd = os->open(os, path, KVI_OS_WRITE, 0);
     if (fd < 0)
-        return kvi_fail_os(&db->err, fd, "creating %s", path);
+        return kvi_fail_os(&db->err, fd, "opening %s", path);
     int rc = kvi_file_init(&out, os, &db->err, fd, db->file.page_size, db->file.hash_seed, true);
     if (rc == KV_OK) {
         rc = copy_pages(txn, named, fd, &out);
@@ -325,7 +325,8 @@ static int copy_beside(void *context, const char *path)
 static int copy_to(kv_txn *txn, bool named, const char *path, uint32_t flags)
 {
     copy_order order = {txn, named, flags & KV_COPY_COMPACT};
-    return kvi_create_beside(txn->db->os, &txn->db->err, path, copy_beside, &order);
+    kv_db *db = txn->db;
+    return kvi_create_beside(db->os, &db->err, path, db->file.fd, copy_beside, &order);
 }
 
 /* Streams a file that we made. */
@@ -350,18 +351,34 @@ static int copy_file_to_fd(kv_db *db, const char *path, int fd)
     return rc;
 }
 
-/* A compacting copy cannot be written in order: it is built as a file first. */
+/* A free name in the folder of temporary files. The caller frees it. */
+static int copy_temporary(kv_db *db, char **name)
+{
+    const char *variable = getenv("TMPDIR");
+    const char *dir = variable && *variable ? variable : "/tmp";
+    size_t size = strlen(dir) + sizeof "/kv-copy";
+    char *prefix = db->os->alloc(db->os, size);
+    if (!prefix)
+        return kvi_fail(&db->err, KV_ENOMEM, "no memory for a copy");
+    snprintf(prefix, size, "%s/kv-copy", dir);
+    int rc = kvi_create_temporary(db->os, &db->err, prefix, name);
+    db->os->free(db->os, prefix);
+    return rc;
+}
+
+/* A compacting copy cannot be written in order: it is built as a file first, which is nobody else's to
+ * read. */
 static int copy_compact_fd(kv_txn *txn, int fd)
 {
     kv_db *db = txn->db;
     const kvi_os *os = db->os;
-    char prefix[512], *temporary;
-    const char *dir = getenv("TMPDIR");
-    snprintf(prefix, sizeof prefix, "%s/kv-copy", dir && *dir ? dir : "/tmp");
-    int rc = kvi_create_temporary(os, &db->err, prefix, &temporary);
+    char *temporary;
+    int rc = copy_temporary(db, &temporary);
     if (rc != KV_OK)
         return rc;
-    rc = kvi_compact_to(txn, temporary);
+    rc = kvi_create_empty(os, &db->err, temporary, 0600);
+    if (rc == KV_OK)
+        rc = kvi_compact_to(txn, temporary);
     if (rc == KV_OK)
         rc = copy_file_to_fd(db, temporary, fd);
     os->unlink(os, temporary);

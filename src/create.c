@@ -83,7 +83,11 @@ static int name_it(const kvi_os *os, kvi_err *err, const char *temporary, const 
     if (rc < 0)
         return kvi_fail_os(err, rc, "creating %s", path);
     rc = os->sync_dir(os, path);
-    return rc < 0 ? kvi_fail_os(err, rc, "flushing the directory of %s", path) : KV_OK;
+    if (rc >= 0)
+        return KV_OK;
+    if (!replace)
+        os->unlink(os, path);
+    return kvi_fail_os(err, rc, "flushing the directory of %s", path);
 }
 
 int kvi_create(const kvi_os *os, kvi_err *err, const char *path, uint32_t page_size,
@@ -93,7 +97,8 @@ int kvi_create(const kvi_os *os, kvi_err *err, const char *path, uint32_t page_s
     int rc = kvi_create_temporary(os, err, path, &temporary);
     if (rc != KV_OK)
         return rc;
-    int fd = os->open(os, temporary, KVI_OS_WRITE | KVI_OS_CREATE | KVI_OS_EXCL, 0666);
+    int fd = os->open(os, temporary, KVI_OS_WRITE | KVI_OS_CREATE | KVI_OS_EXCL,
+                      replaced ? 0600 : 0666); /* nobody opens it before it is as private as that */
     if (fd < 0) {
         rc = kvi_fail_os(err, fd, "creating %s", temporary);
     } else {
@@ -130,17 +135,31 @@ static int name_new(const kvi_os *os, kvi_err *err, const char *temporary, const
     return kvi_fail_os(err, rc, "flushing the directory of %s", path);
 }
 
-int kvi_create_beside(const kvi_os *os, kvi_err *err, const char *path,
+int kvi_create_empty(const kvi_os *os, kvi_err *err, const char *path, uint32_t mode)
+{
+    int fd = os->open(os, path, KVI_OS_WRITE | KVI_OS_CREATE | KVI_OS_EXCL, mode);
+    if (fd < 0)
+        return kvi_fail_os(err, fd, "creating %s", path);
+    os->close(os, fd);
+    return KV_OK;
+}
+
+int kvi_create_beside(const kvi_os *os, kvi_err *err, const char *path, int like,
                       int (*write)(void *context, const char *temporary), void *context)
 {
     kvi_os_stat stat;
     char *temporary;
     if (os->stat_path(os, path, &stat) >= 0)
         return taken(err, path);
-    int rc = kvi_create_temporary(os, err, path, &temporary);
+    int rc = os->stat(os, like, &stat);
+    if (rc < 0)
+        return kvi_fail_os(err, rc, "asking who may read what %s is made of", path);
+    rc = kvi_create_temporary(os, err, path, &temporary);
     if (rc != KV_OK)
         return rc;
-    rc = write(context, temporary);
+    rc = kvi_create_empty(os, err, temporary, (stat.mode & 0666) | 0600);
+    if (rc == KV_OK)
+        rc = write(context, temporary);
     if (rc == KV_OK)
         rc = name_new(os, err, temporary, path);
     os->unlink(os, temporary);

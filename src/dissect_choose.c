@@ -51,9 +51,9 @@ static int choose_write(void *context, const char *path)
     uint8_t *piece = os->alloc(os, KVI_PAGE_MAX);
     if (!piece)
         return kvi_fail(&carve->err, KV_ENOMEM, "no memory for a copy");
-    int fd = os->open(os, path, KVI_OS_WRITE | KVI_OS_CREATE | KVI_OS_EXCL, 0666);
+    int fd = os->open(os, path, KVI_OS_WRITE, 0);
     int rc = fd < 0
-                 ? kvi_fail_os(&carve->err, fd, "creating %s", path)
+                 ? kvi_fail_os(&carve->err, fd, "opening %s", path)
                  : kvi_file_init(&out, os, &carve->err, fd, meta->page_size, meta->hash_seed, true);
     if (rc == KV_OK) {
         rc = choose_copy(carve, &out, piece);
@@ -77,5 +77,5 @@ int kvi_dissect_choose(kv_inspect *look, unsigned slot, const char *dest)
     choice_order order = {.carve = carve};
     if (kvi_meta_decode(carve->slots.block[slot], &order.meta) != KVI_META_VALID)
         return kvi_fail(&carve->err, KV_ECORRUPT, "meta %u is not sound", slot);
-    return kvi_create_beside(carve->os, &carve->err, dest, choose_write, &order);
+    return kvi_create_beside(carve->os, &carve->err, dest, carve->file.fd, choose_write, &order);
 }

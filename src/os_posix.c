@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +49,7 @@ static int off_standard_streams(int fd)
     if (fd < 0 || fd > STDERR_FILENO)
         return fd;
     int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    int error = errno;
+    int error = errno == EINVAL ? EMFILE : errno; /* the limit is below that number */
     close(fd);
     errno = error;
     return moved;
@@ -75,7 +76,11 @@ static int sys_open(const kvi_os *os UNUSED, const char *path, int flags, uint32
     REPEAT(fd, open(path, open_flags(flags) | O_NONBLOCK, mode));
     if (fd < 0 && errno == EWOULDBLOCK)
         REPEAT(fd, open(path, open_flags(flags), mode));
-    return sys_result(off_standard_streams(fd));
+    int moved = off_standard_streams(fd);
+    int rc = sys_result(moved);
+    if (fd >= 0 && moved < 0 && (flags & KVI_OS_EXCL))
+        unlink(path); /* it is ours, and of no use */
+    return rc;
 }
 
 /* Linux has closed the handle also when it reports EINTR; repeating could close somebody else's. */
@@ -105,10 +110,21 @@ static int64_t sys_pwritev(const kvi_os *os UNUSED, int fd, const struct iovec *
     return put < 0 ? -errno : put;
 }
 
+/* A pipe or socket that does not block is waited for. False: errno says why not. */
+static bool wait_writable(int fd)
+{
+    struct pollfd wanted = {.fd = fd, .events = POLLOUT};
+    int rc;
+    REPEAT(rc, poll(&wanted, 1, -1));
+    return rc > 0;
+}
+
 static int64_t sys_write(const kvi_os *os UNUSED, int fd, const void *buf, size_t len)
 {
     ssize_t put;
-    REPEAT(put, write(fd, buf, len));
+    do
+        REPEAT(put, write(fd, buf, len));
+    while (put < 0 && errno == EAGAIN && wait_writable(fd));
     return put < 0 ? -errno : put;
 }
 

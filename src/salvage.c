@@ -661,7 +661,9 @@ static void salvage_free(kvi_rescue *s)
 static int salvage_run(kvi_rescue *s, const char *path, const char *dest)
 {
     int rc = kvi_carve_open_locked(&s->carve, s->os, path, s->options.wait_ms);
-    return rc == KV_OK ? kvi_create_beside(s->os, &s->carve.err, dest, salvage_write, s) : rc;
+    return rc == KV_OK
+               ? kvi_create_beside(s->os, &s->carve.err, dest, s->carve.file.fd, salvage_write, s)
+               : rc;
 }
 
 int kvi_salvage(const kvi_os *os, const char *path, const char *dest,

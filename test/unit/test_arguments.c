@@ -419,6 +419,7 @@ static void test_nothing(void **state)
     ASK(kv_inspect_slots(NULL, 0, NULL, NULL))
     assert_int_equal(kv_inspect_pages(NULL), 0);
     assert_int_equal(kv_db_close(NULL), KV_OK);
+    assert_null(kv_txn_main(NULL));
     assert_int_equal(kv_db_durable_id(NULL), 0);
     assert_int_equal(kv_txn_id(NULL), 0);
     assert_int_equal(kv_txn_now(NULL), 0);

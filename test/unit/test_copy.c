@@ -585,12 +585,14 @@ static void *drain_pipe(void *context)
     return NULL;
 }
 
-static void copy_through_pipe(kv_db *db, uint32_t flags)
+/* how: 0, or O_NONBLOCK for the end that is written to */
+static void copy_through_pipe(kv_db *db, uint32_t flags, int how)
 {
     int ends[2];
     pthread_t thread;
     drain d;
     assert_int_equal(pipe(ends), 0);
+    assert_int_equal(fcntl(ends[1], F_SETFL, O_WRONLY | how), 0);
     d.from = ends[0];
     d.to = open(target, O_WRONLY | O_CREAT | O_EXCL, 0600);
     assert_true(d.to >= 0);
@@ -606,8 +608,8 @@ static void test_to_a_pipe(void **state)
 {
     kv_db *db = create(4096);
     setenv("TMPDIR", dir.dir, 1);
-    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
-        copy_through_pipe(db, flags);
+    for (int i = 0; i < 4; i++) {
+        copy_through_pipe(db, i & 1 ? KV_COPY_COMPACT : 0, i & 2 ? O_NONBLOCK : 0);
         copy_is_good(db, target);
         unlink(target);
         no_leftovers();
@@ -620,13 +622,72 @@ static void test_without_a_temporary_folder(void **state)
 {
     kv_db *db = create(4096);
     setenv("TMPDIR", "", 1);
-    copy_through_pipe(db, KV_COPY_COMPACT);
+    copy_through_pipe(db, KV_COPY_COMPACT, 0);
     copy_is_good(db, target);
     unlink(target);
     unsetenv("TMPDIR");
-    copy_through_pipe(db, KV_COPY_COMPACT);
+    copy_through_pipe(db, KV_COPY_COMPACT, 0);
     copy_is_good(db, target);
     setenv("TMPDIR", dir.dir, 1);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+static const char *temporaries; /* where they belong */
+static unsigned made, open_to_others, elsewhere;
+
+static int watching_open(const kvi_os *os, const char *path, int flags, uint32_t mode)
+{
+    if ((flags & KVI_OS_CREATE) && strstr(path, "/kv-copy")) {
+        made++;
+        open_to_others += (mode & 077) != 0;
+        elsewhere += strncmp(path, temporaries, strlen(temporaries)) != 0;
+    }
+    return kvi_os_posix.open(os, path, flags, mode);
+}
+
+/* In a folder that others may look into, with a name of any length. */
+static void test_temporaries_are_private(void **state)
+{
+    static char folder[SCRATCH_MAX + 3 * 201];
+    strcpy(folder, dir.dir);
+    for (int i = 0; i < 3; i++) {
+        sprintf(folder + strlen(folder), "/%0200d", i);
+        assert_int_equal(mkdir(folder, 0700), 0);
+    }
+    kv_db *db = open_meddled();
+    meddler.os.open = watching_open;
+    temporaries = folder;
+    made = open_to_others = elsewhere = 0;
+    setenv("TMPDIR", folder, 1);
+    copy_through_pipe(db, KV_COPY_COMPACT, 0);
+    setenv("TMPDIR", dir.dir, 1);
+    copy_is_good(db, target);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    assert_true(made > 0);
+    assert_int_equal(open_to_others, 0);
+    assert_int_equal(elsewhere, 0);
+}
+
+static mode_t mode_of(const char *path)
+{
+    struct stat stat_of;
+    assert_int_equal(stat(path, &stat_of), 0);
+    return stat_of.st_mode & 0777;
+}
+
+static void test_as_private_as_the_source(void **state)
+{
+    static const mode_t modes[][2] = {{0600, 0600}, {0644, 0644}, {0666, 0644}, {0400, 0600}};
+    mode_t mask = umask(022);
+    kv_db *db = create(4096);
+    for (size_t i = 0; i < KVI_COUNT(modes); i++)
+        for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+            assert_int_equal(chmod(source, modes[i][0]), 0);
+            assert_int_equal(kv_db_copy(db, target, flags), KV_OK);
+            assert_int_equal(mode_of(target), modes[i][1]);
+            unlink(target);
+        }
+    umask(mask);
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
@@ -722,6 +783,8 @@ int main(void)
         TEST(test_compact_in_little_memory),
         TEST(test_to_a_pipe),
         TEST(test_without_a_temporary_folder),
+        TEST(test_temporaries_are_private),
+        TEST(test_as_private_as_the_source),
         TEST(test_nothing_is_written),
         TEST(test_writes_fail),
         TEST(test_short_counts),

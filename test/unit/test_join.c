@@ -372,12 +372,29 @@ static void test_name_is_flushed(void **state)
     assert_int_equal(kv_db_close(reader), KV_OK);
 }
 
+static int secret_folder(const kvi_os *os, const char *path)
+{
+    return -EACCES;
+}
+
+/* A file whose name cannot be made durable is not made. */
+static void test_name_cannot_be_flushed(void **state)
+{
+    kv_db *db;
+    sim_reset(disk);
+    disk->os.sync_dir = secret_folder;
+    assert_int_equal(open_as(KV_OPEN_CREATE, &db), KV_EACCESS);
+    disk->os = real;
+    assert_int_equal(open_as(0, &db), KV_ENOENT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_patient, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_longer_empty, setup, teardown),
         cmocka_unit_test_setup_teardown(test_name_is_flushed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_name_cannot_be_flushed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_name_leads_elsewhere, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replaced_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_side_file_forbidden, setup, teardown),

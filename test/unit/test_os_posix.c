@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -82,6 +83,24 @@ static void handles_close_on_exec_and_keep_off_standard_streams(void **state)
     int fd = open_in(dir, "b", RW);
     assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
     close_in(fd);
+}
+
+/* No number above those of the standard streams is left: nothing is made, then. */
+static void no_room_off_the_standard_streams(void **state)
+{
+    scratch *dir = *state;
+    pid_t child = fork();
+    if (child == 0) {
+        const struct rlimit three = {3, 3};
+        close(0);
+        bool ok = setrlimit(RLIMIT_NOFILE, &three) == 0 &&
+                  os->open(os, path_of(dir, "new"), RW | KVI_OS_EXCL, 0600) == -EMFILE;
+        _exit(ok ? 0 : 1);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(access(path_of(dir, "new"), F_OK), -1);
 }
 
 static void links_are_followed_unless_refused(void **state)
@@ -364,6 +383,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_SCRATCH(handles_close_on_exec_and_keep_off_standard_streams),
+        IN_SCRATCH(no_room_off_the_standard_streams),
         IN_SCRATCH(links_are_followed_unless_refused),
         IN_SCRATCH(other_kinds_of_files_are_told_apart),
         IN_SCRATCH(directories_of_all_shapes_are_flushed),
