@@ -118,14 +118,23 @@ static int import_dump(cli_import *import)
     return code;
 }
 
-/* Whether a dump is coming: said by --format, or seen at the first line. -1 after a message. */
+/* Whether a dump is coming: said by --format, or seen at the first line. -1 after a message. A dump
+ * that is announced has a line: what wrote none has failed. */
 static int import_is_dump(cli_lines *lines, const cli_args *args)
 {
-    int got = lines_next(lines);
+    int got;
+    bool announced = args->number[ARG_FORMAT] != 0;
+    do {
+        got = lines_next(lines);
+    } while (got > 0 && announced && lines->len == 0);
+    if (got == 0 && announced) {
+        cli_say(lines->name, "the dump is empty: a part of it is missing");
+        return -1;
+    }
     if (got <= 0)
         return got;
     lines_back(lines);
-    return args_given(args, ARG_FORMAT) ? args->number[ARG_FORMAT] != 0 : dump_begins(lines);
+    return announced || (!args_given(args, ARG_FORMAT) && dump_begins(lines));
 }
 
 static void import_json(uint64_t entries, double seconds)
@@ -176,14 +185,17 @@ int cmd_import(const cli_args *args)
     cli_import import = {.entries = 0};
     if (args_given(args, ARG_BATCH) && args->number[ARG_BATCH] == 0)
         return args_wrong(args, "--batch is at least 1");
+    int code = import_check(args, args->number[ARG_FORMAT] != 0, args_given(args, ARG_MULTI));
+    if (code)
+        return code;
     /* the source first: without one that can be read, no database is created */
-    int code = lines_open(&import.lines, args->count > 0 ? args->operands[0].text : NULL);
+    code = lines_open(&import.lines, args->count > 0 ? args->operands[0].text : NULL);
     if (code)
         return code;
     if (import.lines.file == stdin && isatty(STDIN_FILENO))
         cli_say(args->file, "reading entries from the terminal; Ctrl-D ends them");
     int dump = import_is_dump(&import.lines, args);
-    code = dump < 0 ? CLI_TROUBLE : import_check(args, dump, args_given(args, ARG_MULTI));
+    code = dump < 0 ? CLI_TROUBLE : import_check(args, dump, false);
     if (code == 0)
         code = session_open(&import.session, args, SESSION_CREATE);
     if (code == 0)

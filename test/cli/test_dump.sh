@@ -127,6 +127,20 @@ printf 'VERSION=3\nformat=print\nHEADER=END\n a\\f\n b\nDATA=END\n' | broken 'li
 printf 'k\tv\n' | broken 'it should begin with VERSION=3'
 printf 'VERSION=3\nHEADER=END\n 61\n 62\nDATA=END\nk\tv\n' | broken 'line 6: no dump'
 
+# a dump of nothing has its header: an empty one is that of a program that failed
+printf '\n\n' >blank
+for input in /dev/null blank; do
+    for format in mdb_dump db_dump; do
+        run_with $input kv import none.kv --format $format; code 3; err 'the dump is empty: a part of it is missing'
+        run_with $input kv import none.kv --format $format --expiry; code 2; err 'dumps tell of no expiry'
+    done
+done
+[ ! -e none.kv ] || fail 'an empty dump made a database'
+run kv import none.kv; code 0; quiet; out_has 'imported 0 entries'
+run kv import none.kv --format text; code 0; quiet; out_has 'imported 0 entries'
+printf '\n' | cat - b >blank
+run kv import blank.kv blank --format mdb_dump; code 0; quiet; out_has 'imported 4 entries'
+
 # a text that only looks like a dump
 printf 'VERSION=3\tvalue\n' >dump
 run kv import y.kv dump; code 0
