@@ -104,12 +104,13 @@ static int export_find_map_size(cli_export *export)
     return 0;
 }
 
-static int export_run(cli_export *export)
+static void export_warn(const cli_export *export)
 {
-    cli_session *session = &export->session;
-    int code = export->dump && !export->style.berkeley ? export_find_map_size(export) : 0;
-    if (code == 0)
-        code = args_given(session->args, ARG_ALL) ? export_all(export) : export_tree(export);
+    const cli_session *session = &export->session;
+    if (!export->dump && session->multi)
+        cli_say(session->file,
+                "warning: tree %s has several values for each key; import it with --multi",
+                cli_quote(session->tree_name));
     if (export->unfit > 0)
         cli_say(session->file,
                 "warning: %llu %s empty or longer than %d bytes: mdb_load will refuse them",
@@ -119,6 +120,14 @@ static int export_run(cli_export *export)
         cli_say(session->file, "warning: %llu %s; %s", (unsigned long long)export->timed,
                 export->timed == 1 ? "entry expires" : "entries expire",
                 export->dump ? "a dump cannot say so" : "--expiry exports when");
+}
+
+static int export_run(cli_export *export)
+{
+    int code = export->dump && !export->style.berkeley ? export_find_map_size(export) : 0;
+    if (code == 0)
+        code = args_given(export->session.args, ARG_ALL) ? export_all(export) : export_tree(export);
+    export_warn(export);
     return code;
 }
 

@@ -177,7 +177,8 @@ const cli_command cli_commands[] = {
      cmd_import},
     {"export", "dump unload", "FILE", "write entries in a form that import reads",
      "text: one line per entry, so that `kv export | kv import` is exact; of entries that\n"
-     "expire with --expiry on both sides, else a warning tells how many there are.\n"
+     "expire with --expiry on both sides, of a tree of several values for each key with\n"
+     "--tree NAME --multi when it is imported: a warning tells where either is needed.\n"
      "mdb_dump: for LMDB's mdb_load. db_dump: for Berkeley DB's db_load; with these two, --all\n"
      "exports every tree.\n" RANGES,
      "  kv export phone.kv | sort -k 2\n"
