@@ -10,12 +10,13 @@
 
 #define QUOTE_MAX 100 /* bytes of a quoted text, the final zero included */
 
-static const char *cli_quote_into(char *text, size_t size, kv_slice bytes)
+static const char *cli_quote_into(char *text, size_t size, kv_slice bytes, bool escaped)
 {
     const uint8_t *ptr = bytes.ptr;
     size_t used = 0, at = 0;
     while (at < bytes.len && used < size - 8) {
-        size_t plain = escape_plain_len(ptr + at, bytes.len - at);
+        bool keep = escaped && ptr[at] == '\\';
+        size_t plain = keep ? 1 : escape_plain_len(ptr + at, bytes.len - at);
         size_t part = plain ? escape_utf8_len(ptr + at, bytes.len - at) : 1;
         if (plain)
             memcpy(text + used, ptr + at, part);
@@ -26,11 +27,21 @@ static const char *cli_quote_into(char *text, size_t size, kv_slice bytes)
     return text;
 }
 
-const char *cli_quote(kv_slice bytes)
+static char *cli_quote_room(void)
 {
     static char texts[4][QUOTE_MAX];
     static unsigned turn;
-    return cli_quote_into(texts[turn++ % 4], QUOTE_MAX, bytes);
+    return texts[turn++ % 4];
+}
+
+const char *cli_quote(kv_slice bytes)
+{
+    return cli_quote_into(cli_quote_room(), QUOTE_MAX, bytes, false);
+}
+
+const char *cli_quote_escaped(kv_slice text)
+{
+    return cli_quote_into(cli_quote_room(), QUOTE_MAX, text, true);
 }
 
 void cli_say(const char *about, const char *format, ...)
@@ -38,7 +49,7 @@ void cli_say(const char *about, const char *format, ...)
     static char name[PATH_MAX + 8];
     va_list list;
     progress_hide();
-    cli_quote_into(name, sizeof name, (kv_slice){about, strlen(about)});
+    cli_quote_into(name, sizeof name, (kv_slice){about, strlen(about)}, false);
     fprintf(stderr, "kv: %s: ", name);
     va_start(list, format);
     vfprintf(stderr, format, list);

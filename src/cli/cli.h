@@ -52,6 +52,9 @@ void *cli_realloc(void *ptr, size_t size);
  * valid. */
 const char *cli_quote(kv_slice bytes);
 
+/* The same of a text whose backslashes are escapes already. */
+const char *cli_quote_escaped(kv_slice text);
+
 int cmd_append(const cli_args *args);
 int cmd_apply(const cli_args *args);
 int cmd_backup(const cli_args *args);

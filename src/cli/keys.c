@@ -98,7 +98,7 @@ const char *keys_quote(const cli_args *args, kv_slice key)
 {
     size_t len;
     char *text = keys_text(args, key, &len);
-    const char *quoted = cli_quote(text ? (kv_slice){text, len} : key);
+    const char *quoted = text ? cli_quote_escaped((kv_slice){text, len}) : cli_quote(key);
     free(text);
     return quoted;
 }

@@ -40,6 +40,9 @@ run kv del a.kv --tuple '("order", "2024-01-1", 5)' '("orders")'; code 0; quiet
 run kv del a.kv --tuple '(7, 8)'; code 1; err 'no key (7, 8)'
 run kv get a.kv --tuple '(7)'; code 1; err 'no key (7)'
 run kv put a.kv --tuple --if-present '(7)' x; code 1; err 'no key (7)'
+run kv get a.kv --tuple '("c\\d", "\"", "\x1b")'; code 1; err 'no key ("c\\d", "\"", "\x1b")'
+long=$(printf '%0200d' 0)
+run kv get a.kv --tuple "(\"$long\")"; code 1; err "no key (\"${long:0:88}"; err 000...
 run kv del a.kv --tuple --prefix '("order")'; code 0; out 'deleted 2 entries'
 
 # mistakes
