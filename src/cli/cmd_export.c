@@ -7,15 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LMDB_KEY_MAX 511
-
 typedef struct cli_export {
     cli_session session;
     dump_style style;
     bool dump;
-    uint64_t unfit; /* keys, or several values of a key, that LMDB cannot take */
-    uint64_t timed; /* entries whose expiry is not told */
-    char **names;   /* of the named trees, for --all */
+    uint64_t bad_keys;     /* that LMDB cannot take */
+    uint64_t long_values;  /* of several, that it cannot take either */
+    uint64_t empty_values; /* of several, that mdb_load loses */
+    uint64_t timed;        /* entries whose expiry is not told */
+    char **names;          /* of the named trees, for --all */
     size_t *name_lens;
     size_t name_count;
 } cli_export;
@@ -31,14 +31,21 @@ static void export_text(void *context, kv_slice key, kv_slice value)
     text_write(key, value);
 }
 
+/* What LMDB will make of it. */
+static void export_judge(cli_export *export, kv_slice key, kv_slice value)
+{
+    export->bad_keys += key.len == 0 || key.len > DUMP_LMDB_MAX;
+    export->long_values += export->style.multi && value.len > DUMP_LMDB_MAX;
+    export->empty_values += export->style.multi && value.len == 0;
+}
+
 static void export_dump(void *context, kv_slice key, kv_slice value)
 {
     cli_export *export = context;
     export->timed += export->session.expires_at != 0;
     dump_write_entry(&export->style, key, value);
-    if (!export->style.berkeley && (key.len == 0 || key.len > LMDB_KEY_MAX ||
-                                    (export->style.multi && value.len > LMDB_KEY_MAX)))
-        export->unfit++;
+    if (!export->style.berkeley)
+        export_judge(export, key, value);
 }
 
 /* Exports the current tree. */
@@ -71,6 +78,24 @@ static int export_take_name(void *context, kv_slice name)
     return 0;
 }
 
+/* LMDB keeps the names of its databases among the keys of the main one. */
+static int export_find_clashes(cli_export *export)
+{
+    cli_session *session = &export->session;
+    for (size_t i = 0; i < export->name_count; i++) {
+        kv_slice name = {export->names[i], export->name_lens[i]};
+        int result = kv_exists(session->tree, name.ptr, name.len);
+        if (result < 0)
+            return session_fail(session, result, "key %s", cli_quote(name));
+        if (result == KV_OK)
+            cli_say(
+                session->file,
+                "warning: %s is a tree and a key of the main tree: mdb_load will refuse the dump",
+                cli_quote(name));
+    }
+    return CLI_DONE;
+}
+
 /* The main tree if it has entries, then the named ones. */
 static int export_all(cli_export *export)
 {
@@ -82,7 +107,9 @@ static int export_all(cli_export *export)
         result = kv_count(session->tree, NULL, &entries);
     if (result != KV_OK)
         return session_fail(session, result, "listing the trees");
-    if (entries > 0 || export->name_count == 0)
+    if (entries > 0 && !export->style.berkeley)
+        code = export_find_clashes(export);
+    if (code == CLI_DONE && (entries > 0 || export->name_count == 0))
         code = export_tree(export);
     for (size_t i = 0; i < export->name_count && code == CLI_DONE; i++) {
         code = session_select(session, (kv_slice){export->names[i], export->name_lens[i]});
@@ -104,6 +131,25 @@ static int export_find_map_size(cli_export *export)
     return 0;
 }
 
+static void export_warn_of(const cli_export *export, uint64_t n, const char *noun, const char *what)
+{
+    if (n > 0)
+        cli_say(export->session.file, "warning: %llu %s%s %s", (unsigned long long)n, noun,
+                n == 1 ? " is" : "s are", what);
+}
+
+static void export_warn_lmdb(const cli_export *export)
+{
+    export_warn_of(export, export->bad_keys, "key",
+                   "empty or longer than 511 bytes: mdb_load will refuse the dump");
+    export_warn_of(export, export->long_values, "value",
+                   "longer than 511 bytes, in a tree of several values for each key: mdb_load will "
+                   "refuse the dump");
+    export_warn_of(
+        export, export->empty_values, "value",
+        "empty, in a tree of several values for each key: mdb_load will lose such values");
+}
+
 static void export_warn(const cli_export *export)
 {
     const cli_session *session = &export->session;
@@ -111,11 +157,7 @@ static void export_warn(const cli_export *export)
         cli_say(session->file,
                 "warning: tree %s has several values for each key; import it with --multi",
                 cli_quote(session->tree_name));
-    if (export->unfit > 0)
-        cli_say(session->file,
-                "warning: %llu %s empty or longer than %d bytes: mdb_load will refuse them",
-                (unsigned long long)export->unfit, export->unfit == 1 ? "key is" : "keys are",
-                LMDB_KEY_MAX);
+    export_warn_lmdb(export);
     if (export->timed > 0)
         cli_say(session->file, "warning: %llu %s; %s", (unsigned long long)export->timed,
                 export->timed == 1 ? "entry expires" : "entries expire",
@@ -133,7 +175,7 @@ static int export_run(cli_export *export)
 
 int cmd_export(const cli_args *args)
 {
-    cli_export export = {.unfit = 0};
+    cli_export export = {.dump = false};
     uint64_t format = args->number[ARG_FORMAT];
     export.dump = format != 0;
     export.style.print = args_given(args, ARG_PRINT);

@@ -59,5 +59,6 @@ bool dump_name_fits(const dump_style *style, kv_slice name)
 {
     if (style->berkeley || !name.ptr)
         return true;
-    return name.len > 0 && !memchr(name.ptr, '\n', name.len) && !memchr(name.ptr, 0, name.len);
+    return name.len > 0 && name.len <= DUMP_LMDB_MAX && !memchr(name.ptr, '\n', name.len) &&
+           !memchr(name.ptr, 0, name.len);
 }

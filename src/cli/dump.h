@@ -25,6 +25,8 @@ typedef struct dump_style {
     uint64_t map_size; /* for mdb_load: bytes of the address space that it needs */
 } dump_style;
 
+#define DUMP_LMDB_MAX 511 /* bytes of a key, of one of several values, and of a name, in LMDB */
+
 /* Writing. A name with ptr NULL is the main database. */
 void dump_write_header(const dump_style *style, kv_slice name);
 void dump_write_entry(const dump_style *style, kv_slice key, kv_slice value);

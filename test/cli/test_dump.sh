@@ -85,6 +85,21 @@ run kv export fit.kv --format mdb_dump; code 0; quiet
 kv put fit.kv "$(head -c 512 /dev/zero | tr '\0' k)" v; kv put fit.kv '' v
 run kv export fit.kv --format mdb_dump; code 0; err 'warning: 2 keys'
 run kv export fit.kv --format db_dump; code 0; quiet
+printf 'k\t%0512d\nk\t%0511d\nk\t\n' 1 2 | kv import fit.kv -q --tree many --multi
+run kv export fit.kv --format mdb_dump --tree many; code 0
+err 'warning: 1 value is longer than 511 bytes, in a tree of several'; err 'warning: 1 value is empty'
+grep -q 'key is' err && fail 'the keys are fine'
+run kv export fit.kv --format db_dump --tree many; code 0; quiet
+name=$(head -c 511 /dev/zero | tr '\0' n)
+kv put names.kv k v --tree "$name"
+run kv export names.kv --format mdb_dump --tree "$name"; code 0; quiet
+kv put names.kv k v --tree "${name}n"
+run kv export names.kv --format mdb_dump --tree "${name}n"; code 3; err '--format db_dump can'
+kv put clash.kv t v; kv put clash.kv k v --tree t; kv put clash.kv t v --tree u
+run kv export clash.kv --format mdb_dump --all; code 0; err 'warning: t is a tree and a key of the main tree'
+kv del clash.kv t
+kv put clash.kv other v
+run kv export clash.kv --format mdb_dump --all; code 0; quiet
 
 # ---- refused, with nothing imported ----
 refused() # message header-line...

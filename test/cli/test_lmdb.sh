@@ -102,7 +102,7 @@ grep -v '^database=' theirs >main
 run kv import y.kv main; code 2; err '--tree NAME --multi'; err 'nothing was imported'
 run kv count y.kv; out 0
 run kv import y.kv main --tree all --multi; code 0
-same <(kv export x.kv -t d) <(kv export y.kv -t all)
+same <(kv export x.kv -t d 2>/dev/null) <(kv export y.kv -t all 2>/dev/null)
 kv put z2.kv --tree d k v
 run kv import z2.kv theirs; code 3; err 'one value for each key'
 rm -f y.kv
@@ -112,5 +112,14 @@ kv put y.kv '' v
 run kv export y.kv --format mdb_dump; err 'mdb_load will refuse'
 cp out dump; rm -rf refuse; mkdir refuse
 run mdb_load -f dump refuse; code 1
+kv put y2.kv t v; kv put y2.kv --tree t k v
+run kv export y2.kv --format mdb_dump --all; err 'mdb_load will refuse the dump'
+cp out dump; rm -rf refuse; mkdir refuse
+run mdb_load -f dump refuse; code 1
+printf 'k\t\nk\tv\n' | kv import y3.kv -q --tree t --multi
+run kv export y3.kv --format mdb_dump --tree t; err 'mdb_load will lose'
+cp out dump; rm -rf lose; mkdir lose
+run mdb_load -f dump lose; code 0
+[ "$(mdb_dump -s t lose | data | grep -c '^ ')" = 2 ] || fail 'mdb_load keeps empty values now'
 
 finish
