@@ -96,6 +96,17 @@ static int export_find_clashes(cli_export *export)
     return CLI_DONE;
 }
 
+/* What the other program will make of a main tree beside named ones. */
+static int export_judge_main(cli_export *export)
+{
+    if (!export->style.berkeley)
+        return export_find_clashes(export);
+    cli_say(export->session.file,
+            "warning: Berkeley DB has no file with a main database and named ones: db_load will "
+            "refuse the dump; export the trees one by one");
+    return CLI_DONE;
+}
+
 /* The main tree if it has entries, then the named ones. */
 static int export_all(cli_export *export)
 {
@@ -107,8 +118,8 @@ static int export_all(cli_export *export)
         result = kv_count(session->tree, NULL, &entries);
     if (result != KV_OK)
         return session_fail(session, result, "listing the trees");
-    if (entries > 0 && !export->style.berkeley)
-        code = export_find_clashes(export);
+    if (entries > 0 && export->name_count > 0)
+        code = export_judge_main(export);
     if (code == CLI_DONE && (entries > 0 || export->name_count == 0))
         code = export_tree(export);
     for (size_t i = 0; i < export->name_count && code == CLI_DONE; i++) {

@@ -40,6 +40,15 @@ same <(tree_counts t.kv) <(tree_counts u.kv)
 for tree in bytes 'back\\slash \x07 \xff'; do
     same <(kv export -e t.kv -t "$tree") <(kv export -e u.kv -t "$tree")
 done
+# a main database beside them: refused, as kv had warned; one by one they are taken
+kv put t.kv 'in main' v
+run kv export t.kv --format db_dump --all; err 'db_load will refuse the dump'
+cp out mine
+run "$load" -f mine both; code 2
+kv export t.kv --format db_dump >mine
+run "$load" -f mine main; code 0; quiet
+kv export t.kv --format db_dump --tree bytes >mine
+run "$load" -f mine named; code 0; quiet
 
 # ---- hash: refused, with advice that works ----
 printf '%s\n' VERSION=3 format=print type=hash HEADER=END ' k' ' v' DATA=END | "$load" hash

@@ -51,6 +51,7 @@ for format in mdb_dump db_dump; do
     for print in '' --print; do
         # shellcheck disable=SC2086 # an option or none
         run kv export m.kv --format $format $print --all; code 0
+        [ $format = mdb_dump ] || err 'warning: Berkeley DB has no file with a main database and named ones'
         cp out "all.$format"
         rm -f n.kv
         run kv import n.kv "all.$format"; code 0; quiet
@@ -100,6 +101,8 @@ run kv export clash.kv --format mdb_dump --all; code 0; err 'warning: t is a tre
 kv del clash.kv t
 kv put clash.kv other v
 run kv export clash.kv --format mdb_dump --all; code 0; quiet
+kv del clash.kv other
+run kv export clash.kv --format db_dump --all; code 0; quiet
 
 # ---- refused, with nothing imported ----
 refused() # message header-line...
