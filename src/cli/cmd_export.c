@@ -52,6 +52,9 @@ static void export_dump(void *context, kv_slice key, kv_slice value)
 static int export_tree(cli_export *export)
 {
     cli_session *session = &export->session;
+    if (!export->dump && session->multi && args_given(session->args, ARG_EXPIRY))
+        return args_wrong(session->args,
+                          "values in trees of several values for each key do not expire");
     if (!export->dump)
         return walk_range(session, true, export_text, export);
     if (!dump_name_fits(&export->style, session->tree_name)) {
@@ -180,7 +183,8 @@ static int export_run(cli_export *export)
     int code = export->dump && !export->style.berkeley ? export_find_map_size(export) : 0;
     if (code == 0)
         code = args_given(export->session.args, ARG_ALL) ? export_all(export) : export_tree(export);
-    export_warn(export);
+    if (code != CLI_USAGE)
+        export_warn(export);
     return code;
 }
 

@@ -55,6 +55,7 @@ run kv clock a.kv --reset; code 0
 kv put m.kv --tree many --multi k v
 printf 'k\t4000000000000\tw\n' >timed
 run_with timed kv import m.kv --tree many --expiry; code 2; err 'do not expire'
+run kv export m.kv --tree many --expiry; code 2; err 'do not expire'; out
 printf 'VERSION=3\nHEADER=END\n 61\n 62\nDATA=END\n' >dump
 run_with dump kv import m.kv --expiry; code 2; err 'dumps tell of no expiry'
 run_with dump kv import never.kv --expiry; code 2
