@@ -7,6 +7,7 @@
 #include "session.h"
 #include "text.h"
 #include "units.h"
+#include <stdio.h>
 #include <unistd.h>
 
 typedef struct cli_import {
@@ -69,6 +70,21 @@ static int import_text(cli_import *import)
     return code ? code : got < 0 ? CLI_TROUBLE : CLI_DONE;
 }
 
+/* --multi makes a tree and changes none. One without entries may be new, made for this import. */
+static int import_refuse_multi(const cli_import *import)
+{
+    uint64_t entries = 0;
+    char advice[256] = "--tree NAME --multi makes a tree for it";
+    const cli_session *session = &import->session;
+    if (session->tree_name.ptr && kv_count(session->tree, NULL, &entries) == KV_OK && entries > 0)
+        snprintf(advice, sizeof advice,
+                 "tree %s has one value for each key; choose another --tree with --multi",
+                 cli_quote(session->tree_name));
+    cli_say(import->lines.name, "line %llu: this database has several values for each key; %s",
+            (unsigned long long)import->lines.number, advice);
+    return CLI_USAGE;
+}
+
 /* The tree of a section: what --tree says, which fits one section only, or the section's own. */
 static int import_select(cli_import *import, const dump_reader *reader, int section)
 {
@@ -77,13 +93,8 @@ static int import_select(cli_import *import, const dump_reader *reader, int sect
     session->new_multi = reader->multi;
     if (!args_given(session->args, ARG_TREE))
         code = session_select(session, (kv_slice){reader->name, reader->name_len});
-    if (code == 0 && reader->multi && !session->multi) {
-        cli_say(import->lines.name,
-                "line %llu: this database has several values for each key; --tree NAME --multi "
-                "makes a tree for it",
-                (unsigned long long)import->lines.number);
-        return CLI_USAGE;
-    }
+    if (code == 0 && reader->multi && !session->multi)
+        return import_refuse_multi(import);
     if (!args_given(session->args, ARG_TREE) || section == 0)
         return code ? code : session_configure(session);
     cli_say(import->lines.name,

@@ -125,6 +125,14 @@ refused "no line of a dump's header" nonsense
 printf ' 61\n 62\n' | section type=btree integerkey=1 >dump
 run kv import x.kv dump; code 0; err 'warning: integerkey=1'
 
+# several values for each key: --multi makes a tree, and cannot change one
+printf ' 61\n 62\n' | section database=d duplicates=1 dupsort=1 >dump
+run kv import several.kv dump --tree m; code 2; err '--tree NAME --multi makes a tree for it'
+kv put several.kv k v --tree m
+run kv import several.kv dump --tree m; code 2
+err 'tree m has one value for each key; choose another --tree with --multi'; err 'nothing was imported'
+run kv import several.kv dump --tree n --multi; code 0; quiet
+
 broken() # message ; the dump on standard input
 {
     cat >dump
