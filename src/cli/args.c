@@ -41,7 +41,7 @@ const args_option args_options[ARG_COUNT] = {
     [ARG_FOLLOW] = {    "follow",      0,   ARGS_SWITCH,   NULL,
                         "go on with what is committed meanwhile, until the reader leaves"},
     [ARG_FORMAT] = {    "format",      0,   ARGS_CHOICE,   "text|mdb_dump|db_dump",
-                        "form of the data; default: text"},
+                        "default: text, or for import what the first line shows"},
     [ARG_FROM] = {      "from",        0,   ARGS_BYTES,    "KEY",
                         "only keys from this one on"},
     [ARG_FROM_ABSENT] = {"from-absent", 0,  ARGS_SWITCH,   NULL,

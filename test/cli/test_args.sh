@@ -36,6 +36,7 @@ for bad in 0 1000 5000 128k; do
     run kv put a.kv k v --page-size "$bad"; code 2; err '--page-size is one of'
 done
 run kv put a.kv k v --durability never; code 2; err 'strict|durable|lazy'
+run kv help import; out_has 'default: text, or for import what the first line shows'
 run kv export a.kv --format csv; code 2; err 'text|mdb_dump|db_dump'
 run kv import a.kv --batch 0; code 2; err '--batch is at least 1'
 
