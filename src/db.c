@@ -212,6 +212,16 @@ static int db_begin(kv_db *db, kvi_slots *slots, const kv_options *options)
     return db->role == KVI_SHARER ? kvi_join_announce(db) : KV_OK;
 }
 
+/* Who may not open the folder leaves that to who made the file. */
+static int name_flush_later(kv_db *db)
+{
+    int rc = name_flush(db, atomic_load(&db->readers.head->board.counter) >> 1);
+    if (rc != KV_EACCESS)
+        return rc;
+    kvi_err_clear(&db->err);
+    return KV_OK;
+}
+
 /* A later one learns all that from the side file. */
 static int db_enter(kv_db *db, const kv_options *options)
 {
@@ -221,12 +231,7 @@ static int db_enter(kv_db *db, const kv_options *options)
     int rc = file_init(db, &facts, options);
     if (rc == KV_OK)
         rc = kvi_readers_init(&db->readers, db->os, &db->side);
-    if (rc == KV_OK)
-        rc = name_flush(db, atomic_load(&db->readers.head->board.counter) >> 1);
-    if (rc != KV_EACCESS)
-        return rc;
-    kvi_err_clear(&db->err); /* who may not open the folder leaves that to who made the file */
-    return KV_OK;
+    return rc == KV_OK ? name_flush_later(db) : rc;
 }
 
 static int db_begin_first(kv_db *db, const kv_options *options)

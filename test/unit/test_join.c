@@ -388,6 +388,36 @@ static void test_name_cannot_be_flushed(void **state)
     assert_int_equal(open_as(0, &db), KV_ENOENT);
 }
 
+static unsigned stats_left;
+
+static int forbidden_stat(const kvi_os *os, int fd, kvi_os_stat *stat)
+{
+    return stats_left-- == 0 ? -EPERM : real.stat(os, fd, stat);
+}
+
+/* Each answer about a file may be refused to who comes second: the handle works then, or there is none. */
+static void test_second_is_forbidden(void **state)
+{
+    kv_db *first, *second;
+    unsigned refused = 0;
+    assert_int_equal(open_as(0, &first), KV_OK);
+    for (unsigned n = 0; n == 0 || stats_left > n; n++) {
+        stats_left = n;
+        disk->os.stat = forbidden_stat;
+        int rc = open_as(0, &second);
+        disk->os.stat = real.stat;
+        if (rc == KV_OK) {
+            must_put(second, "", "key", "value", 5);
+            assert_int_equal(kv_db_close(second), KV_OK);
+        } else {
+            assert_int_equal(rc, KV_EACCESS);
+            refused++;
+        }
+    }
+    assert_in_range(refused, 3, 20);
+    assert_int_equal(kv_db_close(first), KV_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -395,6 +425,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_longer_empty, setup, teardown),
         cmocka_unit_test_setup_teardown(test_name_is_flushed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_name_cannot_be_flushed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_second_is_forbidden, setup, teardown),
         cmocka_unit_test_setup_teardown(test_name_leads_elsewhere, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replaced_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(test_side_file_forbidden, setup, teardown),
