@@ -73,6 +73,17 @@ static int write_image(const kvi_os *os, kvi_err *err, int fd, uint32_t page_siz
     return rc;
 }
 
+/* Makes the new name durable. back: without that, the file shall not be there. */
+static int name_flush(const kvi_os *os, kvi_err *err, const char *path, bool back)
+{
+    int rc = os->sync_dir(os, path);
+    if (rc >= 0)
+        return KV_OK;
+    if (back)
+        os->unlink(os, path);
+    return kvi_fail_os(err, rc, "flushing the directory of %s", path);
+}
+
 /* Gives the finished file its name. */
 static int name_it(const kvi_os *os, kvi_err *err, const char *temporary, const char *path,
                    bool replace)
@@ -82,12 +93,7 @@ static int name_it(const kvi_os *os, kvi_err *err, const char *temporary, const 
         return KV_EXISTS;
     if (rc < 0)
         return kvi_fail_os(err, rc, "creating %s", path);
-    rc = os->sync_dir(os, path);
-    if (rc >= 0)
-        return KV_OK;
-    if (!replace)
-        os->unlink(os, path);
-    return kvi_fail_os(err, rc, "flushing the directory of %s", path);
+    return name_flush(os, err, path, !replace);
 }
 
 int kvi_create(const kvi_os *os, kvi_err *err, const char *path, uint32_t page_size,
@@ -128,11 +134,7 @@ static int name_new(const kvi_os *os, kvi_err *err, const char *temporary, const
         return taken(err, path);
     if (rc < 0)
         return kvi_fail_os(err, rc, "naming %s", path);
-    rc = os->sync_dir(os, path);
-    if (rc >= 0)
-        return KV_OK;
-    os->unlink(os, path);
-    return kvi_fail_os(err, rc, "flushing the directory of %s", path);
+    return name_flush(os, err, path, true);
 }
 
 int kvi_create_empty(const kvi_os *os, kvi_err *err, const char *path, uint32_t mode)
