@@ -163,8 +163,8 @@ typedef struct kv_options {
                                  UINT64_MAX: never, and a power cut loses all since the last
                                  sync */
     uint32_t sweep_per_write; /* expired entries that each commit of changed entries may remove
-                                 besides (compaction, too), in the main tree and the named trees that its transaction
-                                 opened; default 0. See kv_sweep */
+                                 besides (compaction, too), in the main tree and the named trees
+                                 that its transaction opened; default 0. See kv_sweep */
     uint32_t reserved;        /* 0 */
 } kv_options;
 
@@ -199,11 +199,10 @@ KV_API int kv_db_open(const char *path, const kv_options *options, kv_db **db);
 KV_API int kv_db_open_explain(const char *path, const kv_options *options, kv_db **db,
                               char *message, size_t message_size);
 
-/* Closes the database. Lazy commits are flushed first (unless KV_OPEN_NO_CLOSE_SYNC), which waits for the
- * writer's turn without limit. KV_EBUSY:
- * transactions are open; the database stays open. Any other error: the database is closed all
- * the same, but the flush failed and lazy commits may be lost. NULL is fine. In a forked child:
- * frees memory and descriptors, nothing else. */
+/* Closes the database. Lazy commits are flushed first (unless KV_OPEN_NO_CLOSE_SYNC), which waits
+ * for the writer's turn without limit. KV_EBUSY: transactions are open; the database stays open.
+ * Any other error: the database is closed all the same, but the flush failed and lazy commits may
+ * be lost. NULL is fine. In a forked child: frees memory and descriptors, nothing else. */
 KV_API int kv_db_close(kv_db *db);
 
 /* The sentence for the newest error on this handle; "" when there was none. Written to buf, at
@@ -308,10 +307,10 @@ enum {                     /* kv_db_copy */
 /* Writes a consistent copy of the newest commit to a new file while readers and the writer work.
  * The copy is durable when the call returns, and no more readable than the file: it has the same
  * permissions but for the umask. KV_EXISTS: the path is taken. KV_ENOENT, KV_EACCESS: so says the
- * system of its folder. A page-by-page copy
- * holds the same pages at the same places, and the named snapshots; a compact one has no snapshots.
- * Either is a base for kv_backup_apply, unless its commit is lazy and cannot be made durable
- * (kv_db_sync comes first then). What has expired and was not swept goes along, unseen as before. */
+ * system of its folder. A page-by-page copy holds the same pages at the same places, and the named
+ * snapshots; a compact one has no snapshots. Either is a base for kv_backup_apply, unless its
+ * commit is lazy and cannot be made durable (kv_db_sync comes first then). What has expired and was
+ * not swept goes along, unseen as before. */
 KV_API int kv_db_copy(kv_db *db, const char *path, uint32_t flags);
 
 /* The same to a descriptor open for writing: a file, pipe or socket, which is waited for also when it
@@ -362,13 +361,13 @@ typedef struct kv_compact_info {
  * kv_txn_commit. O(pages that are written anew, all branches, and about one leaf in sixteen). */
 KV_API int kv_db_compact(kv_db *db, const kv_compact_options *options, kv_compact_info *info);
 
-/* The exclusive way through what an ordinary open refuses or leaves alone: adopts the newest
- * whole commit, rebuilds the free-space records from the trees, and writes both metas anew,
- * durably. The file must not be open elsewhere: KV_EBUSY, when it still is after wait_ms
- * milliseconds. KV_ENOENT, KV_ENOTKV. report (may be NULL) is called with a sentence for each thing found or done; when
- * the call fails, the last one says why. KV_ECORRUPT: a subtree cannot be read; no tree and no record
- * is changed then, though the newest commit may have been adopted as by any opening. The file is a
- * new one to backups: kv_backup_apply of older ones does not fit. O(file). */
+/* The exclusive way through what an ordinary open refuses or leaves alone: adopts the newest whole
+ * commit, rebuilds the free-space records from the trees, and writes both metas anew, durably. The
+ * file must not be open elsewhere: KV_EBUSY, when it still is after wait_ms milliseconds.
+ * KV_ENOENT, KV_ENOTKV. report (may be NULL) is called with a sentence for each thing found or
+ * done; when the call fails, the last one says why. KV_ECORRUPT: a subtree cannot be read; no tree
+ * and no record is changed then, though the newest commit may have been adopted as by any opening.
+ * The file is a new one to backups: kv_backup_apply of older ones does not fit. O(file). */
 KV_API int kv_db_repair(const char *path, uint32_t wait_ms,
                         void (*report)(void *context, const char *sentence), void *context);
 
@@ -442,10 +441,11 @@ typedef struct kv_salvage_info {
  * Never writes to the file at path, but takes the writer's turn: a damaged file is looked at as a whole,
  * free pages and old versions too, which writers use again. So it waits for the running write
  * transaction, others wait meanwhile, and readers go on. options and info may be NULL.
- * KV_OK: the new database is complete and durable; info->losses tells whether it has everything. It has
- * the permissions of the damaged one but for the umask. Otherwise dest is not made. KV_EXISTS: dest is taken. KV_NOTFOUND: nothing of it is readable.
- * KV_ENOTKV, KV_ENOENT, KV_EACCESS, KV_EVERSION, KV_ENOSPC; KV_EBUSY, for longer than wait_ms: somebody
- * has it open exclusively, or is writing. O(file). */
+ * KV_OK: the new database is complete and durable; info->losses tells whether it has everything. It
+ * has the permissions of the damaged one but for the umask. Otherwise dest is not made. KV_EXISTS:
+ * dest is taken. KV_NOTFOUND: nothing of it is readable. KV_ENOTKV, KV_ENOENT, KV_EACCESS,
+ * KV_EVERSION, KV_ENOSPC; KV_EBUSY, for longer than wait_ms: somebody has it open exclusively, or
+ * is writing. O(file). */
 KV_API int kv_db_salvage(const char *path, const char *dest, const kv_salvage_options *options,
                          kv_salvage_info *info);
 
@@ -668,10 +668,10 @@ KV_API int kv_snapshot_create(kv_db *db, const void *name, size_t name_len, uint
  * snapshot is dropped. kv_txn_refresh makes it one of the newest commit. KV_NOTFOUND. */
 KV_API int kv_snapshot_open(kv_db *db, const void *name, size_t name_len, kv_txn **txn);
 
-/* Makes the present what the snapshot is: all trees, in one commit, which readers see as they see any
- * other. The snapshot stays. flags: KV_TXN_TRY: KV_EBUSY instead of waiting for the writer's turn; and
- * the durability of the commit as for kv_txn_begin. KV_NOTFOUND. Reads and writes as many pages as differ, no matter how large the rest is; when nothing
- * does, there is no commit. */
+/* Makes the present what the snapshot is: all trees, in one commit, which readers see as they see
+ * any other. The snapshot stays. flags: KV_TXN_TRY: KV_EBUSY instead of waiting for the writer's
+ * turn; and the durability of the commit as for kv_txn_begin. KV_NOTFOUND. Reads and writes as many
+ * pages as differ, no matter how large the rest is; when nothing does, there is no commit. */
 KV_API int kv_snapshot_restore(kv_db *db, const void *name, size_t name_len, uint32_t flags);
 
 /* Forgets the snapshot. What only it needed can be used again once the drop is durable. flags:
@@ -1486,8 +1486,9 @@ KV_API int kv_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **curs
 KV_API void kv_cursor_close(kv_cursor *cursor);
 
 /* Movement. KV_NOTFOUND: no such entry; the cursor is then before the first or behind the last
- * entry (after KV_SEEK_EQ: unpositioned; when a limit is used up: behind the entry that it was on). After an error next and prev stay where they were, so nothing is skipped; the others
- * leave the cursor unpositioned. */
+ * entry (after KV_SEEK_EQ: unpositioned; when a limit is used up: behind the entry that it was on).
+ * After an error next and prev stay where they were, so nothing is skipped; the others leave the
+ * cursor unpositioned. */
 KV_API int kv_cursor_first(kv_cursor *cursor);
 KV_API int kv_cursor_last(kv_cursor *cursor);
 KV_API int kv_cursor_next(kv_cursor *cursor);
