@@ -631,7 +631,9 @@ KV_API int kv_txn_refresh(kv_txn *txn);
 KV_API uint64_t kv_txn_id(const kv_txn *txn);
 
 /* The transaction's one clock reading, milliseconds since the epoch: the system's, but not smaller
- * than in the commit that the transaction sees (kv_db_reset_clock). */
+ * than in the commit that the transaction sees (kv_db_reset_clock). Of a read transaction that sees neither
+ * named trees nor a main tree in which an entry ever expired, that of the kernel's last tick: some
+ * milliseconds less. */
 KV_API uint64_t kv_txn_now(const kv_txn *txn);
 
 /* Savepoints of a write transaction, nested like brackets. rollback_to undoes everything since

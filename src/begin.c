@@ -25,15 +25,22 @@ static kv_txn *object_new(const kv_db *db)
 
 /* ---- reading ---- */
 
-/* Begins at txn->base. */
-static void txn_attach(kv_txn *txn)
+/* Begins at txn->base, at that time. */
+static void txn_attach(kv_txn *txn, uint64_t clock)
 {
-    uint64_t clock = txn->db->os->clock_ms(txn->db->os);
     txn->now = KVI_MAX(clock, txn->base.clock);
     txn->main.txn = txn;
     txn->main.desc = txn->base.main;
     txn->catalog.txn = txn;
     txn->catalog.desc = txn->base.catalog;
+}
+
+/* Where nothing can have expired, to the millisecond is not worth a reading of the hardware's clock. */
+static uint64_t reader_clock(const kv_txn *txn)
+{
+    const kvi_os *os = txn->db->os;
+    bool expires = (txn->base.main.flags & KVI_TREE_EXPIRY) || txn->base.catalog.entries > 0;
+    return expires ? os->clock_ms(os) : os->tick_ms(os);
 }
 
 static int guest_pin(kv_txn *txn)
@@ -56,7 +63,7 @@ static int reader_attach(kv_txn *txn)
         kvi_readers_pin(&db->readers, &txn->claim, &txn->base);
     if (rc != KV_OK)
         return rc;
-    txn_attach(txn);
+    txn_attach(txn, reader_clock(txn));
     kvi_slot *slot = txn->claim.slot; /* for people who ask who reads what */
     atomic_store_explicit(&slot->since, txn->now, memory_order_relaxed);
     atomic_store_explicit(&slot->process, db->process, memory_order_relaxed);
@@ -146,7 +153,7 @@ int kvi_reader_repin(kv_txn *txn, kvi_id id)
 int kvi_reader_show(kv_txn *txn, kvi_snapshot base)
 {
     txn->base = base;
-    txn_attach(txn);
+    txn_attach(txn, reader_clock(txn));
     return kvi_file_view(&txn->db->file, base.high_water, base.id, &txn->view);
 }
 
@@ -202,7 +209,7 @@ static int writer_attach(kv_txn *txn, int durability)
 {
     kv_db *db = txn->db;
     txn->base = kvi_head_snapshot(&db->head);
-    txn_attach(txn);
+    txn_attach(txn, db->os->clock_ms(db->os));
     txn->snapshots.txn = txn;
     txn->snapshots.desc = txn->base.snapshots;
     txn->write = true;

@@ -97,6 +97,7 @@ struct kvi_os {
     void (*release)(const kvi_os *os, void *ptr, size_t size);
     /* the rest */
     uint64_t (*clock_ms)(const kvi_os *os);          /* milliseconds since the epoch, may jump */
+    uint64_t (*tick_ms)(const kvi_os *os);           /* clock_ms a few milliseconds ago: cheap */
     uint64_t (*mono_ns)(const kvi_os *os);           /* nanoseconds, never jumps */
     void (*sleep_us)(const kvi_os *os, uint32_t us); /* 0: only lets others run */
     /* A word of memory to sleep on; processes may share it, wherever each has it mapped. The first

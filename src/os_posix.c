@@ -469,11 +469,21 @@ static void sys_release(const kvi_os *os UNUSED, void *ptr, size_t size)
 
 /* ---- time and chance ---- */
 
-static uint64_t sys_clock_ms(const kvi_os *os UNUSED)
+static uint64_t read_ms(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
+    clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * MS_PER_S + (uint64_t)now.tv_nsec / NS_PER_MS;
+}
+
+static uint64_t sys_clock_ms(const kvi_os *os UNUSED)
+{
+    return read_ms(CLOCK_REALTIME);
+}
+
+static uint64_t sys_tick_ms(const kvi_os *os UNUSED)
+{
+    return read_ms(CLOCK_REALTIME_COARSE);
 }
 
 static uint64_t sys_mono_ns(const kvi_os *os UNUSED)
@@ -635,6 +645,7 @@ const kvi_os kvi_os_posix = {
     .reserve = sys_reserve,
     .release = sys_release,
     .clock_ms = sys_clock_ms,
+    .tick_ms = sys_tick_ms,
     .mono_ns = sys_mono_ns,
     .sleep_us = sys_sleep_us,
     .word_wait = sys_word_wait,

@@ -336,6 +336,12 @@ static uint64_t call_clock_ms(const kvi_os *os)
     return in->clock_ms(in);
 }
 
+static uint64_t call_tick_ms(const kvi_os *os)
+{
+    const kvi_os *in = before(os);
+    return in->tick_ms(in);
+}
+
 static uint64_t call_mono_ns(const kvi_os *os)
 {
     const kvi_os *in = before(os);
@@ -471,6 +477,7 @@ baton_process *baton_process_add(baton *s)
     os->reserve = call_reserve;
     os->release = call_release;
     os->clock_ms = call_clock_ms;
+    os->tick_ms = call_tick_ms;
     os->mono_ns = call_mono_ns;
     os->sleep_us = call_sleep_us;
     os->word_wait = call_word_wait;

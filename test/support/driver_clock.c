@@ -3,14 +3,15 @@
 
 #define STEP_MS 5000
 
-uint64_t driver_time(kv_db *db)
+int driver_time(kv_db *db, uint64_t *now)
 {
     kv_txn *txn;
-    if (kv_txn_begin(db, KV_TXN_READ, &txn) != KV_OK)
-        return 0;
-    uint64_t now = kv_txn_now(txn);
+    int rc = kv_txn_begin(db, KV_TXN_WRITE, &txn);
+    if (rc != KV_OK)
+        return rc;
+    *now = kv_txn_now(txn);
     kv_txn_abort(txn);
-    return now;
+    return KV_OK;
 }
 
 static bool fail(driver *d, int rc, const char *what)
@@ -27,8 +28,11 @@ bool driver_reset_clock(driver *d, uint32_t *kind, model_state **unknown)
     *unknown = NULL;
     d->what = NULL;
     *d->clock += rng_one_in(&d->r, 3) ? step : -step;
-    bool ahead = driver_time(d->db) > *d->clock;
-    int rc = kv_db_reset_clock(d->db, 0);
+    uint64_t now = 0;
+    int rc = driver_time(d->db, &now);
+    bool ahead = now > *d->clock;
+    if (rc == KV_OK)
+        rc = kv_db_reset_clock(d->db, 0);
     if (rc == KV_EPOISONED)
         *unknown = model_keep(d->m);
     if (rc != KV_OK)
@@ -38,7 +42,8 @@ bool driver_reset_clock(driver *d, uint32_t *kind, model_state **unknown)
         model_commit_as(d->m, after);
         model_commit_at(d->m, *d->clock);
     }
-    if (driver_time(d->db) != *d->clock)
-        return fail(d, 0, "reset_clock: another time");
+    rc = driver_time(d->db, &now);
+    if (rc != KV_OK || now != *d->clock)
+        return fail(d, rc, "reset_clock: another time");
     return ahead == (after != before) || fail(d, 0, "reset_clock: a commit");
 }

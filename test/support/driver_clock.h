@@ -8,7 +8,7 @@
  * the model forgets what has. *kind, *unknown, result: as of driver_snapshot. */
 bool driver_reset_clock(driver *d, uint32_t *kind, model_state **unknown);
 
-/* The time by which the database judges now. */
-uint64_t driver_time(kv_db *db);
+/* The time by which a change is judged now. */
+int driver_time(kv_db *db, uint64_t *now);
 
 #endif

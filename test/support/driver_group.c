@@ -233,6 +233,18 @@ static bool judge_all(batch_group *g)
     return d->failure == 0;
 }
 
+/* Tells the model by which time the group will be judged. */
+static bool time_tell(driver *d)
+{
+    uint64_t now;
+    if (!d->shape.expiry)
+        return true;
+    d->failure = driver_time(d->db, &now);
+    if (d->failure == KV_OK)
+        model_expire(d->m, now);
+    return d->failure == KV_OK;
+}
+
 bool driver_group(driver *d, uint32_t flags, model_state **unknown)
 {
     static batch_group g;
@@ -242,8 +254,11 @@ bool driver_group(driver *d, uint32_t flags, model_state **unknown)
     d->what = NULL;
     driver_pass_time(d);
     size_t commits = d->m->n_commits;
-    if (d->shape.expiry)
-        model_expire(d->m, driver_time(d->db));
+    if (!time_tell(d)) {
+        d->what = "a batch: the time";
+        model_release(base);
+        return false;
+    }
     group_build(&g, d, flags);
     if (g.n == 1)
         run_alone(d, &g.members[0], flags);

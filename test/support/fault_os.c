@@ -367,6 +367,12 @@ static uint64_t call_clock_ms(const kvi_os *os)
     return inner->clock_ms(inner);
 }
 
+static uint64_t call_tick_ms(const kvi_os *os)
+{
+    const kvi_os *inner = fault_of(os)->inner;
+    return inner->tick_ms(inner);
+}
+
 static uint64_t call_mono_ns(const kvi_os *os)
 {
     const kvi_os *inner = fault_of(os)->inner;
@@ -441,6 +447,7 @@ static const kvi_os fault_table = {
     .reserve = call_reserve,
     .release = call_release,
     .clock_ms = call_clock_ms,
+    .tick_ms = call_tick_ms,
     .mono_ns = call_mono_ns,
     .sleep_us = call_sleep_us,
     .word_wait = call_word_wait,

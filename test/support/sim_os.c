@@ -531,6 +531,12 @@ static uint64_t call_clock_ms(const kvi_os *os)
     return (uint64_t)leave(disk, (int64_t)disk->clock_ms);
 }
 
+static uint64_t call_tick_ms(const kvi_os *os)
+{
+    sim_disk *disk = enter(os);
+    return (uint64_t)leave(disk, (int64_t)(disk->clock_ms / SIM_TICK_MS * SIM_TICK_MS));
+}
+
 static uint64_t call_mono_ns(const kvi_os *os)
 {
     sim_disk *disk = enter(os);
@@ -629,6 +635,7 @@ void sim_setup_table(sim_disk *disk)
         .reserve = call_reserve,
         .release = call_release,
         .clock_ms = call_clock_ms,
+        .tick_ms = call_tick_ms,
         .mono_ns = call_mono_ns,
         .sleep_us = call_sleep_us,
         .word_wait = call_word_wait,

@@ -29,6 +29,7 @@
 #define SIM_HANDLES  64                /* open at the same time */
 #define SIM_LOCKS    128               /* held at the same time */
 #define SIM_POOL     16                /* released reservations kept */
+#define SIM_TICK_MS  10                /* of tick_ms */
 #define SIM_FILE_MAX ((size_t)1 << 30) /* bytes of a file */
 
 typedef enum sim_kind {
@@ -106,7 +107,7 @@ typedef struct sim_disk {
     sim_recording recording;
     bool network;      /* pretend to be a network file system */
     uint64_t capacity; /* of each file, at most SIM_FILE_MAX; -ENOSPC beyond */
-    uint64_t clock_ms; /* moves only with sleep_us */
+    uint64_t clock_ms; /* moves only with sleep_us; tick_ms: in steps of SIM_TICK_MS */
     uint64_t mono_ns;  /* moves with sleep_us, and by mono_step with every question */
     uint64_t mono_step;
     uint64_t boots; /* the boot id is made of it */

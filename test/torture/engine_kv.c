@@ -29,7 +29,7 @@ static const kvi_os *other_clock(void)
 {
     static kvi_os os;
     os = kvi_os_posix;
-    os.clock_ms = read_clock;
+    os.clock_ms = os.tick_ms = read_clock;
     return &os;
 }
 

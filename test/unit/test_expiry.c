@@ -104,6 +104,25 @@ static void test_instant(void **state)
     kv_txn_abort(young);
 }
 
+/* The instant is as exact where only a named tree has entries that expire. */
+static void test_instant_named(void **state)
+{
+    kv_tree *tree;
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    uint64_t then = kv_txn_now(txn);
+    assert_int_equal(kv_tree_open(txn, "t", 1, KV_TREE_CREATE, NULL, &tree), KV_OK);
+    assert_int_equal(put_for(tree, "a", "1", 109, 0), KV_OK);
+    commit(txn);
+    for (unsigned late = 0; late < 2; late++) {
+        disk->clock_ms = then + 108 + late;
+        txn = begin(KV_TXN_READ);
+        assert_int_equal(kv_txn_now(txn), disk->clock_ms);
+        assert_int_equal(kv_tree_open(txn, "t", 1, 0, NULL, &tree), KV_OK);
+        assert_int_equal(get(tree, "a"), late ? KV_NOTFOUND : KV_OK);
+        kv_txn_abort(txn);
+    }
+}
+
 static void test_put_conditions(void **state)
 {
     kv_txn *txn = begin(KV_TXN_WRITE);
@@ -747,14 +766,14 @@ static void test_arguments(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_instant),         TEST(test_put_conditions),  TEST(test_keep),
-        TEST(test_touch),           TEST(test_forms),           TEST(test_widened),
-        TEST(test_widened_locally), TEST(test_ranges),          TEST(test_cursor_gap),
-        TEST(test_cursor_end),      TEST(test_emptied),         TEST(test_savepoint),
-        TEST(test_copies),          TEST(test_arguments),       TEST(test_sweep_few),
-        TEST(test_sweep_many),      TEST(test_sweep_budget),    TEST(test_sweep_large),
-        TEST(test_sweep_all),       TEST(test_sweep_per_write), TEST(test_clock_reset),
-        TEST(test_batches),
+        TEST(test_instant),     TEST(test_instant_named),   TEST(test_put_conditions),
+        TEST(test_keep),        TEST(test_touch),           TEST(test_forms),
+        TEST(test_widened),     TEST(test_widened_locally), TEST(test_ranges),
+        TEST(test_cursor_gap),  TEST(test_cursor_end),      TEST(test_emptied),
+        TEST(test_savepoint),   TEST(test_copies),          TEST(test_arguments),
+        TEST(test_sweep_few),   TEST(test_sweep_many),      TEST(test_sweep_budget),
+        TEST(test_sweep_large), TEST(test_sweep_all),       TEST(test_sweep_per_write),
+        TEST(test_clock_reset), TEST(test_batches),
     };
     return cmocka_run_group_tests_name("expiry", tests, setup, teardown);
 }

@@ -606,7 +606,7 @@ static void open_hooked(void)
     kv_options options = {.size = sizeof options};
     assert_int_equal(kv_db_close(db), KV_OK);
     hooked = kvi_os_posix;
-    hooked.clock_ms = hooked_clock;
+    hooked.clock_ms = hooked.tick_ms = hooked_clock;
     until_hook = until_next = 0;
     assert_int_equal(kvi_db_open(&hooked, path, &options, &db, NULL, 0), KV_OK);
     write_all(1, 0);
