@@ -26,7 +26,8 @@
  * Errors that any call on an open database may return, and that are not repeated below:
  *   KV_EINVAL (a NULL handle or output, an unknown flag, a wrong combination), KV_ENOMEM, KV_EIO,
  *   KV_EREADONLY (a call that changes something, in a read transaction or on a handle that reads),
- *   KV_ETOOBIG (a key, value or name longer than the limit, where it is stored or could not be there),
+ *   KV_ETOOBIG (a name longer than the limit, or a key or value that would be stored, changed or
+ *   removed; who only reads does not find it: KV_NOTFOUND),
  *   KV_ECORRUPT (a damaged page was met; the transaction can still be used elsewhere or ended),
  *   KV_EBADTXN (an earlier failure in this transaction left it good only for abort), KV_ENOSPC (a
  *   write transaction beyond its budget, or a large value, found the disk full: likewise).
@@ -211,7 +212,7 @@ KV_API void kv_db_errmsg(kv_db *db, char *buf, size_t size);
 
 /* Makes every commit so far durable (only lazy ones need it). Waits for the writer's turn. One
  * flush; two when more than 1 MiB is at stake. KV_EPOISONED, KV_EIO, KV_ENOSPC: see
- * kv_txn_commit. */
+ * kv_txn_commit. KV_ENOENT: see kv_txn_begin. */
 KV_API int kv_db_sync(kv_db *db);
 
 /* The newest commit that a power cut cannot take. */
@@ -306,11 +307,11 @@ enum {                     /* kv_db_copy */
 
 /* Writes a consistent copy of the newest commit to a new file while readers and the writer work.
  * The copy is durable when the call returns, and no more readable than the file: it has the same
- * permissions but for the umask. KV_EXISTS: the path is taken. KV_ENOENT, KV_EACCESS: so says the
- * system of its folder. A page-by-page copy holds the same pages at the same places, and the named
- * snapshots; a compact one has no snapshots. Either is a base for kv_backup_apply, unless its
- * commit is lazy and cannot be made durable (kv_db_sync comes first then). What has expired and was
- * not swept goes along, unseen as before. */
+ * permissions but for the umask. KV_EXISTS: the path is taken. KV_ENOENT, KV_EACCESS, KV_ENOSPC:
+ * so says the system of its folder or disk. A page-by-page copy holds the same pages at the same
+ * places, and the named snapshots; a compact one has no snapshots. Either is a base for
+ * kv_backup_apply, unless its commit is lazy and cannot be made durable (kv_db_sync comes first
+ * then). What has expired and was not swept goes along, unseen as before. */
 KV_API int kv_db_copy(kv_db *db, const char *path, uint32_t flags);
 
 /* The same to a descriptor open for writing: a file, pipe or socket, which is waited for also when it
@@ -364,10 +365,11 @@ KV_API int kv_db_compact(kv_db *db, const kv_compact_options *options, kv_compac
 /* The exclusive way through what an ordinary open refuses or leaves alone: adopts the newest whole
  * commit, rebuilds the free-space records from the trees, and writes both metas anew, durably. The
  * file must not be open elsewhere: KV_EBUSY, when it still is after wait_ms milliseconds.
- * KV_ENOENT, KV_ENOTKV. report (may be NULL) is called with a sentence for each thing found or
- * done; when the call fails, the last one says why. KV_ECORRUPT: a subtree cannot be read; no tree
- * and no record is changed then, though the newest commit may have been adopted as by any opening.
- * The file is a new one to backups: kv_backup_apply of older ones does not fit. O(file). */
+ * KV_ENOENT, KV_EACCESS, KV_ENOTKV, KV_EVERSION. report (may be NULL) is called with a sentence for
+ * each thing found or done; when the call fails, the last one says why. KV_ECORRUPT: a subtree
+ * cannot be read; no tree and no record is changed then, though the newest commit may have been
+ * adopted as by any opening. The file is a new one to backups: kv_backup_apply of older ones does
+ * not fit. O(file). */
 KV_API int kv_db_repair(const char *path, uint32_t wait_ms,
                         void (*report)(void *context, const char *sentence), void *context);
 
@@ -500,8 +502,8 @@ typedef struct kv_meta_info {
 KV_API int kv_inspect_meta(kv_inspect *look, unsigned slot, kv_meta_info *info);
 
 /* Writes a copy of the file whose newest commit is that of the meta in this slot. KV_ECORRUPT: that
- * meta is not sound. KV_EXISTS: dest is taken. Pages that a newer commit has overwritten are as that
- * one left them: kv_db_check the copy. */
+ * meta is not sound. KV_EXISTS: dest is taken. KV_ENOENT, KV_EACCESS, KV_ENOSPC. Pages that a newer
+ * commit has overwritten are as that one left them: kv_db_check the copy. */
 KV_API int kv_inspect_choose(kv_inspect *look, unsigned slot, const char *dest, char *message,
                              size_t message_size);
 
@@ -667,7 +669,8 @@ KV_API int kv_snapshot_create(kv_db *db, const void *name, size_t name_len, uint
 
 /* Begins a read transaction of the commit that the name stands for, to be used and ended like any
  * other; kv_txn_id tells which commit it is, kv_txn_now the time of this call. It goes on when the
- * snapshot is dropped. kv_txn_refresh makes it one of the newest commit. KV_NOTFOUND. */
+ * snapshot is dropped. kv_txn_refresh makes it one of the newest commit. KV_NOTFOUND. KV_EBUSY: the
+ * name was given to another commit each time that it was looked at. Otherwise as kv_txn_begin. */
 KV_API int kv_snapshot_open(kv_db *db, const void *name, size_t name_len, kv_txn **txn);
 
 /* Makes the present what the snapshot is: all trees, in one commit, which readers see as they see
@@ -874,7 +877,8 @@ KV_API int kv_bits(kv_tree *tree, const void *key, size_t key_len, enum kv_bits 
  * values[i] is empty, with a pointer that is NULL. KV_OK: every key was looked up, whether or not it
  * was there; else the first error, and the other keys have their answers all the same. KV_EINVAL,
  * KV_EBADTXN, KV_EFORKED and KV_NOTFOUND (the tree is gone) leave values and results as they were.
- * Allocates nothing. Keys in order, or near to each other, are a little faster. */
+ * Allocates nothing, but for compressed values. Keys in order, or near to each other, are a little
+ * faster. */
 KV_API int kv_get_many(kv_tree *tree, size_t n, const kv_slice *keys, kv_slice *values,
                        int *results);
 
@@ -1434,7 +1438,7 @@ typedef struct kv_write_result {
     size_t size;        /* in: sizeof(kv_write_result) */
     size_t failed_op;   /* index of the operation that ended the batch; n: none did */
     uint64_t commit_id; /* the commit from which on readers see the batch; 0 when it failed */
-    uint64_t deleted;   /* entries that DEL, DEL_RANGE, DEL_PREFIX and POP_* removed */
+    uint64_t deleted;   /* entries that DEL, DEL_RANGE, DEL_PREFIX, POP_* and MULTI_DEL* removed */
 } kv_write_result;
 
 /* Does n operations in order, each seeing what those before it did, and commits: all of them, or
