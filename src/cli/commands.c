@@ -208,7 +208,7 @@ const cli_command cli_commands[] = {
      "  kv stat phone.kv --json | jq .free_pages\n", 1, 1, 0, O(JSON) | O(WAIT), cmd_stat},
     {"top", "du bigkeys biggest largest", "FILE",
      "show what takes the room: trees, prefixes, entries",
-     "The trees by size, and of each tree, or of the one of --tree, the largest values, the\n"
+     "The trees by size, and of all trees, or of the one of --tree, the largest values, the\n"
      "longest keys, and the prefixes of keys with most bytes on the disk: up to and with\n"
      "delimiter number --depth. --limit N: lines of each list, 10 if not given. Leaves are\n"
      "read, large values are not. --tree '': the main tree alone.\n",
@@ -320,8 +320,9 @@ const cli_command cli_commands[] = {
     {"apply", "receive patch", "FILE [BACKUP...]", "bring a copy up with backups",
      "Reads backups from files, in order, or from standard input, and applies each in one\n"
      "transaction: readers of FILE keep their snapshots. A backup of all makes FILE when it is\n"
-     "missing. Otherwise FILE is a copy, made by kv copy or by a backup of all, and has not been\n"
-     "changed by anything else since.\n"
+     "missing, with pages of the original's size unless --page-size is given. Otherwise FILE is a\n"
+     "copy, made by kv copy or by a backup of all, and has not been changed by anything else\n"
+     "since.\n"
      "Exit status 1: a backup does not fit, 4: it is damaged, or there is none. It changes\n"
      "nothing then, but a FILE that was missing may be there, empty.\n",
      "  kv apply copy.kv full.kvb monday.kvb tuesday.kvb\n"
