@@ -135,7 +135,7 @@ int kv_txn_commit(kv_txn *txn)
         return kvi_commit(txn);
     int rc = KV_OK;
     if (txn->write)
-        rc = kvi_fail(&txn->db->err, KV_EBADTXN, "%s", kv_strerror(KV_EBADTXN));
+        rc = kvi_txn_failed(txn);
     kvi_end(txn);
     return rc;
 }
@@ -150,9 +150,8 @@ int kv_txn_refresh(kv_txn *txn)
 {
     if (!txn || txn->write)
         return KV_EINVAL;
-    if (!kvi_alive(txn->db))
-        return KV_EFORKED;
-    return txn->failed ? KV_EBADTXN : kvi_refresh(txn);
+    int rc = kvi_txn_usable(txn);
+    return rc == KV_OK ? kvi_refresh(txn) : rc;
 }
 
 uint64_t kv_txn_id(const kv_txn *txn)
@@ -169,9 +168,7 @@ static int savepoint_usable(const kv_txn *txn)
 {
     if (!txn || !txn->write)
         return KV_EINVAL;
-    if (!kvi_alive(txn->db))
-        return KV_EFORKED;
-    return txn->failed ? kvi_fail(&txn->db->err, KV_EBADTXN, "%s", kv_strerror(KV_EBADTXN)) : KV_OK;
+    return kvi_txn_usable(txn);
 }
 
 int kv_txn_savepoint(kv_txn *txn, uint32_t *savepoint)
@@ -219,7 +216,7 @@ static int name_check(kv_txn *txn, const void *name, size_t name_len)
     if (name_len > most)
         return kvi_fail(&txn->db->err, KV_ETOOBIG, "the tree's name has %zu bytes; the limit is %u",
                         name_len, most);
-    return txn->failed ? KV_EBADTXN : KV_OK;
+    return kvi_txn_usable(txn);
 }
 
 int kv_tree_open(kv_txn *txn, const void *name, size_t name_len, uint32_t flags,
@@ -270,9 +267,8 @@ int kv_tree_list(kv_txn *txn, int (*fn)(void *context, kv_slice name), void *con
     name_listing list = {fn, context};
     if (!txn || !fn)
         return KV_EINVAL;
-    if (!kvi_alive(txn->db))
-        return KV_EFORKED;
-    return txn->failed ? KV_EBADTXN : kvi_catalog_names(txn, name_listed, &list);
+    int rc = kvi_txn_usable(txn);
+    return rc == KV_OK ? kvi_catalog_names(txn, name_listed, &list) : rc;
 }
 
 /* A named tree that may be renamed or dropped. */

@@ -17,11 +17,10 @@ KV_API int kv_backup(kv_txn *txn, const kv_backup_options *options, kv_backup_in
     if (!txn || txn->write || !options || options->size < sizeof *options || !options->write ||
         (info && info->size < sizeof info->size))
         return KV_EINVAL;
-    if (!kvi_alive(txn->db))
-        return KV_EFORKED;
-    if (txn->failed)
-        return KV_EBADTXN;
-    int rc = kvi_backup(txn, options, &found);
+    int rc = kvi_txn_usable(txn);
+    if (rc != KV_OK)
+        return rc;
+    rc = kvi_backup(txn, options, &found);
     info_put(info, &found);
     return rc;
 }

@@ -25,11 +25,12 @@ KV_API int kv_diff(kv_txn *from, kv_txn *to, const kv_diff_options *options, kv_
             return KV_EINVAL;
         known = *options;
     }
-    if (!kvi_alive(to->db))
-        return KV_EFORKED;
-    if (from->failed || to->failed)
-        return KV_EBADTXN;
-    int rc = kvi_diff(from, to, &known, &found);
+    int rc = kvi_txn_usable(from);
+    if (rc == KV_OK)
+        rc = kvi_txn_usable(to);
+    if (rc != KV_OK)
+        return rc;
+    rc = kvi_diff(from, to, &known, &found);
     if (info) {
         found.size = info->size;
         memcpy(info, &found, KVI_MIN(info->size, sizeof found));

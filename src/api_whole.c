@@ -78,18 +78,16 @@ KV_API int kv_txn_copy(kv_txn *txn, const char *path, uint32_t flags)
 {
     if (!txn || txn->write || !path || !*path || (flags & ~(uint32_t)KV_COPY_COMPACT))
         return KV_EINVAL;
-    if (!kvi_alive(txn->db))
-        return KV_EFORKED;
-    return txn->failed ? KV_EBADTXN : kvi_copy_txn(txn, path, flags);
+    int rc = kvi_txn_usable(txn);
+    return rc == KV_OK ? kvi_copy_txn(txn, path, flags) : rc;
 }
 
 KV_API int kv_txn_copy_fd(kv_txn *txn, int fd, uint32_t flags)
 {
     if (!txn || txn->write || fd < 0 || (flags & ~(uint32_t)KV_COPY_COMPACT))
         return KV_EINVAL;
-    if (!kvi_alive(txn->db))
-        return KV_EFORKED;
-    return txn->failed ? KV_EBADTXN : kvi_copy_txn_fd(txn, fd, flags);
+    int rc = kvi_txn_usable(txn);
+    return rc == KV_OK ? kvi_copy_txn_fd(txn, fd, flags) : rc;
 }
 
 KV_API int kv_db_repair(const char *path, uint32_t wait_ms,

@@ -7,10 +7,9 @@
 int kvi_tree_alive(const kv_tree *tree, bool change)
 {
     kv_txn *txn = tree->txn;
-    if (!kvi_alive(txn->db))
-        return KV_EFORKED;
-    if (KVI_UNLIKELY(txn->failed))
-        return kvi_fail(&txn->db->err, KV_EBADTXN, "%s", kv_strerror(KV_EBADTXN));
+    int rc = kvi_txn_usable(txn);
+    if (rc != KV_OK)
+        return rc;
     if (KVI_UNLIKELY(tree->gone))
         return KV_NOTFOUND;
     if (change && !txn->write)

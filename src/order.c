@@ -93,7 +93,8 @@ static int divide_here(const division *d, kv_slice *key)
     kv_slice found;
     int rc = kvi_cursor_get(cursor, &found, NULL);
     if (rc == KV_OK && found.len > d->size - d->used)
-        rc = KV_ETOOBIG;
+        return kvi_fail(&cursor->txn->db->err, KV_ETOOBIG,
+                        "the keys need more than the %zu bytes of the buffer", d->size);
     if (rc != KV_OK)
         return rc;
     if (found.len)

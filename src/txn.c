@@ -2,6 +2,11 @@
 #include "txn.h"
 #include "node.h"
 
+int kvi_txn_failed(const kv_txn *txn)
+{
+    return kvi_fail(&txn->db->err, KV_EBADTXN, "%s", kv_strerror(KV_EBADTXN));
+}
+
 int kvi_txn_changed(kv_txn *txn)
 {
     return kvi_fail(&txn->db->err, KV_ECORRUPT, "a page changed after it was verified");

@@ -328,6 +328,16 @@ static inline void *kvi_txn_cursor_room(kv_txn *txn)
     return txn + 1;
 }
 
+/* The answer of a transaction that is good only for abort. */
+int kvi_txn_failed(const kv_txn *txn);
+
+static inline int kvi_txn_usable(const kv_txn *txn)
+{
+    if (!kvi_alive(txn->db))
+        return KV_EFORKED;
+    return KVI_LIKELY(!txn->failed) ? KV_OK : kvi_txn_failed(txn);
+}
+
 /* The answer where bytes make no sense that did when they were verified. */
 int kvi_txn_changed(kv_txn *txn);
 

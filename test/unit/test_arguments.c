@@ -225,9 +225,15 @@ static int disappointed; /* that did not */
 
 static void judge(const char *call, int rc)
 {
-    if (rc == wanted)
+    char sentence[128] = "";
+    bool told = rc == KV_EBADTXN;
+    if (told) {
+        kv_db_errmsg(db, sentence, sizeof sentence);
+        (void)kvi_fail(&db->err, KV_EIO, "the one before");
+    }
+    if (rc == wanted && (!told || strcmp(sentence, kv_strerror(rc)) == 0))
         return;
-    fprintf(stderr, "%s: %d, not %d\n", call, rc, wanted);
+    fprintf(stderr, "%s: %d, not %d; %s\n", call, rc, wanted, sentence);
     disappointed++;
 }
 

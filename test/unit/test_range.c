@@ -238,6 +238,7 @@ static void entries_are_drawn_evenly(void **state)
     kv_slice key;
     size_t got;
     unsigned drawn[5] = {0};
+    char sentence[128];
     open_world(&w, 4096, KEYS_TINY, 0);
     for (char c = 'a'; c < 'f'; c++)
         assert_int_equal(kv_put(w.tree, &c, 1, "v", 1, 0), KV_OK);
@@ -253,6 +254,8 @@ static void entries_are_drawn_evenly(void **state)
     assert_int_equal(kv_split(w.tree, NULL, 0, &key, NULL, 0, &got), KV_EINVAL);
     assert_int_equal(kv_split(w.tree, NULL, 2, NULL, NULL, 0, &got), KV_EINVAL);
     assert_int_equal(kv_split(w.tree, NULL, 2, &key, NULL, 0, &got), KV_ETOOBIG);
+    kv_db_errmsg(w.db, sentence, sizeof sentence);
+    assert_string_equal(sentence, "the keys need more than the 0 bytes of the buffer");
     assert_int_equal(kv_split(w.tree, NULL, 1, NULL, NULL, 0, &got), KV_OK);
     assert_int_equal(got, 0);
     assert_int_equal(kv_nth(w.tree, NULL, 0, NULL), KV_EINVAL);
