@@ -188,8 +188,8 @@ typedef struct kv_options {
  * a file mounted by itself). KV_EACCESS: the file may not be read, or written; or the side file
  * cannot be made, and writing is then possible exclusively only; or the folder of a new file cannot be
  * read, and so its name not be made durable. KV_EVERSION: also when those who
- * share the file use another layout of the side file. KV_EUNSUPPORTED: network file system, or no
- * OFD locks. KV_EPOISONED: what a crash left had to be given up for a commit before it, durably, and
+ * share the file use another layout of the side file. KV_EUNSUPPORTED: a network file system, where the
+ * file cannot be shared (opened exclusively or as immutable it can be used); or no OFD locks. KV_EPOISONED: what a crash left had to be given up for a commit before it, durably, and
  * that flush failed; the next open tries again. (When it was to be made durable and that failed, the
  * open succeeds, to read: poisoned, see kv_db_stat.) Somebody who is just opening, replacing or closing
  * the file is waited for in any case, for 30 seconds at least. */
@@ -1486,7 +1486,7 @@ KV_API int kv_db_write(kv_db *db, const kv_op *ops, size_t n, uint32_t flags,
 /* A cursor over the tree, or over a range of it (range may be NULL). It starts unpositioned:
  * next then goes to the first entry, prev to the last. With a range, it moves inside the range
  * only, first and next follow the range's direction, and limit counts the entries that next (or
- * read) returned since first. In a write transaction a cursor finds its place again by key after
+ * read) returned since first; last, nth and seek go anywhere in the range. In a write transaction a cursor finds its place again by key after
  * changes that were not made through it. */
 KV_API int kv_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor);
 KV_API void kv_cursor_close(kv_cursor *cursor);
@@ -1509,7 +1509,7 @@ enum kv_seek {
 };
 KV_API int kv_cursor_seek(kv_cursor *cursor, enum kv_seek how, const void *key, size_t key_len);
 
-/* To entry number n of the tree (or range), counted from 0. O(h). */
+/* To entry number n of the tree (or range), counted from 0, whatever the limit. O(h). */
 KV_API int kv_cursor_nth(kv_cursor *cursor, uint64_t n);
 
 /* The entry under the cursor. KV_NOTFOUND: it is not on one. Either output may be NULL. */
