@@ -134,14 +134,14 @@ static void *write_on(void *context)
     struct writing *w = context;
     unsigned char key[KEY_MAX], value[VALUE_MAX];
     struct order order = bench_order(w->o->n, 11);
-    for (uint64_t i = 0; !atomic_load(&w->stop) && i < w->o->n; i++) {
-        uint64_t number = bench_order_at(&order, i);
+    for (uint64_t i = 0; !atomic_load(&w->stop); i++) { /* a fast writer begins again */
+        uint64_t number = bench_order_at(&order, i % w->o->n);
         bench_key(w->o, number, key);
         bench_value(w->o, number, VERSION_WRITING, value);
         w->e->write_begin(w->s);
         w->e->put(w->s, key, value, w->o->value_len);
         w->e->write_commit(w->s);
-        atomic_store(&w->written, i + 1);
+        atomic_store(&w->written, i < w->o->n ? i + 1 : w->o->n);
     }
     return NULL;
 }
