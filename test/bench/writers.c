@@ -89,8 +89,8 @@ static void measure(const struct options *o, const struct engine *e, struct stor
     double took[ROUNDS_MAX];
     uint64_t flushes = e->flushes ? e->flushes(s) : 0;
     uint64_t writes = o->commits / (uint64_t)thread_counts[at] * (uint64_t)thread_counts[at];
-    for (int round = 0; round < o->rounds; round++)
-        took[round] = run(o, e, s, thread_counts[at], (uint64_t)(round + 1));
+    for (int round = 0; round < o->rounds; round++) /* each writes what was not there before */
+        took[round] = run(o, e, s, thread_counts[at], at * ROUNDS_MAX + (uint64_t)round + 1);
     qsort(took, (size_t)o->rounds, sizeof *took, by_value);
     result->rate[at] = (double)writes / took[o->rounds / 2];
     if (e->flushes)
