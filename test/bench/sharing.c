@@ -81,6 +81,7 @@ static void attend(const struct options *o, const struct engine *e, const char *
     e->read_begin(s, 0);
     if (write(ready, "", 1) != 1)
         _exit(1);
+    close(ready); /* else nobody would notice that another one does not come */
     if (read(leave, &byte, 1) != 0)
         _exit(1);
     e->read_end(s, 0);
