@@ -60,11 +60,11 @@ function spread(x, n)
 
 function amount(x)
 {
-    if (x >= 1e6)
-        return sprintf("%.3g M", x / 1e6)
-    if (x >= 1e4)
+    if (x >= 999.5e3)
+        return sprintf(x >= 999.5e6 ? "%.0f M" : "%.3g M", x / 1e6)
+    if (x >= 9999.5)
         return sprintf("%.3g k", x / 1e3)
-    return sprintf("%.3g", x)
+    return sprintf(x >= 999.5 ? "%.0f" : "%.3g", x)
 }
 
 function print_note()
@@ -203,9 +203,13 @@ function print_device(    c, e, name, i, list)
             continue
         printf "| %s |", name
         for (e = 1; e <= engines; e++) {
+            if (!has("random", name, engine_name[e])) {
+                printf " %s |", (rounds["random", name, engine_name[e]] > 0 ? "n/a" : "")
+                continue
+            }
             for (i = 1; i <= rounds["random", name, engine_name[e]]; i++)
                 list[i] = device["random", name, engine_name[e], i] + 0
-            printf " %s |", (i > 1 ? amount(median(list, i - 1)) : "")
+            printf " %s |", amount(median(list, i - 1))
         }
         printf "\n"
     }
