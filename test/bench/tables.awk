@@ -160,6 +160,8 @@ function verdict(part, keys,    x, text)
     } else {
         if (!has(keys, part[3], "kv") || !has(keys, part[4], part[5]))
             return " | |"
+        if (((keys, part[3]) in by_processor) != ((keys, part[4]) in by_processor))
+            return " two clocks | |"
         x = ratio_of(keys, part[3], "kv", part[4], part[5])
         if (at_most(part)) {
             x = 1 / x
