@@ -6,7 +6,7 @@
 #
 # The large file is mostly holes: zeros are stored, and their blocks given back. Environment: BUILD
 # (folder with kv), TMPDIR.
-set -eu
+set -euo pipefail
 
 : "${SRC:=$(cd "$(dirname "$0")/../.." && pwd)}"
 : "${BUILD:=$SRC/build}"
@@ -51,9 +51,10 @@ measure() # file
 {
     local i
     for ((i = 0; i < rounds; i++)); do one_kill "$1"; done 2>/dev/null | sort -n |
-        awk -v what="$(stat -c %s "$1")" '
+        awk -v what="$(stat -c %s "$1")" -v rounds="$rounds" '
             { ms[NR] = $1 }
-            END { printf "%12s bytes: median %d ms, worst %d ms of %d\n", what, ms[int((NR + 1) / 2)], ms[NR], NR }'
+            END { printf "%12s bytes: median %d ms, worst %d ms of %d\n", what, ms[int((NR + 1) / 2)], ms[NR], NR
+                  exit NR != rounds }'
     "$kv" check "$1" -q
 }
 
