@@ -3,6 +3,7 @@
 #include "cases.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 enum { VERSION_UPDATED = 1, VERSION_WRITING = 9, CRUD_LAZY = 100000 };
@@ -180,6 +181,8 @@ struct measure bench_get_writing(const struct options *o, const struct engine *e
     uint64_t count = o->n / 2 + 1;
     if (pthread_create(&thread, NULL, write_on, &w) != 0)
         bench_die("a thread cannot start");
+    while (atomic_load(&w.written) == 0) /* else few gets may be over before it begins */
+        sched_yield();
     double took = read_meanwhile(&w, count);
     atomic_store(&w.stop, true);
     pthread_join(thread, NULL);
