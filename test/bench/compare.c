@@ -182,8 +182,9 @@ static void print_row_json(const struct options *o, const struct bench_case *c,
                number(bench_median(value[e], o->rounds), median));
     for (int e = 1; o->engines[e]; e++) {
         struct ratio r = ratio_to(o, value, e);
-        printf(",\"ratio_to_%s\":%s,\"least\":%s,\"most\":%s", o->engines[e]->name,
-               number(r.median, median), number(r.least, least), number(r.most, most));
+        const char *name = o->engines[e]->name;
+        printf(",\"ratio_to_%s\":%s,\"least_to_%s\":%s,\"most_to_%s\":%s", name,
+               number(r.median, median), name, number(r.least, least), name, number(r.most, most));
     }
     printf("}\n");
 }
@@ -200,7 +201,7 @@ static void report(const struct options *o, struct results *results)
     if (!o->json)
         printf(
             "\nSpeeds and sizes are medians of %d rounds, ratios the median of the rounds' ratios, "
-            "with the\nleast and the greatest. More is better, except for sizes.\n",
+            "with the\nleast and the greatest. More is better, except for sizes and times.\n",
             o->rounds);
 }
 
