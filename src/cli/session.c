@@ -226,7 +226,7 @@ int session_open_file(cli_session *session, const cli_args *args, enum session_m
     session_catch_bus_error(args->file);
     kv_options options = session_options(args, mode);
     int result = kv_db_open_explain(args->file, &options, &session->db, sentence, sizeof sentence);
-    if (result == KV_EACCESS && mode == SESSION_MAY)
+    if ((result == KV_EACCESS || result == KV_ENOSPC) && mode == SESSION_MAY)
         return session_open_file(session, args, SESSION_READ);
     if (result == KV_OK)
         return 0;

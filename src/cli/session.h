@@ -10,7 +10,7 @@
 enum session_mode {
     SESSION_READ,   /* read-only, waits for nobody unless asked */
     SESSION_WRITE,  /* an existing file */
-    SESSION_MAY,    /* the same; for who may not write, SESSION_READ */
+    SESSION_MAY,    /* the same; for who may not write, or has no room to, SESSION_READ */
     SESSION_CREATE, /* a file, and the tree, that may be missing */
 };
 

@@ -212,6 +212,15 @@ run kv backup s.kv --at none; code 1; err 'no snapshot none'
 run kv backup s.kv --at one --since 1000; code 1; err 'newer than that of the snapshot'
 run kv backup s.kv --at one --follow; code 2; err 'exclude each other'
 
+# ---- a full disk is no reason not to back it up ----
+# (the pipe has no limit; beside the database no file can be written)
+(ulimit -f 0; exec "$BUILD/kv" backup s.kv -q 2>err) | cat >out
+ended "${PIPESTATUS[0]}" 'kv backup without room'; code 0; quiet
+mv out room.kvb
+run kv apply room.kv room.kvb -q; code 0
+same_content s.kv room.kv
+[ ! -e s.kv-lock ] || fail 'a lock file is left'
+
 # ---- no backup at all ----
 run kv apply sc.kv; code 4; err 'standard input: there is no backup in it'
 run kv apply new.kv; code 4
