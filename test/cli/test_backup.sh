@@ -98,6 +98,14 @@ same_content b.kv d.kv
 run_with good kv apply d.kv; code 0
 same_content a.kv d.kv
 
+# ---- damage of the copy is not damage of the backup ----
+kv copy a.kv torn.kv
+kv put a.kv key1500 again; kv backup a.kv --since "$(origin_of torn.kv)" -q >sound
+for ((page = 3; page < $(wc -c <torn.kv) / 4096; page++)); do
+    printf '\xff\xff\xff\xff' | dd of=torn.kv bs=1 seek=$((page * 4096 + 200)) conv=notrunc status=none
+done
+run kv apply torn.kv sound; code 4; err 'kv: torn.kv: sound: page '; err 'kv check lists the damage'
+
 # ---- follow ----
 mkfifo stream
 "$BUILD/kv" backup a.kv --follow -q >stream 2>follow.err &
