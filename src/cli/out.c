@@ -16,6 +16,15 @@ static struct {
     int failure; /* errno of the first write that failed */
 } out;
 
+/* After a write that failed: is it worth another? Waits for room in a pipe that does not block. */
+static bool out_again(void)
+{
+    struct pollfd poll_fd = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    if (errno == EAGAIN)
+        return poll(&poll_fd, 1, -1) >= 0 || errno == EINTR;
+    return errno == EINTR;
+}
+
 static void out_write(const char *ptr, size_t len)
 {
     while (len > 0 && !out.failure) {
@@ -23,7 +32,7 @@ static void out_write(const char *ptr, size_t len)
         if (n > 0) {
             ptr += n;
             len -= (size_t)n;
-        } else if (n == 0 || errno != EINTR) {
+        } else if (n == 0 || !out_again()) {
             out.failure = n == 0 ? EIO : errno;
         }
     }

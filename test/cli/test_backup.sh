@@ -153,6 +153,44 @@ done
 run_with large kv apply f.kv -q; code 0
 same_content a.kv f.kv
 
+# ---- pipes that do not block are waited for ----
+cat >unblocking.py <<'END'
+import fcntl, os, subprocess, sys, time
+
+# Runs a command beside a slow other end of a pipe: reads its output, or writes the file as its input.
+def unblocked(end):
+    fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_NONBLOCK)
+    return end
+
+how, name, command = sys.argv[1], sys.argv[2], sys.argv[3:]
+end, other = os.pipe()
+if how == "to":
+    process = subprocess.Popen(command, stdout=unblocked(other))
+    os.close(other)
+    time.sleep(0.2)
+    with open(name, "wb") as file:
+        while data := os.read(end, 65536):
+            file.write(data)
+else:
+    process = subprocess.Popen(command, stdin=unblocked(end))
+    os.close(end)
+    time.sleep(0.2)
+    with open(name, "rb") as file, os.fdopen(other, "wb") as pipe:
+        try:
+            pipe.write(file.read())
+        except BrokenPipeError:
+            pass
+sys.exit(process.wait())
+END
+if have python3; then
+    run python3 unblocking.py to slow.kvb "$BUILD/kv" backup a.kv -q; code 0; quiet
+    kv backup a.kv -q >quick.kvb
+    same quick.kvb slow.kvb
+    run python3 unblocking.py to merged.kvb "$BUILD/kv" merge quick.kvb -q; code 0; quiet
+    run python3 unblocking.py from quick.kvb "$BUILD/kv" apply slow.kv -q; code 0; quiet
+    same_content a.kv slow.kv
+fi
+
 # ---- usage ----
 run kv backup; code 2
 run kv snapshoot a.kv; code 2
