@@ -101,6 +101,8 @@ static int backup_follow(cli_backup *backup, uint64_t since)
             code = backup_once(backup, since, &since);
         else if (result != KV_NOTFOUND)
             code = session_fail(session, result, "waiting");
+        else if (session_file_gone(session))
+            code = CLI_TROUBLE;
     }
     return out_reader_gone() ? CLI_DONE : code;
 }

@@ -110,7 +110,13 @@ static double watching_left(const cli_watching *watching, double since)
     return args_given(args, ARG_TIMEOUT) ? left : HUGE_VAL;
 }
 
-/* The next change; looks now and then whether somebody still reads what is printed. */
+static bool watching_in_vain(cli_watching *watching)
+{
+    return out_reader_gone() || session_file_gone(&watching->session);
+}
+
+/* The next change; looks now and then whether somebody still reads what is printed, and whether
+ * somebody can still change the file. */
 static int watching_next(cli_watching *watching, double since, kv_watch_event *event)
 {
     int result;
@@ -119,7 +125,7 @@ static int watching_next(cli_watching *watching, double since, kv_watch_event *e
         left = watching_left(watching, since);
         uint32_t wait = left >= LOOK_MS ? LOOK_MS : left > 0 ? (uint32_t)left : 0;
         result = kv_watch_next(watching->watch, wait, event);
-    } while (result == KV_NOTFOUND && left > LOOK_MS && !out_reader_gone());
+    } while (result == KV_NOTFOUND && left > LOOK_MS && !watching_in_vain(watching));
     return result;
 }
 
@@ -141,7 +147,7 @@ static int watching_run(cli_watching *watching)
         since = progress_now();
     } while (result == KV_OK && !ended);
     if (result == KV_NOTFOUND)
-        return out_reader_gone() ? CLI_DONE : CLI_NO;
+        return out_reader_gone() ? CLI_DONE : watching->session.gone ? CLI_TROUBLE : CLI_NO;
     return result == KV_OK ? CLI_DONE : session_fail(&watching->session, result, "watching");
 }
 

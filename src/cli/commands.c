@@ -191,8 +191,10 @@ const cli_command cli_commands[] = {
      "per change: the number of the commit, a mark, key and value. + is a new key, * another\n"
      "value, - a key that is gone, with its last value. Changes of several commits may be\n"
      "printed as one, and what was changed back meanwhile is not printed. With --json, an object\n"
-     "per wake-up. --all watches every tree; its name precedes the key.\n"
-     "Exit status 1: nothing changed for the time of --timeout.\n" RANGES,
+     "per wake-up. --all watches every tree; its name precedes the key. A tree that is made or\n"
+     "dropped has a line with + or - and its name alone.\n"
+     "Exit status 1: nothing changed for the time of --timeout, 3: the file was removed or\n"
+     "replaced.\n" RANGES,
      "  kv watch flags.kv lamp --once\n"
      "  kv watch jobs.kv --prefix new/ --json | jq .changes\n",
      1, 2, KEYS,
@@ -312,7 +314,8 @@ const cli_command cli_commands[] = {
      "snapshot of that commit. `kv apply` brings a copy up with it: the copy's `kv stat` shows\n"
      "which commit of the original it repeats. Without --since it is a backup of all.\n"
      "--at NAME: up to that snapshot, not to the newest commit.\n"
-     "--follow goes on, a backup for each new commit, until the reader goes away.\n",
+     "--follow goes on, a backup for each new commit, until the reader goes away, or the file\n"
+     "is removed or replaced (exit status 3).\n",
      "  kv backup shop.kv >full.kvb\n"
      "  kv backup shop.kv --since 1234 >monday.kvb\n"
      "  kv backup shop.kv --follow | ssh standby kv follow shop.kv\n",

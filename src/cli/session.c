@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "keys.h"
 #include "progress.h"
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -224,6 +225,8 @@ int session_open_file(cli_session *session, const cli_args *args, enum session_m
     if (code)
         return code;
     session_catch_bus_error(args->file);
+    if (stat(args->file, &session->found) != 0)
+        session->found.st_nlink = 0;
     kv_options options = session_options(args, mode);
     int result = kv_db_open_explain(args->file, &options, &session->db, sentence, sizeof sentence);
     if ((result == KV_EACCESS || result == KV_ENOSPC) && mode == SESSION_MAY)
@@ -233,6 +236,21 @@ int session_open_file(cli_session *session, const cli_args *args, enum session_m
     session->db = NULL;
     session_trim(sentence);
     return session_explain(args->file, result, "", sentence, session_advice(session, result));
+}
+
+bool session_file_gone(cli_session *session)
+{
+    struct stat now = {.st_nlink = 0};
+    if (session->gone || session->found.st_nlink == 0)
+        return session->gone;
+    bool there = stat(session->file, &now) == 0;
+    if (!there && errno != ENOENT)
+        return false;
+    session->gone =
+        !there || now.st_dev != session->found.st_dev || now.st_ino != session->found.st_ino;
+    if (session->gone)
+        cli_say(session->file, "the file was %s meanwhile", there ? "replaced" : "removed");
+    return session->gone;
 }
 
 static int session_begin_txn(cli_session *session)

@@ -4,6 +4,7 @@
 #define SESSION_H
 
 #include "args.h"
+#include <sys/stat.h>
 
 #define SESSION_TURN_MS 10000 /* that a command waits for its turn to write, unless --wait says */
 
@@ -18,6 +19,7 @@ typedef struct cli_session {
     const cli_args *args;
     const char *file;
     enum session_mode mode;
+    struct stat found; /* what the name led to before it was opened; st_nlink 0: not known */
     kv_db *db;
     kv_txn *txn;
     kv_tree *tree;
@@ -25,6 +27,7 @@ typedef struct cli_session {
     uint64_t expires_at; /* of the entry that a walk visits with its value; 0: never */
     bool multi;          /* the tree has several values for each key */
     bool new_multi;      /* a tree that is created shall have */
+    bool gone;           /* the name leads to the file no more */
 } cli_session;
 
 /* Opens the file that args name, begins a transaction (to read: that of --at) and opens the tree of
@@ -43,6 +46,9 @@ bool session_page_size_ok(uint64_t size);
 
 /* session_open without transaction. */
 int session_open_file(cli_session *session, const cli_args *args, enum session_mode mode);
+
+/* Does the name lead to the file no more? Then there is nothing to wait for in it. Says so once. */
+bool session_file_gone(cli_session *session);
 
 /* Makes another tree the current one; a name with ptr NULL is the main tree. */
 int session_select(cli_session *session, kv_slice name);

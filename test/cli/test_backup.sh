@@ -133,6 +133,14 @@ kill -0 $sender 2>/dev/null && { fail 'backup --follow goes on without a reader'
 wait $sender 2>/dev/null
 kv check f.kv -q || fail 'the follower is damaged'
 
+# the sender notices that its file was replaced: what is committed now goes elsewhere
+kv put replaced.kv k 1
+timeout 20 "$BUILD/kv" backup replaced.kv --follow -q 2>err > >(cat >stream.kvb) &
+sender=$!
+for _ in {1..100}; do [ ! -s stream.kvb ] || break; sleep 0.1; done
+kv copy replaced.kv restored.kv -q; mv restored.kv replaced.kv
+wait $sender; ended $? 'kv backup --follow'; code 3; err 'kv: replaced.kv: the file was replaced meanwhile'
+
 # ---- killed in the middle ----
 for i in {1..30000}; do printf 'more%06d\tsome value %d\n' "$i" "$i"; done | kv import a.kv -q
 kv backup a.kv --since "$(origin_of f.kv)" -q >large

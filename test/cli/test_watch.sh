@@ -99,6 +99,16 @@ watch woken r.kv --all --prefix zz --once --timeout 300ms
 kv put r.kv --tree v a 1
 watched "$watching" woken 1 ''
 
+# ---- the file is replaced, or removed: nobody will change what is watched ----
+for how in replaced removed; do
+    kv put gone.kv k 1
+    watch gone gone.kv --timeout 20s
+    if [ $how = replaced ]; then kv put other.kv k 2; mv other.kv gone.kv; else rm gone.kv; fi
+    wait "$watching"
+    ended $? 'kv watch'; code 3
+    cp gone.err err; err "kv: gone.kv: the file was $how meanwhile"
+done
+
 # ---- its reader has left ----
 (timeout 20 "$BUILD/kv" watch r.kv; echo $? >watch_status) | head -n 1 >first &
 left=$! tick=0
