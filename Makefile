@@ -179,7 +179,7 @@ BENCH_O := $(BENCH_C:%.c=$(B)/obj/%.o)
 DEMO_O := $(DEMO_C:%.c=$(B)/obj/%.o)
 TORTURE_O := $(TORTURE_C:%.c=$(B)/obj/%.o)
 # One of the targets needs the command's parsers, and brings what these ask of the command.
-PARSER_O := $(patsubst %,$(B)/obj/src/cli/%.o,dump dump_read escape lines text units)
+PARSER_O := $(patsubst %,$(B)/obj/src/cli/%.o,dump dump_read escape lines pipe text units)
 FUZZ_O := $(FUZZ_C:%.c=$(B)/obj/%.o)
 TEST_O := $(TEST_C:%.c=$(B)/obj/%.o)
 EXAMPLE_O := $(EXAMPLE_C:%.c=$(B)/obj/%.o)

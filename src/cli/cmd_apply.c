@@ -3,10 +3,10 @@
 #include "cli.h"
 #include "json.h"
 #include "out.h"
+#include "pipe.h"
 #include "session.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,21 +23,9 @@ typedef struct cli_source {
     int failure; /* errno */
 } cli_source;
 
-/* After a read that failed: is it worth another? Waits for more of a pipe that does not block. */
-static bool source_again(const cli_source *source)
-{
-    struct pollfd poll_fd = {.fd = source->fd, .events = POLLIN};
-    if (errno == EAGAIN)
-        return poll(&poll_fd, 1, -1) >= 0 || errno == EINTR;
-    return errno == EINTR;
-}
-
 static int64_t source_fill(cli_source *source, void *bytes, size_t len)
 {
-    ssize_t n;
-    do
-        n = read(source->fd, bytes, len);
-    while (n < 0 && source_again(source));
+    int64_t n = pipe_read(source->fd, bytes, len);
     source->failure = n < 0 ? errno : 0;
     return n;
 }

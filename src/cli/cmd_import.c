@@ -203,7 +203,7 @@ int cmd_import(const cli_args *args)
     code = lines_open(&import.lines, args->count > 0 ? args->operands[0].text : NULL);
     if (code)
         return code;
-    if (import.lines.file == stdin && isatty(STDIN_FILENO))
+    if (import.lines.standard && isatty(STDIN_FILENO))
         cli_say(args->file, "reading entries from the terminal; Ctrl-D ends them");
     int dump = import_is_dump(&import.lines, args);
     code = dump < 0 ? CLI_TROUBLE : import_check(args, dump, false);

@@ -1,6 +1,7 @@
 /* input.c - see input.h. */
 #include "input.h"
 #include "cli.h"
+#include "pipe.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,17 +15,16 @@ static int input_read(char **bytes, size_t *len)
     for (;;) {
         if (*len == capacity)
             *bytes = cli_realloc(*bytes, capacity *= 2);
-        ssize_t n = read(STDIN_FILENO, *bytes + *len, capacity - *len);
+        int64_t n = pipe_read(STDIN_FILENO, *bytes + *len, capacity - *len);
         if (n == 0)
             return 0;
-        if (n > 0) {
-            *len += (size_t)n;
-        } else if (errno != EINTR) {
+        if (n < 0) {
             cli_say("standard input", "%s", strerror(errno));
             free(*bytes);
             *bytes = NULL;
             return CLI_TROUBLE;
         }
+        *len += (size_t)n;
     }
 }
 

@@ -1,30 +1,45 @@
 /* lines.c - see lines.h. */
 #include "lines.h"
 #include "cli.h"
+#include "pipe.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+static ssize_t standard_read(void *cookie, char *bytes, size_t len)
+{
+    (void)cookie;
+    return pipe_read(STDIN_FILENO, bytes, len);
+}
+
+/* Standard input, which may be a pipe that does not block. */
+static FILE *standard_open(void)
+{
+    return fopencookie(NULL, "r", (cookie_io_functions_t){.read = standard_read});
+}
 
 int lines_open(cli_lines *lines, const char *path)
 {
     bool standard = !path || strcmp(path, "-") == 0;
-    *lines = (struct cli_lines){.name = standard ? "standard input" : path};
-    lines->file = standard ? stdin : fopen(path, "re");
+    *lines = (struct cli_lines){.name = standard ? "standard input" : path, .standard = standard};
+    lines->file = standard ? standard_open() : fopen(path, "re");
     if (!lines->file) {
-        cli_say(path, "%s", strerror(errno));
+        cli_say(lines->name, "%s", strerror(errno));
         return CLI_TROUBLE;
     }
     struct stat stat;
-    if (fstat(fileno(lines->file), &stat) == 0 && S_ISREG(stat.st_mode))
+    int fd = standard ? STDIN_FILENO : fileno(lines->file);
+    if (fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode))
         lines->size = (uint64_t)stat.st_size;
     return 0;
 }
 
 void lines_close(cli_lines *lines)
 {
-    if (lines->file && lines->file != stdin)
+    if (lines->file)
         fclose(lines->file);
     free(lines->text);
 }

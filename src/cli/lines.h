@@ -8,7 +8,8 @@
 typedef struct cli_lines {
     FILE *file;
     const char *name;
-    char *text; /* the current line without its newline */
+    bool standard; /* it is standard input */
+    char *text;    /* the current line without its newline */
     size_t len;
     size_t capacity;
     uint64_t number; /* of the current line, from 1 */

@@ -2,6 +2,7 @@
 #include "out.h"
 #include "cli.h"
 #include "escape.h"
+#include "pipe.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -16,23 +17,14 @@ static struct {
     int failure; /* errno of the first write that failed */
 } out;
 
-/* After a write that failed: is it worth another? Waits for room in a pipe that does not block. */
-static bool out_again(void)
-{
-    struct pollfd poll_fd = {.fd = STDOUT_FILENO, .events = POLLOUT};
-    if (errno == EAGAIN)
-        return poll(&poll_fd, 1, -1) >= 0 || errno == EINTR;
-    return errno == EINTR;
-}
-
 static void out_write(const char *ptr, size_t len)
 {
     while (len > 0 && !out.failure) {
-        ssize_t n = write(STDOUT_FILENO, ptr, len);
+        int64_t n = pipe_write(STDOUT_FILENO, ptr, len);
         if (n > 0) {
             ptr += n;
             len -= (size_t)n;
-        } else if (n == 0 || !out_again()) {
+        } else {
             out.failure = n == 0 ? EIO : errno;
         }
     }

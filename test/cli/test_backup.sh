@@ -197,6 +197,13 @@ if have python3; then
     run python3 unblocking.py to merged.kvb "$BUILD/kv" merge quick.kvb -q; code 0; quiet
     run python3 unblocking.py from quick.kvb "$BUILD/kv" apply slow.kv -q; code 0; quiet
     same_content a.kv slow.kv
+    kv export a.kv >lines
+    run python3 unblocking.py from lines "$BUILD/kv" import lines.kv -q; code 0; quiet
+    kv export lines.kv >lines.out
+    same lines lines.out
+    run python3 unblocking.py from quick.kvb "$BUILD/kv" put large.kv k - -q; code 0; quiet
+    kv get large.kv k --raw >large.out
+    same quick.kvb large.out
 fi
 
 # ---- usage ----
