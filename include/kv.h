@@ -1342,7 +1342,8 @@ typedef struct kv_merge_options {
  * since the beginning of the first at the end of the last: a week of daily ones. It fits where applying
  * them one after the other would begin. (One may begin before the end of the one before it; the same
  * one twice brings nothing new.) All are read at once, each to its last byte and no further;
- * what was overwritten later is left out. Uses no database.
+ * what was overwritten later is left out. Uses no database. O(n) for each entry, and buffers for each
+ * backup: of thousands of small ones, merge a thousand at a time.
  *
  * message (may be NULL) receives a sentence about a failure, at most message_size bytes with the final
  * zero. info (may be NULL) is written whatever is returned, except for a KV_EINVAL. KV_MISMATCH: one

@@ -148,6 +148,9 @@ int cmd_diff(const cli_args *args)
 {
     cli_diff diff;
     kv_txn *from = NULL;
+    for (int i = 0; i < args->count; i++)
+        if (args->operands[i].bytes.len == 0)
+            return args_wrong(args, "the name is empty");
     int code = session_open_file(&diff.session, args, SESSION_READ);
     if (code)
         return code;

@@ -341,7 +341,8 @@ const cli_command cli_commands[] = {
     {"merge", "combine join consolidate", "BACKUP [BACKUP...]",
      "make one backup of consecutive ones, to a pipe",
      "Each backup leads on from the one before it. The merged one fits where the first does\n"
-     "and leads to where the last does; what was overwritten in between is left out.\n"
+     "and leads to where the last does; what was overwritten in between is left out. Of\n"
+     "thousands of small ones, merge a thousand at a time: each entry is looked for in all.\n"
      "Exit status 1: a backup does not lead on, 4: it is damaged.\n",
      "  kv merge monday.kvb tuesday.kvb wednesday.kvb >week.kvb\n"
      "  kv merge full.kvb week.kvb >newer-full.kvb\n",

@@ -46,6 +46,8 @@ run kv diff a.kv none; code 1; err 'no snapshot none'
 run kv diff a.kv first none; code 1; err 'kv snapshot list'
 run kv diff a.kv first --tree none; code 1; err 'neither side has a tree none'
 run kv diff a.kv; code 2; err 'FROM is missing'
+run kv diff a.kv ''; code 2; err 'the name is empty'
+run kv diff a.kv first ''; code 2; err 'the name is empty'
 
 # a range of keys is not about trees that come and go
 kv put r.kv b1 1; kv snapshot create r.kv one; kv put r.kv --tree NEW a 1; kv put r.kv --tree OTHER b2 2
