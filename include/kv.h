@@ -250,7 +250,9 @@ typedef struct kv_db_info {
 /* Statistics. O(trees). free_pages, blocked_pages and space_pages need the space records, which
  * are loaded at the first write or by this call; while somebody writes they are those of the newest
  * commit. Who needs a dead page is asked when a write transaction begins: from opening to the first
- * one, all pages that some snapshot needed once count as blocked, also those that are free by now. */
+ * one, all pages that some snapshot needed once count as blocked, also those that are free by now.
+ * KV_EBUSY: the newest commit could not be looked at for ten seconds, since the flush of the next one
+ * takes so long, or its writer was killed in it and nobody has written since. */
 KV_API int kv_db_stat(kv_db *db, kv_db_info *info);
 
 /* Sets the file's clock back to the system's, if it is ahead: a wrong system clock was here, and what
@@ -270,7 +272,7 @@ typedef struct kv_reader_info {
 
 /* Calls fn for each open read transaction of every process that shares the file, oldest snapshot
  * first; those of dead processes are cleared. A guest sees its own only. fn returns 0 to go on;
- * another value stops, and KV_ECANCELED is returned. */
+ * another value stops, and KV_ECANCELED is returned. KV_EBUSY: as from kv_db_stat. */
 KV_API int kv_db_readers(kv_db *db, int (*fn)(void *context, const kv_reader_info *reader),
                          void *context);
 
@@ -298,7 +300,7 @@ typedef struct kv_check_options {
 
 /* Checks the whole file as of the newest commit: every page reachable once or free once,
  * checksums, order, counts, large values. KV_OK: sound. KV_ECORRUPT: problems were reported. Keeps
- * a snapshot and nobody waiting: writers go on meanwhile. O(file). */
+ * a snapshot and nobody waiting: writers go on meanwhile. KV_EBUSY: as from kv_db_stat. O(file). */
 KV_API int kv_db_check(kv_db *db, const kv_check_options *options);
 
 enum {                     /* kv_db_copy */
@@ -694,8 +696,8 @@ typedef struct kv_snapshot_info {
 } kv_snapshot_info;
 
 /* Calls fn for each snapshot in the order of names. fn returns 0 to go on; another value stops, and
- * KV_ECANCELED is returned. held_pages needs the space records, as kv_db_stat does: O(pages that are
- * kept for snapshots). */
+ * KV_ECANCELED is returned. held_pages needs the space records, as kv_db_stat does, also with its
+ * KV_EBUSY: O(pages that are kept for snapshots). */
 KV_API int kv_snapshot_list(kv_db *db, int (*fn)(void *context, const kv_snapshot_info *snapshot),
                             void *context);
 

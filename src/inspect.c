@@ -3,11 +3,14 @@
 #include "flush.h"
 #include "recover.h"
 
-#define TRIES     1000 /* that writers may overtake us by two commits between pin and read */
-#define RECALL_MS 1000 /* not for ever: who asks may have the turn */
+#define HASTY       8     /* tries without a pause: writers may overtake us between pin and read */
+#define PATIENCE_MS 10000 /* a flush may take its time */
+#define TORN_TRIES  100   /* that both metas may be unreadable */
+#define PAUSE_US    1000
+#define RECALL_MS   1000 /* not for ever: who asks may have the turn */
 
 /* The pinned commit's meta. A meta page is overwritten by the commit after the next one, whoever
- * reads. Of two that claim the commit it is the one that recovery chooses. *found: it was still
+ * reads; that of a lazy commit by the next one, which is the newest only after its flush. Of two that claim the commit it is the one that recovery chooses. *found: it was still
  * there. */
 static int meta_read(const kv_txn *txn, kvi_meta *meta, bool *found)
 {
@@ -51,6 +54,25 @@ static bool overtaken(int rc, bool found)
     return rc == KV_ECORRUPT || (rc == KV_OK && !found);
 }
 
+/* The newest commit's meta, as soon as a commit and its meta are seen together. */
+static int meta_find(kvi_inspection *look, bool *found)
+{
+    kv_db *db = look->txn->db;
+    const kvi_os *os = db->os;
+    uint64_t give_up = os->mono_ns(os) + (uint64_t)PATIENCE_MS * 1000000;
+    int rc = meta_read(look->txn, &look->meta, found);
+    for (unsigned tries = 1; overtaken(rc, *found) && !kvi_poisoned(db); tries++) {
+        if (os->mono_ns(os) >= give_up || (rc == KV_ECORRUPT && tries >= TORN_TRIES))
+            break;
+        if (tries >= HASTY)
+            os->sleep_us(os, PAUSE_US);
+        rc = kvi_refresh(look->txn);
+        if (rc == KV_OK)
+            rc = meta_read(look->txn, &look->meta, found);
+    }
+    return rc;
+}
+
 int kvi_inspect_begin(kv_db *db, kvi_inspection *look)
 {
     bool found = false;
@@ -58,12 +80,7 @@ int kvi_inspect_begin(kv_db *db, kvi_inspection *look)
     int rc = kvi_begin_read(db, &look->txn);
     if (rc != KV_OK)
         return rc;
-    rc = meta_read(look->txn, &look->meta, &found);
-    for (int tries = 0; overtaken(rc, found) && !kvi_poisoned(db) && tries < TRIES; tries++) {
-        rc = kvi_refresh(look->txn);
-        if (rc == KV_OK)
-            rc = meta_read(look->txn, &look->meta, &found);
-    }
+    rc = meta_find(look, &found);
     if (rc == KV_OK && !found && kvi_poisoned(db))
         rc = meta_recall(look->txn, &look->meta);
     else if (rc == KV_OK && !found)

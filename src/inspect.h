@@ -1,5 +1,5 @@
 /* inspect.h - a look at one commit as a whole: pinned, with its meta and its records of free pages.
- * Nobody is made to wait for it, and it waits for nobody. */
+ * Nobody is made to wait for it; it waits for a flush at most. */
 #ifndef KVI_INSPECT_H
 #define KVI_INSPECT_H
 
@@ -11,7 +11,8 @@ typedef struct kvi_inspection {
     kvi_space *space; /* NULL: not loaded */
 } kvi_inspection;
 
-/* Pins the newest commit and reads its meta. KV_EBUSY: it was overtaken again and again. */
+/* Pins the newest commit and reads its meta. KV_EBUSY: it was overtaken again and again, or a flush
+ * takes longer than ten seconds. */
 int kvi_inspect_begin(kv_db *db, kvi_inspection *look) KVI_MUST_CHECK;
 int kvi_inspect_space(kvi_inspection *look) KVI_MUST_CHECK;
 void kvi_inspect_end(kvi_inspection *look);
