@@ -32,12 +32,15 @@ static bool leaf_value(const kvi_relocate *move, const uint8_t *page, uint32_t p
     return false;
 }
 
-/* Copies a value to a run that ends before the target, if there is one. */
+/* Copies a value to a run that ends before the target; if there is none, since pages that were moved
+ * earlier lie among its holes, to one that ends before the value begins. */
 static int move_value(kvi_relocate *move, kv_txn *txn, uint8_t *bytes, kvi_entry *entry)
 {
     kvi_ptr old = entry->large.ptr;
     kvi_pgno first;
     int rc = kvi_space_take_below(txn->db->space, entry->large.pages, move->target, &first);
+    if (rc == KV_NOTFOUND)
+        rc = kvi_space_take_below(txn->db->space, entry->large.pages, old.page, &first);
     if (rc != KV_OK)
         return rc == KV_NOTFOUND ? KV_OK : rc;
     rc = kvi_shift_value(txn, &entry->large, first);

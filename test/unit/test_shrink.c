@@ -246,6 +246,38 @@ static void test_value_that_stays(void **state)
     }
 }
 
+/* A large value behind all others, which have moved to where it should be when its turn comes. */
+static void test_value_behind_others(void **state)
+{
+    static uint8_t value[1 << 20];
+    char key[16];
+    kv_slice found;
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    for (unsigned k = 0; k < 2000; k++) {
+        snprintf(key, sizeof key, "key%06u", k);
+        assert_int_equal(kv_put(kv_txn_main(txn), key, 9, value, 16000, 0), KV_OK);
+    }
+    memset(value, 'z', sizeof value);
+    assert_int_equal(kv_put(kv_txn_main(txn), "z", 1, value, sizeof value, 0), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    for (unsigned k = 0; k < 2000; k++) {
+        snprintf(key, sizeof key, "key%06u", k);
+        if (k % 20)
+            assert_int_equal(kv_del(kv_txn_main(txn), key, 9), KV_OK);
+    }
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    kv_compact_info info = compact();
+    assert_true(info.after < live_bytes() + 2 * sizeof value);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+    assert_int_equal(kv_get(kv_txn_main(txn), "z", 1, &found), KV_OK);
+    assert_int_equal(found.len, sizeof value);
+    assert_memory_equal(found.ptr, value, sizeof value);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
 static void test_trees_and_values(void **state)
 {
     static uint8_t big[100000];
@@ -1155,6 +1187,7 @@ int main(void)
         TEST(test_sparse_and_shared),
         TEST(test_sparse_for_ever),
         TEST(test_value_that_stays),
+        TEST(test_value_behind_others),
         TEST(test_trees_and_values),
         TEST(test_held),
         TEST(test_wrong_and_stopped),
