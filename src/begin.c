@@ -7,6 +7,7 @@
 #include "guest.h"
 #include "live.h"
 #include "mutant.h"
+#include "opened.h"
 
 static void object_reset(kv_txn *txn)
 {
@@ -157,20 +158,11 @@ int kvi_reader_show(kv_txn *txn, kvi_snapshot base)
     return kvi_file_view(&txn->db->file, base.high_water, base.id, &txn->view);
 }
 
-static void trees_free(kv_txn *txn)
-{
-    while (txn->trees) {
-        kv_tree *next = txn->trees->next;
-        txn->db->os->free(txn->db->os, txn->trees);
-        txn->trees = next;
-    }
-}
-
 /* Leaves the object as a fresh one would be, for its next use. */
 static void txn_clean(kv_txn *txn)
 {
     kvi_cursor_close_all(txn);
-    trees_free(txn);
+    kvi_opened_free(txn);
     loans_free(txn);
     txn->kept[0] = txn->kept[1] = NULL;
     txn->db->os->free(txn->db->os, txn->key_room);

@@ -1,5 +1,6 @@
 /* catalog.c - see catalog.h. */
 #include "catalog.h"
+#include "opened.h"
 
 int kvi_catalog_decode(kv_txn *txn, kvi_stored stored, kvi_tree_desc *desc)
 {
@@ -40,11 +41,6 @@ static int catalog_remove(kv_txn *txn, kvi_slice name)
     return rc;
 }
 
-static bool name_is(const kv_tree *tree, kvi_slice name)
-{
-    return !tree->gone && tree->name_len == name.len && memcmp(tree->name, name.ptr, name.len) == 0;
-}
-
 static int name_keep(kv_txn *txn, kvi_slice name, const uint8_t **kept)
 {
     uint8_t *copy;
@@ -58,17 +54,16 @@ static int name_keep(kv_txn *txn, kvi_slice name, const uint8_t **kept)
 
 static int handle_new(kv_txn *txn, kvi_slice name, const kvi_tree_desc *desc, kv_tree **out)
 {
+    int rc = kvi_opened_reserve(txn);
+    if (rc != KV_OK)
+        return rc;
     kv_tree *tree = txn->db->os->alloc(txn->db->os, sizeof *tree + name.len);
     if (!tree)
         return KV_ENOMEM;
     uint8_t *copy = memcpy(tree + 1, name.ptr, name.len);
-    *tree = (kv_tree){.txn = txn,
-                      .desc = *desc,
-                      .name = copy,
-                      .name_len = name.len,
-                      .opened = {copy, name.len},
-                      .next = txn->trees};
-    txn->trees = tree;
+    *tree = (kv_tree){
+        .txn = txn, .desc = *desc, .name = copy, .name_len = name.len, .opened = {copy, name.len}};
+    kvi_opened_add(txn, tree);
     *out = tree;
     return KV_OK;
 }
@@ -96,19 +91,11 @@ static int found_fits(kv_txn *txn, const kvi_tree_desc *desc, uint32_t flags)
     return KV_OK;
 }
 
-kv_tree *kvi_catalog_opened(kv_txn *txn, kvi_slice name)
-{
-    kv_tree *tree = txn->trees;
-    while (tree && !name_is(tree, name))
-        tree = tree->next;
-    return tree;
-}
-
 int kvi_catalog_open(kv_txn *txn, kvi_slice name, uint32_t flags, const kv_tree_options *options,
                      kv_tree **out)
 {
     kvi_tree_desc desc;
-    *out = kvi_catalog_opened(txn, name);
+    *out = kvi_opened_find(txn, name);
     if (*out)
         return found_fits(txn, &(*out)->desc, flags);
     int rc = kvi_catalog_find(txn, name, &desc);
@@ -183,6 +170,7 @@ int kvi_catalog_rename(kv_tree *tree, kvi_slice name)
     if (rc != KV_OK)
         return rc;
     txn->changes++;
+    txn->renamed = true;
     rc = catalog_remove(txn, old);
     desc.placed = tree->desc.placed = txn->id;
     if (rc == KV_OK)
@@ -208,6 +196,8 @@ int kvi_catalog_drop(kv_tree *tree)
 static bool older_handle(const kv_tree *tree, const kv_tree *end)
 {
     bool younger = true;
+    if (!end) /* all have the names again that they were opened with */
+        return kvi_opened_before(tree);
     for (const kv_tree *other = tree->next; other; other = other->next) {
         younger = younger && other != end;
         kvi_slice name = younger ? other->opened : kvi_slice_of(other->name, other->name_len);

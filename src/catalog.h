@@ -7,9 +7,6 @@
 int kvi_catalog_open(kv_txn *txn, kvi_slice name, uint32_t flags, const kv_tree_options *options,
                      kv_tree **tree) KVI_MUST_CHECK;
 
-/* The handle of a named tree that the transaction has opened; NULL: it has not. */
-kv_tree *kvi_catalog_opened(kv_txn *txn, kvi_slice name);
-
 /* Calls fn for each named tree, by name, as the catalog has it: a handle's descriptor may be newer. Ends
  * with the first result that is not KV_OK. */
 int kvi_catalog_each(kv_txn *txn,

@@ -1,6 +1,7 @@
 /* sweep.c - see sweep.h. */
 #include "sweep.h"
 #include "mutant.h"
+#include "opened.h"
 #include "seal.h"
 
 typedef struct sweeper {
@@ -148,7 +149,7 @@ typedef struct names {
 static int name_visit(void *context, kvi_slice name, const kvi_tree_desc *desc)
 {
     names *n = context;
-    kv_tree *tree = kvi_catalog_opened(n->txn, name);
+    kv_tree *tree = kvi_opened_find(n->txn, name);
     uint64_t least = tree ? tree->desc.min_expiry : desc->min_expiry;
     n->next = kvi_expiry_min(n->next, least);
     if (tree || !n->open || !kvi_expired(least, n->txn->now))

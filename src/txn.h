@@ -249,7 +249,9 @@ struct kv_tree {
     kvi_handle run_leaf;  /* leaf of the newest insert, 0: none; to recognise ascending keys */
     unsigned run_next;    /* position behind that insert */
     kvi_finger finger;
-    kv_tree *next;
+    kv_tree *next;   /* opened before it */
+    kv_tree *beside; /* in the same bucket; opened.h */
+    size_t number;   /* trees that were opened before it */
 };
 
 /* Memory that lives as long as the transaction's views: decompressed values. */
@@ -292,8 +294,11 @@ struct kv_txn {
     kvi_claim claim; /* readers: the slot */
     kv_tree main;
     kv_tree catalog;
-    kv_tree snapshots;  /* the named ones: named.h */
-    kv_tree *trees;     /* named trees opened */
+    kv_tree snapshots; /* the named ones: named.h */
+    kv_tree *trees;    /* named trees opened, the newest first ... */
+    kv_tree **buckets; /* ... and, when they are many, by name: opened.h */
+    size_t n_buckets, n_trees;
+    bool renamed;       /* a tree was */
     kv_cursor *cursors; /* open ones */
     void *cursor_room;  /* for one, behind this object; NULL while a cursor has it */
     kvi_loan *loans;    /* decompressed values, and new names of trees */
