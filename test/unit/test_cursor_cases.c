@@ -200,6 +200,43 @@ static void test_deep_reads(void **state)
     free(pairs);
 }
 
+/* Where the range ends between two leaves, what is read next is nothing, and the way back ends where the
+ * range begins. */
+static void test_reads_to_the_end(void **state)
+{
+    fixture *f = *state;
+    kv_pair pairs[400];
+    put_numbers(f, 400);
+    commit_and_begin(f, KV_TXN_READ);
+    for (unsigned at = 3; at < 400; at++)
+        for (uint32_t flags = 0; flags <= KV_RANGE_REVERSE; flags++) {
+            char from[10], to[10];
+            size_t got;
+            kv_cursor *c;
+            const kv_range range = {.size = sizeof range,
+                                    .flags = flags,
+                                    .from = from,
+                                    .from_len = (size_t)sprintf(from, "%05u", at - 3),
+                                    .to = to,
+                                    .to_len = (size_t)sprintf(to, "%05u", at)};
+            assert_int_equal(kv_cursor_open(f->tree, &range, &c), KV_OK);
+            assert_int_equal(kv_cursor_read(c, pairs, 400, &got), KV_OK);
+            assert_int_equal(got, 3);
+            assert_at_number(c, flags ? at - 3 : at - 1);
+            assert_int_equal(kv_cursor_read(c, pairs, 400, &got), KV_NOTFOUND);
+            assert_int_equal(got, 0);
+            kv_cursor_close(c);
+            assert_int_equal(kv_cursor_open(f->tree, &range, &c), KV_OK);
+            assert_int_equal(kv_cursor_read(c, pairs, 400, &got), KV_OK);
+            for (unsigned i = 1; i < 3; i++) {
+                assert_int_equal(kv_cursor_prev(c), KV_OK);
+                assert_at_number(c, flags ? at - 3 + i : at - 1 - i);
+            }
+            assert_int_equal(kv_cursor_prev(c), KV_NOTFOUND);
+            kv_cursor_close(c);
+        }
+}
+
 /* ---- paths, as others use them ---- */
 
 static void test_path(void **state)
@@ -411,6 +448,40 @@ static void test_refresh(void **state)
     kv_txn_abort(reader);
 }
 
+/* A page that the cursor has looked at may hold another leaf after a refresh. */
+static void test_refresh_to_other_leaves(void **state)
+{
+    fixture *f = *state;
+    kv_txn *reader;
+    kv_cursor *c;
+    kv_slice key, value;
+    commit_and_begin(f, KV_TXN_WRITE);
+    assert_int_equal(kv_txn_begin(f->db, KV_TXN_READ, &reader), KV_OK);
+    assert_int_equal(kv_cursor_open(kv_txn_main(reader), NULL, &c), KV_OK);
+    for (unsigned round = 1, due = 1, pause = 1; round < 100; round++) {
+        char text[64];
+        assert_int_equal(kv_tree_clear(f->tree), KV_OK);
+        for (unsigned i = 0; i < round; i++) {
+            int len = sprintf(text, "%0*u", (int)(round % 7 + 5), i);
+            assert_int_equal(kv_put(f->tree, text, (size_t)len, text, round % 5, 0), KV_OK);
+        }
+        commit_and_begin(f, KV_TXN_WRITE);
+        assert_int_equal(kv_txn_refresh(reader), KV_OK);
+        if (round < due) /* meanwhile the page falls free, and is taken again */
+            continue;
+        due += ++pause;
+        for (unsigned i = 0; i < round; i++) {
+            int len = sprintf(text, "%0*u", (int)(round % 7 + 5), i);
+            assert_int_equal(kv_cursor_next(c), KV_OK);
+            assert_int_equal(kv_cursor_get(c, &key, &value), KV_OK);
+            assert_slice(key, (kv_slice){text, (size_t)len});
+            assert_slice(value, (kv_slice){text, round % 5});
+        }
+        assert_int_equal(kv_cursor_next(c), KV_NOTFOUND);
+    }
+    kv_txn_abort(reader);
+}
+
 static void test_arguments(void **state)
 {
     fixture *f = *state;
@@ -548,6 +619,11 @@ static void test_damaged_value(void **state)
     assert_int_equal(kv_cursor_read(c, pairs, 8, &got), KV_OK);
     assert_int_equal(got, 3);
     assert_slice(pairs[0].key, (kv_slice){"d", 1});
+    const kv_range three = {.size = sizeof three, .limit = 3}; /* it counts, and is met, all the same */
+    assert_int_equal(kv_cursor_open(f->tree, &three, &c), KV_OK);
+    assert_int_equal(kv_cursor_read(c, pairs, 8, &got), KV_OK);
+    assert_int_equal(got, 2);
+    assert_int_equal(kv_cursor_read(c, pairs, 8, &got), KV_ECORRUPT);
 }
 
 /* ---- lack of memory ---- */
@@ -631,6 +707,7 @@ int main(void)
         CASE(test_deep_steps),
         CASE(test_deep_jumps),
         CASE(test_deep_reads),
+        CASE(test_reads_to_the_end),
         CASE(test_path),
         CASE(test_delete_while_walking),
         CASE(test_between_after_del),
@@ -640,6 +717,7 @@ int main(void)
         CASE(test_ends),
         CASE(test_own_bytes_as_arguments),
         CASE(test_refresh),
+        CASE(test_refresh_to_other_leaves),
         CASE(test_arguments),
         CASE(test_damaged_leaf),
         CASE(test_damaged_leaf_reading),
