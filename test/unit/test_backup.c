@@ -395,7 +395,38 @@ static void test_wrong_clock(void **state)
     bring_up();
 }
 
+/* What had expired in the original has done so in the copy, be its clock as late as it may. */
+static void test_clock_goes_along(void **state)
+{
+    kv_slice value;
+    put("", "a", "1");
+    expire("a", 1000);
+    disk->clock_ms += 1000;
+    put("", "b", "1");
+    disk->clock_ms -= 1000;
+    bring_up();
+    kv_txn *txn = must_begin(copy, KV_TXN_READ);
+    assert_int_equal(kv_get(kv_txn_main(txn), "a", 1, &value), KV_NOTFOUND);
+    assert_int_equal(kv_get(kv_txn_main(txn), "b", 1, &value), KV_OK);
+    kv_txn_abort(txn);
+}
+
 /* ---- what it fits ---- */
+
+/* A copy that is as empty as its original became does not go back to what that was before. */
+static void test_no_way_back_when_empty(void **state)
+{
+    parcel full = {0};
+    put("", "a", "1");
+    assert_int_equal(parcel_pack_newest(&full, db, 0, NULL), KV_OK);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_del(kv_txn_main(txn), "a", 1), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    bring_up();
+    assert_int_equal(parcel_unpack(&full, copy, 0, NULL), KV_MISMATCH);
+    assert_int_equal(must_stat(copy).origin_id, must_stat(db).commit_id);
+    parcel_free(&full);
+}
 
 static void test_order(void **state)
 {
@@ -497,6 +528,55 @@ static void test_lazy(void **state)
     assert_int_equal(parcel_pack_newest(&p, db, 0, NULL), KV_OK);
     assert_int_equal(kv_db_durable_id(db), id);
     parcel_free(&p);
+}
+
+/* Of a commit that may still be lost a copy is none that backups fit. */
+static void test_copy_of_lazy(void **state)
+{
+    static const char *const paths[2][2] = {{"plain-1", "compact-1"}, {"plain-2", "compact-2"}};
+    kv_db *reader, *other;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY};
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE | KV_TXN_LAZY);
+    put_in(txn, "", "a", "1");
+    uint64_t id = kv_txn_id(txn);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kvi_db_open(sim_os(disk), "db", &options, &reader, NULL, 0), KV_OK);
+    for (int durable = 0; durable < 2; durable++) {
+        if (durable)
+            assert_int_equal(kv_db_sync(db), KV_OK);
+        for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+            assert_int_equal(kv_db_copy(reader, paths[durable][flags], flags), KV_OK);
+            other = must_open(disk, paths[durable][flags]);
+            assert_int_equal(must_stat(other).origin_id, durable ? id : 0);
+            assert_int_equal(sum_of(other), sum_of(db));
+            assert_int_equal(kv_db_close(other), KV_OK);
+        }
+    }
+    assert_int_equal(kv_db_close(reader), KV_OK);
+}
+
+/* Once the call has returned, no power cut takes anything of a copy away. */
+static void test_copies_are_durable(void **state)
+{
+    put("", "a", "1");
+    put("blue", "b", "2");
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+        disk->recording = SIM_RECORD_ALL;
+        sim_forget(disk);
+        assert_int_equal(kv_db_copy(db, flags ? "compact" : "plain", flags), KV_OK);
+        uint32_t *events = malloc(disk->n_events * sizeof *events);
+        size_t pending = sim_pending(disk, 0, disk->n_events, events);
+        assert_true(disk->n_events > 0);
+        for (size_t i = 0; i < pending; i++) {
+            const sim_event *e = &disk->events[events[i]];
+            bool named_twice = e->kind == SIM_UNLINK; /* the temporary name may come back */
+            bool confirmed = flags && e->kind == SIM_WRITE && e->off + e->len <= 2 * 4096;
+            assert_true(named_twice || confirmed); /* a meta that repeats the durable one */
+        }
+        free(events);
+        disk->recording = SIM_RECORD_NOTHING;
+        sim_forget(disk);
+    }
 }
 
 static int refuse(void *context, const void *bytes, size_t len)
@@ -639,7 +719,8 @@ int main(void)
         TEST(each_node_gone), TEST(large),          TEST(cost),    TEST(order),
         TEST(strangers),      TEST(bases),          TEST(readers), TEST(lazy),
         TEST(arguments),      TEST(damage),         TEST(expired), TEST(wrong_clock),
-        TEST(swept_copy),     TEST(compacted_copy),
+        TEST(swept_copy),     TEST(compacted_copy), TEST(clock_goes_along),
+        TEST(no_way_back_when_empty), TEST(copy_of_lazy), TEST(copies_are_durable),
     };
     return cmocka_run_group_tests_name("backup", tests, NULL, NULL);
 }

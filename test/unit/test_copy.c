@@ -691,6 +691,38 @@ static void test_as_private_as_the_source(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+static int temporary_fd = -1; /* open for reading */
+
+static int noting_open(const kvi_os *os, const char *path, int flags, uint32_t mode)
+{
+    int fd = kvi_os_posix.open(os, path, flags, mode);
+    if (fd >= 0 && !(flags & KVI_OS_WRITE) && strstr(path, "/kv-copy"))
+        temporary_fd = fd;
+    return fd;
+}
+
+static int64_t unreadable_later(const kvi_os *os, int fd, void *buf, size_t len, uint64_t offset)
+{
+    return fd == temporary_fd && offset > 0 ? -EIO : kvi_os_posix.pread(os, fd, buf, len, offset);
+}
+
+/* What was built first cannot be read to its end: that is no end of the copy. */
+static void test_temporary_is_unreadable(void **state)
+{
+    kv_db *db = open_meddled();
+    setenv("TMPDIR", dir.dir, 1);
+    meddler.os.open = noting_open;
+    meddler.os.pread = unreadable_later;
+    int fd = open(target, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(kv_db_copy_fd(db, fd, KV_COPY_COMPACT), KV_EIO);
+    close(fd);
+    assert_true(temporary_fd >= 0);
+    temporary_fd = -1;
+    no_leftovers();
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 static int64_t no_write(const kvi_os *os, int fd, const void *buf, size_t len)
 {
     return 0;
@@ -785,6 +817,7 @@ int main(void)
         TEST(test_without_a_temporary_folder),
         TEST(test_temporaries_are_private),
         TEST(test_as_private_as_the_source),
+        TEST(test_temporary_is_unreadable),
         TEST(test_nothing_is_written),
         TEST(test_writes_fail),
         TEST(test_short_counts),

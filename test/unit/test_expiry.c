@@ -144,6 +144,50 @@ static void test_put_conditions(void **state)
     commit(txn);
 }
 
+/* An entry that has expired has no time that a new value could keep. */
+static void test_keep_of_expired(void **state)
+{
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    assert_int_equal(put_for(kv_txn_main(txn), "a", "1", 100, 0), KV_OK);
+    assert_int_equal(put_for(kv_txn_main(txn), "b", "1", 100, 0), KV_OK);
+    commit(txn);
+    disk->clock_ms += 100;
+    txn = begin(KV_TXN_WRITE);
+    kv_tree *tree = kv_txn_main(txn);
+    assert_int_equal(put_for(tree, "a", "2", 0, KV_PUT_KEEP_EXPIRY), KV_OK);
+    assert_int_equal(ttl_of(tree, "a"), KV_TTL_NEVER);
+    assert_int_equal(put_for(tree, "b", "2", 70, KV_PUT_KEEP_EXPIRY), KV_OK);
+    assert_int_equal(ttl_of(tree, "b"), 70);
+    commit(txn);
+}
+
+/* A clock that goes back brings nothing back that had expired: not in a copy, nor in a named snapshot. */
+static void test_clock_of_copies(void **state)
+{
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    assert_int_equal(put_for(kv_txn_main(txn), "a", "1", 1000, 0), KV_OK);
+    assert_int_equal(put_for(kv_txn_main(txn), "b", "1", 0, 0), KV_OK);
+    commit(txn);
+    disk->clock_ms += 1000;
+    assert_int_equal(kv_snapshot_create(db, "s", 1, 0), KV_OK);
+    disk->clock_ms -= 1000;
+    assert_int_equal(kv_snapshot_open(db, "s", 1, &txn), KV_OK);
+    assert_int_equal(get(kv_txn_main(txn), "a"), KV_NOTFOUND);
+    assert_int_equal(get(kv_txn_main(txn), "b"), KV_OK);
+    kv_txn_abort(txn);
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+        kv_db *copy;
+        const char *path = flags ? "compact" : "plain";
+        assert_int_equal(kv_db_copy(db, path, flags), KV_OK);
+        assert_int_equal(kvi_db_open(sim_os(disk), path, NULL, &copy, NULL, 0), KV_OK);
+        assert_int_equal(kv_txn_begin(copy, KV_TXN_READ, &txn), KV_OK);
+        assert_int_equal(get(kv_txn_main(txn), "a"), KV_NOTFOUND);
+        assert_int_equal(get(kv_txn_main(txn), "b"), KV_OK);
+        kv_txn_abort(txn);
+        assert_int_equal(kv_db_close(copy), KV_OK);
+    }
+}
+
 static void test_keep(void **state)
 {
     kv_txn *txn = begin(KV_TXN_WRITE);
@@ -766,14 +810,15 @@ static void test_arguments(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_instant),     TEST(test_instant_named),   TEST(test_put_conditions),
-        TEST(test_keep),        TEST(test_touch),           TEST(test_forms),
-        TEST(test_widened),     TEST(test_widened_locally), TEST(test_ranges),
-        TEST(test_cursor_gap),  TEST(test_cursor_end),      TEST(test_emptied),
-        TEST(test_savepoint),   TEST(test_copies),          TEST(test_arguments),
-        TEST(test_sweep_few),   TEST(test_sweep_many),      TEST(test_sweep_budget),
-        TEST(test_sweep_large), TEST(test_sweep_all),       TEST(test_sweep_per_write),
-        TEST(test_clock_reset), TEST(test_batches),
+        TEST(test_instant),         TEST(test_instant_named),   TEST(test_put_conditions),
+        TEST(test_keep_of_expired), TEST(test_clock_of_copies), TEST(test_keep),
+        TEST(test_touch),           TEST(test_forms),           TEST(test_widened),
+        TEST(test_widened_locally), TEST(test_ranges),          TEST(test_cursor_gap),
+        TEST(test_cursor_end),      TEST(test_emptied),         TEST(test_savepoint),
+        TEST(test_copies),          TEST(test_arguments),       TEST(test_sweep_few),
+        TEST(test_sweep_many),      TEST(test_sweep_budget),    TEST(test_sweep_large),
+        TEST(test_sweep_all),       TEST(test_sweep_per_write), TEST(test_clock_reset),
+        TEST(test_batches),
     };
     return cmocka_run_group_tests_name("expiry", tests, setup, teardown);
 }

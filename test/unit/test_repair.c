@@ -188,6 +188,9 @@ static void test_sound_file(void **state)
         assert_int_equal(metas[slot].durable, metas[slot].id);
     }
     assert_int_equal(metas[0].id, metas[1].id);
+    assert_memory_equal(metas[0].file_id, metas[1].file_id, sizeof metas[0].file_id);
+    /* no backup leads on from what copies may have of it */
+    assert_memory_not_equal(metas[0].file_id, sound.meta.file_id, sizeof metas[0].file_id);
     uint32_t *pending = malloc(disk->n_events * sizeof *pending);
     assert_int_equal(sim_pending(disk, 0, disk->n_events, pending), 0); /* durable */
     free(pending);
