@@ -146,6 +146,8 @@ static const forgery forgeries[] = {
     FORGE("entry behind its range", MAIN ALL "\x05\x02"
                                              "b" PUT_C),
     FORGE("main tree with a name", TREE_T ALL END),
+    FORGE("entries of the main tree among names", MAIN NAMES ALL END NAMES_END),
+    FORGE("expiry behind everything", MAIN ALL END "\x08\x05"),
 };
 
 /* ---- packing ---- */

@@ -177,6 +177,24 @@ static void test_leads_on(void **state)
     expect("", "b", "3");
 }
 
+/* A later backup may begin before those in front of it: the whole fits wherever that one does. */
+static void test_begins_earlier(void **state)
+{
+    put("", "a", "1");
+    pack();
+    put("", "b", "2");
+    pack();
+    put("", "c", "3");
+    assert_int_equal(parcel_pack_newest(&parts[n++], db, 0, NULL), KV_OK);
+    assert_int_equal(merge(1, 2), KV_OK);
+    assert_int_equal(info.from, 0);
+    assert_int_equal(info.to, newest());
+    apply();
+    expect("", "a", "1");
+    expect("", "b", "2");
+    expect("", "c", "3");
+}
+
 /* A large value is stated where it is new, and kept by the backups behind. */
 static void test_kept(void **state)
 {
@@ -342,6 +360,8 @@ static void test_none_of_many(void **state)
 #define NAMES     "\x06\x00"
 #define NAMES_END "\x07\x00"
 #define TREE_T    "\x01\x01t\x00\x00\x00\x00"
+#define TREE_S    "\x01\x01s\x00\x00\x00\x00"
+#define PUT_B     "\x03\x01\x62\x00"
 #define PUT_C     "\x03\x01\x63\x00" /* no value */
 #define KEPT_C    "\x04\x01\x63"
 
@@ -360,6 +380,10 @@ static const kv_slice forged[][2] = {
     FORGED(MAIN ALL END, MAIN ALL KEPT_C END), /* the older one sees it, and has it not */
     FORGED(MAIN ALL PUT_C END NAMES TREE_T ALL "\x09", MAIN ALL END NAMES NAMES_END),
     FORGED(MAIN ALL PUT_C END NAMES TREE_T ALL "\x03", MAIN ALL END NAMES NAMES_END),
+    FORGED(MAIN ALL PUT_C PUT_B END, MAIN), /* what is out of order is said here */
+    FORGED(MAIN ALL PUT_C, MAIN),
+    FORGED(MAIN ALL END NAMES TREE_T ALL END TREE_S ALL END NAMES_END, MAIN),
+    FORGED(MAIN ALL END NAMES MAIN ALL END NAMES_END, MAIN),
 };
 
 static void test_forged(void **state)
@@ -424,6 +448,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_newest_says), TEST(test_leads_on),  TEST(test_kept),     TEST(test_trees),
+        TEST(test_newest_says), TEST(test_begins_earlier),  TEST(test_kept),     TEST(test_trees),
         TEST(test_expiry),      TEST(test_arguments), TEST(test_mismatch), TEST(test_damage),
         TEST(test_stopped),     TEST(test_memory),    TEST(test_forged),   TEST(test_none_of_many),
     };
