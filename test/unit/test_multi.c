@@ -238,6 +238,8 @@ static void cursors_seek_keys_and_pairs(void **state)
         check_seek(&w, cursor, kv_cursor_seek(cursor, KV_SEEK_LE, k, p.key_len), hi - 1);
         check_seek(&w, cursor, kv_cursor_seek(cursor, KV_SEEK_EQ, k, p.key_len),
                    lo < hi ? lo : w.n);
+        if (lo == hi) /* it is at no other key, either */
+            assert_int_equal(kv_cursor_get(cursor, NULL, NULL), KV_NOTFOUND);
         uint64_t count, rank;
         assert_int_equal(kv_multi_count(w.tree, k, p.key_len, &count), KV_OK);
         assert_int_equal(count, hi - lo);

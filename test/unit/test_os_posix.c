@@ -138,6 +138,8 @@ static void directories_of_all_shapes_are_flushed(void **state)
     char here[PATH_MAX], longest[PATH_MAX + 8];
     assert_non_null(getcwd(here, sizeof here));
     assert_int_equal(chdir(dir->dir), 0);
+    int next = open_in(dir, "a", RW); /* the number that is free, and stays so */
+    close_in(next);
     assert_int_equal(os->sync_dir(os, "name"), 0);
     assert_int_equal(os->sync_dir(os, "./name"), 0);
     assert_int_equal(os->sync_dir(os, "/name"), 0);
@@ -148,6 +150,9 @@ static void directories_of_all_shapes_are_flushed(void **state)
     longest[sizeof longest - 3] = '/';
     assert_int_equal(os->sync_dir(os, longest), -ENAMETOOLONG);
     assert_int_equal(chdir(here), 0);
+    int again = open_in(dir, "a", RW);
+    assert_int_equal(again, next);
+    close_in(again);
 }
 
 static bool permit_gives(int fd, kvi_os_stat like, uint32_t mode)

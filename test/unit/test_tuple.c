@@ -437,6 +437,8 @@ static void text_is_parsed_strictly(void **state)
         {"(--1)", 1},
         {"(\"a\"..., 1)", 7},
         {"(desc)", 5},
+        {"(descnull)", 1},
+        {"(desc1)", 1},
         {"(1.2.3)", 1},
         {"(+1)", 1},
         {"(.5)", 1},

@@ -190,10 +190,42 @@ static void test_what_is_reported(void **state)
     }
     drop_tree(db, "none");
     assert_true(changed(missing, NULL) && changed(all, NULL));
+    put_text(db, "", "lb", "off");
+    assert_false(changed(missing, NULL)); /* it goes on all the same, and keeps no old pages */
+    assert_int_equal(kv_txn_id(kv_watch_txn(missing)), newest_id(db));
+    assert_true(changed(all, NULL) && changed(later, NULL));
     assert_false(changed(tree, NULL));
     kv_watch *watches[] = {all, tree, one, some, later, missing};
     for (size_t i = 0; i < sizeof watches / sizeof *watches; i++)
         kv_watch_close(watches[i]);
+    close_last(db);
+}
+
+/* What says what to watch may be forgotten. */
+static void test_options_are_kept(void **state)
+{
+    char tree[] = "t", from[] = "b", to[] = "d", prefix[] = "c";
+    kv_range between = {
+        .size = sizeof between, .from = from, .from_len = 1, .to = to, .to_len = 1};
+    kv_range like = range_of_prefix(prefix);
+    kv_db *db = open_ok(KV_OPEN_CREATE);
+    put_text(db, "t", "a", "1");
+    kv_watch *watches[] = {watch_open(db, tree, &between), watch_open(db, tree, &like)};
+    memset(tree, 'x', 1);
+    memset(from, 'x', 1);
+    memset(to, 'x', 1);
+    memset(prefix, 'x', 1);
+    memset(&between, 0, sizeof between);
+    memset(&like, 0, sizeof like);
+    put_text(db, "t", "x", "1");
+    put_text(db, "x", "c", "1");
+    for (size_t i = 0; i < 2; i++)
+        assert_false(changed(watches[i], NULL));
+    put_text(db, "t", "c", "1");
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(changed(watches[i], NULL));
+        kv_watch_close(watches[i]);
+    }
     close_last(db);
 }
 
@@ -498,6 +530,7 @@ int main(void)
         TEST(test_wait),
         TEST(test_wrong_arguments),
         TEST(test_what_is_reported),
+        TEST(test_options_are_kept),
         TEST(test_coalescing),
         TEST(test_large_values),
         TEST(test_threads),
