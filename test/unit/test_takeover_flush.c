@@ -315,6 +315,18 @@ static void test_poison_is_seen_by_all(void **state)
     }
 }
 
+/* Lazy commits that could not be made durable, since the turn was not to be had: closing says so. */
+static void test_close_tells_of_a_lost_turn(void **state)
+{
+    fresh(NULL);
+    assert_int_equal(kv_db_close(base_open()), KV_OK);
+    kv_db *a = open_failing();
+    commit_n(a, KV_TXN_LAZY, "lazy", 3, 50, 'z');
+    fault_plan(&fault, (fault_case){.at = 1,
+                                    .mask = FAULT_BIT(FAULT_LOCK) | FAULT_BIT(FAULT_LOCK_WAIT)});
+    assert_int_equal(kv_db_close(a), KV_EIO);
+}
+
 /* The commit that failed took the place of the published one's meta: only who made that one, or has
  * gone on from it, still knows what it said. */
 static void test_poison_hides_a_meta(void **state)
@@ -513,6 +525,7 @@ int main(void)
         TEST(test_reader_first),
         TEST(test_death_of_who_adopts),
         TEST(test_poison_is_seen_by_all),
+        TEST(test_close_tells_of_a_lost_turn),
         TEST(test_poison_hides_a_meta),
         TEST(test_poison_of_a_foreign_tail),
         TEST(test_poison_during_adoption),
