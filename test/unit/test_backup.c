@@ -595,6 +595,13 @@ static void test_arguments(void **state)
     assert_int_equal(kv_backup(txn, &options, NULL), KV_ECANCELED);
     assert_int_equal(kv_backup(txn, NULL, NULL), KV_EINVAL);
     assert_int_equal(kv_backup(NULL, &options, NULL), KV_EINVAL);
+    kv_backup_info part;
+    memset(&part, 0x5a, sizeof part);
+    part.size = offsetof(kv_backup_info, to); /* of a caller that knows no more */
+    assert_int_equal(kv_backup(txn, &options, &part), KV_ECANCELED);
+    assert_int_equal(part.size, offsetof(kv_backup_info, to));
+    for (size_t i = part.size; i < sizeof part; i++)
+        assert_int_equal(((const uint8_t *)&part)[i], 0x5a);
     options.since = kv_txn_id(txn) + 1;
     assert_int_equal(kv_backup(txn, &options, NULL), KV_MISMATCH);
     kv_txn_abort(txn);
@@ -715,12 +722,28 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(restored),       TEST(own_snapshots),  TEST(trees),   TEST(leaves_gone),
-        TEST(each_node_gone), TEST(large),          TEST(cost),    TEST(order),
-        TEST(strangers),      TEST(bases),          TEST(readers), TEST(lazy),
-        TEST(arguments),      TEST(damage),         TEST(expired), TEST(wrong_clock),
-        TEST(swept_copy),     TEST(compacted_copy), TEST(clock_goes_along),
-        TEST(no_way_back_when_empty), TEST(copy_of_lazy), TEST(copies_are_durable),
+        TEST(restored),
+        TEST(own_snapshots),
+        TEST(trees),
+        TEST(leaves_gone),
+        TEST(each_node_gone),
+        TEST(large),
+        TEST(cost),
+        TEST(order),
+        TEST(strangers),
+        TEST(bases),
+        TEST(readers),
+        TEST(lazy),
+        TEST(arguments),
+        TEST(damage),
+        TEST(expired),
+        TEST(wrong_clock),
+        TEST(swept_copy),
+        TEST(compacted_copy),
+        TEST(clock_goes_along),
+        TEST(no_way_back_when_empty),
+        TEST(copy_of_lazy),
+        TEST(copies_are_durable),
     };
     return cmocka_run_group_tests_name("backup", tests, NULL, NULL);
 }

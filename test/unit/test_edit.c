@@ -275,6 +275,9 @@ static void test_incr_double(void **state)
     assert_int_equal(kv_incr_double(tree, "x", 1, 0, 0, KV_PUT_PRESENT, NULL), KV_NOTFOUND);
     assert_int_equal(kv_exists(tree, "x", 1), KV_NOTFOUND);
     assert_true(result == 0.5);
+    assert_int_equal(kv_incr_double(tree, "x", 1, 0, 2.5, KV_NUMBER_TEXT, &result), KV_OK);
+    assert_true(result == 2.5);
+    expect("x", "2.5"); /* no change of what was not there, but it is there now */
 }
 
 static void test_min_and_max(void **state)

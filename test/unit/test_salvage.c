@@ -336,6 +336,9 @@ static int on_loss(void *context, const kv_salvage_loss *loss)
         t->from = copy_of(loss->from.ptr, t->from_len = loss->from.len);
     if (loss->to.ptr)
         t->to = copy_of(loss->to.ptr, t->to_len = loss->to.len);
+    if (t->from && t->to) /* no range is empty */
+        assert_true(kvi_slice_compare(kvi_slice_of(t->from, t->from_len),
+                                      kvi_slice_of(t->to, t->to_len)) < 0);
     return 0;
 }
 
@@ -578,6 +581,25 @@ static void test_sound(void **state)
     assert_null(strstr(said.notes, "snapshot z2"));
 }
 
+/* A tree goes on as it was: what is put into it later is compressed, or is not. */
+static void test_trees_keep_their_options(void **state)
+{
+    static const char *const names[] = {"packed", "words"};
+    kv_salvage_info info;
+    kv_db *db;
+    kv_txn *txn;
+    assert_int_equal(salvage(&small.file, &info), KV_OK);
+    assert_int_equal(kv_db_open(dest, NULL, &db), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+    for (size_t i = 0; i < KVI_COUNT(names); i++) {
+        kv_tree_info stat = {.size = sizeof stat};
+        assert_int_equal(kv_tree_stat(tree_of(txn, names[i]), &stat), KV_OK);
+        assert_int_equal(stat.compress_from, i ? 0 : 1000);
+    }
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 static void test_small_is_as_wanted(void **state)
 {
     uint64_t pages = small.file.size / small.file.page_size;
@@ -672,6 +694,7 @@ static void test_gap_within_a_gap(void **state)
             kvi_ptr ptr = surgeon_node(file, main, 2, child);
             uint64_t pages[2] = {ptr.page};
             size_t gone, ranges = 0;
+            const uint8_t *root = surgeon_page(file, main->root.page);
             for (unsigned level = 2; level > 0; level--) {
                 const uint8_t *page = surgeon_page(file, ptr.page);
                 ptr = kvi_branch_child(page, file->page_size, edge ? kvi_node_count(page) : 0);
@@ -682,6 +705,8 @@ static void test_gap_within_a_gap(void **state)
             for (size_t i = 0; i < said.n; i++)
                 if (said.losses[i].kind == KV_LOSS_RANGE) {
                     assert_int_equal(said.losses[i].entries, gone);
+                    assert_true(child == 0 || said.losses[i].from); /* bounds of the outer gap */
+                    assert_true(child >= kvi_node_count(root) || said.losses[i].to);
                     ranges++;
                 }
             assert_int_equal(ranges, 1);
@@ -1431,10 +1456,18 @@ static void test_unfinished_commit(void **state)
     kvi_meta_encode(&s.meta, s.bytes + s.page_size);
     assert_int_equal(salvage(&s, &info), KV_OK);
     assert_int_equal(info.commit_id, s.meta.id);
-    surgeon_free(&s);
+    assert_int_equal(info.guessed, 0);
     assert_non_null(strstr(said.notes, "is not whole"));
     assert_int_equal(info.losses, 0);
     assert_int_equal(check_saved(&small, &none, 0), 0);
+    memset(s.bytes + s.page_size, 0xde,
+           KVI_META_SIZE); /* now it is the only one, and still no guess */
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    assert_int_equal(info.commit_id, newer.id);
+    assert_int_equal(info.guessed, 0);
+    assert_non_null(strstr(said.notes, "there is no other"));
+    assert_int_equal(check_saved(&small, &none, 0), 0);
+    surgeon_free(&s);
 }
 
 /* Nothing is there, or nothing but the name of a tree, or nothing any more: that is not a failure. */
@@ -2004,6 +2037,7 @@ static void test_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_trees_keep_their_options),
         cmocka_unit_test(test_sound),
         cmocka_unit_test(test_small_is_as_wanted),
         cmocka_unit_test(test_every_page),

@@ -530,6 +530,30 @@ static void test_tree_without_name(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+/* A clock that goes back brings nothing back that had expired. */
+static void test_clock_goes_along(void **state)
+{
+    kv_db *db;
+    kv_put_options options = {.size = sizeof options, .ttl_ms = 1000};
+    sim_reset(disk);
+    db = must_open(disk, PATH);
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_put_with(kv_txn_main(txn), "a", 1, "1", 1, &options), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    disk->clock_ms += 1000;
+    must_put(db, "", "b", "1", 1);
+    disk->clock_ms -= 1000;
+    assert_int_equal(kv_db_close(db), KV_OK);
+    info = (kv_salvage_info){.size = sizeof info};
+    assert_int_equal(kvi_salvage(sim_os(disk), PATH, DEST, NULL, &info), KV_OK);
+    db = must_open(disk, DEST);
+    txn = must_begin(db, KV_TXN_READ);
+    assert_int_equal(kv_exists(kv_txn_main(txn), "a", 1), KV_NOTFOUND);
+    assert_int_equal(kv_exists(kv_txn_main(txn), "b", 1), KV_OK);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 /* A tree that bears the name of a found one keeps it. */
 static void test_name_taken(void **state)
 {
@@ -665,6 +689,7 @@ int main(void)
         cmocka_unit_test(test_root_and_tree_gone),
         cmocka_unit_test(test_names_twice),
         cmocka_unit_test(test_tree_without_name),
+        cmocka_unit_test(test_clock_goes_along),
         cmocka_unit_test(test_no_locks),
         cmocka_unit_test(test_name_taken),
         cmocka_unit_test(test_no_memory),
