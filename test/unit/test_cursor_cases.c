@@ -619,7 +619,7 @@ static void test_damaged_value(void **state)
     assert_int_equal(kv_cursor_read(c, pairs, 8, &got), KV_OK);
     assert_int_equal(got, 3);
     assert_slice(pairs[0].key, (kv_slice){"d", 1});
-    const kv_range three = {.size = sizeof three, .limit = 3}; /* it counts, and is met, all the same */
+    const kv_range three = {.size = sizeof three, .limit = 3}; /* which ends with it */
     assert_int_equal(kv_cursor_open(f->tree, &three, &c), KV_OK);
     assert_int_equal(kv_cursor_read(c, pairs, 8, &got), KV_OK);
     assert_int_equal(got, 2);

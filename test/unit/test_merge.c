@@ -447,10 +447,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_newest_says), TEST(test_leads_on),  TEST(test_kept),     TEST(test_trees),
-        TEST(test_newest_says), TEST(test_begins_earlier),  TEST(test_kept),     TEST(test_trees),
-        TEST(test_expiry),      TEST(test_arguments), TEST(test_mismatch), TEST(test_damage),
-        TEST(test_stopped),     TEST(test_memory),    TEST(test_forged),   TEST(test_none_of_many),
+        TEST(test_newest_says),    TEST(test_leads_on), TEST(test_kept),      TEST(test_trees),
+        TEST(test_begins_earlier), TEST(test_expiry),   TEST(test_arguments), TEST(test_mismatch),
+        TEST(test_damage),         TEST(test_stopped),  TEST(test_memory),    TEST(test_forged),
+        TEST(test_none_of_many),
     };
     return cmocka_run_group_tests_name("merge", tests, NULL, NULL);
 }

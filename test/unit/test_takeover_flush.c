@@ -322,8 +322,8 @@ static void test_close_tells_of_a_lost_turn(void **state)
     assert_int_equal(kv_db_close(base_open()), KV_OK);
     kv_db *a = open_failing();
     commit_n(a, KV_TXN_LAZY, "lazy", 3, 50, 'z');
-    fault_plan(&fault, (fault_case){.at = 1,
-                                    .mask = FAULT_BIT(FAULT_LOCK) | FAULT_BIT(FAULT_LOCK_WAIT)});
+    fault_plan(&fault,
+               (fault_case){.at = 1, .mask = FAULT_BIT(FAULT_LOCK) | FAULT_BIT(FAULT_LOCK_WAIT)});
     assert_int_equal(kv_db_close(a), KV_EIO);
 }
 

@@ -205,8 +205,7 @@ static void test_what_is_reported(void **state)
 static void test_options_are_kept(void **state)
 {
     char tree[] = "t", from[] = "b", to[] = "d", prefix[] = "c";
-    kv_range between = {
-        .size = sizeof between, .from = from, .from_len = 1, .to = to, .to_len = 1};
+    kv_range between = {.size = sizeof between, .from = from, .from_len = 1, .to = to, .to_len = 1};
     kv_range like = range_of_prefix(prefix);
     kv_db *db = open_ok(KV_OPEN_CREATE);
     put_text(db, "t", "a", "1");
