@@ -186,21 +186,31 @@ struct measure bench_trees(const struct options *o, const struct engine *e, cons
 
 /* ---- the command ---- */
 
-/* BUILD/kv get FILE KEY, which is what stands in a shell script. */
-static void run_command(const char *path, const char *key)
+/* BUILD/kv get FILE KEY, which is what stands in a shell script. Returns what it prints. */
+static size_t run_command(const char *path, const char *key, char *printed, size_t size)
 {
+    int pipe_fds[2], status;
+    size_t len = 0;
     const char *build = getenv("BUILD");
     char program[4200];
     snprintf(program, sizeof program, "%s/kv", build ? build : "build");
+    if (pipe(pipe_fds) != 0)
+        bench_die("no pipe");
     pid_t child = fork();
     if (child == 0) {
-        if (freopen("/dev/null", "w", stdout))
-            execl(program, "kv", "get", path, key, (char *)NULL);
+        dup2(pipe_fds[1], STDOUT_FILENO);
+        close(pipe_fds[0]);
+        close(pipe_fds[1]);
+        execl(program, "kv", "get", "--raw", path, key, (char *)NULL);
         _exit(127);
     }
-    int status;
+    close(pipe_fds[1]);
+    for (ssize_t n; len < size && (n = read(pipe_fds[0], printed + len, size - len)) > 0;)
+        len += (size_t)n;
+    close(pipe_fds[0]);
     if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
         bench_die("%s get %s %s failed", program, path, key);
+    return len;
 }
 
 struct measure bench_command_get(const struct options *o, const struct engine *e, const char *path)
@@ -217,8 +227,12 @@ struct measure bench_command_get(const struct options *o, const struct engine *e
     double start = bench_now();
     for (uint64_t i = 0; i < COMMANDS; i++) {
         unsigned char key[KEY_MAX] = "";
-        bench_key(&decimal, bench_order_at(&order, i % o->n), key);
-        run_command(path, (char *)key);
+        char value[VALUE_MAX];
+        uint64_t number = bench_order_at(&order, i % o->n);
+        bench_key(&decimal, number, key);
+        size_t len = run_command(path, (char *)key, value, sizeof value);
+        if (!bench_value_ok(&decimal, number, 0, value, len))
+            bench_die("kv get gave another value");
     }
     double took = bench_now() - start;
     return (struct measure){took * 1e6 / COMMANDS, COMMANDS, took};

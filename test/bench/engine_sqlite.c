@@ -10,10 +10,12 @@
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct store {
     size_t key_len;
     char *path;
+    bool lazy;
     pthread_mutex_t one;
     sqlite3 *writer;
     sqlite3_stmt *begin, *commit, *put, *del;
@@ -63,19 +65,30 @@ static void step(sqlite3 *db, sqlite3_stmt *statement, const char *what)
     sqlite3_reset(statement);
 }
 
+/* The writer connects when it first writes. */
+static sqlite3 *writer(struct store *s)
+{
+    if (s->writer)
+        return s->writer;
+    sqlite3 *db = s->writer = connect_to(s->path);
+    run(db, s->lazy ? "PRAGMA synchronous=OFF" : "PRAGMA synchronous=FULL");
+    run(db, "CREATE TABLE IF NOT EXISTS t(k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID");
+    s->begin = prepare(db, "BEGIN IMMEDIATE");
+    s->commit = prepare(db, "COMMIT");
+    s->put = prepare(db, "INSERT OR REPLACE INTO t VALUES(?,?)");
+    s->del = prepare(db, "DELETE FROM t WHERE k=?");
+    return db;
+}
+
 static struct store *store_open(const struct options *o, const char *path, unsigned flags)
 {
     struct store *s = bench_alloc(sizeof *s);
     s->key_len = o->key_len;
     s->path = strdup(path);
+    s->lazy = flags & STORE_LAZY;
     pthread_mutex_init(&s->one, NULL);
-    s->writer = connect_to(path);
-    run(s->writer, flags & STORE_LAZY ? "PRAGMA synchronous=OFF" : "PRAGMA synchronous=FULL");
-    run(s->writer, "CREATE TABLE IF NOT EXISTS t(k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID");
-    s->begin = prepare(s->writer, "BEGIN IMMEDIATE");
-    s->commit = prepare(s->writer, "COMMIT");
-    s->put = prepare(s->writer, "INSERT OR REPLACE INTO t VALUES(?,?)");
-    s->del = prepare(s->writer, "DELETE FROM t WHERE k=?");
+    if (access(path, F_OK) != 0)
+        writer(s);
     return s;
 }
 
@@ -86,12 +99,19 @@ static void connect_reader(struct store *s, int reader)
     s->read_begin[reader] = prepare(db, "BEGIN");
     s->read_end[reader] = prepare(db, "COMMIT");
     s->get[reader] = prepare(db, "SELECT v FROM t WHERE k=?");
-    s->scan[reader] = prepare(db, "SELECT k,v FROM t ORDER BY k");
-    if (reader == 0) {
-        s->scan_back = prepare(db, "SELECT k,v FROM t ORDER BY k DESC");
-        s->range = prepare(db, "SELECT k,v FROM t WHERE k>=? ORDER BY k LIMIT ?");
-        s->count = prepare(db, "SELECT count(*) FROM t");
-    }
+}
+
+/* The others are prepared when they are first needed. */
+static sqlite3_stmt *ready(sqlite3 *db, sqlite3_stmt **statement, const char *sql)
+{
+    if (!*statement)
+        *statement = prepare(db, sql);
+    return *statement;
+}
+
+static sqlite3_stmt *ready_scan(struct store *s, int reader)
+{
+    return ready(s->reader[reader], &s->scan[reader], "SELECT k,v FROM t ORDER BY k");
 }
 
 static void disconnect(sqlite3 *db)
@@ -114,12 +134,13 @@ static void store_close(struct store *s)
 
 static void store_sync(struct store *s)
 {
-    run(s->writer, "PRAGMA synchronous=FULL; PRAGMA wal_checkpoint(FULL); PRAGMA synchronous=OFF");
+    run(writer(s), "PRAGMA synchronous=FULL; PRAGMA wal_checkpoint(FULL); PRAGMA synchronous=OFF");
 }
 
 static void write_begin(struct store *s)
 {
-    step(s->writer, s->begin, "begin");
+    sqlite3 *db = writer(s);
+    step(db, s->begin, "begin");
 }
 
 static void write_commit(struct store *s)
@@ -158,16 +179,17 @@ static void kept(sqlite3_context *call, int n, sqlite3_value **values)
 static void retain(struct store *s, bench_keep *keep, void *context)
 {
     struct retainer r = {keep, context};
-    check(s->writer,
-          sqlite3_create_function(s->writer, "kept", 2, SQLITE_UTF8, &r, kept, NULL, NULL),
+    sqlite3 *db = writer(s);
+    check(db, sqlite3_create_function(db, "kept", 2, SQLITE_UTF8, &r, kept, NULL, NULL),
           "create a function");
-    run(s->writer, "DELETE FROM t WHERE NOT kept(k,v)");
-    sqlite3_create_function(s->writer, "kept", 2, SQLITE_UTF8, NULL, NULL, NULL, NULL);
+    run(db, "DELETE FROM t WHERE NOT kept(k,v)");
+    sqlite3_create_function(db, "kept", 2, SQLITE_UTF8, NULL, NULL, NULL, NULL);
 }
 
 static void write_one(struct store *s, const void *key, const void *value, size_t value_len)
 {
     pthread_mutex_lock(&s->one);
+    writer(s);
     put(s, key, value, value_len);
     pthread_mutex_unlock(&s->one);
 }
@@ -222,23 +244,27 @@ static uint64_t sum_rows(sqlite3 *db, sqlite3_stmt *statement, uint64_t *records
 
 static uint64_t scan(struct store *s, uint64_t *records)
 {
-    return sum_rows(s->reader[0], s->scan[0], records);
+    return sum_rows(s->reader[0], ready_scan(s, 0), records);
 }
 
 static uint64_t scan_back(struct store *s, uint64_t *records)
 {
-    return sum_rows(s->reader[0], s->scan_back, records);
+    sqlite3 *db = s->reader[0];
+    return sum_rows(db, ready(db, &s->scan_back, "SELECT k,v FROM t ORDER BY k DESC"), records);
 }
 
 static uint64_t range(struct store *s, const void *key, uint64_t n, uint64_t *records)
 {
+    sqlite3 *db = s->reader[0];
+    ready(db, &s->range, "SELECT k,v FROM t WHERE k>=? ORDER BY k LIMIT ?");
     sqlite3_bind_blob(s->range, 1, key, (int)s->key_len, SQLITE_STATIC);
     sqlite3_bind_int64(s->range, 2, (sqlite3_int64)n);
-    return sum_rows(s->reader[0], s->range, records);
+    return sum_rows(db, s->range, records);
 }
 
 static uint64_t count(struct store *s)
 {
+    ready(s->reader[0], &s->count, "SELECT count(*) FROM t");
     check(s->reader[0], sqlite3_step(s->count), "count");
     uint64_t n = (uint64_t)sqlite3_column_int64(s->count, 0);
     sqlite3_reset(s->count);
@@ -247,7 +273,7 @@ static uint64_t count(struct store *s)
 
 static void each(struct store *s, int reader, bench_visit *visit, void *context)
 {
-    sqlite3_stmt *statement = s->scan[reader];
+    sqlite3_stmt *statement = ready_scan(s, reader);
     int rc;
     while ((rc = sqlite3_step(statement)) == SQLITE_ROW)
         visit(context, sqlite3_column_blob(statement, 0), sqlite3_column_blob(statement, 1),
@@ -263,7 +289,7 @@ static uint64_t file_size(struct store *s)
 
 static void compact(struct store *s)
 {
-    run(s->writer, "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+    run(writer(s), "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 const struct engine bench_sqlite = {
