@@ -183,16 +183,18 @@ typedef struct kv_options {
  *   - with KV_OPEN_IMMUTABLE takes no locks; should the file change, reads may be wrong or crash.
  *
  * KV_ENOENT; KV_ENOTKV; KV_ECORRUPT; KV_ENOSPC; KV_EINVAL (also: a directory, device or FIFO, or a
- * path that is too long). KV_EBUSY, for longer than wait_ms: somebody has it open exclusively, or
+ * path that is too long: behind the file's name the system takes 5 bytes more for the side file, and 21
+ * for the temporary name of a new file). KV_EBUSY, for longer than wait_ms: somebody has it open exclusively, or
  * anybody at all when this open is to be exclusive; or it is open under another name (a hard link,
  * a file mounted by itself). KV_EACCESS: the file may not be read, or written; or the side file
  * cannot be made, and writing is then possible exclusively only; or the folder of a new file cannot be
- * read, and so its name not be made durable. KV_EVERSION: also when those who
- * share the file use another layout of the side file. KV_EUNSUPPORTED: a network file system, where the
- * file cannot be shared (opened exclusively or as immutable it can be used); or no OFD locks. KV_EPOISONED: what a crash left had to be given up for a commit before it, durably, and
- * that flush failed; the next open tries again. (When it was to be made durable and that failed, the
- * open succeeds, to read: poisoned, see kv_db_stat.) Somebody who is just opening, replacing or closing
- * the file is waited for in any case, for 30 seconds at least. */
+ * read, and so its name not be made durable. KV_EVERSION: also when those who share the file use
+ * another layout of the side file. KV_EUNSUPPORTED: a network file system, where the file cannot be
+ * shared (opened exclusively or as immutable it can be used); or no OFD locks. KV_EPOISONED: what a
+ * crash left had to be given up for a commit before it, durably, and that flush failed; the next open
+ * tries again. (When it was to be made durable and that failed, the open succeeds, to read: poisoned,
+ * see kv_db_stat.) Somebody who is just opening, replacing or closing the file is waited for in any
+ * case, for 30 seconds at least. */
 KV_API int kv_db_open(const char *path, const kv_options *options, kv_db **db);
 
 /* As kv_db_open, with a sentence about a failure: message (may be NULL) receives at most
@@ -607,8 +609,8 @@ enum { /* kv_txn_begin */
 /* Begins a transaction. Read: pins the newest published commit; never waits, makes no system call
  * (a guest's begin does). Write: one at a time per file, over all processes. A thread that holds
  * the write transaction must not begin another, on any handle of the file: it would wait for
- * itself. KV_EREADONLY; KV_EPOISONED; KV_EBUSY (TRY); KV_ENOENT: the path no longer leads to the
- * file that is open. Read: KV_ENOSPC: no disk space for one reader more than ever before. */
+ * itself; it looks at the slot of each reader, which beside 50,000 of them takes milliseconds. KV_EREADONLY;
+ * KV_EPOISONED; KV_EBUSY (TRY); KV_ENOENT: the path no longer leads to the file that is open. Read: KV_ENOSPC: no disk space for one reader more than ever before. */
 KV_API int kv_txn_begin(kv_db *db, uint32_t flags, kv_txn **txn);
 
 /* As kv_txn_begin with KV_TXN_WRITE, but waits at most wait_ms milliseconds, then KV_EBUSY. */
@@ -1596,7 +1598,8 @@ KV_API int kv_cursor_seek_pair(kv_cursor *cursor, enum kv_seek how, const void *
                                const void *value, size_t value_len);
 
 /* Over the other values of the key, in the range's direction to the first value met of the next
- * distinct key (in a reversed range that is its last), and back, to the first met of the one before.
+ * distinct key (in a reversed range that is its last), and back, to the first met on this way of the key
+ * before: its last value (in a reversed range its first).
  * Unpositioned: as kv_cursor_next and kv_cursor_prev. A limit does not count these steps. */
 KV_API int kv_cursor_next_key(kv_cursor *cursor);
 KV_API int kv_cursor_prev_key(kv_cursor *cursor);
