@@ -183,18 +183,18 @@ typedef struct kv_options {
  *   - with KV_OPEN_IMMUTABLE takes no locks; should the file change, reads may be wrong or crash.
  *
  * KV_ENOENT; KV_ENOTKV; KV_ECORRUPT; KV_ENOSPC; KV_EINVAL (also: a directory, device or FIFO, or a
- * path that is too long: behind the file's name the system takes 5 bytes more for the side file, and 21
- * for the temporary name of a new file). KV_EBUSY, for longer than wait_ms: somebody has it open exclusively, or
- * anybody at all when this open is to be exclusive; or it is open under another name (a hard link,
- * a file mounted by itself). KV_EACCESS: the file may not be read, or written; or the side file
- * cannot be made, and writing is then possible exclusively only; or the folder of a new file cannot be
- * read, and so its name not be made durable. KV_EVERSION: also when those who share the file use
- * another layout of the side file. KV_EUNSUPPORTED: a network file system, where the file cannot be
- * shared (opened exclusively or as immutable it can be used); or no OFD locks. KV_EPOISONED: what a
- * crash left had to be given up for a commit before it, durably, and that flush failed; the next open
- * tries again. (When it was to be made durable and that failed, the open succeeds, to read: poisoned,
- * see kv_db_stat.) Somebody who is just opening, replacing or closing the file is waited for in any
- * case, for 30 seconds at least. */
+ * path that is too long: behind the file's name the system takes 5 bytes more for the side file,
+ * and 21 for the temporary name of a new file). KV_EBUSY, for longer than wait_ms: somebody has it
+ * open exclusively, or anybody at all when this open is to be exclusive; or it is open under
+ * another name (a hard link, a file mounted by itself). KV_EACCESS: the file may not be read, or
+ * written; or the side file cannot be made, and writing is then possible exclusively only; or the
+ * folder of a new file cannot be read, and so its name not be made durable. KV_EVERSION: also when
+ * those who share the file use another layout of the side file. KV_EUNSUPPORTED: a network file
+ * system, where the file cannot be shared (opened exclusively or as immutable it can be used); or
+ * no OFD locks. KV_EPOISONED: what a crash left had to be given up for a commit before it, durably,
+ * and that flush failed; the next open tries again. (When it was to be made durable and that
+ * failed, the open succeeds, to read: poisoned, see kv_db_stat.) Somebody who is just opening,
+ * replacing or closing the file is waited for in any case, for 30 seconds at least. */
 KV_API int kv_db_open(const char *path, const kv_options *options, kv_db **db);
 
 /* As kv_db_open, with a sentence about a failure: message (may be NULL) receives at most
@@ -436,22 +436,22 @@ typedef struct kv_salvage_info {
 
 /* Reads what can be read of a damaged file into a new database at dest, and reports what cannot:
  * each unusable page, the ranges of keys that are missing, the keys whose value is missing. Where a
- * branch is unusable, its leaves are looked for in the whole file; leaves whose tree cannot be told go
- * to trees named "lost+found-N". When both metas are damaged, the newest versions of the pages are
- * put together. Where the records of free pages are damaged too, an older version of a page may take
- * the place of a lost one, and deleted entries may come back: a note says so, and where that may have
- * happened is reported as a range with an unknown number of entries. If there is more than one tree then,
- * a lost branch gets only the leaves that its remains mention. Named snapshots are left out; a
- * note names each.
+ * branch is unusable, its leaves are looked for in the whole file; leaves whose tree cannot be told
+ * go to trees named "lost+found-N". When both metas are damaged, the newest versions of the pages
+ * are put together. Where the records of free pages are damaged too, an older version of a page may
+ * take the place of a lost one, and deleted entries may come back: a note says so, and where that
+ * may have happened is reported as a range with an unknown number of entries. If there is more than
+ * one tree then, a lost branch gets only the leaves that its remains mention. Named snapshots are
+ * left out; a note names each.
  *
- * Never writes to the file at path, but takes the writer's turn: a damaged file is looked at as a whole,
- * free pages and old versions too, which writers use again. So it waits for the running write
- * transaction, others wait meanwhile, and readers go on. options and info may be NULL.
- * KV_OK: the new database is complete and durable; info->losses tells whether it has everything. It
- * has the permissions of the damaged one but for the umask. Otherwise dest is not made. KV_EXISTS:
- * dest is taken. KV_NOTFOUND: nothing of it is readable. KV_ENOTKV, KV_ENOENT, KV_EACCESS,
- * KV_EVERSION, KV_ENOSPC; KV_EBUSY, for longer than wait_ms: somebody has it open exclusively, or
- * is writing. O(file). */
+ * Never writes to the file at path, but takes the writer's turn: a damaged file is looked at as a
+ * whole, free pages and old versions too, which writers use again. So it waits for the running
+ * write transaction, others wait meanwhile, and readers go on. options and info may be NULL. KV_OK:
+ * the new database is complete and durable; info->losses tells whether it has everything. It has
+ * the permissions of the damaged one but for the umask. Otherwise dest is not made. KV_EXISTS: dest
+ * is taken. KV_NOTFOUND: nothing of it is readable. KV_ENOTKV, KV_ENOENT, KV_EACCESS, KV_EVERSION,
+ * KV_ENOSPC; KV_EBUSY, for longer than wait_ms: somebody has it open exclusively, or is writing.
+ * O(file). */
 KV_API int kv_db_salvage(const char *path, const char *dest, const kv_salvage_options *options,
                          kv_salvage_info *info);
 
@@ -609,8 +609,9 @@ enum { /* kv_txn_begin */
 /* Begins a transaction. Read: pins the newest published commit; never waits, makes no system call
  * (a guest's begin does). Write: one at a time per file, over all processes. A thread that holds
  * the write transaction must not begin another, on any handle of the file: it would wait for
- * itself; it looks at the slot of each reader, which beside 50,000 of them takes milliseconds. KV_EREADONLY;
- * KV_EPOISONED; KV_EBUSY (TRY); KV_ENOENT: the path no longer leads to the file that is open. Read: KV_ENOSPC: no disk space for one reader more than ever before. */
+ * itself; it looks at the slot of each reader, which beside 50,000 of them takes milliseconds.
+ * KV_EREADONLY; KV_EPOISONED; KV_EBUSY (TRY); KV_ENOENT: the path no longer leads to the file that
+ * is open. Read: KV_ENOSPC: no disk space for one reader more than ever before. */
 KV_API int kv_txn_begin(kv_db *db, uint32_t flags, kv_txn **txn);
 
 /* As kv_txn_begin with KV_TXN_WRITE, but waits at most wait_ms milliseconds, then KV_EBUSY. */
@@ -618,10 +619,10 @@ KV_API int kv_txn_begin_wait(kv_db *db, uint32_t flags, uint32_t wait_ms, kv_txn
 
 /* Ends the transaction and makes its changes visible, all or none, durable as chosen. A read
  * transaction is just ended. KV_ENOSPC, KV_ENOMEM, KV_EIO before the commit record is written:
- * nothing changed, the database goes on. On a full disk small transactions live on what is free inside
- * the file; after KV_ENOSPC larger ones do, too, so that the same one may succeed. KV_EPOISONED: a write
- * or flush failed at a point where the outcome is unknown; all processes refuse further writing until
- * the last one has closed the file, and the next open finds out. */
+ * nothing changed, the database goes on. On a full disk small transactions live on what is free
+ * inside the file; after KV_ENOSPC larger ones do, too, so that the same one may succeed.
+ * KV_EPOISONED: a write or flush failed at a point where the outcome is unknown; all processes
+ * refuse further writing until the last one has closed the file, and the next open finds out. */
 KV_API int kv_txn_commit(kv_txn *txn);
 
 /* Ends the transaction without changes. NULL is fine. */
@@ -637,9 +638,9 @@ KV_API int kv_txn_refresh(kv_txn *txn);
 KV_API uint64_t kv_txn_id(const kv_txn *txn);
 
 /* The transaction's one clock reading, milliseconds since the epoch: the system's, but not smaller
- * than in the commit that the transaction sees (kv_db_reset_clock). Of a read transaction that sees neither
- * named trees nor a main tree in which an entry ever expired, that of the kernel's last tick: some
- * milliseconds less. */
+ * than in the commit that the transaction sees (kv_db_reset_clock). Of a read transaction that sees
+ * neither named trees nor a main tree in which an entry ever expired, that of the kernel's last
+ * tick: some milliseconds less. */
 KV_API uint64_t kv_txn_now(const kv_txn *txn);
 
 /* Savepoints of a write transaction, nested like brackets. rollback_to undoes everything since
@@ -837,9 +838,9 @@ KV_API int kv_update(kv_tree *tree, const void *key, size_t key_len,
 /* ---- single keys: numbers and parts of values ----
  *
  * A number is kept as 8 bytes, little-endian: two's complement, or IEEE 754 for a double. Or, with
- * KV_NUMBER_TEXT, as decimal text that people and the command read: -12, 0.5, 1e+100; no spaces, no plus
- * sign in front, no leading zeros, at most 64 bytes, a point in every locale. What is left of the
- * value is changed in one descent; KV_ETOOBIG, KV_EREADONLY. */
+ * KV_NUMBER_TEXT, as decimal text that people and the command read: -12, 0.5, 1e+100; no spaces, no
+ * plus sign in front, no leading zeros, at most 64 bytes, a point in every locale. What is left of
+ * the value is changed in one descent; KV_ETOOBIG, KV_EREADONLY. */
 
 enum {                     /* flags of those on numbers; also KV_PUT_PRESENT: KV_NOTFOUND */
        KV_NUMBER_TEXT = 16 /* decimal text, not 8 bytes */
@@ -1157,11 +1158,11 @@ KV_API kv_txn *kv_watch_txn(kv_watch *watch);
 
 /* Waits until what is watched has changed, and tells between which commits (event may be NULL).
  * Changes that were taken back meanwhile, or that do not concern what is watched, are not reported;
- * those of several commits are reported as one, so that a slow watcher is never behind. Waiting is that
- * of kv_db_wait, and a commit costs the watcher a kv_diff that ends at the first difference. KV_NOTFOUND:
- * nothing changed for timeout_ms milliseconds (KV_FOREVER: no limit); 0 just looks. KV_ECANCELED:
- * kv_watch_cancel was called. After an error the watch is where it was, and the call can be
- * repeated. */
+ * those of several commits are reported as one, so that a slow watcher is never behind. Waiting is
+ * that of kv_db_wait, and a commit costs the watcher a kv_diff that ends at the first difference.
+ * KV_NOTFOUND: nothing changed for timeout_ms milliseconds (KV_FOREVER: no limit); 0 just looks.
+ * KV_ECANCELED: kv_watch_cancel was called. After an error the watch is where it was, and the call
+ * can be repeated. */
 KV_API int kv_watch_next(kv_watch *watch, uint32_t timeout_ms, kv_watch_event *event);
 
 /* Makes the running call of kv_watch_next, or else the next one, and all later ones return
@@ -1459,11 +1460,12 @@ typedef struct kv_write_result {
  *
  * Calls that arrive while a commit is under way wait, and are then committed together: one
  * transaction, one flush, for all of them, which makes many threads that write durably as fast
- * together as the disk allows. They keep the order in which they arrived, each is done or not done by
- * itself, and none makes its neighbours fail. A durable call also lets those run who shared the commit
- * before with others, in case that they come again at once: for a quarter of the time that it took, about a
- * millisecond at most, and ever more rarely as long as they do not come. Who is always alone waits for
- * nobody. A batch of many operations shares its commit with few others or none.
+ * together as the disk allows. They keep the order in which they arrived, each is done or not done
+ * by itself, and none makes its neighbours fail. A durable call also lets those run who shared the
+ * commit before with others, in case that they come again at once: for a quarter of the time that
+ * it took, about a millisecond at most, and ever more rarely as long as they do not come. Who is
+ * always alone waits for nobody. A batch of many operations shares its commit with few others or
+ * none.
  *
  * flags: KV_TXN_DURABLE, KV_TXN_STRICT, KV_TXN_LAZY or none, as for kv_txn_begin; batches that are
  * committed together get the strongest that one of them asked for. Compression and other options of a
@@ -1488,11 +1490,11 @@ KV_API int kv_db_write(kv_db *db, const kv_op *ops, size_t n, uint32_t flags,
 
 /* ---- cursors ---- */
 
-/* A cursor over the tree, or over a range of it (range may be NULL). It starts unpositioned:
- * next then goes to the first entry, prev to the last. With a range, it moves inside the range
- * only, first and next follow the range's direction, and limit counts the entries that next (or
- * read) returned since first; last, nth and seek go anywhere in the range. In a write transaction a cursor finds its place again by key after
- * changes that were not made through it. */
+/* A cursor over the tree, or over a range of it (range may be NULL). It starts unpositioned: next
+ * then goes to the first entry, prev to the last. With a range, it moves inside the range only,
+ * first and next follow the range's direction, and limit counts the entries that next (or read)
+ * returned since first; last, nth and seek go anywhere in the range. In a write transaction a
+ * cursor finds its place again by key after changes that were not made through it. */
 KV_API int kv_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor);
 KV_API void kv_cursor_close(kv_cursor *cursor);
 
@@ -1598,9 +1600,9 @@ KV_API int kv_cursor_seek_pair(kv_cursor *cursor, enum kv_seek how, const void *
                                const void *value, size_t value_len);
 
 /* Over the other values of the key, in the range's direction to the first value met of the next
- * distinct key (in a reversed range that is its last), and back, to the first met on this way of the key
- * before: its last value (in a reversed range its first).
- * Unpositioned: as kv_cursor_next and kv_cursor_prev. A limit does not count these steps. */
+ * distinct key (in a reversed range that is its last), and back, to the first met on this way of
+ * the key before: its last value (in a reversed range its first). Unpositioned: as kv_cursor_next
+ * and kv_cursor_prev. A limit does not count these steps. */
 KV_API int kv_cursor_next_key(kv_cursor *cursor);
 KV_API int kv_cursor_prev_key(kv_cursor *cursor);
 
