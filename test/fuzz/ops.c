@@ -826,10 +826,11 @@ static void step_look(bench *b)
 #define OPS 3 /* of a batch */
 
 /* The time by which a batch is judged. */
+/* By which a change is judged. */
 static uint64_t time_of(kv_db *db)
 {
     kv_txn *txn;
-    FUZZ_MUST(kv_txn_begin(db, KV_TXN_READ, &txn) == KV_OK);
+    FUZZ_MUST(kv_txn_begin(db, KV_TXN_WRITE, &txn) == KV_OK);
     uint64_t now = kv_txn_now(txn);
     kv_txn_abort(txn);
     return now;
