@@ -162,7 +162,8 @@ int kvi_reader_show(kv_txn *txn, kvi_snapshot base)
 static void txn_clean(kv_txn *txn)
 {
     kvi_cursor_close_all(txn);
-    kvi_opened_free(txn);
+    if (txn->trees)
+        kvi_opened_free(txn);
     loans_free(txn);
     txn->kept[0] = txn->kept[1] = NULL;
     txn->db->os->free(txn->db->os, txn->key_room);
