@@ -53,8 +53,7 @@ static int export_tree(cli_export *export)
 {
     cli_session *session = &export->session;
     if (!export->dump && session->multi && args_given(session->args, ARG_EXPIRY))
-        return args_wrong(session->args,
-                          "values in trees of several values for each key do not expire");
+        return session_no_expiry(session->args);
     if (!export->dump)
         return walk_range(session, true, export_text, export);
     if (!dump_name_fits(&export->style, session->tree_name)) {

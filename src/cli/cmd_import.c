@@ -51,8 +51,7 @@ static int import_check(const cli_args *args, bool dump, bool multi)
         return 0;
     if (dump)
         return args_wrong(args, "dumps tell of no expiry");
-    return multi ? args_wrong(args, "values in trees of several values for each key do not expire")
-                 : 0;
+    return multi ? session_no_expiry(args) : 0;
 }
 
 static int import_text(cli_import *import)

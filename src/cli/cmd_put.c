@@ -31,7 +31,7 @@ static kv_put_options put_options(const cli_args *args)
 static int put_check_multi(const cli_args *args)
 {
     if (args_given(args, ARG_TTL) || args_given(args, ARG_KEEP_TTL))
-        return args_wrong(args, "values in trees of several values for each key do not expire");
+        return session_no_expiry(args);
     if (args_given(args, ARG_IF_PRESENT) || args_given(args, ARG_IF_EQUALS))
         return args_wrong(args, "--if-present and --if-equals are not for trees of several values "
                                 "for each key");

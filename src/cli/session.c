@@ -304,6 +304,11 @@ int session_need_single(const cli_session *session)
         cli_quote(session->tree_name));
 }
 
+int session_no_expiry(const cli_args *args)
+{
+    return args_wrong(args, "values in trees of several values for each key do not expire");
+}
+
 int session_open_single(cli_session *session, const cli_args *args, enum session_mode mode)
 {
     int code = session_open(session, args, mode);

@@ -41,6 +41,9 @@ int session_open_single(cli_session *session, const cli_args *args, enum session
 /* The refusal alone. 0, or the exit code after a message. */
 int session_need_single(const cli_session *session);
 
+/* The refusal of options on expiry in a tree of several values for each key. The exit code. */
+int session_no_expiry(const cli_args *args);
+
 /* Can a file have pages of that many bytes? */
 bool session_page_size_ok(uint64_t size);
 
