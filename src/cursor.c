@@ -383,12 +383,12 @@ int kvi_cursor_seek(kv_cursor *c, enum kv_seek how, kvi_slice key)
 
 int kvi_cursor_nth(kv_cursor *c, uint64_t n)
 {
-    uint64_t lo, hi;
-    int rc = kvi_range_ranks(c->tree, &c->range, &lo, &hi);
-    if (rc == KV_OK && n >= hi - lo)
+    uint64_t first, all;
+    int rc = kvi_range_extent(c->tree, &c->range, &first, &all);
+    if (rc == KV_OK && n >= all)
         rc = KV_NOTFOUND;
     if (rc == KV_OK)
-        rc = kvi_expired_nth(c->tree, &c->path, c->range.reverse ? hi - 1 - n : lo + n);
+        rc = kvi_expired_nth(c->tree, &c->path, first, c->range.reverse ? all - 1 - n : n);
     return outside(c, landed(c, rc, true), !c->range.reverse);
 }
 

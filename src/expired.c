@@ -65,7 +65,8 @@ int kvi_expired_between(kv_tree *tree, const kvi_place *lo, const kvi_place *hi,
 /* An entry by its number among those that have not expired, on the way to its number among all. */
 typedef struct numbering {
     count count;
-    uint64_t left;   /* unexpired entries still to pass */
+    uint64_t skip;   /* entries still to pass before the numbering begins, whatever they are */
+    uint64_t left;   /* unexpired entries still to pass then */
     uint64_t number; /* entries passed */
 } numbering;
 
@@ -74,7 +75,10 @@ static int number_in(numbering *n, kvi_ptr ptr, unsigned level);
 static int number_in_leaf(numbering *n, const uint8_t *page)
 {
     uint64_t now = n->count.tree->txn->now;
-    for (unsigned i = 0; i < kvi_node_count(page); i++, n->number++)
+    unsigned first = (unsigned)KVI_MIN(n->skip, kvi_node_count(page));
+    n->skip -= first;
+    n->number += first;
+    for (unsigned i = first; i < kvi_node_count(page); i++, n->number++)
         if (!kvi_leaf_expired(page, n->count.page_size, i, i + 1, now) && n->left-- == 0)
             return KV_OK;
     return KV_NOTFOUND;
@@ -88,6 +92,17 @@ static int number_at_child(numbering *n, const uint8_t *page, unsigned level, un
     kvi_ptr child = kvi_branch_child(page, c->page_size, i);
     uint64_t tally = kvi_branch_tally(page, c->page_size, i);
     int rc = KV_OK;
+    *inside = false;
+    if (n->skip >= tally) {
+        n->skip -= tally;
+        n->number += tally;
+        return KV_OK;
+    }
+    if (n->skip > 0) { /* the numbering begins in there */
+        rc = number_in(n, child, level - 1);
+        *inside = rc == KV_OK;
+        return rc == KV_NOTFOUND ? KV_OK : rc;
+    }
     c->expired = 0;
     if (kvi_expired(kvi_branch_expiry(page, c->page_size, i), c->tree->txn->now))
         rc = count_below(c, child, level - 1, &open_end, &open_end);
@@ -112,11 +127,11 @@ static int number_in(numbering *n, kvi_ptr ptr, unsigned level)
     return rc == KV_OK && !inside ? KV_NOTFOUND : rc;
 }
 
-int kvi_expired_nth(kv_tree *tree, kvi_path *path, uint64_t nth)
+int kvi_expired_nth(kv_tree *tree, kvi_path *path, uint64_t first, uint64_t nth)
 {
-    numbering n = {count_begin(tree), nth, 0};
+    numbering n = {count_begin(tree), first, nth, 0};
     if (!kvi_tree_stale(tree) || tree->desc.root.page == 0)
-        return kvi_path_nth(tree, path, nth);
+        return kvi_path_nth(tree, path, first + nth);
     int rc = number_in(&n, tree->desc.root, tree->desc.level);
     return rc == KV_OK ? kvi_path_nth(tree, path, n.number) : rc;
 }

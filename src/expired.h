@@ -11,7 +11,8 @@
 int kvi_expired_between(kv_tree *tree, const kvi_place *lo, const kvi_place *hi,
                         uint64_t *n) KVI_MUST_CHECK;
 
-/* To entry number n, counted from 0, of those that have not expired. KV_NOTFOUND. */
-int kvi_expired_nth(kv_tree *tree, kvi_path *path, uint64_t n) KVI_MUST_CHECK;
+/* To entry number n, counted from 0, of those that have not expired, from entry number first of the tree on.
+ * Of what lies before that, nothing is visited. KV_NOTFOUND. */
+int kvi_expired_nth(kv_tree *tree, kvi_path *path, uint64_t first, uint64_t n) KVI_MUST_CHECK;
 
 #endif

@@ -137,14 +137,14 @@ static int divide_inside(const division *d, bool *inside)
 {
     kv_cursor *cursor = d->cursor;
     kv_slice pair;
-    uint64_t lo, hi, rank = 0;
+    uint64_t first, n, rank = 0;
     bool found;
     int rc = kvi_cursor_get(cursor, &pair, NULL);
     if (rc == KV_OK)
-        rc = kvi_range_ranks(cursor->tree, &cursor->range, &lo, &hi);
+        rc = kvi_range_extent(cursor->tree, &cursor->range, &first, &n);
     if (rc == KV_OK)
         rc = kvi_tree_rank(cursor->tree, kvi_slice_of(pair.ptr, pair.len), &rank, &found);
-    *inside = rc == KV_OK && (cursor->range.reverse || rank - lo < d->n);
+    *inside = rc == KV_OK && (cursor->range.reverse || rank - first < d->n);
     return rc;
 }
 

@@ -183,7 +183,7 @@ int kvi_range_rank(kv_tree *tree, const kvi_place *place, uint64_t *rank)
 }
 
 /* The entries of the range: how many, and the number of the first; expired ones included. */
-static int range_extent(kv_tree *tree, const kvi_range *range, uint64_t *first, uint64_t *n)
+static int extent_of_all(kv_tree *tree, const kvi_range *range, uint64_t *first, uint64_t *n)
 {
     uint64_t end = tree->desc.entries;
     int rc = KV_OK;
@@ -207,27 +207,23 @@ static int range_expired(kv_tree *tree, const kvi_range *range, uint64_t n, uint
     return rc;
 }
 
-int kvi_range_ranks(kv_tree *tree, const kvi_range *range, uint64_t *lo, uint64_t *hi)
+int kvi_range_extent(kv_tree *tree, const kvi_range *range, uint64_t *first, uint64_t *n)
 {
-    uint64_t n, expired;
-    int rc = range_extent(tree, range, lo, &n);
+    uint64_t expired;
+    int rc = extent_of_all(tree, range, first, n);
     if (rc == KV_OK)
-        rc = range_expired(tree, range, n, &expired);
-    if (rc == KV_OK && range->lo.set)
-        rc = kvi_range_rank(tree, &range->lo, lo);
+        rc = range_expired(tree, range, *n, &expired);
     if (rc == KV_OK)
-        *hi = *lo + n - expired;
+        *n -= expired;
     return rc;
 }
 
 int kvi_range_count(kv_tree *tree, const kvi_range *range, uint64_t *count)
 {
-    uint64_t first, n, expired;
-    int rc = range_extent(tree, range, &first, &n);
+    uint64_t first, n;
+    int rc = kvi_range_extent(tree, range, &first, &n);
     if (rc == KV_OK)
-        rc = range_expired(tree, range, n, &expired);
-    if (rc == KV_OK)
-        *count = KVI_MIN(n - expired, range->limit);
+        *count = KVI_MIN(n, range->limit);
     return rc;
 }
 
@@ -249,11 +245,11 @@ static const kvi_slice *place_key(kv_tree *tree, const kvi_place *place, uint8_t
     return key;
 }
 
-/* Moves one bound to the key of entry number n, so that no more than the limit remains. */
-static int range_clip(kv_tree *tree, kvi_range *range, uint64_t n, uint8_t *buf)
+/* Moves one bound to the key of entry number n from the first on, so that no more than the limit remains. */
+static int range_clip(kv_tree *tree, kvi_range *range, uint64_t first, uint64_t n, uint8_t *buf)
 {
     kvi_path path;
-    int rc = kvi_expired_nth(tree, &path, n);
+    int rc = kvi_expired_nth(tree, &path, first, n);
     if (rc != KV_OK)
         return rc;
     const kvi_step *leaf = kvi_path_leaf(&path);
@@ -265,13 +261,13 @@ static int range_clip(kv_tree *tree, kvi_range *range, uint64_t n, uint8_t *buf)
 
 static int range_limit(kv_tree *tree, kvi_range *range, uint8_t *buf)
 {
-    uint64_t lo, hi;
-    if (range->limit == UINT64_MAX)
+    uint64_t first, n, limit = range->limit;
+    if (limit == UINT64_MAX)
         return KV_OK;
-    int rc = kvi_range_ranks(tree, range, &lo, &hi);
-    if (rc != KV_OK || hi - lo <= range->limit)
+    int rc = kvi_range_extent(tree, range, &first, &n);
+    if (rc != KV_OK || n <= limit)
         return rc;
-    return range_clip(tree, range, range->reverse ? hi - range->limit : lo + range->limit, buf);
+    return range_clip(tree, range, first, range->reverse ? n - limit : limit, buf);
 }
 
 int kvi_range_del(kv_tree *tree, const kvi_range *range, uint64_t *deleted)

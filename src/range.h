@@ -56,10 +56,10 @@ unsigned kvi_place_slot(const kv_tree *tree, const uint8_t *leaf, const kvi_plac
 int kvi_range_end(kv_tree *tree, const kvi_range *range, bool highest,
                   kvi_path *path) KVI_MUST_CHECK;
 
-/* The entries of the range, its limit left aside, have the numbers [*lo, *hi) in the tree. Here and
- * below, expired entries do not count. */
-int kvi_range_ranks(kv_tree *tree, const kvi_range *range, uint64_t *lo,
-                    uint64_t *hi) KVI_MUST_CHECK;
+/* The range, its limit left aside, begins at entry number *first of the tree, expired ones included, and
+ * has *n entries: here and below, expired ones do not count. */
+int kvi_range_extent(kv_tree *tree, const kvi_range *range, uint64_t *first,
+                     uint64_t *n) KVI_MUST_CHECK;
 
 /* The number of entries before a place. */
 int kvi_range_rank(kv_tree *tree, const kvi_place *place, uint64_t *rank) KVI_MUST_CHECK;

@@ -9,6 +9,7 @@
 #include "expired.h"
 #include "must.h"
 #include "sim_os.h"
+#include "surgeon.h"
 #include <stdio.h>
 
 static sim_disk *disk;
@@ -416,6 +417,72 @@ static void test_ranges(void **state)
     commit(txn);
 }
 
+/* A byte of the first leaf is turned over, or back. */
+static void damage_first(void)
+{
+    surgeon s;
+    kvi_slice file = sim_get_file(disk, "db");
+    surgeon_take(&s, file.ptr, file.len);
+    kvi_pgno leaf = surgeon_node(&s, &s.meta.main, 0, 0).page;
+    surgeon_page(&s, leaf)[s.page_size - 1] ^= 1;
+    sim_put_file(disk, "db", s.bytes, s.size);
+    surgeon_free(&s);
+}
+
+/* What has expired before a range is not visited: there is a damaged page. */
+static void test_before_range(void **state)
+{
+    kv_pair pair;
+    kv_slice keys[3];
+    char buf[64];
+    size_t got;
+    uint64_t n;
+    kv_cursor *cursor;
+    put_plain(3000);
+    expire_some(0, 1500, 1, 500);
+    expire_some(2001, 3000, 2, 500);
+    disk->clock_ms += 500;
+    assert_int_equal(kv_db_close(db), KV_OK);
+    damage_first();
+    open_db();
+    kv_txn *txn = begin(KV_TXN_WRITE);
+    kv_tree *tree = kv_txn_main(txn);
+    kv_range range = {.size = sizeof range, .from = "key00001900", .from_len = 11};
+    assert_int_equal(kv_nth(tree, NULL, 0, &pair), KV_ECORRUPT);
+    assert_int_equal(kv_count(tree, &range, &n), KV_OK);
+    assert_int_equal(n, 600);
+    for (unsigned i = 0; i < 600; i++) {
+        char key[16];
+        key_of(i < 100 ? 1900 + i : 2000 + 2 * (i - 100), key);
+        range.flags = 0;
+        assert_int_equal(kv_nth(tree, &range, i, &pair), KV_OK);
+        assert_memory_equal(pair.key.ptr, key, 11);
+        range.flags = KV_RANGE_REVERSE;
+        assert_int_equal(kv_nth(tree, &range, 599 - i, &pair), KV_OK);
+        assert_memory_equal(pair.key.ptr, key, 11);
+    }
+    assert_int_equal(kv_nth(tree, &range, 600, &pair), KV_NOTFOUND);
+    range.flags = 0;
+    assert_int_equal(kv_random(tree, &range, UINT64_MAX, &pair), KV_OK);
+    assert_memory_equal(pair.key.ptr, "key00002998", 11);
+    assert_int_equal(kv_percentile(tree, &range, 50, &pair), KV_OK);
+    assert_memory_equal(pair.key.ptr, "key00002398", 11);
+    assert_int_equal(kv_split(tree, &range, 4, keys, buf, sizeof buf, &got), KV_OK);
+    assert_int_equal(got, 3);
+    assert_memory_equal(keys[1].ptr, "key00002400", 11);
+    assert_int_equal(kv_cursor_open(tree, &range, &cursor), KV_OK);
+    assert_int_equal(kv_cursor_nth(cursor, 100), KV_OK);
+    kv_cursor_close(cursor);
+    range.limit = 101;
+    assert_int_equal(kv_del_range(tree, &range, &n), KV_OK);
+    assert_int_equal(n, 101);
+    assert_int_equal(get(tree, "key00002002"), KV_OK);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    damage_first();
+    open_db();
+}
+
 /* ---- cursors ---- */
 
 /* The entry under a cursor expires by a change; what is done next starts from its place. */
@@ -818,12 +885,12 @@ int main(void)
         TEST(test_instant),         TEST(test_instant_named),   TEST(test_put_conditions),
         TEST(test_keep_of_expired), TEST(test_clock_of_copies), TEST(test_keep),
         TEST(test_touch),           TEST(test_forms),           TEST(test_widened),
-        TEST(test_widened_locally), TEST(test_ranges),          TEST(test_cursor_gap),
-        TEST(test_cursor_end),      TEST(test_emptied),         TEST(test_savepoint),
-        TEST(test_copies),          TEST(test_arguments),       TEST(test_sweep_few),
-        TEST(test_sweep_many),      TEST(test_sweep_budget),    TEST(test_sweep_large),
-        TEST(test_sweep_all),       TEST(test_sweep_per_write), TEST(test_clock_reset),
-        TEST(test_batches),
+        TEST(test_widened_locally), TEST(test_ranges),          TEST(test_before_range),
+        TEST(test_cursor_gap),      TEST(test_cursor_end),      TEST(test_emptied),
+        TEST(test_savepoint),       TEST(test_copies),          TEST(test_arguments),
+        TEST(test_sweep_few),       TEST(test_sweep_many),      TEST(test_sweep_budget),
+        TEST(test_sweep_large),     TEST(test_sweep_all),       TEST(test_sweep_per_write),
+        TEST(test_clock_reset),     TEST(test_batches),
     };
     return cmocka_run_group_tests_name("expiry", tests, setup, teardown);
 }
