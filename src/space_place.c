@@ -42,11 +42,30 @@ static uint64_t zone_overlap(const kvi_space *space, kvi_pgno page, uint64_t pag
     return sum;
 }
 
+/* What is known of runs stays known, unless these pages make a longer one with their neighbours: in a
+ * file of many holes a vain search is a long one. */
+static void run_note(kvi_space *space, kvi_pgno page, uint64_t pages)
+{
+    const kvi_bitset *zone = &space->zone;
+    uint64_t group = page / GROUP, last = (page + pages - 1) / GROUP;
+    if (space->no_run == UINT64_MAX || (group == last && kvi_bitset_has(zone, group)))
+        return;
+    uint64_t behind = kvi_bitset_next(zone, last + 1);
+    kvi_pgno from = kvi_bitset_gap_below(&space->free, page);
+    kvi_pgno end = kvi_bitset_next_gap(&space->free, page + pages);
+    while (group * GROUP > from && !kvi_bitset_has(zone, group - 1))
+        group--;
+    if (behind < zone->size)
+        end = KVI_MIN(end, behind * GROUP);
+    if (end - KVI_MAX(from, group * GROUP) >= space->no_run)
+        space->no_run = UINT64_MAX;
+}
+
 void kvi_space_put(kvi_space *space, kvi_pgno page, uint64_t pages)
 {
     kvi_bitset_add(&space->free, page, pages);
     space->zone_free += zone_overlap(space, page, pages);
-    space->no_run = UINT64_MAX;
+    run_note(space, page, pages);
     space->group_wait -= KVI_MIN(space->group_wait, pages);
 }
 
@@ -151,7 +170,9 @@ int kvi_space_take_run(kvi_space *space, uint64_t pages, kvi_pgno *first)
         for (; group < space->zone.size; group = kvi_bitset_next(&space->zone, group + 1))
             zone_end = (group + 1) * GROUP;
         *first = KVI_MAX(KVI_MAX(space->high_water, zone_end), from);
+        uint64_t no_run = space->no_run;
         rc = pages > KVI_PGNO_MAX ? KV_ENOSPC : kvi_space_grow(space, *first + pages);
+        space->no_run = no_run; /* the new pages are taken at once */
     }
     return rc == KV_OK ? space_get(space, *first, pages) : rc;
 }
@@ -328,6 +349,7 @@ static void zone_forget(kvi_space *space)
 {
     kvi_bitset_shrink(&space->zone, 0);
     space->zone_free = 0;
+    space->no_run = UINT64_MAX;
 }
 
 void kvi_space_low(kvi_space *space, bool low)
@@ -380,6 +402,7 @@ static void zone_remove(kvi_space *space, uint64_t group)
 {
     kvi_bitset_remove(&space->zone, group, 1);
     space->zone_free -= (unsigned)__builtin_popcountll(kvi_bitset_word(&space->free, group));
+    space->no_run = UINT64_MAX;
 }
 
 /* Finds a group outside the zone with that many free pages, from group_at on. */

@@ -175,6 +175,52 @@ static void test_log(void **state)
     model_close(&m);
 }
 
+/* In a file of single holes, a run is looked for in vain once, and again only when there may be one. */
+static void test_runs_in_vain(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 6000, 1, 0, 0, 0, 0, 0, 0, 1};
+    space_model m;
+    run(&w, &m);
+    assert_int_equal(model_begin(&m), KV_OK);
+    assert_int_equal(model_take(&m, KVI_SPACE_LEAF, 2000), KV_OK);
+    model_finish(&m);
+    assert_int_equal(model_begin(&m), KV_OK);
+    for (kvi_pgno page = 200; page < 1800; page += 2)
+        if (m.pages[page].state == KVI_PAGE_USED && !m.pages[page].own)
+            assert_int_equal(model_drop_page(&m, page), KV_OK);
+    model_finish(&m);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(model_begin(&m), KV_OK);
+        model_finish(&m);
+    }
+    assert_true(kvi_space_free_pages(m.space) >= 700);
+    assert_int_equal(model_begin(&m), KV_OK);
+    while (m.space->no_run > 3)
+        assert_int_equal(model_take_run(&m, 3), KV_OK);
+    for (unsigned i = 0; i < 20; i++) {
+        kvi_pgno before = kvi_space_high_water(m.space);
+        assert_int_equal(model_take_run(&m, 3), KV_OK);
+        assert_int_equal(kvi_space_high_water(m.space), before + 3);
+        assert_int_equal(m.space->no_run, 3); /* it is known, and stays known */
+    }
+    model_finish(&m);
+    assert_int_equal(m.space->no_run, 3);
+    kvi_pgno page = 1001;
+    while (m.pages[page].own || m.pages[page].state != KVI_PAGE_USED || m.pages[page - 1].own ||
+           m.pages[page + 1].own)
+        page += 2;
+    assert_int_equal(model_begin(&m), KV_OK);
+    assert_int_equal(model_drop_page(&m, page), KV_OK); /* between two holes */
+    model_finish(&m);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(model_begin(&m), KV_OK);
+        model_finish(&m);
+    }
+    assert_true(m.space->no_run > 3);
+    model_check(&m);
+    model_close(&m);
+}
+
 /* A record that needs more log pages than are kept writes the base anew. */
 static void test_huge_record(void **state)
 {
@@ -640,6 +686,7 @@ int main(void)
         cmocka_unit_test(test_readers_that_stay),
         cmocka_unit_test(test_large_pages),
         cmocka_unit_test(test_log),
+        cmocka_unit_test(test_runs_in_vain),
         cmocka_unit_test(test_huge_record),
         cmocka_unit_test(test_common_commit_writes_no_page),
         cmocka_unit_test(test_load_leaves_few_holes),
