@@ -452,21 +452,42 @@ uint64_t kvi_space_dead_pages(const kvi_space *space)
     return space->dead.total;
 }
 
-static uint64_t held_in(const kvi_extents *list, kvi_id snapshot)
+/* The first of n ascending snapshots that is not older than id; n: none. */
+static size_t snapshot_from(const kvi_id *snapshots, size_t n, kvi_id id)
 {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < list->n; i++)
-        if (list->at[i].birth <= snapshot && snapshot < list->at[i].death)
-            sum += list->at[i].pages;
-    return sum;
+    size_t low = 0;
+    while (low < n) {
+        size_t mid = low + (n - low) / 2;
+        if (snapshots[mid] < id)
+            low = mid + 1;
+        else
+            n = mid;
+    }
+    return low;
 }
 
-uint64_t kvi_space_held_by(const kvi_space *space, kvi_id snapshot)
+/* Adds a list to the differences between the sums of neighbouring snapshots, modulo 2^64. */
+static void held_by_in(const kvi_extents *list, const kvi_id *snapshots, size_t n, uint64_t *pages)
 {
-    uint64_t sum = held_in(&space->unfiled, snapshot) + held_in(&space->drops, snapshot);
+    for (size_t i = 0; i < list->n; i++) {
+        const kvi_extent *dead = &list->at[i];
+        size_t from = snapshot_from(snapshots, n, dead->birth);
+        size_t to = snapshot_from(snapshots, n, dead->death);
+        if (from < to)
+            pages[from] += dead->pages;
+        if (from < to && to < n)
+            pages[to] -= dead->pages;
+    }
+}
+
+void kvi_space_held_by(const kvi_space *space, const kvi_id *snapshots, size_t n, uint64_t *pages)
+{
+    held_by_in(&space->unfiled, snapshots, n, pages);
+    held_by_in(&space->drops, snapshots, n, pages);
     for (size_t i = 0; i < space->n_held; i++)
-        sum += held_in(&space->held[i].dead, snapshot);
-    return sum;
+        held_by_in(&space->held[i].dead, snapshots, n, pages);
+    for (size_t i = 1; i < n; i++)
+        pages[i] += pages[i - 1];
 }
 
 uint64_t kvi_space_free_below(const kvi_space *space, kvi_pgno limit)
@@ -537,14 +558,7 @@ static void held_alone_in(const kvi_extents *list, const kvi_id *snapshots, size
 {
     for (size_t i = 0; i < list->n; i++) {
         const kvi_extent *dead = &list->at[i];
-        size_t low = 0, high = n;
-        while (low < high) {
-            size_t mid = (low + high) / 2;
-            if (snapshots[mid] < dead->birth)
-                low = mid + 1;
-            else
-                high = mid;
-        }
+        size_t low = snapshot_from(snapshots, n, dead->birth);
         bool needed = low < n && snapshots[low] < dead->death;
         if (needed && (low + 1 == n || snapshots[low + 1] >= dead->death))
             pages[low] += dead->pages;

@@ -168,8 +168,9 @@ kvi_id kvi_space_holder(const kvi_space *space, kvi_id limit, uint64_t *pages);
  * as it is kept. */
 kvi_id kvi_space_end_holder(const kvi_space *space, kvi_id limit, kvi_pgno *end);
 
-/* Dead pages that a snapshot needs: B <= snapshot < F. O(dead runs). */
-uint64_t kvi_space_held_by(const kvi_space *space, kvi_id snapshot);
+/* Dead pages that each of n ascending snapshots needs: B <= snapshot < F. pages: zeros at first. O(dead
+ * runs + n). */
+void kvi_space_held_by(const kvi_space *space, const kvi_id *snapshots, size_t n, uint64_t *pages);
 
 /* Of those, for each of n ascending snapshots, the ones that no other of them needs. O(dead runs). */
 void kvi_space_held_alone(const kvi_space *space, const kvi_id *snapshots, size_t n,

@@ -102,6 +102,8 @@ typedef struct reader_list {
     uint64_t now;
     kv_reader_info *readers;
     size_t n, cap;
+    kvi_id *ids; /* of their snapshots, ascending */
+    uint64_t *pages;
 } reader_list;
 
 static int reader_add(reader_list *list, kv_reader_info reader)
@@ -150,8 +152,25 @@ static void reader_weigh(void *context, const kvi_meta *meta, const kvi_space *s
 {
     reader_list *list = context;
     (void)meta;
-    for (size_t i = 0; i < list->n; i++)
-        list->readers[i].held_pages = kvi_space_held_by(space, list->readers[i].snapshot);
+    kvi_space_held_by(space, list->ids, list->n, list->pages);
+}
+
+/* The readers stand in the order of their snapshots. */
+static int reader_pages(kv_db *db, reader_list *list)
+{
+    const kvi_os *os = db->os;
+    list->ids = os->alloc(os, list->n * sizeof *list->ids);
+    list->pages = os->alloc(os, list->n * sizeof *list->pages);
+    if (!list->ids || !list->pages)
+        return KV_ENOMEM;
+    for (size_t i = 0; i < list->n; i++) {
+        list->ids[i] = list->readers[i].snapshot;
+        list->pages[i] = 0;
+    }
+    int rc = kvi_with_space(db, PATIENCE_MS, reader_weigh, list);
+    for (size_t i = 0; rc == KV_OK && i < list->n; i++)
+        list->readers[i].held_pages = list->pages[i];
+    return rc;
 }
 
 int kvi_readers_list(kv_db *db, int (*fn)(void *context, const kv_reader_info *reader),
@@ -162,11 +181,13 @@ int kvi_readers_list(kv_db *db, int (*fn)(void *context, const kv_reader_info *r
     int rc = reader_gather(db, &list);
     if (rc == KV_OK && list.n) {
         qsort(list.readers, list.n, sizeof *list.readers, reader_by_snapshot);
-        rc = kvi_with_space(db, PATIENCE_MS, reader_weigh, &list);
+        rc = reader_pages(db, &list);
     }
     for (size_t i = 0; rc == KV_OK && i < list.n; i++)
         if (fn(context, &list.readers[i]) != 0)
             rc = kvi_fail(&db->err, KV_ECANCELED, "a callback asked to stop");
     os->free(os, list.readers);
+    os->free(os, list.ids);
+    os->free(os, list.pages);
     return rc;
 }
