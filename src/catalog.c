@@ -170,13 +170,11 @@ int kvi_catalog_rename(kv_tree *tree, kvi_slice name)
     if (rc != KV_OK)
         return rc;
     txn->changes++;
-    txn->renamed = true;
     rc = catalog_remove(txn, old);
     desc.placed = tree->desc.placed = txn->id;
     if (rc == KV_OK)
         rc = catalog_put(txn, kvi_slice_of(kept, name.len), &desc); /* name may be a view */
-    tree->name = kept;
-    tree->name_len = name.len;
+    kvi_opened_rename(tree, kvi_slice_of(kept, name.len));
     return kvi_txn_spoil(txn, rc);
 }
 
@@ -188,46 +186,33 @@ int kvi_catalog_drop(kv_tree *tree)
     if (rc == KV_OK)
         rc = catalog_remove(txn, (kvi_slice){tree->name, tree->name_len});
     if (rc == KV_OK)
-        tree->gone = true;
+        kvi_opened_gone(tree);
     return kvi_txn_spoil(txn, rc);
 }
 
-/* A tree that was dropped and made again has several handles; the oldest is the one that counts. */
-static bool older_handle(const kv_tree *tree, const kv_tree *end)
-{
-    bool younger = true;
-    if (!end) /* all have the names again that they were opened with */
-        return kvi_opened_before(tree);
-    for (const kv_tree *other = tree->next; other; other = other->next) {
-        younger = younger && other != end;
-        kvi_slice name = younger ? other->opened : kvi_slice_of(other->name, other->name_len);
-        if ((younger || !other->gone) && kvi_tree_multi(other) == kvi_tree_multi(tree) &&
-            kvi_slice_compare(name, tree->opened) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* One that was made again as a tree of the other kind is another tree: cursors have bounds of the old one. */
+/* A tree that was dropped and made again has several handles; the oldest is the one that counts. One that was
+ * made again as a tree of the other kind is another tree: cursors have bounds of the old one. */
 static int handle_reload(kv_tree *tree, const kv_tree *end)
 {
     uint8_t multi = tree->desc.flags & KVI_TREE_MULTI;
     int rc = kvi_catalog_find(tree->txn, tree->opened, &tree->desc);
     if (rc < 0)
         return rc;
-    tree->name = tree->opened.ptr;
-    tree->name_len = tree->opened.len;
-    tree->gone = rc == KV_NOTFOUND || older_handle(tree, end) ||
-                 (tree->desc.flags & KVI_TREE_MULTI) != multi;
+    bool gone = rc == KV_NOTFOUND || kvi_opened_before(tree, end) ||
+                (tree->desc.flags & KVI_TREE_MULTI) != multi;
+    tree->gone = false;
     tree->changed = false;
     tree->run_leaf = 0;
-    if (tree->gone)
+    if (gone) {
+        kvi_opened_gone(tree);
         tree->desc = (kvi_tree_desc){.flags = multi};
+    }
     return KV_OK;
 }
 
 int kvi_catalog_reload(kv_txn *txn, const kv_tree *end)
 {
+    kvi_opened_again(txn, end);
     for (kv_tree *tree = txn->trees; tree != end; tree = tree->next) {
         int rc = handle_reload(tree, end);
         if (rc != KV_OK)

@@ -1,7 +1,6 @@
 /* opened.h - the handles of named trees that a transaction has, found by name.
  *
- * A few are looked through; of many there is a hash table by the names that they were opened with.
- * Where a tree was renamed these are no longer their names, and all are looked through. */
+ * A few are looked through; of many there is a hash table by their names, without those that are gone. */
 #ifndef KVI_OPENED_H
 #define KVI_OPENED_H
 
@@ -15,7 +14,15 @@ void kvi_opened_free(kv_txn *txn);
 /* The handle of the tree of that name; NULL: there is none. */
 kv_tree *kvi_opened_find(const kv_txn *txn, kvi_slice name);
 
-/* Was a tree of that name and kind opened before this handle was? */
-bool kvi_opened_before(const kv_tree *tree);
+/* It has another name now, which lasts as long as the transaction; or is gone. */
+void kvi_opened_rename(kv_tree *tree, kvi_slice name);
+void kvi_opened_gone(kv_tree *tree);
+
+/* Behind a rollback or refresh: the handles before end in txn->trees have the names that they were
+ * opened with, and may all be there again; the others are as they were at the savepoint. */
+void kvi_opened_again(kv_txn *txn, const kv_tree *end);
+
+/* Then: was a tree of that name and kind opened before this handle was? */
+bool kvi_opened_before(const kv_tree *tree, const kv_tree *end);
 
 #endif

@@ -298,7 +298,6 @@ struct kv_txn {
     kv_tree *trees;    /* named trees opened, the newest first ... */
     kv_tree **buckets; /* ... and, when they are many, by name: opened.h */
     size_t n_buckets, n_trees;
-    bool renamed;       /* a tree was */
     kv_cursor *cursors; /* open ones */
     void *cursor_room;  /* for one, behind this object; NULL while a cursor has it */
     kvi_loan *loans;    /* decompressed values, and new names of trees */
