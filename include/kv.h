@@ -646,8 +646,10 @@ KV_API uint64_t kv_txn_now(const kv_txn *txn);
 /* Savepoints of a write transaction, nested like brackets. rollback_to undoes everything since
  * the savepoint and keeps it; release forgets it (and those inside) and keeps the changes. Both
  * invalidate cursors' positions and views. Trees opened since the savepoint and created inside
- * become invalid by rollback. KV_NOTFOUND: no such savepoint. O(1) to set; the first change of a
- * page afterwards copies it. */
+ * become invalid by rollback. KV_NOTFOUND: no such savepoint. O(named trees that are
+ * open) to set; the first change of a page afterwards copies it. To roll back: O(pages that the transaction
+ * has changed). A transaction beyond its memory budget makes the file longer with each page that it writes
+ * early below a savepoint, since it may be brought back. */
 KV_API int kv_txn_savepoint(kv_txn *txn, uint32_t *savepoint);
 KV_API int kv_txn_rollback_to(kv_txn *txn, uint32_t savepoint);
 KV_API int kv_txn_release(kv_txn *txn, uint32_t savepoint);
@@ -669,7 +671,8 @@ KV_API int kv_txn_release(kv_txn *txn, uint32_t savepoint);
 
 /* Gives the newest commit a name. Always a strict commit: what is lazy so far becomes durable with it.
  * flags: 0, or KV_TXN_TRY: KV_EBUSY instead of waiting for the writer's turn. KV_EXISTS;
- * KV_ETOOBIG; KV_EREADONLY; otherwise as kv_txn_begin and kv_txn_commit. O(named trees). */
+ * KV_ETOOBIG; KV_EREADONLY; otherwise as kv_txn_begin and kv_txn_commit. O(named trees), and after each
+ * create or drop the next write transaction reads the list: O(named snapshots). */
 KV_API int kv_snapshot_create(kv_db *db, const void *name, size_t name_len, uint32_t flags);
 
 /* Begins a read transaction of the commit that the name stands for, to be used and ended like any
