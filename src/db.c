@@ -387,12 +387,12 @@ static bool head_is_newest(kv_db *db)
 }
 
 /* Was the newest commit confirmed when we came, and is it the newest still? Who came and went since
- * confirmed his own. */
-static bool is_confirmed(const kv_db *db)
+ * confirmed his own; or he emptied the side file, which may not be touched then. */
+static bool is_confirmed(kv_db *db)
 {
     const kvi_board *board = &db->readers.head->board;
-    return db->head.confirmed && db->head_published == atomic_load(&board->publications) &&
-           is_quiet(db);
+    return db->head.confirmed && kvi_side_intact(&db->side) &&
+           db->head_published == atomic_load(&board->publications) && is_quiet(db);
 }
 
 /* The last sharer cuts the file and confirms the newest commit. */

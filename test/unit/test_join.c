@@ -182,6 +182,31 @@ static void test_forbidden(void **state)
     assert_int_equal(open_only(KV_OPEN_READONLY), KV_EIO);
 }
 
+static unsigned allocations;
+
+static void *alloc_failing(const kvi_os *os, size_t size)
+{
+    return --allocations == 0 ? NULL : real.alloc(os, size);
+}
+
+/* Whatever there is no memory for, a failed open has a sentence. */
+static void test_no_memory_to_open(void **state)
+{
+    kv_db *db;
+    int rc = KV_ENOMEM;
+    unsigned n = 0;
+    for (; rc != KV_OK; n++) {
+        allocations = n + 1;
+        disk->os.alloc = alloc_failing;
+        rc = open_as(0, &db);
+        disk->os = real;
+        assert_true(rc == KV_OK || rc == KV_ENOMEM);
+        assert_int_equal(rc == KV_OK, *message == 0);
+    }
+    assert_true(n > 3);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 /* ---- maps and writes ---- */
 
 static size_t map_most;
@@ -377,6 +402,20 @@ static int secret_folder(const kvi_os *os, const char *path)
     return -EACCES;
 }
 
+/* Who may not open the folder leaves that to who made the file, and hears nothing of it. */
+static void test_name_is_left_to_others(void **state)
+{
+    kv_db *reader, *writer;
+    assert_int_equal(open_as(KV_OPEN_READONLY, &reader), KV_OK);
+    disk->os.sync_dir = secret_folder;
+    assert_int_equal(open_as(0, &writer), KV_OK);
+    disk->os = real;
+    kv_db_errmsg(writer, message, sizeof message);
+    assert_string_equal(message, "");
+    assert_int_equal(kv_db_close(writer), KV_OK);
+    assert_int_equal(kv_db_close(reader), KV_OK);
+}
+
 /* A file whose name cannot be made durable is not made. */
 static void test_name_cannot_be_flushed(void **state)
 {
@@ -418,6 +457,108 @@ static void test_second_is_forbidden(void **state)
     assert_int_equal(kv_db_close(first), KV_OK);
 }
 
+/* ---- leaving: others may come and go before it is clear who is the last ---- */
+
+#define OTHER "other" /* a second name */
+
+static void (*meanwhile)(void);
+
+/* Runs it when the one that leaves has let go of the lifecycle byte. */
+static int lock_left(const kvi_os *os, int fd, int kind, uint64_t off, uint64_t len)
+{
+    int rc = real.lock(os, fd, kind, off, len);
+    if (kind == KVI_OS_UNLOCK && off == KVI_LOCK_LIFECYCLE && meanwhile) {
+        void (*work)(void) = meanwhile;
+        meanwhile = NULL;
+        disk->os = real;
+        sim_process(disk, STRANGE);
+        work();
+        sim_process(disk, 1);
+    }
+    return rc;
+}
+
+static void close_while(kv_db *db, void (*work)(void))
+{
+    meanwhile = work;
+    disk->os.lock = lock_left;
+    assert_int_equal(kv_db_close(db), KV_OK);
+    assert_null(meanwhile);
+    disk->os = real;
+}
+
+static void must_have(const char *key, const char *value)
+{
+    kv_db *db = must_open(disk, PATH);
+    kv_slice found;
+    kv_txn *txn = must_begin(db, KV_TXN_READ);
+    assert_int_equal(kv_get(kv_txn_main(txn), key, strlen(key), &found), KV_OK);
+    assert_int_equal(found.len, strlen(value));
+    assert_memory_equal(found.ptr, value, found.len);
+    kv_txn_abort(txn);
+    must_be_sound(db);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+/* A commit by the other name, which no flush has followed yet. */
+static void commit_by_other_name(void)
+{
+    static const kv_options options = {.size = sizeof options, .flags = KV_OPEN_NO_CLOSE_SYNC};
+    const kv_op op = {.kind = KV_OP_PUT, .key = {"key", 3}, .value = {"new", 3}};
+    kv_db *db;
+    assert_int_equal(kvi_db_open(sim_os(disk), OTHER, &options, &db, NULL, 0), KV_OK);
+    assert_int_equal(kv_db_write(db, (kv_op[]){op}, 1, KV_TXN_LAZY, NULL), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+/* The last one confirms its newest commit in the slot of the one before it: unless that is somebody
+ * else's newer one. */
+static void test_newer_commit_of_another_name(void **state)
+{
+    kv_db *db = must_open(disk, PATH);
+    must_put(db, "", "key", "old", 3);
+    assert_int_equal(disk->os.link(sim_os(disk), PATH, OTHER), 0);
+    close_while(db, commit_by_other_name);
+    must_have("key", "new");
+}
+
+static int unlink_forbidden(const kvi_os *os, const char *path)
+{
+    return -EPERM;
+}
+
+static int64_t disk_full(const kvi_os *os, int fd, const struct iovec *iov, int n, uint64_t off)
+{
+    return -ENOSPC;
+}
+
+/* Takes the side file for a leftover that may not be removed, empties it, and cannot fill it. */
+static void empty_side_file(void)
+{
+    kv_db *db;
+    disk->os.unlink = unlink_forbidden;
+    disk->os.pwritev = disk_full;
+    assert_int_equal(open_as(0, &db), KV_ENOSPC);
+    disk->os = real;
+    assert_int_equal(sim_get_file(disk, PATH "-lock").len, 0);
+}
+
+/* Then nobody touches what is not there any more. */
+static void test_side_file_emptied_behind_the_last(void **state)
+{
+    for (int confirmed = 0; confirmed < 2; confirmed++) {
+        kv_db *db = must_open(disk, PATH);
+        if (!confirmed)
+            must_put(db, "", "key", "old", 3);
+        assert_int_equal(db->head.confirmed, confirmed);
+        sim_set_guard(disk, true);
+        close_while(db, empty_side_file);
+        sim_set_guard(disk, false);
+        assert_true(sim_find(disk, PATH "-lock") < 0);
+        must_have("key", "old");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +566,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_longer_empty, setup, teardown),
         cmocka_unit_test_setup_teardown(test_name_is_flushed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_name_cannot_be_flushed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_name_is_left_to_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_second_is_forbidden, setup, teardown),
         cmocka_unit_test_setup_teardown(test_name_leads_elsewhere, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replaced_meanwhile, setup, teardown),
@@ -432,9 +574,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_empty, setup, teardown),
         cmocka_unit_test_setup_teardown(test_second_cannot_look, setup, teardown),
         cmocka_unit_test_setup_teardown(test_forbidden, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_memory_to_open, setup, teardown),
         cmocka_unit_test_setup_teardown(test_small_maps, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nothing_is_written, setup, teardown),
         cmocka_unit_test_setup_teardown(test_metas_in_motion, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_newer_commit_of_another_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_side_file_emptied_behind_the_last, setup, teardown),
     };
     return cmocka_run_group_tests_name("join", tests, NULL, NULL);
 }
