@@ -216,16 +216,26 @@ static inline void sound(kv_db *db)
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
-/* Spoils the first page that was written behind the metas from event on. */
-static inline void damage_since(size_t event)
+/* Where the first page was written behind the metas from event on. */
+static inline uint64_t page_since(size_t event)
 {
     uint64_t off = 0;
     for (size_t i = event; i < disk->n_events && off == 0; i++)
         if (disk->events[i].kind == SIM_WRITE && disk->events[i].off >= METAS_END)
             off = disk->events[i].off;
     assert_true(off > 0);
-    uint8_t *bytes = disk->files[sim_find(disk, "db")].bytes;
-    bytes[off + 100] ^= 1;
+    return off;
+}
+
+static inline uint8_t *file_bytes(void)
+{
+    return disk->files[sim_find(disk, "db")].bytes;
+}
+
+/* Spoils it. */
+static inline void damage_since(size_t event)
+{
+    file_bytes()[page_since(event) + 100] ^= 1;
 }
 
 #define TEST(f) cmocka_unit_test_setup(f, fresh)

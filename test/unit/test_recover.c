@@ -220,29 +220,44 @@ static uint8_t *meta_of(uint64_t id)
 }
 
 /* What is left of a commit that did not happen is gone before anything else is written: a later
- * write to its slot, cut short, might bring just the sector that it lacks, and it would be whole. */
-static void test_a_rejected_commit_does_not_come_back(void **state)
+ * write to its slot or page, cut short, might bring just the sector that it lacks, and it would be
+ * whole. */
+static void rejected_does_not_come_back(bool lacks_page, bool behind_reader)
 {
-    uint8_t before[METAS_END], block[KVI_META_SIZE];
-    kv_db *db = open_db();
+    uint8_t before[METAS_END], sector[SECTOR];
+    kv_db *db = open_db(), *reader = NULL;
     commit_text(db, 0, "one");
-    memcpy(before, sim_get_file(disk, "db").ptr, sizeof before);
-    uint64_t two = commit_text(db, 0, "two");
+    memcpy(before, file_bytes(), sizeof before);
+    size_t event = disk->n_events;
+    uint8_t *meta = meta_of(commit_text(db, 0, "two"));
+    size_t slot = (size_t)(meta - file_bytes());
+    size_t at = lacks_page ? page_since(event) : slot + differing_sector(meta, before + slot);
     crash(db, false);
-    uint8_t *slot = meta_of(two);
-    size_t at = (size_t)(slot - disk->files[sim_find(disk, "db")].bytes);
-    memcpy(block, slot, sizeof block);
-    size_t lacking = differing_sector(block, before + at);
-    memcpy(slot + lacking, before + at + lacking, SECTOR);
+    memcpy(sector, file_bytes() + at, SECTOR);
+    if (lacks_page)
+        memset(file_bytes() + at, 0, SECTOR);
+    else
+        memcpy(file_bytes() + at, before + at, SECTOR);
+    if (behind_reader)
+        reader = open_flags(KV_OPEN_READONLY);
     db = open_db();
     expect_text(db, "one");
-    crash(db, false);
-    slot = disk->files[sim_find(disk, "db")].bytes + at;
-    memcpy(slot + lacking, block + lacking, SECTOR);
+    if (behind_reader)
+        kv_txn_abort(begin(db, KV_TXN_WRITE)); /* who writes no page yet */
+    crash_both(db, reader, false);
+    memcpy(file_bytes() + at, sector, SECTOR);
     db = open_db();
     expect_text(db, "one");
     sound(db);
     close_db(db);
+}
+
+static void test_a_rejected_commit_does_not_come_back(void **state)
+{
+    for (int how = 0; how < (exclusive ? 2 : 4); how++) {
+        fresh(NULL);
+        rejected_does_not_come_back(how & 1, how & 2);
+    }
 }
 
 static void test_one_torn_meta(void **state)
@@ -499,10 +514,11 @@ static void test_failed_flush_poisons(void **state)
     close_db(db);
 }
 
-/* Adoption's own flush fails: the commit is read, not written behind, and not fallen back from. */
+/* Adoption's own flush fails: the commit is read, not written behind, and not fallen back from. That
+ * goes for those who come later, too. */
 static void test_failed_flush_of_the_adoption(void **state)
 {
-    kv_db *db = open_db();
+    kv_db *db = open_db(), *second;
     commit_text(db, 0, "one");
     commit_text(db, 0, "two");
     crash(db, false);
@@ -512,6 +528,13 @@ static void test_failed_flush_of_the_adoption(void **state)
     expect_text(db, "two");
     kv_txn *txn;
     assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_EPOISONED);
+    if (!exclusive) {
+        assert_int_equal(kvi_db_open(&fault.os, "db", &options, &second, NULL, 0), KV_OK);
+        expect_text(second, "two");
+        assert_int_equal(kv_txn_begin(second, KV_TXN_WRITE, &txn), KV_EPOISONED);
+        assert_int_equal(kv_db_close(second), KV_OK);
+        assert_int_equal(flushes(), 1);
+    }
     close_db(db);
     db = open_db();
     expect_text(db, "two");
