@@ -227,6 +227,8 @@ static int writer_space(kv_txn *txn)
         return rc;
     rc = kvi_space_begin(db->space, txn->id, live, n);
     db->os->free(db->os, live);
+    if (rc != KV_OK)
+        db->told_durable = 0; /* to be asked again */
     return rc;
 }
 
