@@ -750,6 +750,27 @@ static void test_refresh_meets_damage(void **state)
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
+/* No snapshot ends behind the file's end, also one that needs nothing there (R16). */
+static void test_file_is_cut(void **state)
+{
+    static const uint8_t zeros[400000];
+    kv_op put = {.kind = KV_OP_PUT, .key = {"big", 3}, .value = {zeros, sizeof zeros}};
+    kv_op del = {.kind = KV_OP_DEL, .key = {"big", 3}};
+    assert_int_equal(kv_db_write(db, &put, 1, 0, NULL), KV_OK);
+    assert_int_equal(kv_db_write(db, &del, 1, 0, NULL), KV_OK);
+    assert_true(sim_get_file(disk, PATH).len > sizeof zeros);
+    for (unsigned i = 0; i < 10; i++) {
+        kv_txn *txn = must_begin(guest, KV_TXN_READ);
+        uint64_t end = txn->base.high_water * 4096;
+        for (unsigned k = 0; k < 3; k++) {
+            commit_next();
+            assert_true(sim_get_file(disk, PATH).len >= end);
+        }
+        kv_txn_abort(txn);
+    }
+    assert_true(sim_get_file(disk, PATH).len < sizeof zeros);
+}
+
 /* Whoever waits a little sleeps no longer than that. */
 static void test_short_watch(void **state)
 {
@@ -806,6 +827,7 @@ int main(void)
         TEST(list_in_its_old_place),
         TEST(refresh_meets_damage),
         TEST(short_watch),
+        TEST(file_is_cut),
         TEST(not_durable_before_the_flush),
         TEST(durable_by_the_metas),
         TEST(durable_when_all_have_left),

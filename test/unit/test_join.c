@@ -504,10 +504,10 @@ static void must_have(const char *key, const char *value)
 static void commit_by_other_name(void)
 {
     static const kv_options options = {.size = sizeof options, .flags = KV_OPEN_NO_CLOSE_SYNC};
-    const kv_op op = {.kind = KV_OP_PUT, .key = {"key", 3}, .value = {"new", 3}};
+    kv_op op = {.kind = KV_OP_PUT, .key = {"key", 3}, .value = {"new", 3}};
     kv_db *db;
     assert_int_equal(kvi_db_open(sim_os(disk), OTHER, &options, &db, NULL, 0), KV_OK);
-    assert_int_equal(kv_db_write(db, (kv_op[]){op}, 1, KV_TXN_LAZY, NULL), KV_OK);
+    assert_int_equal(kv_db_write(db, &op, 1, KV_TXN_LAZY, NULL), KV_OK);
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 

@@ -394,6 +394,80 @@ static void test_which_commit_is_adopted(void **state)
     }
 }
 
+static void last_ids(kvi_meta *wrong)
+{
+    no_records(wrong);
+    wrong->id = KVI_ID_MAX - 3 * KVI_ID_SKIP;
+}
+
+/* Where ids come to an end, those of what is given up are passed over all the same. */
+static void test_ids_come_to_an_end(void **state)
+{
+    surgeon s = unfinished(last_ids);
+    uint64_t given_up = KVI_ID_MAX - 3 * KVI_ID_SKIP;
+    s.meta.id = s.meta.durable = given_up - 2;
+    assert_int_equal(s.meta.origin_id, 0);
+    kvi_meta_encode(&s.meta, s.bytes + kvi_meta_stride(s.page_size));
+    operated(&s);
+    repair_succeeds();
+    kv_db *db = open_victim(0);
+    assert_true(db->head.meta.id > given_up);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon_free(&s);
+}
+
+/* ---- who waits for others is in nobody's way ---- */
+
+static void (*plain_sleep)(const kvi_os *os, uint32_t us);
+static int (*plain_open)(const kvi_os *os, const char *path, int flags, uint32_t mode);
+static kv_db *guest;
+
+static int open_without_side_file(const kvi_os *os, const char *path, int flags, uint32_t mode)
+{
+    return strcmp(path, NAME) == 0 ? plain_open(os, path, flags, mode) : -EACCES;
+}
+
+static void no_sleep(const kvi_os *os, uint32_t us)
+{
+    fail_msg("somebody waits");
+}
+
+/* While repair waits for a guest, somebody comes, commits and goes; then the guest goes. */
+static void come_and_go(const kvi_os *os, uint32_t us)
+{
+    disk->os.sleep_us = no_sleep;
+    sim_process(disk, 2);
+    kv_db *db = open_victim(0);
+    commit_one(db, 7 * 37, 7);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    assert_true(sim_find(disk, NAME "-lock") < 0);
+    assert_int_equal(kv_db_close(guest), KV_OK);
+    sim_process(disk, 1);
+    guest = NULL;
+    disk->os.sleep_us = plain_sleep;
+    plain_sleep(os, us);
+}
+
+static void test_waits_for_a_guest(void **state)
+{
+    surgeon s = patient();
+    operated(&s);
+    surgeon_free(&s);
+    sim_process(disk, 2);
+    plain_open = disk->os.open;
+    disk->os.open = open_without_side_file;
+    guest = open_victim(KV_OPEN_READONLY);
+    disk->os.open = plain_open;
+    assert_int_equal(guest->role, KVI_GUEST);
+    sim_process(disk, 1);
+    assert_int_equal(kvi_db_repair(sim_os(disk), NAME, 0, NULL, NULL), KV_EBUSY);
+    plain_sleep = disk->os.sleep_us;
+    disk->os.sleep_us = come_and_go;
+    assert_int_equal(kvi_db_repair(sim_os(disk), NAME, 60000, NULL, NULL), KV_OK);
+    assert_null(guest);
+    victim_is_well();
+}
+
 /* ---- what cannot ---- */
 
 static void expect_corrupt(surgeon *s)
@@ -619,6 +693,8 @@ int main(void)
         cmocka_unit_test(test_no_commit_by_the_rules),
         cmocka_unit_test(test_unfinished_commit),
         cmocka_unit_test(test_which_commit_is_adopted),
+        cmocka_unit_test(test_ids_come_to_an_end),
+        cmocka_unit_test(test_waits_for_a_guest),
         cmocka_unit_test(test_nothing_to_adopt),
         cmocka_unit_test(test_unreadable_leaf),
         cmocka_unit_test(test_unreadable_large_value),

@@ -14,6 +14,7 @@
 #include "scratch.h"
 #include "surgeon.h"
 #include "tail.h"
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -1142,7 +1143,50 @@ static void test_damaged_way(void **state)
     kvi_pass_end(&move.pass, db->os);
 }
 
-/* ---- no memory ---- */
+/* ---- no room, no memory ---- */
+
+static uint64_t disk_end;
+static unsigned disk_refused; /* writes behind that */
+
+static int64_t pwritev_within(const kvi_os *os, int fd, const struct iovec *iov, int n,
+                              uint64_t off)
+{
+    disk_refused += off >= disk_end;
+    return off >= disk_end ? -ENOSPC : kvi_os_posix.pwritev(os, fd, iov, n, off);
+}
+
+/* Where the disk has no room for a longer file, there are the holes. */
+static void test_sparse_on_a_full_disk(void **state)
+{
+    enum { N = 30000, GONE = 250 };
+    uint64_t *numbers = numbers_of(N);
+    kvi_os os = kvi_os_posix;
+    char key[24];
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    for (unsigned i = 0; i < N; i++)
+        put(kv_txn_main(txn), numbers[i], 0);
+    for (unsigned i = 0; i < N; i++)
+        if (i % 5 > 2) /* in the pages of this transaction: there are no holes yet */
+            assert_int_equal(kv_del(kv_txn_main(txn), key, key_of(numbers[i], key)), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = must_begin(db, KV_TXN_WRITE);
+    for (unsigned i = 0; i < GONE; i++)
+        if (i % 5 <= 2)
+            assert_int_equal(kv_del(kv_txn_main(txn), key, key_of(numbers[i], key)), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    free(numbers);
+    open_again(0, &os);
+    disk_end = must_stat(db).file_size;
+    disk_refused = 0;
+    os.pwritev = pwritev_within;
+    kv_compact_info info = compact();
+    os.pwritev = kvi_os_posix.pwritev;
+    assert_true(disk_refused > 0);
+    assert_true(info.after < info.before);
+    assert_int_equal(must_stat(db).entries, (N - GONE) / 5 * 3);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+    open_again(0, &kvi_os_posix);
+}
 
 /* Values that are to move where others were: each allocation fails in turn. */
 static void test_no_memory_to_move(void **state)
@@ -1203,6 +1247,7 @@ int main(void)
         TEST(test_reader_beside_free_pages),
         TEST(test_end_that_stays),
         TEST(test_sparse_and_longer),
+        TEST(test_sparse_on_a_full_disk),
         TEST(test_dense),
         TEST(test_empty_leaves),
         TEST(test_damaged_way),

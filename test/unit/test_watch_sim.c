@@ -89,6 +89,47 @@ static void test_cancelled_first(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+static uint64_t (*calm_clock)(const kvi_os *os);
+static kv_db *busy;
+static unsigned irrelevant; /* commits; at most MANY */
+
+#define MANY 500
+
+/* Whoever asks for the time finds one more commit. */
+static uint64_t busy_clock(const kvi_os *os)
+{
+    disk->os.mono_ns = calm_clock;
+    if (irrelevant < MANY)
+        commit_mark(busy, KV_TXN_LAZY);
+    irrelevant++;
+    disk->os.mono_ns = busy_clock;
+    return calm_clock(os);
+}
+
+/* However many commits come that do not matter, a wait ends. */
+static void test_irrelevant_commits(void **state)
+{
+    const kv_range none = {.size = sizeof none, .prefix = "zzz", .prefix_len = 3};
+    const kv_watch_options options = {.size = sizeof options, .tree = "", .range = &none};
+    for (uint32_t ms = 0; ms < 2; ms++) {
+        kv_watch *watch;
+        kv_watch_event event = {.size = sizeof event};
+        kv_db *db = open_db();
+        assert_int_equal(open_on(sim_os(disk), 0, &busy), KV_OK);
+        assert_int_equal(kv_watch_open(db, &options, &watch), KV_OK);
+        calm_clock = disk->os.mono_ns;
+        disk->mono_step = 100000;
+        irrelevant = 0;
+        disk->os.mono_ns = busy_clock;
+        assert_int_equal(kv_watch_next(watch, ms, &event), KV_NOTFOUND);
+        disk->os.mono_ns = calm_clock;
+        assert_in_range(irrelevant, 1, MANY / 5);
+        kv_watch_close(watch);
+        assert_int_equal(kv_db_close(busy), KV_OK);
+        assert_int_equal(kv_db_close(db), KV_OK);
+    }
+}
+
 /* ---- the writer dies ---- */
 
 static void die_meanwhile(void *context)
@@ -171,6 +212,7 @@ int main(void)
         cmocka_unit_test_setup(test_only_the_waiting_are_woken, fresh),
         cmocka_unit_test_setup(test_the_time_is_up, fresh),
         cmocka_unit_test_setup(test_cancelled_first, fresh),
+        cmocka_unit_test_setup(test_irrelevant_commits, fresh),
         cmocka_unit_test_setup(test_the_writer_dies, fresh),
         cmocka_unit_test_setup(test_adoption_wakes, fresh),
     };
