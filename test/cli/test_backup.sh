@@ -289,6 +289,45 @@ run kv apply new.kv; code 4
 : >empty; run kv apply sc.kv now.kvb empty -q; code 4; err 'empty: there is no backup'
 run kv follow sc.kv; code 0; quiet
 
+# ---- what cannot be read is said once, and makes no file ----
+kv export sc.kv >before
+for source in none . /proc/self/mem; do # not there; no file; nothing at its beginning
+    case $source in
+    none) why="No such file" ;;
+    .) why="Is a directory" ;;
+    *) why="Input/output error" ;;
+    esac
+    for command in "apply sc.kv $source" "apply sc.kv now.kvb $source -q" "apply new.kv $source"; do
+        # shellcheck disable=SC2086 # words
+        run kv $command; code 3; out; err "kv: $source: $why"
+        [ "$(wc -l <err)" = 1 ] || fail "kv $command: $(cat err)"
+    done
+    [ ! -e new.kv ] || fail "$source made a file"
+done
+if have python3; then # a connection that breaks in the middle of a backup, with something unsaid
+    kv backup s.kv -q >whole.kvb
+    cat >broken.py <<'END'
+import socket, subprocess, sys
+ours, theirs = socket.socketpair()
+theirs.sendall(b"unheard")
+ours.sendall(open("whole.kvb", "rb").read()[:100])
+ours.close()
+sys.exit(subprocess.call(sys.argv[1:], stdin=theirs))
+END
+    for command in 'apply sc.kv -' 'apply sc.kv now.kvb - -q' 'apply new.kv -' 'follow sc.kv'; do
+        # shellcheck disable=SC2086 # words
+        run python3 broken.py "$BUILD/kv" $command; code 3; err ': Connection reset by peer'
+    done
+    rm -f new.kv
+else
+    echo 'skip: needs python3'
+fi
+run_with /proc/self/mem kv follow sc.kv; code 3; out; err 'kv: standard input: Input/output error'
+[ "$(wc -l <err)" = 1 ] || fail "kv follow: $(cat err)"
+kv export sc.kv | cmp -s - before || fail 'something was applied'
+run kv merge /proc/self/mem; code 3; out; err 'kv: /proc/self/mem: Input/output error'
+[ "$(wc -l <err)" = 1 ] || fail "kv merge: $(cat err)"
+
 # ---- what does not begin with a backup makes no file; merge reads files by turns ----
 head -c 100 /dev/zero >zeros
 kv backup s.kv >whole.kvb; head -c 50 whole.kvb >begun

@@ -767,6 +767,36 @@ static void test_writes_fail(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+static int syncs_left;
+
+static int sync_fails(const kvi_os *os, int fd)
+{
+    return syncs_left-- > 0 ? 0 : -EIO;
+}
+
+/* A copy that cannot be flushed says nothing of its source, which goes on. */
+static void test_cannot_be_flushed(void **state)
+{
+    kv_db *db = open_meddled();
+    assert_int_equal(kv_db_sync(db), KV_OK);
+    for (uint32_t flags = 0; flags <= KV_COPY_COMPACT; flags++) {
+        int rc = KV_EIO;
+        for (int n = 0; rc == KV_EIO; n++) {
+            syncs_left = n;
+            meddler.os.sync = sync_fails;
+            rc = kv_db_copy(db, target, flags);
+            meddler.os.sync = kvi_os_posix.sync;
+            no_leftovers();
+            assert_int_equal(must_stat(db).poisoned, 0);
+            must_put(db, "", "key", "after", 5);
+            assert_int_equal(kv_db_sync(db), KV_OK);
+        }
+        assert_int_equal(rc, KV_OK);
+        unlink(target);
+    }
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 static void test_short_counts(void **state)
 {
     kv_db *db = open_meddled();
@@ -820,6 +850,7 @@ int main(void)
         TEST(test_temporary_is_unreadable),
         TEST(test_nothing_is_written),
         TEST(test_writes_fail),
+        TEST(test_cannot_be_flushed),
         TEST(test_short_counts),
         TEST(test_to_a_full_device),
     };

@@ -3,7 +3,18 @@
 #include "recover_machine.h"
 #include <stdlib.h>
 
-#define MANY (20 * PAGE_SIZE / 128) /* entries that fill some pages */
+#define PAGE 4096              /* smaller ones have no room for a snapshot's name */
+#define MANY (20 * PAGE / 128) /* entries that fill some pages */
+
+static kv_db *make_db(void)
+{
+    kv_db *db;
+    const kv_options options = {.size = sizeof options,
+                                .flags = KV_OPEN_CREATE | (exclusive ? KV_OPEN_EXCLUSIVE : 0),
+                                .page_size = PAGE};
+    assert_int_equal(kvi_db_open(&fault.os, "db", &options, &db, NULL, 0), KV_OK);
+    return db;
+}
 
 /* Each of MANY entries says the number. */
 static void commit_number(kv_db *db, uint32_t flags, unsigned number)
@@ -50,7 +61,7 @@ static void test_list_in_its_old_page(void **state)
 {
     if (exclusive) /* it takes two */
         return;
-    kv_db *db = open_db(), *second = open_flags(0);
+    kv_db *db = make_db(), *second = open_flags(0);
     unsigned number = 1;
     commit_number(db, 0, number);
     assert_int_equal(kv_snapshot_create(db, "name", 4, 0), KV_OK);
@@ -112,7 +123,7 @@ static void try_snapshot(kv_db *db)
 /* A list that could not be read is read again. */
 static void test_list_cannot_be_read(void **state)
 {
-    kv_db *db = open_db();
+    kv_db *db = make_db();
     commit_number(db, 0, 1);
     assert_int_equal(kv_snapshot_create(db, "name", 4, 0), KV_OK);
     commit_number(db, 0, 2);
@@ -120,8 +131,8 @@ static void test_list_cannot_be_read(void **state)
     fail_first_looks(try_snapshot);
 }
 
-#define LONG  (4000ull * PAGE_SIZE)
-#define SHORT (500ull * PAGE_SIZE)
+#define LONG  (4000ull * PAGE)
+#define SHORT (500ull * PAGE)
 
 static void put_zeros(kv_db *db, uint32_t flags, const char *key, size_t len)
 {
@@ -145,14 +156,14 @@ static void try_lazy(kv_db *db)
  * what a dropped snapshot had is used as if nothing had failed. */
 static void test_asked_again(void **state)
 {
-    kv_db *db = open_db();
+    kv_db *db = make_db();
     put_zeros(db, 0, "first", LONG);
     put_zeros(db, 0, "second", SHORT);
     assert_int_equal(kv_snapshot_create(db, "name", 4, 0), KV_OK);
     put_zeros(db, 0, "second", 1);
     assert_int_equal(kv_snapshot_drop(db, "name", 4, 0), KV_OK);
     pages_before = stat_of(db).pages;
-    assert_true(pages_before >= (LONG + SHORT) / PAGE_SIZE);
+    assert_true(pages_before >= (LONG + SHORT) / PAGE);
     close_db(db);
     fail_first_looks(try_lazy);
 }

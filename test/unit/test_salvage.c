@@ -1032,6 +1032,31 @@ static void test_catalog_speaks(void **state)
     }
 }
 
+static int syncs_left;
+
+static int sync_fails(const kvi_os *os, int fd)
+{
+    return syncs_left-- > 0 ? 0 : -EIO;
+}
+
+/* A new file that cannot be flushed is no database that others should leave alone: it is gone. */
+static void test_cannot_be_flushed(void **state)
+{
+    kvi_os os = kvi_os_posix;
+    kv_salvage_info info = {.size = sizeof info};
+    const kv_salvage_options options = {.size = sizeof options};
+    int rc = KV_EIO;
+    os.sync = sync_fails;
+    unlink(dest);
+    surgeon_save(&small.file, path);
+    for (int n = 0; rc == KV_EIO; n++) {
+        syncs_left = n;
+        rc = kvi_salvage(&os, path, dest, &options, &info);
+        assert_int_equal(access(dest, F_OK) == 0, rc == KV_OK);
+    }
+    assert_int_equal(rc, KV_OK);
+}
+
 static void test_another_version(void **state)
 {
     surgeon s;
@@ -2057,6 +2082,7 @@ int main(void)
         cmocka_unit_test(test_newer_of_two_damaged_metas),
         cmocka_unit_test(test_roots_elsewhere),
         cmocka_unit_test(test_catalog_speaks),
+        cmocka_unit_test(test_cannot_be_flushed),
         cmocka_unit_test(test_another_version),
         cmocka_unit_test(test_nameless_leaves_stay_apart),
         cmocka_unit_test(test_nameless_tree_and_root),
