@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "carve.h"
+#include "pairs.h"
 #include "rng.h"
 #include "rounds.h"
 #include "salvage.h"
@@ -713,6 +714,93 @@ static void test_gap_within_a_gap(void **state)
         }
 }
 
+/* Entries of a tree of the new database, or UINT64_MAX: there is no such tree. */
+static uint64_t saved_entries(const char *name)
+{
+    kv_db *db;
+    kv_txn *txn;
+    kv_tree_info info = {.size = sizeof info, .entries = UINT64_MAX};
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY};
+    assert_int_equal(kv_db_open(dest, &options, &db), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+    kv_tree *tree = tree_of(txn, name);
+    if (tree)
+        assert_int_equal(kv_tree_stat(tree, &info), KV_OK);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    return info.entries;
+}
+
+static bool saved_has(const char *name, const void *key, size_t len)
+{
+    kv_db *db;
+    kv_txn *txn;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY};
+    assert_int_equal(kv_db_open(dest, &options, &db), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_READ, &txn), KV_OK);
+    kv_tree *tree = tree_of(txn, name);
+    bool has = tree && kv_exists(tree, key, len) == KV_OK;
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    return has;
+}
+
+/* A page becomes a leaf with these two entries. */
+static void make_leaf_of(surgeon *s, kvi_pgno page, kv_slice one, kv_slice two)
+{
+    surgeon leaf;
+    kv_db *db;
+    const kv_options options = {
+        .size = sizeof options, .flags = KV_OPEN_CREATE, .page_size = s->page_size};
+    uint64_t birth = kvi_get64(surgeon_page(s, page) + KVI_P_birth);
+    unlink(path);
+    assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
+    kv_txn *txn = begin(db);
+    assert_int_equal(kv_put(kv_txn_main(txn), one.ptr, one.len, "one", 3, 0), KV_OK);
+    assert_int_equal(kv_put(kv_txn_main(txn), two.ptr, two.len, "two", 3, 0), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+    surgeon_load(&leaf, path);
+    memcpy(surgeon_page(s, page), surgeon_page(&leaf, leaf.meta.main.root.page), s->page_size);
+    kvi_put64(surgeon_page(s, page) + KVI_P_page, page);
+    kvi_put64(surgeon_page(s, page) + KVI_P_birth, birth);
+    surgeon_stamp(s, page);
+    surgeon_free(&leaf);
+}
+
+static kv_slice key_of(const uint8_t *page, uint32_t page_size, unsigned slot, uint8_t *room)
+{
+    return (kv_slice){room, kvi_node_key(page, page_size, slot, room)};
+}
+
+/* The leaf at the edge of a gap has the bound itself. The lower one belongs to the gap, and nothing is
+ * missing before it; the upper one does not. */
+static void test_leaf_at_the_bound(void **state)
+{
+    for (int upper = 0; upper < 2; upper++) {
+        uint8_t room[2][64];
+        surgeon s;
+        kv_salvage_info info;
+        surgeon_take(&s, tall.file.bytes, tall.file.size);
+        kvi_pgno branch = surgeon_node(&s, &s.meta.main, 1, 1).page;
+        unsigned last = kvi_node_count(surgeon_page(&s, branch));
+        const uint8_t *root = surgeon_page(&s, s.meta.main.root.page);
+        kv_slice bound = key_of(root, s.page_size, upper ? 1 : 0, room[0]);
+        kvi_pgno leaf =
+            kvi_branch_child(surgeon_page(&s, branch), s.page_size, upper ? last : 0).page;
+        const uint8_t *page = surgeon_page(&s, leaf);
+        kv_slice own = key_of(page, s.page_size, upper ? 0 : kvi_node_count(page) - 1u, room[1]);
+        make_leaf_of(&s, leaf, bound, own);
+        damage(&s, branch, HARM_WIPED);
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        assert_int_equal(said.found, upper);
+        assert_true(saved_has(upper ? "lost+found-1" : "", bound.ptr, bound.len));
+        assert_true(saved_has(upper ? "lost+found-1" : "", own.ptr, own.len));
+        assert_int_equal(upper && saved_has("", bound.ptr, bound.len), 0);
+    }
+}
+
 /* A leaf that would fit one tree's gap is another's, as the remains of that one's root say. */
 static void test_remains_outweigh_keys(void **state)
 {
@@ -899,6 +987,27 @@ static void test_remains_tell_the_place(void **state)
             ranges++;
         }
     assert_int_equal(ranges, 1);
+}
+
+/* One that says that it is on another level is not believed about its ends. */
+static void test_remains_of_another_level(void **state)
+{
+    const kvi_tree_desc *main = &tall.file.meta.main;
+    surgeon s;
+    kv_salvage_info info;
+    uint64_t pages[2] = {surgeon_node(&tall.file, main, 1, 0).page};
+    size_t ranges = 0;
+    surgeon_take(&s, tall.file.bytes, tall.file.size);
+    pages[1] = kvi_branch_child(surgeon_page(&s, pages[0]), s.page_size, 7).page;
+    surgeon_page(&s, pages[0])[KVI_P_level]++;
+    surgeon_stamp(&s, pages[0]);
+    damage(&s, pages[1], HARM_CHECKSUM);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    assert_int_equal(check_saved(&tall, pages, 2), living(&tall, pages[1]));
+    for (size_t i = 0; i < said.n; i++)
+        ranges += said.losses[i].kind == KV_LOSS_RANGE;
+    assert_int_equal(ranges, 3); /* before the first, where the leaf was, behind the last */
 }
 
 /* All that lives below this page is there, in its own tree, or in a found one if that will do. Old
@@ -1101,6 +1210,59 @@ static void test_nameless_leaves_stay_apart(void **state)
     assert_true(said.found > 0);
 }
 
+/* Trees without names are not put together while each page that was lost is known for what it was: a
+ * leaf, large values of theirs, a branch whose remains brought all its children back. */
+static void test_nameless_trees_stay_apart(void **state)
+{
+    const kvi_meta *meta = &small.file.meta;
+    const uint64_t lost[] = {0, surgeon_node(&small.file, &meta->main, 0, 0).page,
+                             meta->main.root.page};
+    for (unsigned i = 0; i < KVI_COUNT(lost); i++) {
+        surgeon s;
+        kv_salvage_info info;
+        uint64_t pages[2] = {meta->catalog.root.page, lost[i]};
+        surgeon_take(&s, small.file.bytes, small.file.size);
+        damage(&s, pages[0], HARM_WIPED);
+        if (lost[i])
+            damage(&s, lost[i], i == 1 ? HARM_WIPED : HARM_CHECKSUM);
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        assert_int_equal(check_saved(&small, pages, 2), i == 1 ? living(&small, lost[i]) : 0);
+        assert_int_equal(info.found_trees, small.n_trees - 1);
+    }
+}
+
+static void younger_make(kv_db *db)
+{
+    rng random;
+    rng_seed(&random, 13);
+    kv_txn *txn = begin(db);
+    fill(kv_txn_main(txn), "key%05u", 200, 150, &random);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = begin(db);
+    fill(create(txn, "young", 0), "y%u", 2, 50, &random);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* A whole tree that has lost its name gets no leaves of others. */
+static void test_whole_tree_without_name(void **state)
+{
+    static patient p;
+    surgeon s;
+    kv_salvage_info info;
+    patient_make(&p, 4096, younger_make);
+    surgeon_take(&s, p.file.bytes, p.file.size);
+    damage(&s, s.meta.catalog.root.page, HARM_CHECKSUM);
+    damage(&s, s.meta.main.root.page, HARM_WIPED);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    assert_int_equal(info.found_trees, 2);
+    assert_true(saved_has("lost+found-1", "y0", 2));
+    assert_int_equal(saved_entries("lost+found-1"), 2);
+    assert_int_equal(saved_entries("lost+found-2"), 200);
+    patient_free(&p);
+}
+
 static void lose_space(surgeon *s)
 {
     memset(s->meta.delta, 0xff, sizeof s->meta.delta);
@@ -1255,6 +1417,133 @@ static void test_old_values_are_told(void **state)
     patient_free(&changed);
 }
 
+static void leaf_changed_make(kv_db *db)
+{
+    rng random;
+    rng_seed(&random, 14);
+    kv_txn *txn = begin(db);
+    fill(create(txn, "a", 0), "key%05u", 400, 150, &random);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = begin(db);
+    put(create(txn, "a", 0), "key%05u", 0, "changed", 7);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* Of a tree without its name, too, an old leaf is no tree of its own. */
+static void test_old_leaf_of_a_found_tree(void **state)
+{
+    static patient p;
+    surgeon s;
+    kv_salvage_info info;
+    patient_make(&p, 4096, leaf_changed_make);
+    surgeon_take(&s, p.file.bytes, p.file.size);
+    lose_space(&s);
+    damage(&s, s.meta.catalog.root.page, HARM_WIPED);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    assert_int_equal(info.found_trees, 1);
+    assert_int_equal(saved_entries("lost+found-1"), 400);
+    check_there(&p, UINT64_MAX, true);
+    patient_free(&p);
+}
+
+static unsigned changes; /* of ten entries */
+
+static void partly_changed_make(kv_db *db)
+{
+    rng random;
+    rng_seed(&random, 15);
+    kv_txn *txn = begin(db);
+    fill(kv_txn_main(txn), "key%05u", 10, 150, &random);
+    fill(create(txn, "lost", 0), "key%05u", 3, 150, &random);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = begin(db);
+    fill(kv_txn_main(txn), "key%05u", changes, 150, &random);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* An old leaf that shares most of its entries with the tree is a version of it; one that shares but half
+ * may be more. */
+static void test_old_leaf_by_halves(void **state)
+{
+    for (changes = 4; changes <= 5; changes++) {
+        static patient p;
+        surgeon s;
+        kv_salvage_info info;
+        kvi_tree_desc lost;
+        kvi_pgno leaf;
+        p = (patient){0};
+        patient_make(&p, 4096, partly_changed_make);
+        surgeon_take(&s, p.file.bytes, p.file.size);
+        surgeon_catalog(&s, 0, &leaf, &lost);
+        lose_space(&s);
+        damage(&s, lost.root.page, HARM_WIPED);
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        assert_int_equal(info.found_trees, changes == 5);
+        assert_int_equal(saved_entries(""), 10);
+        patient_free(&p);
+    }
+}
+
+static void moved_on_make(kv_db *db)
+{
+    char key[16];
+    uint8_t value[150] = {0};
+    kv_txn *txn = begin(db);
+    kv_tree *tree = create(txn, "a", 0);
+    for (unsigned i = 40; i <= 50; i++)
+        put(tree, "key%05u", i, value, sizeof value);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = begin(db);
+    tree = create(txn, "a", 0);
+    for (unsigned i = 40; i < 50; i++)
+        assert_int_equal(kv_del(tree, key, (size_t)snprintf(key, sizeof key, "key%05u", i)), KV_OK);
+    value[0] = 1;
+    for (unsigned i = 50; i <= 60; i++)
+        put(tree, "key%05u", i, value, sizeof value);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* An old leaf whose last key is the first of a newer one is no neighbour of it. */
+static void test_old_leaf_touches(void **state)
+{
+    static patient p;
+    surgeon s;
+    kv_salvage_info info;
+    patient_make(&p, 4096, moved_on_make);
+    surgeon_take(&s, p.file.bytes, p.file.size);
+    lose_space(&s);
+    damage(&s, s.meta.catalog.root.page, HARM_WIPED);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    assert_int_equal(info.found_trees, 2);
+    assert_int_equal(saved_entries("lost+found-1"), 11);
+    assert_int_equal(saved_entries("lost+found-2"), 11);
+    check_there(&p, UINT64_MAX, true);
+    patient_free(&p);
+}
+
+/* Older lists of named snapshots are no trees, whether or not it is known which pages are in use. */
+static void test_old_lists_of_snapshots(void **state)
+{
+    static const char *const names[] = {"before0", "before1", "z2", "z3"};
+    surgeon s;
+    kv_salvage_info info;
+    surgeon_take(&s, kept.file.bytes, kept.file.size);
+    lose_space(&s);
+    damage(&s, s.meta.main.root.page, HARM_WIPED);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    assert_true(info.found_trees > 0);
+    for (unsigned i = 1; i <= said.found; i++)
+        for (size_t k = 0; k < KVI_COUNT(names); k++) {
+            char found[32];
+            snprintf(found, sizeof found, "lost+found-%u", i);
+            assert_false(saved_has(found, names[k], strlen(names[k])));
+        }
+}
+
 /* The only loss of a found tree; NULL: none. */
 static const told_loss *loss_of_found(void)
 {
@@ -1341,6 +1630,42 @@ static void test_pairs_alone(void **state)
     }
 }
 
+static void pairs_make(kv_db *db)
+{
+    const kv_put_options expires = {.size = sizeof expires, .ttl_ms = 1000000000};
+    kv_txn *txn = begin(db);
+    kv_tree *tree = create(txn, "pairs", 0);
+    for (unsigned i = 0; i < 2; i++) {
+        uint8_t pair[32];
+        size_t len = kvi_pairs_join(kvi_slice_of("key", 3), kvi_slice_of(i ? "b" : "a", 1), pair,
+                                    sizeof pair);
+        assert_int_equal(kv_put_with(tree, pair, len, "", 0, i ? &expires : NULL), KV_OK);
+    }
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* A pair does not expire: one that says so is none. */
+static void test_pair_that_expires(void **state)
+{
+    static patient p;
+    surgeon s;
+    kv_salvage_info info;
+    kvi_tree_desc desc;
+    kvi_pgno leaf;
+    patient_make(&p, 4096, pairs_make);
+    surgeon_take(&s, p.file.bytes, p.file.size);
+    uint8_t *bytes = surgeon_catalog(&s, 0, &leaf, &desc);
+    desc.flags |= KVI_TREE_MULTI;
+    kvi_tree_desc_encode(&desc, bytes);
+    surgeon_stamp(&s, leaf);
+    assert_int_equal(salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    check_sound();
+    assert_int_equal(info.entries, 1);
+    assert_int_equal(info.lost_values, 1);
+    patient_free(&p);
+}
+
 /* The end of the file is missing, and with it the records of free pages: what lies before is there. */
 static void test_truncated(void **state)
 {
@@ -1394,6 +1719,33 @@ static void test_truncated_unsealed(void **state)
     assert_int_equal(said.losses[0].from_len, 6);
     assert_memory_equal(said.losses[0].from, "large1", 6);
     check_there(&tail, cut - 1, false);
+    patient_free(&tail);
+}
+
+/* The file ends within the last page of a large value: behind the value, or a byte before its end. */
+static void test_truncated_behind_a_value(void **state)
+{
+    static patient tail;
+    patient_make(&tail, 4096, tail_make);
+    for (int less = 0; less < 2; less++) {
+        kv_salvage_info info;
+        surgeon s;
+        kvi_pgno leaf;
+        kvi_entry entry;
+        uint8_t *stored;
+        surgeon_take(&s, tail.file.bytes, tail.file.size);
+        assert_true(surgeon_find(&s, &s.meta.main, KVI_ENTRY_LARGE, &leaf, &stored, &entry));
+        assert_true(leaf < entry.large.ptr.page && s.meta.main.root.page < entry.large.ptr.page);
+        assert_true(entry.large.stored_len % s.page_size > 1);
+        s.size = entry.large.ptr.page * s.page_size + entry.large.stored_len - less;
+        assert_int_equal(salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        assert_int_equal(info.losses, less);
+        assert_int_equal(info.lost_values, less);
+        assert_int_equal(saved_has("", "large1", 6), !less);
+        if (!less)
+            check_complete(&tail);
+    }
     patient_free(&tail);
 }
 
@@ -1785,6 +2137,19 @@ static void shrunk_make(kv_db *db, bool named)
     }
 }
 
+/* The same, and the newest root lies before that of the snapshot. */
+static void shrunk_low_make(kv_db *db)
+{
+    static const uint8_t bytes[400000];
+    kv_txn *txn = begin(db);
+    put(kv_txn_main(txn), "large%u", 1, bytes, sizeof bytes);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    txn = begin(db);
+    assert_int_equal(kv_del(kv_txn_main(txn), "large1", 6), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    shrunk_make(db, false);
+}
+
 static void shrunk_main_make(kv_db *db)
 {
     shrunk_make(db, false);
@@ -1799,13 +2164,15 @@ static void shrunk_named_make(kv_db *db)
  * younger than the root that is taken is no older version of it. */
 static void test_root_of_a_snapshot(void **state)
 {
-    static void (*const make[])(kv_db * db) = {shrunk_main_make, shrunk_named_make};
-    for (int named = 0; named < 2; named++) {
+    static void (*const make[])(kv_db * db) = {shrunk_main_make, shrunk_named_make,
+                                               shrunk_low_make};
+    for (size_t i = 0; i < KVI_COUNT(make); i++) {
+        bool named = make[i] == shrunk_named_make;
         static patient shrunk;
         surgeon s;
         kv_salvage_info info;
         shrunk = (patient){0};
-        patient_make(&shrunk, 4096, make[named]);
+        patient_make(&shrunk, 4096, make[i]);
         surgeon_take(&s, shrunk.file.bytes, shrunk.file.size);
         assert_int_equal(s.meta.main.level, 0);
         lose_metas(&s);
@@ -2070,12 +2437,14 @@ int main(void)
         cmocka_unit_test(test_every_pair),
         cmocka_unit_test(test_tall_branches),
         cmocka_unit_test(test_gap_within_a_gap),
+        cmocka_unit_test(test_leaf_at_the_bound),
         cmocka_unit_test(test_remains_outweigh_keys),
         cmocka_unit_test(test_remains_of_another),
         cmocka_unit_test(test_remains_at_the_end),
         cmocka_unit_test(test_pointers_to_nodes),
         cmocka_unit_test(test_records_are_no_nodes),
         cmocka_unit_test(test_remains_tell_the_place),
+        cmocka_unit_test(test_remains_of_another_level),
         cmocka_unit_test(test_wrong_children),
         cmocka_unit_test(test_beyond_the_end),
         cmocka_unit_test(test_both_metas),
@@ -2085,15 +2454,23 @@ int main(void)
         cmocka_unit_test(test_cannot_be_flushed),
         cmocka_unit_test(test_another_version),
         cmocka_unit_test(test_nameless_leaves_stay_apart),
+        cmocka_unit_test(test_nameless_trees_stay_apart),
+        cmocka_unit_test(test_whole_tree_without_name),
         cmocka_unit_test(test_nameless_tree_and_root),
         cmocka_unit_test(test_no_space_records),
         cmocka_unit_test(test_no_leaves_of_others),
         cmocka_unit_test(test_old_values_are_told),
+        cmocka_unit_test(test_old_leaf_of_a_found_tree),
+        cmocka_unit_test(test_old_leaf_by_halves),
+        cmocka_unit_test(test_old_leaf_touches),
+        cmocka_unit_test(test_old_lists_of_snapshots),
         cmocka_unit_test(test_leaf_of_a_found_tree),
         cmocka_unit_test(test_value_of_a_found_tree),
         cmocka_unit_test(test_pairs_alone),
+        cmocka_unit_test(test_pair_that_expires),
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_truncated_unsealed),
+        cmocka_unit_test(test_truncated_behind_a_value),
         cmocka_unit_test(test_root_and_end_gone),
         cmocka_unit_test(test_contradicting_records),
         cmocka_unit_test(test_high_water_lies),

@@ -459,6 +459,38 @@ static void test_root_gone_and_old_leaves(void **state)
     surgeon_free(&s);
 }
 
+static void come(kv_db *db)
+{
+    must_put(db, "tree00007", "gone", "soon", 4);
+}
+
+static void go(kv_db *db)
+{
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    assert_int_equal(kv_del(must_tree(txn, "tree00007"), "gone", 4), KV_OK);
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+/* An old leaf of the catalog, which leads to a tree's old leaf, brings nothing back into that tree. */
+static void test_root_gone_and_old_tree(void **state)
+{
+    surgeon before = changed(&sound, come), s = changed(&before, go);
+    surgeon_free(&before);
+    memset(s.meta.delta, 0xff, sizeof s.meta.delta);
+    surgeon_put_meta(&s);
+    damage(&s, s.meta.catalog.root.page, HARM_WIPED);
+    assert_int_equal(salvage(&s), KV_OK);
+    surgeon_free(&s);
+    kv_db *db = must_open(disk, DEST);
+    kv_txn *txn = must_begin(db, KV_TXN_READ);
+    kv_tree *tree;
+    assert_int_equal(kv_tree_open(txn, "tree00007", 9, 0, NULL, &tree), KV_OK);
+    assert_int_equal(kv_exists(tree, "whose", 5), KV_OK);
+    assert_int_equal(kv_exists(tree, "gone", 4), KV_NOTFOUND);
+    kv_txn_abort(txn);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 /* Also where the catalog itself had to be put together: what a tree lacks is said of that tree. */
 static void test_root_and_tree_gone(void **state)
 {
@@ -686,6 +718,7 @@ int main(void)
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_both_roots_gone),
         cmocka_unit_test(test_root_gone_and_old_leaves),
+        cmocka_unit_test(test_root_gone_and_old_tree),
         cmocka_unit_test(test_root_and_tree_gone),
         cmocka_unit_test(test_names_twice),
         cmocka_unit_test(test_tree_without_name),
