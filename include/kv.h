@@ -643,13 +643,13 @@ KV_API uint64_t kv_txn_id(const kv_txn *txn);
  * tick: some milliseconds less. */
 KV_API uint64_t kv_txn_now(const kv_txn *txn);
 
-/* Savepoints of a write transaction, nested like brackets. rollback_to undoes everything since
- * the savepoint and keeps it; release forgets it (and those inside) and keeps the changes. Both
+/* Savepoints of a write transaction, nested like brackets. rollback_to undoes everything since the
+ * savepoint and keeps it; release forgets it (and those inside) and keeps the changes. Both
  * invalidate cursors' positions and views. Trees opened since the savepoint and created inside
- * become invalid by rollback. KV_NOTFOUND: no such savepoint. O(named trees that are
- * open) to set; the first change of a page afterwards copies it. To roll back: O(pages that the transaction
- * has changed). A transaction beyond its memory budget makes the file longer with each page that it writes
- * early below a savepoint, since it may be brought back. */
+ * become invalid by rollback. KV_NOTFOUND: no such savepoint. O(named trees that are open) to set;
+ * the first change of a page afterwards copies it. To roll back: O(pages that the transaction has
+ * changed). A transaction beyond its memory budget makes the file longer with each page that it
+ * writes early below a savepoint, since it may be brought back. */
 KV_API int kv_txn_savepoint(kv_txn *txn, uint32_t *savepoint);
 KV_API int kv_txn_rollback_to(kv_txn *txn, uint32_t savepoint);
 KV_API int kv_txn_release(kv_txn *txn, uint32_t savepoint);
