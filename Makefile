@@ -102,7 +102,7 @@ COVERAGE := $(if $(call variant_has,coverage),--coverage -fprofile-update=atomic
 ENGINE_COVERAGE = $(COVERAGE) $(if $(COVERAGE),$(if $(filter %/hash.o %/hash_wide.o,$@),-O2,-Dalways_inline=unused))
 
 # No path of the building machine reaches the objects: the build is reproducible.
-BASE_CFLAGS := -std=c11 -pthread -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(SANITIZE) $(WARNINGS)
+BASE_CFLAGS := -std=c11 -pthread -fvisibility=hidden '-ffile-prefix-map=$(CURDIR)=.' $(SANITIZE) $(WARNINGS)
 BASE_CPPFLAGS := -D_GNU_SOURCE -Iinclude $(if $(call variant_has,stress),-DKVI_STRESS=1) \
                  $(if $(call variant_has,mutants),-DKVI_MUTANTS=1)
 BASE_LDFLAGS := -pthread $(SANITIZE) -Wl,--as-needed -Wl,-z,relro -Wl,-z,now \

@@ -80,6 +80,13 @@ same "commands with -std=c11 and the packager's flags" "$compiled" \
 same "objects of the shared library with -fPIC" \
     "$(grep -c -- '-o [^ ]*/pic/[^ ]*\.o ' <<<"$commands")" "$(grep -c -- '-fPIC' <<<"$commands")"
 
+# A folder may have a space in its name, and no folder's name reaches an object.
+spaced="$work/a folder"
+mkdir -p "$spaced"
+cp -r "$SRC/Makefile" "$SRC/include" "$SRC/src" "$spaced"
+make -s -C "$spaced" build/obj/src/err.o || fail "a folder with a space in its name"
+! grep -q "$spaced" "$spaced/build/obj/src/err.o" || fail "err.o names the folder that it was built in"
+
 # ---- what was linked ----
 
 make_kv install PREFIX="$home"
