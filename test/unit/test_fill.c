@@ -10,7 +10,7 @@
 #define ENOUGH 16u /* pages for any small commit */
 #endif
 
-static kvi_slice file_bytes(void)
+static kvi_slice whole_file(void)
 {
     return sim_get_file(disk, "db");
 }
@@ -24,7 +24,7 @@ static uint64_t end_needed(kv_db *db)
 static void make_long(void)
 {
     kv_db *db = open_db();
-    for (unsigned n = 100; file_bytes().len < KVI_FILL_FROM; n *= 2)
+    for (unsigned n = 100; whole_file().len < KVI_FILL_FROM; n *= 2)
         commit_many(db, 0, n, 200);
     close_db(db);
 }
@@ -52,9 +52,9 @@ static int commit_more(kv_db *db, uint32_t flags, unsigned number)
 static unsigned commit_until_filled(kv_db *db)
 {
     unsigned i = 0;
-    while (i < COMMITS / 2 || (i < 10 * COMMITS && file_bytes().len == end_needed(db)))
+    while (i < COMMITS / 2 || (i < 10 * COMMITS && whole_file().len == end_needed(db)))
         assert_int_equal(commit_more(db, 0, i++), KV_OK);
-    assert_true(file_bytes().len > end_needed(db));
+    assert_true(whole_file().len > end_needed(db));
     return i;
 }
 
@@ -68,7 +68,7 @@ static uint64_t plain_len(kv_db *db, uint64_t before)
 static void expect_plain(kv_db *db, uint32_t flags, unsigned number)
 {
     size_t event = disk->n_events;
-    uint64_t before = file_bytes().len, most = 0;
+    uint64_t before = whole_file().len, most = 0;
     assert_int_equal(commit_more(db, flags, number), KV_OK);
     for (; event < disk->n_events; event++)
         most = KVI_MAX(most, disk->events[event].new_size);
@@ -85,7 +85,7 @@ static void expect_cut(kv_db *db)
 {
     uint64_t end = end_needed(db);
     close_db(db);
-    assert_int_equal(file_bytes().len, end);
+    assert_int_equal(whole_file().len, end);
     db = open_db();
     sound(db);
     close_db(db);
@@ -96,15 +96,15 @@ static void test_ahead_of_what_grows(void **state)
     kv_db *db = open_long();
     unsigned longer = 0;
     for (unsigned i = 0; i < COMMITS; i++) {
-        uint64_t before = file_bytes().len;
+        uint64_t before = whole_file().len;
         assert_int_equal(commit_more(db, 0, i), KV_OK);
-        uint64_t plain = plain_len(db, before), len = file_bytes().len;
+        uint64_t plain = plain_len(db, before), len = whole_file().len;
         assert_true(end_needed(db) <= len && len <= plain + KVI_FILL_MAX);
-        expect_zeros(plain, file_bytes());
+        expect_zeros(plain, whole_file());
         longer += len > before;
     }
     assert_true(longer >= 2 && longer <= COMMITS / 3);
-    assert_true(file_bytes().len > end_needed(db));
+    assert_true(whole_file().len > end_needed(db));
     sound(db);
     expect_cut(db);
 }
@@ -165,7 +165,7 @@ static void test_free_pages_on_a_full_disk(void **state)
 {
     kv_db *db = open_long();
     unsigned i = commit_until_filled(db);
-    disk->capacity = file_bytes().len + 8 * PAGE_SIZE;
+    disk->capacity = whole_file().len + 8 * PAGE_SIZE;
     i = commit_until_refused(db, 2, i);
     assert_true(free_for_all(db) < 8);
     sound(db);
@@ -184,11 +184,11 @@ static void test_small_changes_on_a_full_disk(void **state)
     char key[32];
     kv_db *db = open_db();
     commit_many(db, 0, 8000, 200);
-    uint64_t full = file_bytes().len;
-    for (unsigned i = 0; file_bytes().len == full; i++) /* until the free pages are to stay free */
+    uint64_t full = whole_file().len;
+    for (unsigned i = 0; whole_file().len == full; i++) /* until the free pages are to stay free */
         assert_int_equal(commit_more(db, 0, i), KV_OK);
     close_db(db);
-    disk->capacity = file_bytes().len;
+    disk->capacity = whole_file().len;
     for (unsigned i = 0; i < 60; i++) {
         db = open_db();
         kv_txn *txn = begin(db, KV_TXN_WRITE);
@@ -206,7 +206,7 @@ static void test_one_record_again_and_again(void **state)
     kv_db *db = open_long();
     (void)commit_until_filled(db);
     size_t event = disk->n_events;
-    uint64_t written = 0, len = file_bytes().len;
+    uint64_t written = 0, len = whole_file().len;
     for (unsigned i = 0; i < 10 * COMMITS; i++)
         commit_text(db, 0, i % 2 ? "odd" : "even");
     for (; event < disk->n_events; event++) {
@@ -215,7 +215,7 @@ static void test_one_record_again_and_again(void **state)
             assert_true(e->new_size >= e->old_size);
         written += e->new_size > e->old_size ? e->new_size - e->old_size : 0;
     }
-    assert_true(written <= 2 * KVI_FILL_MAX && file_bytes().len <= len + 2 * KVI_FILL_MAX);
+    assert_true(written <= 2 * KVI_FILL_MAX && whole_file().len <= len + 2 * KVI_FILL_MAX);
     close_db(db);
 }
 
@@ -228,9 +228,9 @@ static void test_after_a_kill(void **state)
         (void)commit_until_filled(db);
         crash(db, reboot);
         db = open_db();
-        assert_true(file_bytes().len > end_needed(db));
+        assert_true(whole_file().len > end_needed(db));
         commit_text(db, 0, "next");
-        assert_true(file_bytes().len > end_needed(db));
+        assert_true(whole_file().len > end_needed(db));
         expect_text(db, "next");
         expect_cut(db);
     }
