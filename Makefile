@@ -262,8 +262,8 @@ $(B)/test/%: $(B)/obj/test/%.o $(B)/obj/test/support.a $(STATIC)
 BATON_WRAP := $(foreach f,mutex_lock cond_wait cond_timedwait cond_signal,-Wl,--wrap=pthread_$(f))
 $(B)/test/schedule/%: private LDFLAGS += $(BATON_WRAP)
 # The test plays the kernel.
-INTERRUPTED_WRAP := $(foreach f,open64 close pread64 pwrite64 pwritev64 fdatasync ftruncate64 fsync \
-                      fcntl64 fstatfs64 getrandom fopen64 statx fstatat64 nanosleep syscall,-Wl,--wrap=$(f))
+INTERRUPTED_WRAP := $(foreach f,open64 close pread64 pwrite64 pwritev64 write poll fdatasync ftruncate64 \
+                      fsync fcntl64 fstatfs64 getrandom fopen64 statx fstatat64 nanosleep syscall,-Wl,--wrap=$(f))
 $(B)/test/unit/test_os_interrupted: private LDFLAGS += $(INTERRUPTED_WRAP)
 # The engine asks it which of its bugs is chosen.
 $(TEST_PROGRAMS): $(if $(call variant_has,mutants),$(B)/obj/test/support/mutant.o)

@@ -11,6 +11,7 @@
 #include "scratch.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -61,6 +62,8 @@ static bool refused(void)
 KERNEL(ssize_t, pread64, (int fd, void *buf, size_t len, off_t off), (fd, buf, len, off))
 KERNEL(ssize_t, pwrite64, (int fd, const void *buf, size_t len, off_t off), (fd, buf, len, off))
 KERNEL(ssize_t, pwritev64, (int fd, const struct iovec *iov, int n, off_t off), (fd, iov, n, off))
+KERNEL(ssize_t, write, (int fd, const void *buf, size_t len), (fd, buf, len))
+KERNEL(int, poll, (struct pollfd * fds, nfds_t n, int timeout), (fds, n, timeout))
 KERNEL(int, fdatasync, (int fd), (fd))
 KERNEL(int, ftruncate64, (int fd, off_t size), (fd, size))
 KERNEL(int, fsync, (int fd), (fd))
@@ -180,6 +183,7 @@ static void each_call_is_repeated(void **state)
     assert_true(fd >= 0);
     UNNOTICED(8, os->pwritev(os, fd, &iov, 1, 0));
     UNNOTICED(16, os->pwritev(os, fd, two, 2, 0));
+    UNNOTICED(8, os->write(os, fd, buf, sizeof buf));
     UNNOTICED(8, os->pread(os, fd, buf, sizeof buf, 0));
     UNNOTICED(0, os->sync(os, fd));
     UNNOTICED(0, os->truncate(os, fd, 100));
@@ -218,6 +222,7 @@ static void failures_are_told(void **state)
     int fd = open_a();
     TOLD(EIO, os->pwritev(os, fd, &iov, 1, 0));
     TOLD(EIO, os->pwritev(os, fd, two, 2, 0));
+    TOLD(EIO, os->write(os, fd, buf, sizeof buf));
     TOLD(EIO, os->pread(os, fd, buf, sizeof buf, 0));
     TOLD(EIO, os->sync(os, fd));
     TOLD(ENOSPC, os->truncate(os, fd, 100));
@@ -290,6 +295,24 @@ static void a_lease_is_waited_for(void **state)
     plan_make(2, EWOULDBLOCK);
     plan.then = EACCES; /* when it is given back */
     assert_int_equal(open_a(), -EACCES);
+}
+
+/* A pipe that is full: waited for, also through signals; and if that is refused, it is told. */
+static void a_full_pipe_is_waited_for(void **state)
+{
+    char buf[8] = "written";
+    int fd = open_a();
+    plan_make(4, EAGAIN); /* the write, the wait three times */
+    plan.then = EINTR;
+    assert_int_equal(os->write(os, fd, buf, sizeof buf), sizeof buf);
+    assert_int_equal(plan.times, 0);
+    assert_int_equal(plan.calls, 6);
+    plan_make(2, EAGAIN);
+    plan.then = ENOMEM;
+    assert_int_equal(os->write(os, fd, buf, sizeof buf), -ENOMEM);
+    assert_int_equal(plan.calls, 2);
+    plan_make(0, 0);
+    assert_int_equal(os->close(os, fd), 0);
 }
 
 static void network_file_systems_are_known(void **state)
@@ -400,6 +423,7 @@ int main(void)
         cmocka_unit_test(files_are_described_all_the_same),
         cmocka_unit_test(pauses_are_made),
         cmocka_unit_test(a_lease_is_waited_for),
+        cmocka_unit_test(a_full_pipe_is_waited_for),
         cmocka_unit_test(network_file_systems_are_known),
         cmocka_unit_test(programs_are_known_by_name),
         cmocka_unit_test(random_bytes_come_in_pieces),

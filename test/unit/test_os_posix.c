@@ -85,22 +85,26 @@ static void handles_close_on_exec_and_keep_off_standard_streams(void **state)
     close_in(fd);
 }
 
-/* No number above those of the standard streams is left: nothing is made, then. */
+/* No number above those of the standard streams is left: nothing is made, then, and what was there
+ * stays. */
 static void no_room_off_the_standard_streams(void **state)
 {
     scratch *dir = *state;
+    close_in(open_in(dir, "old", RW));
     pid_t child = fork();
     if (child == 0) {
         const struct rlimit three = {3, 3};
         close(0);
         bool ok = setrlimit(RLIMIT_NOFILE, &three) == 0 &&
-                  os->open(os, path_of(dir, "new"), RW | KVI_OS_EXCL, 0600) == -EMFILE;
+                  os->open(os, path_of(dir, "new"), RW | KVI_OS_EXCL, 0600) == -EMFILE &&
+                  os->open(os, path_of(dir, "old"), RW, 0600) == -EMFILE;
         _exit(ok ? 0 : 1);
     }
     int status = -1;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     assert_int_equal(access(path_of(dir, "new"), F_OK), -1);
+    assert_int_equal(access(path_of(dir, "old"), F_OK), 0);
 }
 
 static void links_are_followed_unless_refused(void **state)
