@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "node.h"
+#include "node_quick.h"
 
 #define HIGH_WATER 1000000
 #define NEWEST     5000
@@ -343,7 +343,7 @@ static inline void branch_same(const uint8_t *page, const model *m, bool expiry)
     }
 }
 
-/* Searches for key both ways: the general one and the quick one. */
+/* Searches for key in all ways: the general one, the quick one, and what the quick one falls back to. */
 static inline void search_same(const uint8_t *page, const model *m, kvi_slice key)
 {
     bool found, expected, special;
@@ -360,6 +360,8 @@ static inline void search_same(const uint8_t *page, const model *m, kvi_slice ke
         unsigned i = model_lower(m, 1, key, &expected) - 1 + expected;
         assert_int_equal(kvi_branch_search(page, m->page_size, key), i);
         assert_int_equal(kvi_branch_find(page, m->page_size, key, &child), i);
+        assert_true(child.page == m->at[i].child.page);
+        assert_int_equal(kvi_branch_find_any(page, m->page_size, key, &child), i);
         assert_true(child.page == m->at[i].child.page);
     }
 }

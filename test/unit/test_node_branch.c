@@ -214,6 +214,33 @@ static void branch_with_short_keys_is_head_only(void **state)
     free(scratch);
 }
 
+/* A key may be longer than any that a node has, though it begins with a prefix that goes on behind the
+ * header: it has its place all the same. */
+static void longer_than_a_page(void **state)
+{
+    const size_t longest = 3 * KVI_PAGE_MAX;
+    uint8_t *page = exact(4096), *scratch = exact(4096), *key = exact(longest);
+    (void)state;
+    memset(key, 'p', longest);
+    kvi_branch_init(page, 4096, 1, (kvi_ptr){100, 1}, 1);
+    for (unsigned i = 0; i < 20; i++) {
+        key[40] = (uint8_t)('a' + i);
+        kvi_item item = {.key = {key, 41}, .child = {101 + i, 1}};
+        assert_true(kvi_branch_insert(page, 4096, scratch, i, &item));
+    }
+    assert_true(kvi_get16(page + KVI_P_prefix_len) > KVI_PREFIX_INLINE);
+    for (unsigned i = 0; i < 20; i++)
+        for (size_t len = 41; len <= longest; len += len == 41 ? KVI_PAGE_MAX - 41 : 1 << 14) {
+            kvi_ptr child;
+            key[40] = (uint8_t)('a' + i);
+            assert_int_equal(kvi_branch_find(page, 4096, (kvi_slice){key, len}, &child), i + 1);
+            assert_int_equal(child.page, 101 + i);
+        }
+    free(page);
+    free(scratch);
+    free(key);
+}
+
 /* A separator of another length ends the common one. */
 static void same_len_follows_the_keys(void **state)
 {
@@ -333,6 +360,7 @@ int main(void)
         cmocka_unit_test(greatest_head_is_shared),
         cmocka_unit_test(no_head_behind_the_last),
         cmocka_unit_test(prefix_longer_than_half_a_page),
+        cmocka_unit_test(longer_than_a_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
