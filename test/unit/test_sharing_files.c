@@ -176,6 +176,22 @@ static void test_directory_as_side_file(void **state)
     works();
 }
 
+/* It has neither a length nor pages to be shared: it is replaced, as what a dead process has left. */
+static void test_fifo_as_side_file(void **state)
+{
+    struct stat st;
+    assert_int_equal(mkfifo(side, 0644), 0);
+    kv_db *first = open_ok(KV_OPEN_CREATE), *second = open_ok(0);
+    assert_int_equal(stat(side, &st), 0);
+    assert_true(S_ISREG(st.st_mode));
+    commit_number(first, 0, 7);
+    assert_int_equal(number_now(second), 7);
+    close_ok(second);
+    close_last(first);
+    assert_int_equal(mkfifo(side, 0644), 0);
+    works();
+}
+
 static void test_another_version(void **state)
 {
     kv_db *db = open_ok(KV_OPEN_CREATE);
@@ -613,6 +629,7 @@ int main(void)
         TEST(test_leftovers_are_ignored),
         TEST(test_symbolic_link_as_side_file),
         TEST(test_directory_as_side_file),
+        TEST(test_fifo_as_side_file),
         TEST(test_another_version),
         TEST(test_side_file_removed),
         TEST(test_side_file_replaced),
