@@ -369,10 +369,12 @@ static void test_poison_of_a_foreign_tail(void **state)
     assert_int_equal(kv_db_close(a), KV_OK);
 }
 
-/* The flush of the one that takes over fails: it reads on, and writes no more. */
-static void test_poison_during_adoption(void **state)
+/* The flush of the one that takes over fails: it reads on, and writes no more. Who took the turn only to
+ * count pages gives it back. */
+static void poison_during_adoption(bool counting)
 {
     kv_db *a = open_db(), *b;
+    kv_db_info info = {.size = sizeof info};
     commit_n(a, 0, "base", 30, 60, 'b');
     assert_int_equal(kv_db_close(a), KV_OK);
     a = open_failing();
@@ -383,6 +385,10 @@ static void test_poison_during_adoption(void **state)
     assert_false(mortal_run(&victim, 0, commit_durable));
     kv_txn *old = begin(a, KV_TXN_READ);
     fail_flush();
+    if (counting)
+        assert_int_equal(kv_db_stat(a, &info), KV_OK);
+    assert_int_equal(info.poisoned, counting);
+    assert_false(a->turn.taken);
     refuses_writing(a);
     assert_int_equal(content(old), before);
     kv_txn_abort(old);
@@ -401,6 +407,13 @@ static void test_poison_during_adoption(void **state)
     sound(a);
     expect_kept(content_now(a));
     assert_int_equal(kv_db_close(a), KV_OK);
+}
+
+static void test_poison_during_adoption(void **state)
+{
+    poison_during_adoption(false);
+    fresh(NULL);
+    poison_during_adoption(true);
 }
 
 /* ---- ids ---- */

@@ -130,6 +130,41 @@ static void test_irrelevant_commits(void **state)
     }
 }
 
+static unsigned commits_due; /* while somebody sleeps; the last one matters */
+
+static void commit_what_matters_last(void *context)
+{
+    kv_db *db = context;
+    if (--commits_due > 0) {
+        commit_mark(db, KV_TXN_LAZY);
+        disk->meanwhile = commit_what_matters_last;
+    } else {
+        commit_n(db, KV_TXN_LAZY, "zzz", 1, 5, 'z');
+    }
+}
+
+/* Who waits for ever waits on behind commits that do not matter. */
+static void test_for_ever_behind_other_commits(void **state)
+{
+    const kv_range some = {.size = sizeof some, .prefix = "zzz", .prefix_len = 3};
+    const kv_watch_options options = {.size = sizeof options, .tree = "", .range = &some};
+    kv_watch *watch;
+    kv_watch_event event = {.size = sizeof event};
+    kv_db *db = open_db();
+    assert_int_equal(open_on(sim_os(disk), 0, &busy), KV_OK);
+    assert_int_equal(kv_watch_open(db, &options, &watch), KV_OK);
+    uint64_t id = newest_id(db);
+    commits_due = 4;
+    disk->meanwhile = commit_what_matters_last;
+    disk->context = busy;
+    assert_int_equal(kv_watch_next(watch, KV_FOREVER, &event), KV_OK);
+    assert_int_equal(commits_due, 0);
+    assert_int_equal(event.to_id, id + 4);
+    kv_watch_close(watch);
+    assert_int_equal(kv_db_close(busy), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 /* ---- the writer dies ---- */
 
 static void die_meanwhile(void *context)
@@ -213,6 +248,7 @@ int main(void)
         cmocka_unit_test_setup(test_the_time_is_up, fresh),
         cmocka_unit_test_setup(test_cancelled_first, fresh),
         cmocka_unit_test_setup(test_irrelevant_commits, fresh),
+        cmocka_unit_test_setup(test_for_ever_behind_other_commits, fresh),
         cmocka_unit_test_setup(test_the_writer_dies, fresh),
         cmocka_unit_test_setup(test_adoption_wakes, fresh),
     };
