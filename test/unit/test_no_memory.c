@@ -181,6 +181,20 @@ static int del_leaf(kv_txn *txn)
     return rc;
 }
 
+/* Whole leaves, and parts of both beside them: the range between falls to the left one. */
+static int del_leaves(kv_txn *txn)
+{
+    char from[16], to[16];
+    kv_range range = {.size = sizeof range, .from = from, .to = to};
+    kv_tree *tree = kv_txn_main(txn);
+    int rc = KV_OK;
+    for (unsigned i = 1; rc == KV_OK && i <= before; i++)
+        rc = del_one(tree, wide.entries - i * wide.leaf);
+    range.from_len = key_of(9, from);
+    range.to_len = key_of(31, to);
+    return rc == KV_OK ? kv_del_range(tree, &range, NULL) : rc;
+}
+
 static int put_expiring(kv_txn *txn)
 {
     int rc = touch_some(kv_txn_main(txn));
@@ -260,6 +274,8 @@ static void test_pages_made_private(void **state)
     image few = image_of(make_wide);
     for (before = 48; before < 64; before++)
         fail_each(&few, del_leaf);
+    for (before = 48; before < 64; before++)
+        fail_each(&few, del_leaves);
     free(few.bytes);
     wide.entries = 22000, wide.len = 25, wide.leaf = 150; /* no room for expiries above */
     image many = image_of(make_wide);

@@ -8,6 +8,7 @@
 
 #include "db.h"
 #include "fault_os.h"
+#include "gather.h"
 #include "must.h"
 #include "relocate.h"
 #include "rng.h"
@@ -884,6 +885,34 @@ static void test_trees_vanish(void **state)
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
+/* A tree vanishes while its pass goes on: the next one is moved from its first leaf on, though it has the
+ * same keys. */
+static void test_tree_vanishes_half_moved(void **state)
+{
+    enum { N = 400 };
+    kvi_relocate move;
+    uint64_t leaves;
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    for (unsigned i = 0; i < 2; i++)
+        for (uint64_t number = 0; number < N; number++)
+            put(tree_number(txn, i, KV_TREE_CREATE), number, 1);
+    leaves = tree_number(txn, 1, 0)->desc.leaf_pages;
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_true(leaves > 10);
+    pass_begin(&move, 1, 1);
+    for (uint64_t i = 0; i < leaves / 2; i++)
+        pass_on(&move);
+    assert_true(move.pass.resumed && pass_at(&move, "tree000"));
+    drop_trees(0, 1);
+    uint64_t before = move.moved;
+    do {
+        pass_on(&move);
+    } while (pass_at(&move, "tree001") && move.pass.resumed);
+    assert_true(move.moved - before >= leaves);
+    kvi_pass_end(&move.pass, db->os);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
 /* Where nothing has to move, one transaction does not open all trees either. */
 static void test_many_trees(void **state)
 {
@@ -1220,6 +1249,57 @@ static void test_no_memory_to_move(void **state)
     assert_true(fault_balanced(&fault));
 }
 
+/* Leaves that are fuller than half of one and less full than that take turns: they are too full together
+ * to be merged when an entry goes, but fit one leaf. */
+static void make_pairs_of_leaves(void)
+{
+    enum { N = 2000 };
+    static const uint8_t value[VALUE];
+    kvi_path way;
+    kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+    kv_tree *tree = must_tree(txn, "v");
+    for (uint32_t i = 0; i < N; i++) {
+        uint32_t key = __builtin_bswap32(i);
+        assert_int_equal(kv_put(tree, &key, sizeof key, value, VALUE, 0), KV_OK);
+    }
+    assert_int_equal(kvi_path_edge(tree, &way, false), KV_OK);
+    uint32_t each = kvi_node_count(kvi_path_leaf(&way)->page);
+    for (uint32_t i = 0; i < N; i++) {
+        uint32_t key = __builtin_bswap32(i), kept = i / each % 2 ? 32 : 62;
+        if (i % each * 100 >= each * kept)
+            assert_int_equal(kv_del(tree, &key, sizeof key), KV_OK);
+    }
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+}
+
+static void test_no_memory_to_gather(void **state)
+{
+    fault_os fault;
+    kvi_gather gather;
+    int rc = KV_ENOMEM;
+    fault_init(&fault, &kvi_os_posix);
+    make_pairs_of_leaves();
+    uint64_t entries = must_stat(db).entries;
+    for (uint64_t n = 1; rc != KV_OK; n++) {
+        open_again(0, &fault.os);
+        kv_txn *txn = must_begin(db, KV_TXN_WRITE);
+        gather = (kvi_gather){.pass.budget = 1000};
+        assert_int_equal(kvi_gather_begin(&gather, db->os, db->file.page_size), KV_OK);
+        fault_plan(&fault, (fault_case){.at = n, .mask = FAULT_MEMORY});
+        rc = kvi_gather_step(&gather, txn);
+        assert_int_equal(rc, fault_hit(&fault) ? KV_ENOMEM : KV_OK);
+        assert_true(rc != KV_OK || n > 1);
+        fault_plan(&fault, (fault_case){0});
+        assert_int_equal(kv_txn_commit(txn), rc == KV_OK ? KV_OK : KV_EBADTXN);
+        kvi_pass_end(&gather.pass, db->os);
+        assert_int_equal(must_stat(db).entries, entries);
+        assert_int_equal(kv_db_check(db, NULL), KV_OK);
+    }
+    assert_true(gather.saved > 0);
+    open_again(0, &kvi_os_posix);
+    assert_true(fault_balanced(&fault));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_test, end_test)
@@ -1236,6 +1316,7 @@ int main(void)
         TEST(test_held),
         TEST(test_wrong_and_stopped),
         TEST(test_trees_vanish),
+        TEST(test_tree_vanishes_half_moved),
         TEST(test_many_trees),
         TEST(test_under_load),
         TEST(test_reader_at_the_end),
@@ -1252,6 +1333,7 @@ int main(void)
         TEST(test_empty_leaves),
         TEST(test_damaged_way),
         TEST(test_no_memory_to_move),
+        TEST(test_no_memory_to_gather),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
