@@ -290,6 +290,33 @@ static void test_broken_twice(void **state)
     victim_heal(&patient, patient.size);
 }
 
+/* A large value that claims pages of its own tree: these stay what they are. */
+static void test_value_over_nodes(void **state)
+{
+    surgeon s;
+    kvi_pgno leaf;
+    uint8_t *stored;
+    kvi_entry entry;
+    surgeon_take(&s, patient.image, patient.size);
+    kvi_pgno root = s.meta.main.root.page;
+    assert_true(surgeon_find(&s, &s.meta.main, KVI_ENTRY_LARGE, &leaf, &stored, &entry));
+    kvi_pgno free_now = entry.large.ptr.page;
+    entry.large.ptr.page = root;
+    kvi_large_put(stored + kvi_entry_ref_at(&entry), &entry.large);
+    surgeon_stamp(&s, leaf);
+    kv_inspect *look = look_into(&s);
+    kv_page_info info = page_of(look, root);
+    assert_int_equal(info.type, KV_PAGE_BRANCH);
+    assert_int_equal(info.state, KV_STATE_USED);
+    assert_int_equal(info.owner, KV_OWNER_MAIN);
+    assert_string_equal(info.problem, "V3"); /* it is not what the value says */
+    info = page_of(look, free_now);
+    assert_int_equal(info.owner, KV_OWNER_NONE);
+    kvi_dissect_close(look);
+    surgeon_free(&s);
+    victim_heal(&patient, patient.size);
+}
+
 static void expect_problem(const surgeon *s, kvi_pgno page, const char *problem)
 {
     kv_inspect *look = look_into(s);
@@ -428,6 +455,43 @@ static void test_records_astray(void **state)
     }
     surgeon_free(&sound);
     victim_free(&small);
+    victim_heal(&patient, patient.size);
+}
+
+static int count_index(void *context, const kv_page_slot *slot)
+{
+    uint64_t *n = context;
+    assert_int_equal(slot->index, *n);
+    ++*n;
+    return 0;
+}
+
+/* A directory of the map has as many pointers as it says, but never more than a page has room for. */
+static void test_slots_of_a_directory(void **state)
+{
+    const uint32_t fanout = kvi_map_fanout(4096);
+    const uint32_t counts[] = {1, fanout - 1, fanout, fanout + 1, UINT16_MAX};
+    surgeon s;
+    uint64_t end = patient.size / 4096;
+    surgeon_take(&s, patient.image, patient.size);
+    s.size += 4096;
+    s.bytes = realloc(s.bytes, s.size);
+    assert_non_null(s.bytes);
+    uint8_t *page = memset(surgeon_page(&s, end), 0, 4096);
+    page[KVI_P_type] = KVI_MAP_DIR;
+    kvi_put64(page + KVI_P_page, end);
+    kvi_put64(page + KVI_P_birth, 1);
+    for (size_t i = 0; i < KVI_COUNT(counts); i++) {
+        uint64_t n = 0;
+        kvi_put16(page + KVI_P_count, (uint16_t)counts[i]);
+        surgeon_stamp(&s, end);
+        kv_inspect *look = look_into(&s);
+        assert_int_equal(page_of(look, end).type, KV_PAGE_MAP_DIR);
+        assert_int_equal(kvi_dissect_slots(look, end, count_index, &n), KV_OK);
+        assert_int_equal(n, KVI_MIN(counts[i], fanout));
+        kvi_dissect_close(look);
+    }
+    surgeon_free(&s);
     victim_heal(&patient, patient.size);
 }
 
@@ -574,10 +638,12 @@ int main(void)
         cmocka_unit_test(test_beyond_and_stopped),
         cmocka_unit_test(test_without_seed),
         cmocka_unit_test(test_broken_twice),
+        cmocka_unit_test(test_value_over_nodes),
         cmocka_unit_test(test_misplaced),
         cmocka_unit_test(test_pages_of_a_snapshot),
         cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_records_astray),
+        cmocka_unit_test(test_slots_of_a_directory),
         cmocka_unit_test(test_high_water_of_a_guess),
         cmocka_unit_test(test_choose_is_overtaken),
         cmocka_unit_test_setup_teardown(test_open_arguments, folder_setup, folder_teardown),
