@@ -856,11 +856,125 @@ static void test_no_pairs(void **state)
     }
 }
 
+/* A descriptor in the catalog, the snapshot's or today's, leads out of the file. */
+static void test_broken_descriptors(void **state)
+{
+    for (int today = 0; today < 2; today++) {
+        surgeon s;
+        bool special;
+        surgeon_take(&s, sound.ptr, sound.len);
+        sim_put_file(disk, PATH, s.bytes, s.size);
+        open_db();
+        txn = must_begin(db, KV_TXN_READ);
+        assert_int_equal(kv_snapshot_open(db, "then", 4, &then), KV_OK);
+        kvi_tree_desc catalog = (today ? txn : then)->base.catalog;
+        end();
+        assert_int_equal(kv_db_close(db), KV_OK);
+        kvi_pgno leaf = surgeon_node(&s, &catalog, 0, 0).page;
+        kvi_slice value = kvi_leaf_value(surgeon_page(&s, leaf), PAGE_SIZE, 0, &special);
+        kvi_put48(s.bytes + (value.ptr - s.bytes) + KVI_T_root, s.meta.high_water);
+        surgeon_stamp(&s, leaf);
+        sim_put_file(disk, PATH, s.bytes, s.size);
+        surgeon_free(&s);
+        open_db();
+        txn = must_begin(db, KV_TXN_READ);
+        assert_int_equal(kv_snapshot_open(db, "then", 4, &then), KV_OK);
+        assert_int_equal(diff_all(), KV_ECORRUPT);
+        assert_int_equal(diff_one(), KV_OK); /* of a tree that is sound */
+        end();
+        assert_int_equal(kv_db_close(db), KV_OK);
+    }
+}
+
+/* What was compressed is no longer what the library writes, behind a right checksum. */
+static void test_no_compressed_bytes(void **state)
+{
+    surgeon s;
+    kvi_pgno leaf;
+    uint8_t *stored;
+    kvi_entry parsed;
+    kv_slice value;
+    char key[16], message[200];
+    unsigned broken = 0;
+    surgeon_take(&s, sound.ptr, sound.len);
+    sim_put_file(disk, PATH, s.bytes, s.size);
+    open_db();
+    txn = must_begin(db, KV_TXN_READ);
+    kvi_tree_desc desc = must_tree(txn, "plain")->desc;
+    end();
+    assert_int_equal(kv_db_close(db), KV_OK);
+    assert_true(surgeon_find(&s, &desc, KVI_ENTRY_COMPRESSED, &leaf, &stored, &parsed));
+    memset(stored + (parsed.payload.ptr - stored), 0xff, parsed.payload.len);
+    surgeon_stamp(&s, leaf);
+    sim_put_file(disk, PATH, s.bytes, s.size);
+    surgeon_free(&s);
+    open_db();
+    txn = must_begin(db, KV_TXN_READ);
+    plain = must_tree(txn, "plain");
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        int rc = kv_get(plain, key, key_of(i, key), &value);
+        assert_true(rc == KV_OK || rc == KV_ECORRUPT);
+        if (rc == KV_ECORRUPT) {
+            kv_db_errmsg(db, message, sizeof message);
+            assert_non_null(strstr(message, "decompress"));
+            broken++;
+        }
+    }
+    assert_int_equal(broken, 1);
+    end();
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
+/* The last leaf's keys lie in front of its separator. The next key in ascending order opens no new leaf
+ * there, whose own separator would not be in order: each node stays sound by itself. */
+static void test_ascending_behind_a_wrong_separator(void **state)
+{
+    static const uint8_t value[200];
+    uint8_t room[PAGE_SIZE];
+    for (unsigned n = 8 * PAGE_SIZE / 400; n < 12 * PAGE_SIZE / 400;
+         n++) { /* the leaf is full for some */
+        surgeon s;
+        char message[200] = "", key[16];
+        sim_reset(disk);
+        open_db();
+        txn = must_begin(db, KV_TXN_WRITE);
+        for (unsigned i = 0; i < n; i++)
+            assert_int_equal(kv_put(kv_txn_main(txn), key, key_of(i, key), value, 100, 0), KV_OK);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        assert_int_equal(kv_db_close(db), KV_OK);
+        kvi_slice file = sim_get_file(disk, PATH);
+        surgeon_take(&s, file.ptr, file.len);
+        kvi_pgno root = s.meta.main.root.page;
+        uint8_t *page = surgeon_page(&s, root);
+        unsigned last = kvi_node_count(page) - 1;
+        assert_int_equal(s.meta.main.level, 1);
+        assert_true(last >
+                    0); /* separators of several lengths: none is made as long as the others */
+        assert_true(kvi_branch_set_key(page, PAGE_SIZE, room, last, kvi_slice_of("zz", 2)));
+        surgeon_stamp(&s, root);
+        sim_put_file(disk, PATH, s.bytes, s.size);
+        surgeon_free(&s);
+        open_db();
+        txn = must_begin(db, KV_TXN_WRITE);
+        assert_int_equal(kv_put(kv_txn_main(txn), "zz", 2, value, sizeof value, 0), KV_OK);
+        assert_int_equal(kv_txn_commit(txn), KV_OK);
+        txn = NULL;
+        assert_int_equal(kv_db_check(db, NULL), KV_ECORRUPT);
+        kv_db_errmsg(db, message, sizeof message);
+        assert_non_null(strstr(message, "smaller than the separator"));
+        assert_null(strstr(message, "breaks N"));
+        assert_int_equal(kv_db_close(db), KV_OK);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_page),
         cmocka_unit_test(test_no_pairs),
+        cmocka_unit_test(test_broken_descriptors),
+        cmocka_unit_test(test_no_compressed_bytes),
+        cmocka_unit_test(test_ascending_behind_a_wrong_separator),
     };
     return cmocka_run_group_tests_name("damaged_calls", tests, setup, teardown);
 }
