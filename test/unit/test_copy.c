@@ -797,6 +797,64 @@ static void test_cannot_be_flushed(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+#define SMALL KVI_PAGE_MIN
+
+/* Pages of values, with holes of one page, and behind them one that has room for the records: between
+ * pages that are copied. */
+static kv_db *create_with_holes(void)
+{
+    enum { VALUES = 6000, SINGLE = 40, RUN = 5000, RUN_END = 5100 };
+    static const uint8_t zeros[SMALL];
+    kv_db *db;
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE, .page_size = SMALL};
+    assert_int_equal(kvi_db_open(&meddler.os, source, &options, &db, NULL, 0), KV_OK);
+    for (unsigned step = 0; step < 2; step++) {
+        kv_txn *txn = begin(db);
+        for (unsigned i = 0; i < VALUES; i++) {
+            char key[32];
+            int len = snprintf(key, sizeof key, "key%06u", i);
+            if (step == 0)
+                put(kv_txn_main(txn), i, bytes + i, SMALL - 12);
+            else if ((i >= RUN && i < RUN_END) || (i < RUN / 2 && i % (RUN / 2 / SINGLE) == 7))
+                assert_int_equal(kv_del(kv_txn_main(txn), key, (size_t)len), KV_OK);
+        }
+        put(kv_txn_main(txn), VALUES, zeros, 1);
+        commit(txn);
+    }
+    return db;
+}
+
+static int zeros_left; /* writes of nothing but zeros that are let through */
+
+static int64_t some_zeros(const kvi_os *os, int fd, const void *buf, size_t len)
+{
+    const uint8_t *at = buf;
+    bool zero = at[0] == 0 && memcmp(at, at + 1, len - 1) == 0;
+    return zero && zeros_left-- == 0 ? -ENOSPC : kvi_os_posix.write(os, fd, buf, len);
+}
+
+/* Each write of what lies between pages fails in turn. */
+static void test_holes_cannot_be_written(void **state)
+{
+    int rc = KV_ENOSPC, n = 0;
+    meddler = (struct meddler){.os = kvi_os_posix};
+    meddler.os.write = some_zeros;
+    kv_db *db = create_with_holes();
+    for (; rc == KV_ENOSPC; n++) {
+        int fd = open(target, O_WRONLY | O_CREAT | O_EXCL, 0600);
+        assert_true(fd >= 0);
+        zeros_left = n;
+        rc = kv_db_copy_fd(db, fd, 0);
+        close(fd);
+        if (rc == KV_OK)
+            assert_int_equal(kv_db_close(open_sound(target, KV_OPEN_READONLY)), KV_OK);
+        unlink(target);
+    }
+    assert_int_equal(rc, KV_OK);
+    assert_true(n > 20);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 static void test_short_counts(void **state)
 {
     kv_db *db = open_meddled();
@@ -851,6 +909,7 @@ int main(void)
         TEST(test_nothing_is_written),
         TEST(test_writes_fail),
         TEST(test_cannot_be_flushed),
+        TEST(test_holes_cannot_be_written),
         TEST(test_short_counts),
         TEST(test_to_a_full_device),
     };
