@@ -117,10 +117,10 @@ int kvi_salvage_tree(kvi_rescue *s, kvi_slice name, const kvi_tree_desc *desc,
 int kvi_salvage_walk(kvi_rescue *s, const kvi_orphan *orphan, const kvi_gap *gap,
                      size_t tree) KVI_MUST_CHECK;
 
-/* Is a node missing that should be on this page? */
+/* Is a node missing that should be on this page, which the file has? */
 static inline bool kvi_gaps_have(const kvi_rescue *s, kvi_pgno page)
 {
-    return page < s->missed.limit && kvi_pgset_has(&s->missed, page);
+    return kvi_pgset_has(&s->missed, page);
 }
 
 static inline kvi_slice kvi_kept_slice(kvi_kept_key key)

@@ -338,8 +338,6 @@ static void own_advance(kvi_space *space)
 
 static void delta_advance(kvi_space *space)
 {
-    if (space->record_len == 0)
-        return;
     if (space->delta_len == 0)
         space->delta_first = space->id;
     space->delta_last = space->id;
