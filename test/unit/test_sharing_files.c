@@ -176,7 +176,8 @@ static void test_directory_as_side_file(void **state)
     works();
 }
 
-/* It has neither a length nor pages to be shared: it is replaced, as what a dead process has left. */
+/* It has neither a length nor pages to be shared: it is replaced, as what a dead process has left; while
+ * others have the database, nobody can come, as without one. */
 static void test_fifo_as_side_file(void **state)
 {
     struct stat st;
@@ -186,9 +187,13 @@ static void test_fifo_as_side_file(void **state)
     assert_true(S_ISREG(st.st_mode));
     commit_number(first, 0, 7);
     assert_int_equal(number_now(second), 7);
-    close_ok(second);
-    close_last(first);
+    unlink(side);
     assert_int_equal(mkfifo(side, 0644), 0);
+    refused(path, 0, KV_EBUSY);
+    commit_number(second, 0, 8);
+    assert_int_equal(number_now(first), 8);
+    close_ok(second);
+    close_ok(first);
     works();
 }
 

@@ -136,6 +136,7 @@ static void commit_what_matters_last(void *context)
 {
     kv_db *db = context;
     if (--commits_due > 0) {
+        disk->mono_ns += (uint64_t)100 * 24 * 3600 * 1000000000; /* more than fit a timeout */
         commit_mark(db, KV_TXN_LAZY);
         disk->meanwhile = commit_what_matters_last;
     } else {
