@@ -38,7 +38,7 @@
  *   extensions. A key has at most kv_db_stat.key_max bytes (page size / 4 - 64: 960 by default),
  *   a value at most KV_VALUE_MAX.
  * Views. A kv_slice that a read returns points into the database or into memory of the
- *   transaction. Values: valid until the transaction ends; in a write transaction only until
+ *   transaction. Values: valid until the transaction ends (but see KV_RANGE_BRIEF); in a write one until
  *   the next change made through it. Keys: valid until their cursor moves or closes. Never write
  *   through a view. Until it ends, a view may be passed as key, bound or value to any call but
  *   kv_put_many, also to one that changes or moves what it points to.
@@ -983,7 +983,8 @@ KV_API int kv_sweep_all(kv_txn *txn, const kv_sweep_options *options, kv_sweep_r
 enum {                         /* kv_range.flags */
        KV_RANGE_REVERSE = 1,   /* from the last key down */
        KV_RANGE_FROM_OPEN = 2, /* without the key from itself */
-       KV_RANGE_TO_CLOSED = 4  /* with the key to itself */
+       KV_RANGE_TO_CLOSED = 4, /* with the key to itself */
+       KV_RANGE_BRIEF = 8      /* of a cursor: a value is good until it gives the next one */
 };
 
 /* A set of neighbouring keys: those >= from and < to that begin with prefix. A NULL pointer
@@ -1497,7 +1498,10 @@ KV_API int kv_db_write(kv_db *db, const kv_op *ops, size_t n, uint32_t flags,
  * then goes to the first entry, prev to the last. With a range, it moves inside the range only,
  * first and next follow the range's direction, and limit counts the entries that next (or read)
  * returned since first; last, nth and seek go anywhere in the range. In a write transaction a
- * cursor finds its place again by key after changes that were not made through it. */
+ * cursor finds its place again by key after changes that were not made through it. Values that were
+ * compressed stay in memory until the transaction ends, since views do; with KV_RANGE_BRIEF those
+ * that this cursor gave end when it gives the next value, or the next ones by kv_cursor_read, or is
+ * closed: for going through a large tree. */
 KV_API int kv_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor);
 KV_API void kv_cursor_close(kv_cursor *cursor);
 

@@ -119,14 +119,26 @@ KV_API int kv_cursor_nth(kv_cursor *cursor, uint64_t n)
     return rc == KV_OK ? kvi_cursor_nth(cursor, n) : rc;
 }
 
+/* Values were given, for which memory may have been lent. */
+static void values_given(kv_cursor *cursor, kvi_loan *before)
+{
+    if (KVI_UNLIKELY(cursor->range.brief))
+        kvi_cursor_lent(cursor, before);
+}
+
 KV_API int kv_cursor_get(kv_cursor *cursor, kv_slice *key, kv_slice *value)
 {
     if (KVI_LIKELY(cursor && kvi_alive_at(cursor->alive) && kvi_cursor_take(cursor, key, value)))
         return KV_OK;
     int rc = cursor_check(cursor);
-    if (rc == KV_OK && KVI_UNLIKELY(kvi_tree_multi(cursor->tree)))
+    if (rc != KV_OK)
+        return rc;
+    if (KVI_UNLIKELY(kvi_tree_multi(cursor->tree)))
         return kvi_multi_get(cursor, key, value);
-    return rc == KV_OK ? kvi_cursor_get(cursor, key, value) : rc;
+    kvi_loan *before = cursor->txn->loans;
+    rc = kvi_cursor_get(cursor, key, value);
+    values_given(cursor, before);
+    return rc;
 }
 
 KV_API int kv_cursor_info(kv_cursor *cursor, kv_entry_info *info)
@@ -135,10 +147,13 @@ KV_API int kv_cursor_info(kv_cursor *cursor, kv_entry_info *info)
     if (!info || info->size < sizeof *info)
         return KV_EINVAL;
     int rc = cursor_check(cursor);
-    if (rc == KV_OK)
-        rc = kvi_cursor_stored(cursor, &stored);
+    if (rc != KV_OK)
+        return rc;
+    kvi_loan *before = cursor->txn->loans;
+    rc = kvi_cursor_stored(cursor, &stored);
     if (rc == KV_OK)
         rc = kvi_stored_info(cursor->txn, stored, info);
+    values_given(cursor, before);
     if (rc == KV_OK && KVI_UNLIKELY(kvi_tree_multi(cursor->tree)))
         rc = kvi_multi_get(cursor, NULL, &info->value);
     if (rc == KV_OK && KVI_UNLIKELY(kvi_tree_multi(cursor->tree)))
@@ -154,7 +169,9 @@ KV_API int kv_cursor_read(kv_cursor *cursor, kv_pair *pairs, size_t n, size_t *g
     if (rc != KV_OK)
         return rc;
     *got = 0;
+    kvi_loan *before = cursor->txn->loans;
     rc = kvi_cursor_read(cursor, pairs, n, got);
+    values_given(cursor, before);
     if (rc == KV_OK && KVI_UNLIKELY(kvi_tree_multi(cursor->tree)))
         rc = kvi_multi_split_all(cursor, pairs, *got);
     return rc;

@@ -115,20 +115,11 @@ int kvi_begin_read(kv_db *db, kv_txn **out)
     return KV_OK;
 }
 
-static void loans_free(kv_txn *txn)
-{
-    while (txn->loans) {
-        kvi_loan *next = txn->loans->next;
-        txn->db->os->free(txn->db->os, txn->loans);
-        txn->loans = next;
-    }
-}
-
 int kvi_refresh(kv_txn *txn)
 {
     kvi_cursor_reset_all(txn);
     txn->changes++;
-    loans_free(txn); /* views end */
+    kvi_txn_unlend(txn, NULL); /* views end */
     reader_detach(txn);
     int rc = reader_attach(txn);
     if (rc == KV_OK)
@@ -164,7 +155,7 @@ static void txn_clean(kv_txn *txn)
     kvi_cursor_close_all(txn);
     if (txn->trees)
         kvi_opened_free(txn);
-    loans_free(txn);
+    kvi_txn_unlend(txn, NULL);
     txn->kept[0] = txn->kept[1] = NULL;
     txn->db->os->free(txn->db->os, txn->key_room);
     txn->key_room = NULL;

@@ -54,6 +54,7 @@ int kvi_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor)
     c->keys = NULL;
     c->keys_size = 0;
     c->pairs = NULL;
+    c->loans = NULL;
     c->plain.page = NULL;
     c->prev = NULL;
     c->next = txn->cursors;
@@ -62,6 +63,19 @@ int kvi_cursor_open(kv_tree *tree, const kv_range *range, kv_cursor **cursor)
     txn->cursors = c;
     *cursor = c;
     return KV_OK;
+}
+
+void kvi_cursor_lent(kv_cursor *c, kvi_loan *before)
+{
+    kvi_loan **newest = &c->txn->loans, **last = newest;
+    if (*newest == before)
+        return;
+    kvi_loans_end(&c->loans, NULL, c->txn->db->os);
+    c->loans = *newest;
+    while (*last != before)
+        last = &(*last)->next;
+    *newest = before;
+    *last = NULL;
 }
 
 void kvi_cursor_close(kv_cursor *c)
@@ -76,6 +90,7 @@ void kvi_cursor_close(kv_cursor *c)
     kvi_range_done(&c->range, c->tree);
     txn->db->os->free(txn->db->os, c->keys);
     txn->db->os->free(txn->db->os, c->pairs);
+    kvi_loans_end(&c->loans, NULL, txn->db->os);
     room_give(txn, c);
 }
 

@@ -57,6 +57,7 @@ struct kv_cursor {
     uint8_t *pairs; /* in a multi-value tree: the pair that was given out, and one that is sought */
     kvi_plain plain; /* of the leaf at plain.page; of a reader, in a tree without multiple values */
     kvi_range range;
+    kvi_loan *loans; /* brief: the values that it gave last */
     kv_cursor *next; /* in txn->cursors */
     kv_cursor *prev;
     kvi_path path;
@@ -83,6 +84,10 @@ int kvi_cursor_nth(kv_cursor *cursor, uint64_t n) KVI_MUST_CHECK;
 int kvi_cursor_stored(kv_cursor *cursor, kvi_stored *stored) KVI_MUST_CHECK;
 int kvi_cursor_get(kv_cursor *cursor, kv_slice *key, kv_slice *value) KVI_MUST_CHECK;
 int kvi_cursor_read(kv_cursor *cursor, kv_pair *pairs, size_t n, size_t *got) KVI_MUST_CHECK;
+
+/* Brief: the values that were lent since txn->loans was before take the place of those that the cursor gave
+ * earlier. */
+void kvi_cursor_lent(kv_cursor *cursor, kvi_loan *before);
 
 /* In a write transaction: the key under the cursor, in its memory. KV_NOTFOUND: it is not on an
  * entry. */

@@ -5,7 +5,7 @@
 #include "pairs.h"
 #include "seal.h"
 
-#define RANGE_FLAGS (KV_RANGE_REVERSE | KV_RANGE_FROM_OPEN | KV_RANGE_TO_CLOSED)
+#define RANGE_FLAGS (KV_RANGE_REVERSE | KV_RANGE_FROM_OPEN | KV_RANGE_TO_CLOSED | KV_RANGE_BRIEF)
 
 static bool range_sound(const kv_range *from)
 {
@@ -77,6 +77,7 @@ int kvi_range_init(kvi_range *range, kv_tree *tree, const kv_range *from)
     if (from->limit)
         range->limit = from->limit;
     range->reverse = from->flags & KV_RANGE_REVERSE;
+    range->brief = from->flags & KV_RANGE_BRIEF;
     if (from->from)
         range->lo = range_place(tree, from->from, from->from_len, from->flags & KV_RANGE_FROM_OPEN,
                                 room, size);

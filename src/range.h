@@ -14,6 +14,7 @@ typedef struct kvi_place {
 typedef struct kvi_range {
     kvi_place lo, hi; /* the entries between them; none when hi <= lo */
     bool reverse;
+    bool brief;     /* a cursor's values end with its next one */
     uint64_t limit; /* UINT64_MAX: none */
     uint8_t *owned; /* bounds that had to be made, or NULL */
 } kvi_range;

@@ -104,13 +104,18 @@ int kvi_txn_lend(kv_txn *txn, uint64_t len, uint8_t **bytes)
     return KV_OK;
 }
 
+void kvi_loans_end(kvi_loan **loans, const kvi_loan *kept, const kvi_os *os)
+{
+    while (*loans != kept) {
+        kvi_loan *loan = *loans;
+        *loans = loan->next;
+        os->free(os, loan);
+    }
+}
+
 void kvi_txn_unlend(kv_txn *txn, const kvi_loan *kept)
 {
-    while (txn->loans != kept) {
-        kvi_loan *loan = txn->loans;
-        txn->loans = loan->next;
-        txn->db->os->free(txn->db->os, loan);
-    }
+    kvi_loans_end(&txn->loans, kept, txn->db->os);
 }
 
 void kvi_txn_return(kv_txn *txn, kvi_loan *loan)

@@ -425,6 +425,9 @@ static inline uint64_t *kvi_txn_waiting(kv_txn *txn)
 /* Memory for a view, freed with the transaction. */
 int kvi_txn_lend(kv_txn *txn, uint64_t len, uint8_t **bytes) KVI_MUST_CHECK;
 
+/* Frees the first loans of a list, up to the one that is kept (NULL: all). */
+void kvi_loans_end(kvi_loan **loans, const kvi_loan *kept, const kvi_os *os);
+
 /* Frees what was lent since txn->loans was kept; one loan. */
 void kvi_txn_unlend(kv_txn *txn, const kvi_loan *kept);
 void kvi_txn_return(kv_txn *txn, kvi_loan *loan);

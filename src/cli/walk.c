@@ -39,6 +39,7 @@ int walk_range(cli_session *session, bool values, walk_each *each, void *context
 {
     kv_cursor *cursor;
     kv_range range = args_range(session->args);
+    range.flags |= KV_RANGE_BRIEF; /* each value is printed at once */
     if (args_none(session->args))
         return CLI_DONE;
     int result = kv_cursor_open(session->tree, &range, &cursor);

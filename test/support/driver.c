@@ -729,7 +729,8 @@ static const char *compare_tree(kv_tree *tree, const model_tree *t)
     kv_entry_info info = {.size = sizeof info};
     const char *what = NULL;
     uint64_t n = 0;
-    int rc = kv_cursor_open(tree, NULL, &cursor);
+    const kv_range all = {.size = sizeof all, .flags = KV_RANGE_BRIEF};
+    int rc = kv_cursor_open(tree, &all, &cursor);
     if (rc != KV_OK)
         return "cursor_open failed";
     while (!what && (rc = kv_cursor_next(cursor)) == KV_OK) {

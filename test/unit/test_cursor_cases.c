@@ -626,6 +626,95 @@ static void test_damaged_value(void **state)
     assert_int_equal(kv_cursor_read(c, pairs, 8, &got), KV_ECORRUPT);
 }
 
+/* ---- values that were compressed ---- */
+
+#define PACKED     100
+#define PACKED_LEN 20000u
+
+static kv_tree *packed_tree(fixture *f)
+{
+    static char value[PACKED_LEN];
+    kv_tree *tree;
+    const kv_tree_options options = {sizeof options, 1000};
+    assert_int_equal(kv_tree_open(f->txn, "p", 1, KV_TREE_CREATE, &options, &tree), KV_OK);
+    for (unsigned i = 0; i < PACKED; i++) {
+        char key[16];
+        memset(value, (int)i, sizeof value);
+        int len = sprintf(key, "%05u", i);
+        assert_int_equal(kv_put(tree, key, (size_t)len, value, sizeof value, 0), KV_OK);
+    }
+    commit_and_begin(f, KV_TXN_READ);
+    assert_int_equal(kv_tree_open(f->txn, "p", 1, 0, NULL, &tree), KV_OK);
+    return tree;
+}
+
+static void assert_packed(kv_slice value, size_t i)
+{
+    assert_int_equal(value.len, PACKED_LEN);
+    for (size_t at = 0; at < value.len; at += 97)
+        assert_int_equal(((const uint8_t *)value.ptr)[at], i);
+}
+
+/* They stay, all of them, until the transaction ends; in a brief range each makes room for the next. */
+static void test_brief_values(void **state)
+{
+    fixture *f = *state;
+    kv_tree *tree = packed_tree(f);
+    kv_slice values[PACKED];
+    for (unsigned brief = 0; brief < 2; brief++) {
+        const kv_range range = {.size = sizeof range, .flags = brief ? KV_RANGE_BRIEF : 0};
+        kv_entry_info info = {.size = sizeof info};
+        kv_slice other;
+        kv_cursor *c;
+        assert_int_equal(kv_cursor_open(tree, &range, &c), KV_OK);
+        assert_int_equal(kv_get(tree, "00007", 5, &other), KV_OK); /* no value of the cursor's */
+        int64_t before = f->fault.allocations;
+        for (unsigned i = 0; i < PACKED; i++) {
+            assert_int_equal(kv_cursor_next(c), KV_OK);
+            assert_int_equal(kv_cursor_get(c, NULL, &values[i]), KV_OK);
+            assert_packed(values[i], i);
+            assert_int_equal(f->fault.allocations - before, brief ? 1 : i + 1);
+        }
+        for (unsigned i = 0; i < PACKED && !brief; i++)
+            assert_packed(values[i], i);
+        assert_int_equal(kv_cursor_first(c), KV_OK);
+        assert_int_equal(kv_cursor_info(c, &info), KV_OK);
+        assert_packed(info.value, 0);
+        assert_int_equal(kv_get(tree, "00009", 5, NULL), KV_OK);
+        assert_int_equal(f->fault.allocations - before, brief ? 1 : PACKED + 1);
+        assert_packed(other, 7);
+        kv_cursor_close(c);
+        assert_int_equal(f->fault.allocations - before, brief ? 0 : PACKED + 1);
+    }
+}
+
+/* What one call reads is good together. */
+static void test_brief_reads(void **state)
+{
+    fixture *f = *state;
+    kv_tree *tree = packed_tree(f);
+    const kv_range range = {.size = sizeof range, .flags = KV_RANGE_BRIEF};
+    int64_t before = f->fault.allocations;
+    kv_pair pairs[16];
+    size_t got, done = 0;
+    kv_cursor *c;
+    assert_int_equal(kv_cursor_open(tree, &range, &c), KV_OK);
+    while (kv_cursor_read(c, pairs, 16, &got) == KV_OK) {
+        for (size_t i = 0; i < got; i++)
+            assert_packed(pairs[i].value, done + i);
+        assert_in_range(f->fault.allocations - before, got, got + 1); /* and the keys */
+        done += got;
+    }
+    assert_int_equal(done, PACKED);
+    assert_int_equal(kv_txn_refresh(f->txn), KV_OK);
+    assert_int_equal(kv_cursor_next(c), KV_OK);
+    assert_int_equal(kv_cursor_get(c, NULL, &pairs[0].value), KV_OK);
+    assert_packed(pairs[0].value, 0);
+    kv_txn_abort(f->txn); /* closes it, and the tree */
+    begin(f, KV_TXN_READ);
+    assert_int_equal(f->fault.allocations, before - 1);
+}
+
 /* ---- lack of memory ---- */
 
 static void fail_memory(fixture *f, uint64_t at)
@@ -713,6 +802,8 @@ int main(void)
         CASE(test_between_after_del),
         CASE(test_replace_while_walking),
         CASE(test_limit),
+        CASE(test_brief_values),
+        CASE(test_brief_reads),
         CASE(test_halves),
         CASE(test_ends),
         CASE(test_own_bytes_as_arguments),

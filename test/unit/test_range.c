@@ -115,7 +115,7 @@ static void close_world(world *w)
 static kv_range make_range(world *w, uint8_t *buf)
 {
     rng *r = &w->random;
-    kv_range range = {.size = sizeof range, .flags = (uint32_t)rng_below(r, 8)};
+    kv_range range = {.size = sizeof range, .flags = (uint32_t)rng_below(r, 16)};
     if (rng_one_in(r, 2)) {
         kv_slice key = make_key(w, buf);
         range.from = key.ptr;
@@ -355,7 +355,7 @@ static void test_flags(void **state)
 {
     world w;
     open_world(&w, 4096, KEYS_NUMBERS, 600);
-    for (uint32_t flags = 0; flags < 8; flags++) {
+    for (uint32_t flags = 0; flags < 16; flags++) {
         for (int bounds = 0; bounds < 16; bounds++) {
             kv_slice a = w.model.pairs[100].key, b = w.model.pairs[300].key;
             kv_range range = {.size = sizeof range, .flags = flags};
@@ -474,7 +474,7 @@ static void test_long_bounds(void **state)
         kv_range range = {.size = sizeof range,
                           .from = low,
                           .from_len = key.len + rng_between(&w.random, 1, 3000),
-                          .flags = (uint32_t)rng_below(&w.random, 8)};
+                          .flags = (uint32_t)rng_below(&w.random, 16)};
         check_range(&w, &range);
         range.from = NULL;
         range.from_len = 0;
@@ -498,7 +498,7 @@ static void test_prefix_without_end(void **state)
     open_world(&w, 4096, KEYS_TINY, 1500);
     kv_range range = {.size = sizeof range, .prefix = "\xff\xff\xff\xff"};
     for (range.prefix_len = 0; range.prefix_len <= 4; range.prefix_len++) {
-        for (range.flags = 0; range.flags < 8; range.flags++)
+        for (range.flags = 0; range.flags < 16; range.flags++)
             check_range(&w, &range);
     }
     close_world(&w);
@@ -525,7 +525,7 @@ static void test_arguments(void **state)
     assert_refused(&w, &bad);
     bad = good, bad.size++;
     assert_refused(&w, &bad);
-    bad = good, bad.flags = 8;
+    bad = good, bad.flags = 16;
     assert_refused(&w, &bad);
     bad = good, bad.reserved = 1;
     assert_refused(&w, &bad);
