@@ -1009,7 +1009,8 @@ KV_API int kv_del_range(kv_tree *tree, const kv_range *range, uint64_t *deleted)
 
 /* Removes the first entry of a range (NULL: of the tree), or the last, and returns it: a queue, from
  * either end. first follows the range's direction; its limit means nothing. *entry is good until the
- * next change through the transaction. KV_NOTFOUND: there is none. KV_EREADONLY. O(h). */
+ * next change through the transaction. KV_NOTFOUND: there is none. KV_EREADONLY. O(h + entries before
+ * it that have expired and were not swept). */
 KV_API int kv_pop_first(kv_tree *tree, const kv_range *range, kv_pair *entry);
 KV_API int kv_pop_last(kv_tree *tree, const kv_range *range, kv_pair *entry);
 
