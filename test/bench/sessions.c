@@ -130,7 +130,7 @@ int bench_sessions(const struct options *o)
     bool done;
     s.keys.n = all;
     now_ms = 1700000000000;
-    s.os.clock_ms = clock_ms;
+    s.os.clock_ms = s.os.tick_ms = clock_ms;
     if (!o->json) {
         bench_print_machine(o, stdout);
         printf("a login and a request each millisecond, %llu of them in a durable commit that "

@@ -153,6 +153,11 @@ static inline uint64_t mortal_clock_ms(const kvi_os *os)
     return mortal_of(os)->inner->clock_ms(mortal_of(os)->inner);
 }
 
+static inline uint64_t mortal_tick_ms(const kvi_os *os)
+{
+    return mortal_of(os)->inner->tick_ms(mortal_of(os)->inner);
+}
+
 static inline uint64_t mortal_mono_ns(const kvi_os *os)
 {
     return mortal_of(os)->inner->mono_ns(mortal_of(os)->inner);
@@ -302,6 +307,7 @@ static inline void mortal_init(mortal *m, uint64_t process)
     m->os.reserve = mortal_reserve;
     m->os.release = mortal_release;
     m->os.clock_ms = mortal_clock_ms;
+    m->os.tick_ms = mortal_tick_ms;
     m->os.mono_ns = mortal_mono_ns;
     m->os.sleep_us = mortal_sleep_us;
     m->os.word_wait = mortal_word_wait;
