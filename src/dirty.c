@@ -169,6 +169,13 @@ kvi_handle kvi_dirty_page(kvi_dirty *dirty, unsigned level)
     return handle_new(dirty, (kvi_private){0}, (kvi_buffer){bytes, level});
 }
 
+kvi_handle kvi_dirty_fresh(kvi_dirty *dirty, unsigned level)
+{
+    kvi_handle handle = kvi_dirty_page(dirty, level);
+    memset(kvi_dirty_bytes(dirty, handle), 0, dirty->page_size);
+    return handle;
+}
+
 int kvi_dirty_large(kvi_dirty *dirty, uint64_t len, kvi_handle *handle)
 {
     int rc = handles_room(dirty, 1);

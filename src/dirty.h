@@ -80,6 +80,10 @@ static inline int kvi_dirty_reserve(kvi_dirty *dirty, size_t n)
 /* A new private node; its bytes are undefined. Succeeds after a sufficient kvi_dirty_reserve. */
 kvi_handle kvi_dirty_page(kvi_dirty *dirty, unsigned level);
 
+/* The same with zeros, for a node that is no copy of another: searches compare some lanes behind its last
+ * slot, in vain, and tools that watch over memory would blame the program. */
+kvi_handle kvi_dirty_fresh(kvi_dirty *dirty, unsigned level);
+
 /* A new private large value of len > 0 bytes, undefined; the buffer is a whole number of pages. */
 int kvi_dirty_large(kvi_dirty *dirty, uint64_t len, kvi_handle *handle) KVI_MUST_CHECK;
 

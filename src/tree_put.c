@@ -167,7 +167,7 @@ static void root_raise(kv_tree *tree, unsigned level)
 {
     kv_txn *txn = tree->txn;
     uint32_t page_size = txn->db->file.page_size;
-    kvi_handle handle = kvi_dirty_page(&txn->db->dirty, level + 1);
+    kvi_handle handle = kvi_dirty_fresh(&txn->db->dirty, level + 1);
     const uint8_t *old = kvi_dirty_bytes(&txn->db->dirty, tree->desc.root.page);
     uint8_t *page = kvi_dirty_bytes(&txn->db->dirty, handle);
     kvi_branch_init(page, page_size, level + 1, tree->desc.root, 0);
@@ -205,7 +205,7 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
         pieces > 0 && in->level < KVI_LEVEL_MAX && kvi_dirty_reserve(dirty, pieces) == KV_OK;
     size_t same_len = i > 0 ? kvi_branch_same_len(step[-1].page) : 4;
     for (unsigned p = 1; fits && p < pieces; p++) {
-        kvi_handle handle = kvi_dirty_page(dirty, in->level);
+        kvi_handle handle = kvi_dirty_fresh(dirty, in->level);
         uint8_t *page = kvi_dirty_bytes(dirty, handle);
         fits = kvi_node_build(&seq, at[p], at[p + 1], page);
         if (!fits)
@@ -319,7 +319,7 @@ static bool leaf_next(kv_tree *tree, kvi_path *path, const arrival *in)
                    0};
     uint8_t *key = kvi_scratch_key(tree->txn->db, 0, 0), *above = kvi_step_bytes(tree, parent);
     size_t len = kvi_seq_separator(&seq, last, kvi_branch_same_len(above), key);
-    kvi_handle handle = kvi_dirty_page(dirty, 0);
+    kvi_handle handle = kvi_dirty_fresh(dirty, 0);
     uint8_t *page = kvi_dirty_bytes(dirty, handle);
     kvi_item add = {
         .key = {key, len}, .child = {handle, 0}, .tally = 1, .expiry = in->item->expiry};
@@ -342,7 +342,7 @@ static int leaf_first(kv_tree *tree, kvi_path *path)
     int rc = kvi_dirty_reserve(dirty, 1);
     if (rc != KV_OK)
         return rc;
-    kvi_handle handle = kvi_dirty_page(dirty, 0);
+    kvi_handle handle = kvi_dirty_fresh(dirty, 0);
     uint8_t *page = kvi_dirty_bytes(dirty, handle);
     kvi_leaf_init(page, dirty->page_size);
     tree->desc.root = (kvi_ptr){handle, 0};
