@@ -16,7 +16,8 @@ enum cli_exit {
 
 enum cli_trait {
     CLI_KEY_OPERANDS = 1, /* those behind the file are keys and values (--escaped) */
-    CLI_LISTS_DAMAGE = 2  /* so advice leads beyond it */
+    CLI_LISTS_DAMAGE = 2, /* so advice leads beyond it */
+    CLI_FOLLOWS = 4       /* may wait for changes as long as the file is there */
 };
 
 /* One command. Its help text, its argument check and its place in the man page come from here. */

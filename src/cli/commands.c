@@ -197,7 +197,7 @@ const cli_command cli_commands[] = {
      "replaced.\n" RANGES,
      "  kv watch flags.kv lamp --once\n"
      "  kv watch jobs.kv --prefix new/ --json | jq .changes\n",
-     1, 2, KEYS,
+     1, 2, KEYS | CLI_FOLLOWS,
      TREE | O(PREFIX) | O(FROM) | O(TO) | O(ALL) | O(ONCE) | O(TIMEOUT) | O(JSON) | O(WAIT),
      cmd_watch},
     {"trees", "tables buckets databases", "FILE", "list the trees with their sizes", "",
@@ -319,7 +319,7 @@ const cli_command cli_commands[] = {
      "  kv backup shop.kv >full.kvb\n"
      "  kv backup shop.kv --since 1234 >monday.kvb\n"
      "  kv backup shop.kv --follow | ssh standby kv follow shop.kv\n",
-     1, 1, 0, O(AT) | O(SINCE) | O(FOLLOW) | O(QUIET) | O(WAIT), cmd_backup},
+     1, 1, CLI_FOLLOWS, O(AT) | O(SINCE) | O(FOLLOW) | O(QUIET) | O(WAIT), cmd_backup},
     {"apply", "receive patch", "FILE [BACKUP...]", "bring a copy up with backups",
      "Reads backups from files, in order, or from standard input, and applies each in one\n"
      "transaction: readers of FILE keep their snapshots. A backup of all makes FILE when it is\n"

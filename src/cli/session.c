@@ -225,7 +225,7 @@ int session_open_file(cli_session *session, const cli_args *args, enum session_m
     if (code)
         return code;
     session_catch_bus_error(args->file);
-    if (stat(args->file, &session->found) != 0)
+    if ((args->command->traits & CLI_FOLLOWS) && stat(args->file, &session->found) != 0)
         session->found.st_nlink = 0;
     kv_options options = session_options(args, mode);
     int result = kv_db_open_explain(args->file, &options, &session->db, sentence, sizeof sentence);
