@@ -216,7 +216,7 @@ static int name_check(kv_txn *txn, const void *name, size_t name_len)
     if (name_len > most)
         return kvi_fail(&txn->db->err, KV_ETOOBIG, "the tree's name has %zu bytes; the limit is %u",
                         name_len, most);
-    return kvi_txn_usable(txn);
+    return txn->failed ? kvi_txn_failed(txn) : KV_OK;
 }
 
 int kv_tree_open(kv_txn *txn, const void *name, size_t name_len, uint32_t flags,

@@ -10,8 +10,8 @@
 #define RECALL_MS   1000 /* not for ever: who asks may have the turn */
 
 /* The pinned commit's meta. A meta page is overwritten by the commit after the next one, whoever
- * reads; that of a lazy commit by the next one, which is the newest only after its flush. Of two that claim the commit it is the one that recovery chooses. *found: it was still
- * there. */
+ * reads; that of a lazy commit by the next one, which is the newest only after its flush. Of two that
+ * claim the commit it is the one that recovery chooses. *found: it was still there. */
 static int meta_read(const kv_txn *txn, kvi_meta *meta, bool *found)
 {
     kv_db *db = txn->db;
