@@ -27,10 +27,11 @@ echo "$engine: $begins times begin and end of a read transaction: $calls system 
 
 instructions() # times
 {
-    valgrind --tool=callgrind --callgrind-out-file="$folder/callgrind" \
+    rm -f "$folder"/callgrind.* # one for each process
+    valgrind --tool=callgrind --callgrind-out-file="$folder/callgrind.%p" \
         "$BUILD/bench" begincost --engines "$engine" --commits "$1" --n 10 --dir "$folder" \
         >"$folder/said" 2>&1
-    awk '/^summary:|^totals:/ { print $2; exit }' "$folder/callgrind"
+    awk '/^summary:/ { sum += $2 } END { print sum }' "$folder"/callgrind.*
 }
 
 if command -v valgrind >/dev/null; then

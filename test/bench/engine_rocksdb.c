@@ -65,6 +65,7 @@ static rocksdb_options_t *tuned(void)
     rocksdb_options_set_block_based_table_factory(options, table);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
     rocksdb_options_set_bytes_per_sync(options, 1 << 20);
+    rocksdb_options_set_max_background_jobs(options, 6);
     rocksdb_options_set_compression(options, rocksdb_no_compression);
     rocksdb_options_set_create_if_missing(options, 1);
     return options;

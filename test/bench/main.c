@@ -212,6 +212,17 @@ static void make_folder(struct options *o, char *folder, size_t size)
     o->dir = folder;
 }
 
+struct work {
+    const struct mode *mode;
+    const struct options *o;
+};
+
+static void run_mode(void *context, void *result)
+{
+    struct work *work = context;
+    *(int *)result = work->mode->run(work->o);
+}
+
 int main(int argc, char **argv)
 {
     char folder[4000];
@@ -236,8 +247,9 @@ int main(int argc, char **argv)
     if (optind < argc)
         wrong("too many arguments");
     make_folder(&o, folder, sizeof folder);
-    signal(SIGINT, SIG_IGN); /* it ends the case that runs, then the folder is removed */
-    int status = mode->run(&o);
+    signal(SIGINT, SIG_IGN); /* it ends the process that works, then the folder is removed */
+    int status = 1;
+    bool ended = bench_apart(run_mode, &(struct work){mode, &o}, &status, sizeof status);
     bench_remove(folder);
-    return status;
+    return ended ? status : 1;
 }

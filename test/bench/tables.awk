@@ -70,7 +70,7 @@ function amount(x)
 function print_note()
 {
     if (load < 1) {
-        print "Nothing else ran when it began."
+        print "Little else ran when it began: fewer than one process at a time, on average of a minute."
         return
     }
     print "**Other work ran beside it** and shared its processors and its disk: the load in the last line"
@@ -184,7 +184,7 @@ function print_target(line,    part)
 
 function print_targets(    line)
 {
-    print "| what | wanted | a million | | five million of 24 + 150 bytes | |"
+    printf "| what | wanted | %s records | | %s of 24 + 150 bytes | |\n", amount(records), amount(5 * records)
     print "|---|--:|--:|---|--:|---|"
     while ((getline line < targets) > 0)
         if (line !~ /^#/ && line != "")
@@ -238,6 +238,12 @@ function print_chart(    list, n, c, e)
 
 
 /"mode":"machine"/ && want == "machine" { machine = machine "    " field("text") "\n" }
+
+/"mode":"machine"/ && /"records / {
+    records = field("text")
+    sub(/^records */, "", records)
+    records += 0
+}
 
 /"mode":"machine"/ && / at load / {
     load = field("text")
