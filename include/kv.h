@@ -104,7 +104,8 @@ enum {
     KV_EUNSUPPORTED = -16, /* the file system or build cannot do it */
     KV_EFORKED = -17,      /* the handle was opened by the parent of this process */
     KV_EOVERFLOW = -18,    /* the number would leave its range; nothing was changed */
-    KV_ENOTNUMBER = -19    /* the value is not a number of the form that was asked for */
+    KV_ENOTNUMBER = -19,   /* the value is not a number of the form that was asked for */
+    KV_EBACKUP = -20       /* a backup is damaged, or ends too early */
 };
 
 /* A short description of a result, never NULL, static. */
@@ -1333,7 +1334,7 @@ typedef struct kv_apply_options {
  * KV_NOTFOUND: the stream has ended. KV_MISMATCH: the backup does not fit, since the database is no
  * copy of the same original at a commit from info->from to info->to; a backup since 0 fits an empty
  * database too. (Its bytes are not read then; info->from and info->to are those of the backup.)
- * KV_ECORRUPT: the backup is damaged, or ends too early. KV_ENOTKV, KV_EVERSION: it is none, or of
+ * KV_EBACKUP: the backup is damaged, or ends too early. KV_ENOTKV, KV_EVERSION: it is none, or of
  * another version. KV_ETOOBIG: a key is too long for this page size. KV_ECANCELED: read asked to stop.
  * KV_EBUSY: the turn did not come within wait_ms; of the backup only its first bytes were read, so the
  * stream is to be read anew. Others as from kv_txn_begin and kv_txn_commit. */
@@ -1357,7 +1358,7 @@ typedef struct kv_merge_options {
  *
  * message (may be NULL) receives a sentence about a failure, at most message_size bytes with the final
  * zero. info (may be NULL) is written whatever is returned, except for a KV_EINVAL. KV_MISMATCH: one
- * begins behind the end of those before it, or ends before it. KV_ECORRUPT, KV_ENOTKV, KV_EVERSION:
+ * begins behind the end of those before it, or ends before it. KV_EBACKUP, KV_ENOTKV, KV_EVERSION:
  * as from kv_backup_apply. KV_ECANCELED: read or write asked to stop. What was written before a
  * failure is no backup. */
 KV_API int kv_backup_merge(const kv_merge_options *options, kv_backup_info *info, char *message,

@@ -51,6 +51,8 @@ const char *kv_strerror(int result)
         return "the number would leave its range";
     case KV_ENOTNUMBER:
         return "the value is not a number";
+    case KV_EBACKUP:
+        return "the backup is damaged";
     case KV_EUNSUPPORTED:
         return "not supported here";
     default:

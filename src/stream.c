@@ -112,7 +112,7 @@ int kvi_stream_end(kvi_stream *stream)
 
 int kvi_stream_damaged(const kvi_stream *stream, const char *what)
 {
-    return kvi_fail(stream->err, KV_ECORRUPT, "the backup is damaged: %s (near byte %llu)", what,
+    return kvi_fail(stream->err, KV_EBACKUP, "the backup is damaged: %s (near byte %llu)", what,
                     (unsigned long long)stream->passed);
 }
 

@@ -70,6 +70,7 @@ int cli_exit_of(int result)
         return CLI_NO;
     case KV_ECORRUPT:
     case KV_ENOTKV:
+    case KV_EBACKUP:
         return CLI_DAMAGED;
     default:
         return CLI_TROUBLE;

@@ -103,19 +103,10 @@ static void apply_report(const cli_args *args, const kv_backup_info *info)
     out_flush(); /* whoever follows wants to see it now */
 }
 
-/* Is it the backup that is damaged? Otherwise the database is. */
-static bool apply_blames_backup(const char *sentence)
-{
-    static const char blame[] = "the backup ";
-    return strncmp(sentence, blame, strlen(blame)) == 0;
-}
-
 static int apply_fail(const cli_session *session, const cli_source *source, int result)
 {
     char sentence[512];
     kv_db_errmsg(session->db, sentence, sizeof sentence);
-    if (result == KV_ECORRUPT && !apply_blames_backup(sentence))
-        return session_fail(session, result, "%s", source->name);
     switch (result) {
     case KV_MISMATCH:
         cli_say(source->name, "%s; kv stat %s shows what it is a copy of", sentence, session->file);
@@ -123,7 +114,7 @@ static int apply_fail(const cli_session *session, const cli_source *source, int 
     case KV_ECANCELED:
         cli_say(source->name, "%s", strerror(source->failure));
         return CLI_TROUBLE;
-    case KV_ECORRUPT:
+    case KV_EBACKUP:
     case KV_ENOTKV:
     case KV_EVERSION:
         cli_say(source->name, "%s; nothing of it was applied", sentence);

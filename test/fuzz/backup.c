@@ -79,7 +79,7 @@ static int apply_next(parcel *p, kv_db *db)
     uint64_t before = commit_of(db);
     size_t at = p->read;
     int rc = parcel_unpack(p, db, KV_TXN_LAZY, NULL);
-    FUZZ_MUST(rc == KV_OK || rc == KV_NOTFOUND || rc == KV_MISMATCH || rc == KV_ECORRUPT ||
+    FUZZ_MUST(rc == KV_OK || rc == KV_NOTFOUND || rc == KV_MISMATCH || rc == KV_EBACKUP ||
               rc == KV_ENOTKV || rc == KV_EVERSION || rc == KV_ETOOBIG);
     FUZZ_MUST(rc == KV_OK ? p->read > at : commit_of(db) == before);
     return rc;
@@ -210,7 +210,7 @@ static int chain_merge(chain *c, size_t n)
     for (size_t i = 0; i < n; i++)
         c->parts[i].read = 0;
     int rc = kv_backup_merge(&options, &info, NULL, 0);
-    FUZZ_MUST(rc == KV_OK || rc == KV_ECORRUPT);
+    FUZZ_MUST(rc == KV_OK || rc == KV_EBACKUP);
     FUZZ_MUST(rc != KV_OK || (info.bytes == c->merged.len && info.to <= c->at));
     return rc;
 }

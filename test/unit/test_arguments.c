@@ -688,8 +688,8 @@ static void test_messages_left_out(void **state)
     assert_int_equal(kv_inspect_choose(look, 0, path, text, 0), KV_EXISTS);
     kv_inspect_close(look);
     assert_int_equal(kv_backup_merge(NULL, NULL, text, 0), KV_EINVAL);
-    assert_int_equal(kv_backup_merge(&merge, NULL, text, 0), KV_ECORRUPT);
-    assert_int_equal(kv_backup_merge(&merge, NULL, NULL, sizeof text), KV_ECORRUPT);
+    assert_int_equal(kv_backup_merge(&merge, NULL, text, 0), KV_EBACKUP);
+    assert_int_equal(kv_backup_merge(&merge, NULL, NULL, sizeof text), KV_EBACKUP);
     kv_db_errmsg(NULL, text, 0);
     kv_db_errmsg(db, text, 0);
     assert_string_equal(text, "-");

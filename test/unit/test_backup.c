@@ -706,7 +706,7 @@ static void test_damage(void **state)
         p.bytes[at] ^= 0x10;
         p.read = 0;
         p.len = at;
-        assert_true(parcel_unpack(&p, copy, 0, NULL) == (at == 0 ? KV_NOTFOUND : KV_ECORRUPT));
+        assert_true(parcel_unpack(&p, copy, 0, NULL) == (at == 0 ? KV_NOTFOUND : KV_EBACKUP));
         p.len = whole;
     }
     assert_int_equal(must_stat(copy).commit_id, id);

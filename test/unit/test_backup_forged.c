@@ -220,7 +220,7 @@ static void test_forgeries(void **state)
         const int results[] = {apply(&forgeries[i]), merge_apply(&forgeries[i], 1),
                                merge_apply(&forgeries[i], 2)};
         for (size_t k = 0; k < KVI_COUNT(results); k++)
-            if (results[k] != KV_ECORRUPT)
+            if (results[k] != KV_EBACKUP)
                 fail_msg("%s: %d, merged of %zu", forgeries[i].what, results[k], k);
     }
     assert_int_equal(must_stat(copy).commit_id, id);
@@ -288,7 +288,7 @@ static void test_headers(void **state)
         header.to = wrong[i].to;
         header.page_size = wrong[i].page_size;
         pack(&p, &header, MAIN ALL END, sizeof(MAIN ALL END) - 1);
-        assert_int_equal(parcel_unpack(&p, copy, 0, NULL), KV_ECORRUPT);
+        assert_int_equal(parcel_unpack(&p, copy, 0, NULL), KV_EBACKUP);
         parcel_free(&p);
     }
 }

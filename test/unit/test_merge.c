@@ -281,7 +281,7 @@ static void test_arguments(void **state)
     options.write = NULL;
     assert_int_equal(kv_backup_merge(&options, NULL, NULL, 0), KV_EINVAL);
     options.write = write_merged;
-    assert_int_equal(kv_backup_merge(&options, NULL, NULL, 0), KV_ECORRUPT); /* of nothing */
+    assert_int_equal(kv_backup_merge(&options, NULL, NULL, 0), KV_EBACKUP); /* of nothing */
     options.n = SIZE_MAX;
     assert_int_equal(kv_backup_merge(&options, NULL, NULL, 0), KV_ENOMEM);
 }
@@ -323,13 +323,13 @@ static void test_damage(void **state)
         for (size_t at = 0; at < parts[i].len; at++) {
             parts[i].bytes[at] ^= 0x20;
             int rc = merge(0, 1);
-            assert_true(rc == KV_ECORRUPT || rc == KV_ENOTKV || rc == KV_EVERSION);
+            assert_true(rc == KV_EBACKUP || rc == KV_ENOTKV || rc == KV_EVERSION);
             assert_true(*message);
             parts[i].bytes[at] ^= 0x20;
         }
     for (size_t len = parts[1].len; len-- > 0;) {
         parts[1].len = len;
-        assert_int_equal(merge(0, 1), KV_ECORRUPT);
+        assert_int_equal(merge(0, 1), KV_EBACKUP);
     }
 }
 
@@ -395,7 +395,7 @@ static void test_forged(void **state)
             parcel_free(&parts[k]);
             assert_int_equal(parcel_seal(&parts[k], sim_os(disk), &header, records), KV_OK);
         }
-        if (merge(0, 1) != KV_ECORRUPT)
+        if (merge(0, 1) != KV_EBACKUP)
             fail_msg("forgery %zu: %s", i, message);
     }
 }
