@@ -175,7 +175,9 @@ enum {                       /* meta.kind: how the commit was made durable */
     F(fixed_value, 36, 2)                                                                          \
     F(hint_stride, 38, 2)                                                                          \
     F(flags, 40, 2)                                                                                \
-    F(reserved, 42, 6)                                                                             \
+    F(run_end, 42, 2)                                                                              \
+    F(run_len, 44, 2)                                                                              \
+    F(reserved, 46, 2)                                                                             \
     F(prefix, 48, 16)
 
 enum { /* page.type */
@@ -285,6 +287,7 @@ enum { KVI_BLOCKED_FIELDS(KVI_BLOCKED_AT) }; /* KVI_B_next ... */
 
 _Static_assert(KVI_M_delta + KVI_DELTA_MAX == KVI_META_SIZE, "the delta ends the meta");
 _Static_assert(KVI_P_prefix + KVI_PREFIX_INLINE == KVI_HEADER_SIZE, "the prefix ends the header");
+_Static_assert(KVI_P_run_end + 2 == KVI_P_run_len, "what is known of a run is written as one");
 
 /* A tree's descriptor in memory. */
 typedef struct kvi_tree_desc {

@@ -157,6 +157,23 @@ bool kvi_leaf_replace(uint8_t *page, uint32_t page_size, uint8_t *scratch, unsig
 
 void kvi_leaf_remove(uint8_t *page, uint32_t page_size, unsigned pos);
 
+/* Runs. A leaf remembers behind which entry its newest insert ended, and how many inserts in a row
+ * each came right behind the one before it, up to KVI_RUN: keys that ascend, amid others. Only of use to
+ * choose where to divide; whatever the bytes say does no harm. */
+#define KVI_RUN 3
+
+/* How long a run would be with an insert at pos. */
+static inline unsigned kvi_leaf_run(const uint8_t *page, unsigned pos)
+{
+    uint32_t run = kvi_get32(page + KVI_P_run_end), len = run >> 16;
+    return (uint16_t)run != pos ? 1 : len < KVI_RUN ? len + 1 : KVI_RUN;
+}
+
+static inline void kvi_leaf_set_run(uint8_t *page, unsigned end, unsigned len)
+{
+    kvi_put32(page + KVI_P_run_end, (uint16_t)end | len << 16);
+}
+
 /* Appends an entry when a look at the last head tells that it comes behind the others, and it has the
  * lengths that all of them have; value.ptr must not be NULL then. False: nothing has changed, and the
  * general way may still do it. */
@@ -221,9 +238,10 @@ bool kvi_node_build(const kvi_seq *seq, unsigned from, unsigned to, uint8_t *pag
 
 /* Where to divide. */
 enum kvi_split {
-    KVI_SPLIT_EVEN,   /* equal bytes, moved a little for a shorter separator */
-    KVI_SPLIT_APPEND, /* left as full as possible: keys arrive in ascending order */
-    KVI_SPLIT_PREPEND /* right as full as possible */
+    KVI_SPLIT_EVEN,    /* equal bytes, moved a little for a shorter separator */
+    KVI_SPLIT_APPEND,  /* left as full as possible: keys arrive in ascending order */
+    KVI_SPLIT_PREPEND, /* right as full as possible */
+    KVI_SPLIT_RUN      /* behind the literal item: keys arrive in ascending order there */
 };
 
 /* The greatest to such that elements [from, to) fit one node. */

@@ -249,6 +249,7 @@ static bool node_rebuild(uint8_t *page, uint8_t *scratch, const kvi_shape *s, co
         return false;
     memcpy(scratch + KVI_P_checksum, page + KVI_P_checksum, 8);
     memcpy(scratch + KVI_P_birth, page + KVI_P_birth, 16);
+    memcpy(scratch + KVI_P_run_end, page + KVI_P_run_end, 4);
     kvi_shape built = kvi_shape_read(scratch, s->page_size, s->level);
     uint32_t heap = heap_get(scratch);
     memcpy(page, scratch, built.end);
@@ -320,6 +321,7 @@ KVI_INLINE bool leaf_append(uint8_t *page, uint32_t page_size, kvi_slice key, kv
     kvi_put16(page + KVI_P_heap, (uint16_t)heap);
     uint32_t slots = (uint32_t)q.slots + 1;
     kvi_put16(page + KVI_P_count, (uint16_t)slots);
+    kvi_leaf_set_run(page, slots, kvi_leaf_run(page, slots - 1));
     if (stride && KVI_UNLIKELY(stride != kvi_hints_stride(slots)))
         slots_recount(page, page_size, slots, stride, 0);
     return true;
@@ -338,10 +340,12 @@ bool kvi_leaf_insert(uint8_t *page, uint32_t page_size, uint8_t *scratch, unsign
         return true;
     kvi_shape s = kvi_leaf_shape(page, page_size);
     kvi_cell cell = leaf_cell(&s, item);
-    if (kvi_prefix_order(page, page_size, s.prefix_len, item->key) == 0 &&
-        slot_insert(page, &s, pos, &cell))
-        return true;
-    return node_splice(page, scratch, &s, pos, pos, item);
+    bool fits = (kvi_prefix_order(page, page_size, s.prefix_len, item->key) == 0 &&
+                 slot_insert(page, &s, pos, &cell)) ||
+                node_splice(page, scratch, &s, pos, pos, item);
+    if (fits)
+        kvi_leaf_set_run(page, pos + 1, kvi_leaf_run(page, pos));
+    return fits;
 }
 
 bool kvi_leaf_replace(uint8_t *page, uint32_t page_size, uint8_t *scratch, unsigned pos,
@@ -354,7 +358,10 @@ bool kvi_leaf_replace(uint8_t *page, uint32_t page_size, uint8_t *scratch, unsig
 
 void kvi_leaf_remove(uint8_t *page, uint32_t page_size, unsigned pos)
 {
+    unsigned end = kvi_get16(page + KVI_P_run_end);
     slot_remove(page, page_size, pos, 0);
+    if (pos < end)
+        kvi_put16(page + KVI_P_run_end, (uint16_t)(end - 1));
 }
 
 bool kvi_branch_insert(uint8_t *page, uint32_t page_size, uint8_t *scratch, unsigned pos,

@@ -208,6 +208,18 @@ static unsigned branch_seam(const kvi_seq *seq, enum kvi_split how, unsigned at)
     return split_seam(seq, KVI_MAX(lo, 2), KVI_MIN(hi, count - 2), at);
 }
 
+/* How many elements end with the literal item. */
+static unsigned newcomer_end(const kvi_seq *seq)
+{
+    unsigned end = 0;
+    for (unsigned i = 0; i < seq->n_parts; i++) {
+        if (!seq->parts[i].page)
+            return end + 1;
+        end += seq->parts[i].to - seq->parts[i].from;
+    }
+    return end;
+}
+
 unsigned kvi_seq_split_point(const kvi_seq *seq, enum kvi_split how)
 {
     unsigned count = kvi_seq_count(seq), at;
@@ -222,6 +234,8 @@ unsigned kvi_seq_split_point(const kvi_seq *seq, enum kvi_split how)
         at = last_fit(seq, 0, lo, hi);
     else if (how == KVI_SPLIT_PREPEND)
         at = first_fit(seq, lo, hi, count);
+    else if (how == KVI_SPLIT_RUN)
+        at = KVI_MIN(KVI_MAX(newcomer_end(seq), lo), hi);
     else
         at = split_even(seq, lo, hi, uniform);
     unsigned seam = edge == 2 ? branch_seam(seq, how, at) : at;

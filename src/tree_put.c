@@ -192,9 +192,9 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
                    page_size, flags};
     /* An ascending load opens a new leaf for each newcomer that finds its leaf full. */
     bool untouched = how == KVI_SPLIT_APPEND && in->level == 0;
-    unsigned pieces = 2;
+    unsigned pieces = 2, run = in->level == 0 ? kvi_leaf_run(step->page, in->element) : 0;
     if (untouched) {
-        tree->txn->appended++;
+        tree->txn->appended += tree->run_leaf == step->ptr.page;
         at[1] = in->element;
         at[2] = in->element + 1;
     } else {
@@ -210,6 +210,8 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
         fits = kvi_node_build(&seq, at[p], at[p + 1], page);
         if (!fits)
             break;
+        if (run && in->element >= at[p] && in->element < at[p + 1])
+            kvi_leaf_set_run(page, in->element - at[p] + 1, run);
         uint8_t *key = kvi_scratch_key(tree->txn->db, in->level, p - 1);
         size_t len = kvi_seq_separator(&seq, at[p], same_len, key);
         adds[p - 1] = (kvi_item){
@@ -221,6 +223,8 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
     if (fits && !untouched) {
         fits = kvi_node_build(&seq, 0, at[1], scratch_page(tree, 1));
         memcpy(kvi_step_bytes(tree, step), scratch_page(tree, 1), page_size);
+        if (run && in->element < at[1])
+            kvi_leaf_set_run(kvi_step_bytes(tree, step), in->element + 1, run);
     }
     if (!fits) {
         (void)kvi_txn_spoil(tree->txn, kvi_txn_changed(tree->txn));
@@ -245,6 +249,9 @@ static enum kvi_split split_direction(const kv_tree *tree, const kvi_path *path,
     bool first = in->element == (in->level ? 1 : 0);
     if (in->level == 0 && tree->run_leaf == step->ptr.page && tree->run_next == in->element && last)
         return KVI_SPLIT_APPEND;
+    if (in->level == 0 && kvi_leaf_run(step->page, in->element) == KVI_RUN &&
+        2 * in->element >= kvi_node_count(step->page))
+        return last ? KVI_SPLIT_APPEND : KVI_SPLIT_RUN;
     for (unsigned up = 0; up < i; up++) {
         last = last && path->steps[up].slot == kvi_node_count(path->steps[up].page);
         first = first && path->steps[up].slot == 0;
@@ -331,7 +338,8 @@ static bool leaf_next(kv_tree *tree, kvi_path *path, const arrival *in)
     kvi_leaf_open(page, dirty->page_size, in->item, kvi_get16(leaf->page + KVI_P_prefix_len));
     kvi_tree_recount(tree, above, parent->slot++, leaf->page);
     kvi_tree_count_pages(tree, 0, 1);
-    tree->txn->appended++;
+    kvi_leaf_set_run(page, 1, kvi_leaf_run(leaf->page, last));
+    tree->txn->appended += tree->run_leaf == leaf->ptr.page;
     *leaf = (kvi_step){page, {handle, 0}, 0};
     return true;
 }

@@ -46,7 +46,8 @@ static uint64_t leaves_of(scratch *dir, unsigned runs, unsigned per_commit)
     return load(dir, RECORDS, runs, per_commit).leaf_pages;
 }
 
-/* Each run ends in the middle of the tree, where a full leaf gives entries to its neighbours. */
+/* Each run ends in the middle of the tree, and is known there by its leaf. Between two runs a leaf
+ * that is not full may stay. */
 static void runs_in_turn_fill_leaves_too(void **state)
 {
     static const unsigned per_commit[] = {RECORDS, 1000, 1};
@@ -54,7 +55,7 @@ static void runs_in_turn_fill_leaves_too(void **state)
         uint64_t one = leaves_of(*state, 1, per_commit[i]);
         assert_true(one * PAGE < (uint64_t)RECORDS * (VALUE + 16)); /* they share their prefix */
         for (unsigned runs = 2; runs <= 64; runs *= 4)
-            assert_true(leaves_of(*state, runs, per_commit[i]) * 100 <= one * 120);
+            assert_true(leaves_of(*state, runs, per_commit[i]) <= one * 101 / 100 + runs);
     }
 }
 

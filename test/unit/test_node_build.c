@@ -209,6 +209,7 @@ static void random_sequences(void **state)
             split_checked(&q, KVI_SPLIT_EVEN);
             split_checked(&q, KVI_SPLIT_APPEND);
             split_checked(&q, KVI_SPLIT_PREPEND);
+            split_checked(&q, KVI_SPLIT_RUN);
             pieces_free(&q);
         }
 }
@@ -369,6 +370,33 @@ static void groups_are_not_divided(void **state)
     }
 }
 
+/* A newcomer of a run is the last one on the left, if both sides fit so; what is behind it goes right. */
+static void run_is_divided_behind_the_newcomer(void **state)
+{
+    static const uint8_t value[100];
+    static uint8_t page[4096], spare[4096];
+    (void)state;
+    kvi_leaf_init(page, sizeof page);
+    unsigned n = 0;
+    for (;; n++) {
+        char key[8];
+        snprintf(key, sizeof key, "%07u", n * 2);
+        kvi_item item = {.key = kvi_slice_of(key, 7), .value = kvi_slice_of(value, sizeof value)};
+        if (!kvi_leaf_insert(page, sizeof page, spare, n, &item))
+            break;
+    }
+    for (unsigned newcomer = 1; newcomer <= n; newcomer++) {
+        char key[8];
+        snprintf(key, sizeof key, "%07u", newcomer * 2 - 1);
+        kvi_item item = {.key = kvi_slice_of(key, 7), .value = kvi_slice_of(value, sizeof value)};
+        kvi_part parts[] = {{.page = page, .to = newcomer},
+                            {.item = &item},
+                            {.page = page, .from = newcomer, .to = n}};
+        kvi_seq seq = {parts, 3, 0, sizeof page, 0};
+        assert_int_equal(kvi_seq_split_point(&seq, KVI_SPLIT_RUN), newcomer < n ? newcomer + 1 : n);
+    }
+}
+
 static void empty_and_single(void **state)
 {
     uint8_t page[512];
@@ -398,6 +426,7 @@ int main(void)
         cmocka_unit_test(three_pages),
         cmocka_unit_test(uneven_lengths),
         cmocka_unit_test(groups_are_not_divided),
+        cmocka_unit_test(run_is_divided_behind_the_newcomer),
         cmocka_unit_test(empty_and_single),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

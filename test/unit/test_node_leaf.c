@@ -254,6 +254,55 @@ static void head_only_leaf_has_no_offsets(void **state)
     free(scratch);
 }
 
+static void run_is(const uint8_t *page, unsigned end, unsigned len)
+{
+    assert_int_equal(kvi_get16(page + KVI_P_run_end), end);
+    assert_int_equal(kvi_get16(page + KVI_P_run_len), len);
+    assert_int_equal(kvi_leaf_run(page, end), KVI_MIN(len + 1, KVI_RUN));
+    assert_int_equal(kvi_leaf_run(page, end + 1), 1);
+}
+
+/* Each way to insert counts as one, a leaf that is built anew included. */
+static void runs_are_remembered(void **state)
+{
+    static const struct {
+        const char *key;
+        unsigned pos, end, len;
+    } inserts[] = {
+        {"m10", 0, 1, 1}, {"m90", 1, 2, 2}, {"m20", 1, 2, 1},  {"m21", 2, 3, 2}, {"m30", 3, 4, 3},
+        {"m31", 4, 5, 3}, {"a", 0, 1, 1},   {"m295", 4, 5, 1}, {"m", 1, 2, 1},   {"m1", 2, 3, 2},
+    };
+    uint8_t *page = exact(512), *scratch = exact(512);
+    (void)state;
+    kvi_leaf_init(page, 512);
+    for (size_t i = 0; i < KVI_COUNT(inserts); i++) {
+        kvi_item item = {.key = kvi_slice_of(inserts[i].key, strlen(inserts[i].key)),
+                         .value = kvi_slice_of("x", 1)};
+        bool found;
+        assert_int_equal(kvi_leaf_search(page, 512, item.key, &found), inserts[i].pos);
+        assert_true(kvi_leaf_insert(page, 512, scratch, inserts[i].pos, &item));
+        run_is(page, inserts[i].end, inserts[i].len);
+    }
+    kvi_leaf_remove(page, 512, 0); /* before the run's end: it moves along */
+    run_is(page, 2, 2);
+    kvi_leaf_remove(page, 512, 2); /* behind it */
+    run_is(page, 2, 2);
+    kvi_item longer = {.key = kvi_slice_of("m", 1), .value = kvi_slice_of(inserts, 40)};
+    assert_true(kvi_leaf_replace(page, 512, scratch, 0, &longer));
+    run_is(page, 2, 2);
+    kvi_leaf_init(page, 512);
+    run_is(page, 0, 0);
+    for (unsigned i = 0; i < 5; i++) {
+        char key[4] = {'k', (char)('0' + i), 0, 0};
+        kvi_item item = {.key = kvi_slice_of(key, 2), .value = kvi_slice_of("x", 1)};
+        if (i == 0 || !kvi_leaf_append(page, 512, item.key, item.value))
+            assert_true(kvi_leaf_insert(page, 512, scratch, i, &item));
+        run_is(page, i + 1, KVI_MIN(i + 1, KVI_RUN));
+    }
+    free(page);
+    free(scratch);
+}
+
 static void reserved_value_is_zero(void **state)
 {
     uint8_t *page = exact(512), *scratch = exact(512);
@@ -413,6 +462,7 @@ int main(void)
         cmocka_unit_test(every_size_key_and_value),
         cmocka_unit_test(ascending_keys_do_not_rebuild),
         cmocka_unit_test(head_only_leaf_has_no_offsets),
+        cmocka_unit_test(runs_are_remembered),
         cmocka_unit_test(reserved_value_is_zero),
         cmocka_unit_test(value_may_come_from_the_page),
         cmocka_unit_test(identity_survives_a_rebuild),
