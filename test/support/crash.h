@@ -57,6 +57,7 @@ typedef struct crash_totals {
     uint64_t kills;   /* of them, after a kill; the others after a power cut */
     uint64_t lies;    /* of them, behind a flush that the disk only claimed to have done */
     uint64_t refused; /* of those, opened with an error, or not readable in whole */
+    uint64_t twice;   /* of those, misread where an id had been used twice */
     uint64_t nested;  /* of them, in the middle of a recovery or what followed it */
     uint64_t sharing; /* of them, left by a workload that shared the file */
     uint64_t shared;  /* opens of databases: for sharing, alone, only to read */

@@ -365,7 +365,7 @@ static bool run_nested(run *x, unsigned depth, size_t from)
 {
     crash_sweep *s = x->s;
     uint64_t states = s->totals->states;
-    crash_record record = {x->disk, from, &x->log, x->known, x->n_known, false};
+    crash_record record = {x->disk, from, &x->log, x->known, x->n_known, UINT64_MAX};
     /* An image that is wholly on the disk has one answer: the one it gave. */
     x->log.moments[0] = (crash_moment){from, x->under, x->under, x->id};
     bool ok = crash_sweep_cuts(s, depth + 1, &record, NESTED_STATES);

@@ -36,8 +36,9 @@ typedef struct crash_expect {
     const model_commit *known;
     size_t n_known;
     uint64_t low, high;
-    bool exact;   /* after a kill: low or high and nothing between */
-    bool missing; /* the database need not exist yet */
+    bool exact;     /* after a kill: low or high and nothing between */
+    bool missing;   /* the database need not exist yet */
+    uint64_t twice; /* from this id on pages may be taken for others: see crash_twice */
 } crash_expect;
 
 /* ---- images: crash_image.c ---- */
@@ -168,8 +169,22 @@ typedef struct crash_record {
     const crash_log *log;
     const model_commit *known;
     size_t n_known;
-    bool interrupted; /* work went on after a crash: an id may stand in pages of two transactions */
+    uint64_t twice; /* the least birth of two pages of one number; UINT64_MAX: there are none */
 } crash_record;
+
+/* ---- ids used twice: crash_twice.c ---- */
+
+typedef struct crash_twice {
+    struct crash_written {
+        uint64_t page, birth, checksum;
+    } * written; /* a hash table; birth 0: empty */
+    size_t n, cap;
+    uint64_t least; /* birth of pages that differ; UINT64_MAX: none do. Set before the first use */
+} crash_twice;
+
+/* Notes what the disk's events write. */
+void crash_twice_note(crash_twice *twice, const sim_disk *disk, uint32_t page_size);
+void crash_twice_free(crash_twice *twice);
 
 /* Power cuts: levels[depth].disk is what was settled before the record. In the end it is what is
  * settled after it. Stops after budget states. False: a failure. */

@@ -101,7 +101,6 @@ static void kill_me(recorder *x, size_t at)
 void life_kill(recorder *x)
 {
     size_t at = (size_t)rng_between(&x->r, x->start, x->disk->n_events);
-    x->interrupted = true;
     if (life_other(x)->db && !rng_one_in(&x->r, 4)) {
         kill_me(x, at);
         return;
@@ -120,11 +119,12 @@ static bool life_found(recorder *x)
     uint64_t id = crash_newest(x->d.db);
     if (m->durable == 0 && id == 1 && !model_at(x->m, 1))
         model_commit_as(x->m, 1);
-    crash_expect expect = {x->m->commits, x->m->n_commits, x->low, x->high, false, false};
+    crash_expect expect = {x->m->commits, x->m->n_commits, x->low,    x->high,
+                           false,         false,           UINT64_MAX};
     if (!x->rebooted)
-        expect = (crash_expect){x->m->commits, x->m->n_commits,
-                                m->published,  m->writing ? m->writing : m->published,
-                                true,          false};
+        expect = (crash_expect){
+            x->m->commits, x->m->n_commits, m->published, m->writing ? m->writing : m->published,
+            true,          false,           UINT64_MAX};
     const model_commit *found = crash_found(&x->s, x->d.db, &expect);
     kv_txn *txn;
     if (!found)

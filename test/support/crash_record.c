@@ -420,17 +420,16 @@ static bool segment_record(recorder *x)
             return false;
     if (record_chance(x, 3) && !life_close(x))
         return false;
-    bool interrupted = x->interrupted;
     if (record_chance(x, 2))
         life_kill(x);
-    x->interrupted = interrupted; /* nobody goes on after this one */
     life_end_all(x);
     return true;
 }
 
 static bool segment_search(recorder *x, uint64_t budget)
 {
-    crash_record record = {x->disk, 0, &x->log, x->m->commits, x->m->n_commits, x->interrupted};
+    crash_twice_note(&x->twice, x->disk, x->s.options.page_size);
+    crash_record record = {x->disk, 0, &x->log, x->m->commits, x->m->n_commits, x->twice.least};
     bool mine = x->s.path.n == 0 || x->s.path.segment == x->s.segment;
     uint64_t kills = budget / KILL_SHARE;
     x->s.levels[0].disk->boots = x->disk->boots;
@@ -453,7 +452,6 @@ static void segment_reboot(recorder *x)
     crash_haunt(x->disk, rng_next(&x->r));
     sim_forget(x->disk);
     x->rebooted = true;
-    x->interrupted = true;
     record_promise(x, x->low, x->high, 0);
 }
 
@@ -505,6 +503,7 @@ static void recorder_init(recorder *x, const crash_workload *w, uint64_t seed, u
                                 .memory_budget = w->budget};
     x->s.exclusive = !w->pair && (name_number(w->name) ^ seed) & 1;
     x->s.scratch = model_new();
+    x->twice.least = UINT64_MAX;
     rng_seed(&x->s.r, seed + 1);
     rng_seed(&x->r, seed);
     x->disk = disk_new(x, seed);
@@ -540,6 +539,7 @@ static void recorder_free(recorder *x)
     crash_seen_free(&x->s.seen);
     crash_path_free(&x->s.path);
     crash_log_free(&x->log);
+    crash_twice_free(&x->twice);
     model_free(x->s.scratch);
     model_free(x->m);
     sim_free(x->disk);

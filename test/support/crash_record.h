@@ -46,7 +46,7 @@ typedef struct recorder {
     size_t start;       /* event at which the operation in progress began */
     side_history sides; /* from there on */
     bool poisoned;
-    bool interrupted;   /* somebody was killed, or the power cut, and work went on */
+    crash_twice twice;
     bool rebooted;      /* the next open may find any commit of a range */
     uint64_t low, high; /* of that range */
     uint64_t under;     /* the commit whose content it found */

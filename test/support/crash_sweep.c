@@ -185,6 +185,7 @@ static crash_expect expect_at(const crash_record *record, size_t at, bool exact)
     expect.low = exact ? m->published : m->durable;
     expect.high = m->writing ? m->writing : m->published;
     expect.missing = m->durable == 0;
+    expect.twice = record->twice;
     return expect;
 }
 
@@ -252,12 +253,10 @@ static void lie_keep(crash_epoch *e, size_t at, rng *r)
     }
 }
 
-/* Not after an earlier crash. Its id may be used again, and then two pages have one number, one
- * birth and right checksums; only a disk that does what it says keeps them apart. */
 static bool lie_epoch(crash_sweep *s, const crash_record *record, size_t from, size_t at)
 {
     crash_epoch *e = &s->levels[0].epoch;
-    if (record->disk->events[at].kind != SIM_SYNC || record->interrupted)
+    if (record->disk->events[at].kind != SIM_SYNC)
         return true;
     crash_expect expect = expect_at(record, record->disk->n_events, false);
     expect.low = 0;
