@@ -320,20 +320,21 @@ $(B)/kv.pc: kv.pc.in include/kv.h Makefile
 # ---- checking ----
 
 # Steps that first install what is missing build in a make of their own, afterwards, on all
-# processors unless the caller said otherwise.
+# processors unless the caller said otherwise. What looks at the machine belongs into that make, too:
+# a recipe is expanded as a whole before its first line runs.
 build = +@$(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 in_build = BUILD='$(CURDIR)/$(B)' SRC='$(CURDIR)' CC='$(CC)' CXX='$(CXX)' VARIANT='$(VARIANT)'
 
 # Scripts run the command and the examples, that of the installation takes the libraries as well.
 SCRIPTS_NEED := $(if $(TEST_SH),torture-program \
-                  $(if $(filter test/install/%,$(TEST_SH)),all,$(B)/kv $(EXAMPLES)))
+                  $(if $(filter test/install/%,$(TEST_SH)),all,$(B)/kv example-programs))
 
 # The plain run includes the test programs of the stress build.
 WITH_STRESS := $(if $(VARIANT)$(if $(TEST_C),,none),,stress)
 
-.PHONY: deps demo demo-program test test-programs stress-programs torture-program
-.PHONY: hostile flip fuzz fuzz-run fuzz-skip fuzz-keep fuzz-keep-run fuzz-seeds afl afl-skip afl-programs
-.PHONY: bench bench-all device instructions models crash fault-sites simulate mutants mutants-run asan tsan stress coverage coverage-run lint format
+.PHONY: deps demo demo-program test test-programs stress-programs example-programs torture-program
+.PHONY: hostile flip fuzz fuzz-here fuzz-run fuzz-skip fuzz-keep fuzz-keep-run fuzz-seeds afl afl-skip afl-programs
+.PHONY: bench bench-all device device-build instructions models crash fault-sites simulate mutants mutants-run asan tsan stress coverage coverage-run lint format
 deps: ## install what building, testing and the demo need
 	@$(in_build) .ci/deps build test demo
 
@@ -352,6 +353,9 @@ test: ## build and run all tests (TESTS=... for some of them)
 	    $(if $(WITH_STRESS),$(TEST_C:%.c=build/stress/%))
 
 test-programs: $(TEST_PROGRAMS)
+	@:
+
+example-programs: $(EXAMPLES)
 	@:
 
 torture-program: $(B)/torture
@@ -395,6 +399,9 @@ fuzz_here = $(shell echo '$(fuzz_main)' | \
 
 fuzz: ## search inputs that break something (FUZZ=file FUZZ_SECONDS=60)
 	@$(in_build) .ci/deps build sanitize
+	$(build) fuzz-here
+
+fuzz-here:
 	$(build) $(if $(fuzz_here),VARIANT=clang-asan-fuzz fuzz-run,fuzz-skip)
 
 fuzz-skip:
@@ -458,8 +465,11 @@ coverage-run: test-programs $(B)/kv
 
 device: ## failing flushes and power cuts under ext4 and xfs, on a disk of our own (as root; CUTS=60)
 	@$(in_build) .ci/deps build device
-	$(build) $(B)/kv $(B)/device-probe $(if $(fuse_flags),$(B)/device-disk)
+	$(build) device-build
 	@$(in_build) test/device/run ext4 xfs
+
+device-build:
+	$(build) $(B)/kv $(B)/device-probe $(if $(fuse_flags),$(B)/device-disk)
 
 bench: ## kv beside LMDB: speed and size (BENCH_ARGS=... for the program)
 	@$(in_build) .ci/deps build bench
