@@ -7,6 +7,8 @@
  *     probe eio DB CONTROL             a flush that fails is told to everybody and never repeated
  *     probe told DB CONTROL            the write-back of lazy commits failed, and who was there knows
  *     probe lost DB CONTROL            the same, and who commits on top of them cannot know
+ *     probe newcomer DB CONTROL        the same, while somebody has the file open, so that nobody who
+ *                                      comes has to recover it
  *     probe number DB                  prints the number
  *
  * Exits with 0 when all was as promised, with 3 when the file system wrote somewhere else than where
@@ -321,6 +323,26 @@ static void lost(bool before)
     puts(rc == KV_OK ? "21 21" : "20 21");
 }
 
+/* Nothing but the word of the dead says that the lazy pages are in doubt. */
+static void commit_newly(void)
+{
+    kv_db *db = open_it(0);
+    must(commit_on_top(db), "a newcomer's durable commit on top");
+    if (number_in(db) != 21)
+        bad("the lazy commit is gone for a newcomer", 0);
+    _exit(0); /* closing could write more */
+}
+
+static void newcomer(void)
+{
+    kv_db *holder = open_it(KV_OPEN_CREATE);
+    for (uint64_t n = 1; n <= 20; n++)
+        must(try_commit(holder, 0, n), "commit");
+    in_child(commit_lazily);
+    in_child(commit_newly);
+    puts("21 21"); /* the holder dies, too: it would be told of the failure */
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 2 ? argv[1] : "";
@@ -336,6 +358,8 @@ int main(int argc, char **argv)
         lost(false);
     else if (!strcmp(what, "told") && argc == 4)
         lost(true);
+    else if (!strcmp(what, "newcomer") && argc == 4)
+        newcomer();
     else if (!strcmp(what, "number") && argc == 3)
         printf("%llu\n", (unsigned long long)number_in(open_it(KV_OPEN_READONLY)));
     else
