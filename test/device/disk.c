@@ -6,7 +6,8 @@
  *
  * Commands, each written to FOLDER/control as one line; reading it tells the state:
  *     fail OFFSET LENGTH    writes there fail with EIO from now on (several ranges may be given)
- *     heal                  no write fails
+ *     deny OFFSET LENGTH    the same for reads
+ *     heal                  nothing fails
  *     record                the record begins anew with what the disk holds now
  *     cut N SEED            the first N entries of the record were written; of those behind them, up
  *                           to the next flush, SEED chooses some (0: none)
@@ -24,6 +25,13 @@
 #define BLOCK  4096
 #define RANGES 4096
 
+typedef struct ranges { /* of the disk */
+    size_t n;
+    struct {
+        uint64_t off, len;
+    } at[RANGES];
+} ranges;
+
 typedef struct entry { /* of the record; data NULL: a flush */
     uint64_t off;
     size_t len;
@@ -38,10 +46,7 @@ static struct disk {
     entry *entries;
     size_t n, cap, applied;
     bool recording;
-    struct {
-        uint64_t off, len;
-    } fails[RANGES];
-    size_t n_fails;
+    ranges unwritable, unreadable;
     uint64_t flushes, failed;
 } d;
 
@@ -121,22 +126,38 @@ static int record_cut(size_t n, uint64_t seed)
     return 0;
 }
 
+/* ---- what fails ---- */
+
+static int ranges_add(ranges *r, uint64_t off, uint64_t len)
+{
+    if (r->n == RANGES)
+        return -ENOSPC;
+    r->at[r->n].off = off;
+    r->at[r->n++].len = len;
+    return 0;
+}
+
+static bool ranges_meet(const ranges *r, uint64_t off, size_t len)
+{
+    for (size_t i = 0; i < r->n; i++)
+        if (off < r->at[i].off + r->at[i].len && r->at[i].off < off + len)
+            return true;
+    return false;
+}
+
 /* ---- control ---- */
 
 static int command(const char *line)
 {
     unsigned long long a, b;
-    if (sscanf(line, "fail %llu %llu", &a, &b) == 2) {
-        if (d.n_fails == RANGES)
-            return -ENOSPC;
-        d.fails[d.n_fails].off = a;
-        d.fails[d.n_fails++].len = b;
-        return 0;
-    }
+    if (sscanf(line, "fail %llu %llu", &a, &b) == 2)
+        return ranges_add(&d.unwritable, a, b);
+    if (sscanf(line, "deny %llu %llu", &a, &b) == 2)
+        return ranges_add(&d.unreadable, a, b);
     if (sscanf(line, "cut %llu %llu", &a, &b) == 2)
         return record_cut(a, b);
     if (strncmp(line, "heal", 4) == 0)
-        d.n_fails = 0;
+        d.unwritable.n = d.unreadable.n = 0;
     else if (strncmp(line, "record", 6) == 0)
         record_begin();
     else
@@ -207,6 +228,10 @@ static int on_read(const char *path, char *buf, size_t size, off_t off, struct f
     if ((size_t)off >= d.size)
         return 0;
     size = size < d.size - (size_t)off ? size : d.size - (size_t)off;
+    if (ranges_meet(&d.unreadable, (uint64_t)off, size)) {
+        d.failed++;
+        return -EIO;
+    }
     memcpy(buf, d.now + off, size);
     return (int)size;
 }
@@ -224,11 +249,10 @@ static int on_write(const char *path, const char *buf, size_t size, off_t off,
     }
     if (from + size > d.size)
         return -ENOSPC;
-    for (size_t i = 0; i < d.n_fails; i++)
-        if (from < d.fails[i].off + d.fails[i].len && d.fails[i].off < from + size) {
-            d.failed++;
-            return -EIO;
-        }
+    if (ranges_meet(&d.unwritable, from, size)) {
+        d.failed++;
+        return -EIO;
+    }
     if (d.recording && !record_add(from, buf, size))
         return -ENOMEM;
     disk_write(from, buf, size);

@@ -9,10 +9,11 @@
  *     probe lost DB CONTROL            the same, and who commits on top of them cannot know
  *     probe newcomer DB CONTROL        the same, while somebody has the file open, so that nobody who
  *                                      comes has to recover it
+ *     probe deny DB CONTROL OFFSET     from now on the disk cannot read the file from there on
  *     probe number DB                  prints the number
  *
  * Exits with 0 when all was as promised, with 3 when the file system wrote somewhere else than where
- * the disk failed, so that nothing can be said; otherwise says what was not as promised. */
+ * the disk failed, or before, so that nothing can be said; otherwise says what was not as promised. */
 #include "kv.h"
 #include <fcntl.h>
 #include <linux/fiemap.h>
@@ -79,8 +80,9 @@ static disk_state ask_disk(void)
     return s;
 }
 
-/* The blocks of the database fail; those of the file system's own records do not. */
-static void fail_blocks(void)
+/* What is done to the blocks of the database from a place in the file on; those of the file system's own
+ * records stay well. */
+static void harm_blocks(const char *harm, uint64_t from)
 {
     union {
         struct fiemap map;
@@ -88,7 +90,8 @@ static void fail_blocks(void)
     } u;
     int fd = open(path, O_RDONLY);
     memset(&u, 0, sizeof u);
-    u.map.fm_length = FIEMAP_MAX_OFFSET;
+    u.map.fm_start = from;
+    u.map.fm_length = FIEMAP_MAX_OFFSET - from;
     u.map.fm_extent_count = EXTENTS;
     if (fd < 0 || ioctl(fd, FS_IOC_FIEMAP, &u.map) != 0 || u.map.fm_mapped_extents == 0)
         bad("where the file lies", KV_EIO);
@@ -97,8 +100,10 @@ static void fail_blocks(void)
         const struct fiemap_extent *e = &u.map.fm_extents[i];
         if (e->fe_flags & FIEMAP_EXTENT_UNKNOWN)
             continue; /* not placed yet: it says 0, where the file system's own records are */
-        snprintf(line, sizeof line, "fail %llu %llu\n", (unsigned long long)e->fe_physical,
-                 (unsigned long long)e->fe_length);
+        uint64_t before = e->fe_logical < from ? from - e->fe_logical : 0;
+        snprintf(line, sizeof line, "%s %llu %llu\n", harm,
+                 (unsigned long long)(e->fe_physical + before),
+                 (unsigned long long)(e->fe_length - before));
         tell_disk(line);
     }
     close(fd); /* after a truncation xfs begins to write a file back when somebody closes it */
@@ -256,7 +261,7 @@ static void eio(void)
     for (uint64_t n = 1; n <= 20; n++)
         must(try_commit(db, 0, n), "commit");
     expected = 20;
-    fail_blocks();
+    harm_blocks("fail", 0);
     int rc = try_commit(db, 0, 21);
     if (rc == KV_OK && ask_disk().failed == 0)
         exit(MISSED);
@@ -281,7 +286,7 @@ static void commit_lazily(void)
     kv_db *db = open_it(0);
     must(try_commit(db, KV_TXN_LAZY, 21), "lazy commit");
     int fd = open(path, O_RDWR);
-    fail_blocks();
+    harm_blocks("fail", 0);
     if (sync_file_range(fd, 0, 0,
                         SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
                             SYNC_FILE_RANGE_WAIT_AFTER) == 0)
@@ -360,6 +365,8 @@ int main(int argc, char **argv)
         lost(true);
     else if (!strcmp(what, "newcomer") && argc == 4)
         newcomer();
+    else if (!strcmp(what, "deny") && argc == 5)
+        harm_blocks("deny", strtoull(argv[4], NULL, 0));
     else if (!strcmp(what, "number") && argc == 3)
         printf("%llu\n", (unsigned long long)number_in(open_it(KV_OPEN_READONLY)));
     else
