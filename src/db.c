@@ -189,7 +189,7 @@ static int name_flush(kv_db *db, kvi_id newest)
 /* The first one there reads the metas, recovers, and publishes. */
 static int db_begin(kv_db *db, kvi_slots *slots, const kv_options *options)
 {
-    int rc = kvi_recover_slots(db->os, &db->err, db->file.fd, slots);
+    int rc = kvi_recover_both(db->os, &db->err, db->file.fd, slots);
     if (rc != KV_OK)
         return rc;
     const kvi_meta *any = &slots->meta[kvi_slots_newest(slots)];

@@ -62,7 +62,7 @@ static void pin_give(kv_db *db, kvi_id id)
 static int slots_read(kv_db *db, kvi_slots *slots)
 {
     for (int torn = 0;; torn++) {
-        int rc = kvi_recover_slots(db->os, &db->err, db->file.fd, slots);
+        int rc = kvi_recover_both(db->os, &db->err, db->file.fd, slots);
         if (rc != KV_OK || (slots->valid[0] && slots->valid[1]) || torn == TORN_MAX)
             return rc;
         db->os->sleep_us(db->os, TORN_US);
@@ -227,7 +227,7 @@ static int metas_newest(kv_db *db, kvi_id *id)
     kvi_slots *slots = db->os->alloc(db->os, sizeof *slots);
     if (!slots)
         return KV_ENOMEM;
-    int rc = kvi_recover_slots(db->os, &db->err, db->file.fd, slots);
+    int rc = kvi_recover_both(db->os, &db->err, db->file.fd, slots);
     if (rc == KV_OK)
         *id = slots->meta[kvi_slots_newest(slots)].id;
     db->os->free(db->os, slots);

@@ -71,6 +71,13 @@ int kvi_recover_slots(const kvi_os *os, kvi_err *err, int fd, kvi_slots *slots)
     return kvi_fail(err, KV_ENOTKV, "%s", kv_strerror(KV_ENOTKV));
 }
 
+int kvi_recover_both(const kvi_os *os, kvi_err *err, int fd, kvi_slots *slots)
+{
+    int rc = kvi_recover_slots(os, err, fd, slots);
+    return rc == KV_OK && slots->error ? kvi_fail_os(err, slots->error, "reading the meta pages")
+                                       : rc;
+}
+
 /* ---- keeping what was read ---- */
 
 void kvi_recover_forget(const kvi_os *os, kvi_kept *kept)

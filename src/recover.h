@@ -33,6 +33,9 @@ static inline bool kvi_slots_agree(const kvi_slots *slots)
  * but neither is whole), KV_EIO (neither is whole, and a read failed). */
 int kvi_recover_slots(const kvi_os *os, kvi_err *err, int fd, kvi_slots *slots) KVI_MUST_CHECK;
 
+/* The same, but one that cannot be read is KV_EIO: it may hold the newest commit. */
+int kvi_recover_both(const kvi_os *os, kvi_err *err, int fd, kvi_slots *slots) KVI_MUST_CHECK;
+
 /* The newest whole commit. */
 typedef struct kvi_choice {
     unsigned slot;  /* that holds it */

@@ -386,33 +386,6 @@ static void run_start(const fault_case *plan, bool shared)
     fault_plan(&w.fault, *plan);
 }
 
-/* The newest meta was not readable, so it counted as torn, and the commit before it was taken. */
-static void older_commit(void)
-{
-    kv_txn *txn;
-    int rc = kv_txn_begin(w.d.db, KV_TXN_READ, &txn);
-    if (rc != KV_OK)
-        bad("no read transaction", rc);
-    size_t i = w.m->n_commits;
-    if (is_at(txn, w.m->now)) {
-        kv_txn_abort(txn);
-        return;
-    }
-    while (i > 0 && !is_at(txn, w.m->commits[i - 1].state))
-        i--;
-    if (i == 0)
-        bad("no commit has this content", rc);
-    model_restore(w.m, w.m->commits[i - 1].state);
-    model_forget_after(w.m, w.m->commits[i - 1].id);
-    kv_txn_abort(txn);
-}
-
-static bool meta_unread(void)
-{
-    return w.fault.first_failed == FAULT_PREAD && w.fault.first_offset < METAS_END &&
-           w.hit_in == w.where && w.d.db && hit_in("open");
-}
-
 /* Another group's database, whose side file is to be that group's, too. */
 static void give_away(void)
 {
@@ -430,8 +403,6 @@ static int run_script(void)
         rc = script[i].run();
         if (!w.hit_in && fault_hit(&w.fault))
             w.hit_in = w.where;
-        if (rc >= 0 && w.fault.plan.mode != FAULT_SHORT && meta_unread())
-            older_commit();
         /* An open whose adoption could not flush goes on reading, poisoned; so does nothing else.
          * */
         if (rc >= 0 && w.d.db && !w.d.txn && fault_hit(&w.fault) && kvi_poisoned(w.d.db))

@@ -558,6 +558,26 @@ static void test_read_error_in_the_walk(void **state)
     close_db(db);
 }
 
+/* Nor one of a meta, whichever: the newest commit may be there. */
+static void test_one_unreadable_meta(void **state)
+{
+    kv_options options = {.size = sizeof options};
+    for (unsigned commits = 1; commits <= 4; commits++)
+        for (unsigned slot = 0; slot < 2; slot++) {
+            kv_db *db = open_db();
+            for (unsigned i = 0; i < commits; i++)
+                commit_text(db, 0, "older");
+            commit_text(db, 0, "newest");
+            crash(db, false);
+            fault_plan(&fault, (fault_case){.at = 1 + slot, .mask = FAULT_BIT(FAULT_PREAD)});
+            assert_int_equal(kvi_db_open(&fault.os, "db", &options, &db, NULL, 0), KV_EIO);
+            assert_true(fault_balanced(&fault));
+            db = open_db();
+            expect_text(db, "newest");
+            close_db(db);
+        }
+}
+
 static void test_unreadable_metas(void **state)
 {
     close_db(open_db());
@@ -828,6 +848,7 @@ int main(void)
         TEST(test_failed_flush_poisons),
         TEST(test_failed_flush_of_the_adoption),
         TEST(test_read_error_in_the_walk),
+        TEST(test_one_unreadable_meta),
         TEST(test_unreadable_metas),
         TEST(test_no_memory_to_recover),
         TEST(test_unreadable_pages),
