@@ -1,15 +1,17 @@
-/* Threads: readers under a writer, transactions that move between threads, the writers' turn,
- * slots that grow, closing. Meant for ThreadSanitizer, too; nothing here measures time. */
+/* Threads: readers under a writer, those of a guest, transactions that move between threads, the
+ * writers' turn, slots that grow, closing. Meant for ThreadSanitizer, too; nothing here measures time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 
 #include <cmocka.h>
 
+#include "db.h"
 #include "driver.h"
 #include "readers.h"
 #include "rng.h"
 #include "scratch.h"
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -194,6 +196,110 @@ static void test_readers_under_a_writer(void **state)
     assert_int_equal(kv_db_check(db, NULL), KV_OK);
     model_free(world.m);
     pthread_mutex_destroy(&world.mutex);
+}
+
+/* ---- the threads of a guest, who share what it has pinned ---- */
+
+#define GUESTS       4
+#define GUEST_ROUNDS 40
+#define SAME         60 /* entries that name one number */
+
+static kv_db *guest;
+static atomic_uint guests_left;
+
+/* The system calls of somebody who may write neither the file nor beside it. */
+static int open_kept_out(const kvi_os *os, const char *name, int flags, uint32_t mode)
+{
+    size_t len = strlen(path);
+    bool beside = strncmp(name, path, len) == 0 && name[len];
+    return beside || flags & KVI_OS_WRITE ? -EACCES : kvi_os_posix.open(os, name, flags, mode);
+}
+
+static bool put_same(kv_txn *txn, uint64_t number)
+{
+    char key[16];
+    for (unsigned i = 0; i < SAME; i++) {
+        int len = snprintf(key, sizeof key, "same%u", i);
+        if (kv_put(kv_txn_main(txn), key, (size_t)len, &number, sizeof number, 0) != KV_OK)
+            return false;
+    }
+    return true;
+}
+
+/* 0: pages were used again beneath it. */
+static uint64_t same_of(kv_txn *txn)
+{
+    char key[16];
+    uint64_t first = 0, number;
+    kv_slice value;
+    for (unsigned i = 0; i < SAME; i++) {
+        int len = snprintf(key, sizeof key, "same%u", i);
+        if (kv_get(kv_txn_main(txn), key, (size_t)len, &value) != KV_OK ||
+            value.len != sizeof number)
+            return 0;
+        memcpy(&number, value.ptr, sizeof number);
+        if (i > 0 && number != first)
+            return 0;
+        first = number;
+    }
+    return first;
+}
+
+static void *visit(void *context)
+{
+    kv_txn *txn, *named;
+    uint64_t before = 1;
+    for (int round = 0; round < GUEST_ROUNDS && !wrong; round++) {
+        if (kv_txn_begin(guest, KV_TXN_READ, &txn) != KV_OK ||
+            kv_snapshot_open(guest, "first", 5, &named) != KV_OK) {
+            found("a guest's begin");
+            break;
+        }
+        for (int looks = 0; looks < 3; looks++) {
+            uint64_t number = same_of(txn);
+            if (number < before)
+                found("a guest's snapshot that is older, or not whole");
+            before = number;
+            if (kv_txn_refresh(txn) != KV_OK)
+                found("a guest's refresh");
+        }
+        if (same_of(named) != 1)
+            found("a guest's snapshot with a name");
+        kv_txn_abort(named);
+        kv_txn_abort(txn);
+    }
+    guests_left--;
+    return NULL;
+}
+
+static void commit_same(uint32_t flags, uint64_t number)
+{
+    kv_txn *txn;
+    if (kv_txn_begin(db, KV_TXN_WRITE | flags, &txn) != KV_OK || !put_same(txn, number) ||
+        kv_txn_commit(txn) != KV_OK)
+        found("writing");
+}
+
+static void test_threads_of_a_guest(void **state)
+{
+    pthread_t threads[GUESTS];
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY};
+    kvi_os kept_out = kvi_os_posix;
+    kept_out.open = open_kept_out;
+    commit_same(0, 1);
+    assert_int_equal(kv_snapshot_create(db, "first", 5, 0), KV_OK);
+    assert_int_equal(kvi_db_open(&kept_out, path, &options, &guest, NULL, 0), KV_OK);
+    assert_int_equal(guest->role, KVI_GUEST);
+    guests_left = GUESTS;
+    for (size_t i = 0; i < GUESTS; i++)
+        start(&threads[i], visit, NULL);
+    for (uint64_t number = 2; guests_left > 0; number++)
+        commit_same(number % 4 ? KV_TXN_LAZY : KV_TXN_DURABLE, number);
+    join_all(threads, GUESTS);
+    expect_right();
+    assert_int_equal(guest->guest.n, 0); /* nothing stays pinned */
+    assert_int_equal(kv_db_close(guest), KV_OK);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
 }
 
 /* ---- writers take turns ---- */
@@ -479,13 +585,10 @@ static void test_close_with_children(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_readers_under_a_writer),
-        TEST(test_writers_take_turns),
-        TEST(test_waiting),
-        TEST(test_transactions_move),
-        TEST(test_slots_grow),
-        TEST(test_slots_grow_under_load),
-        TEST(test_close_with_children),
+        TEST(test_readers_under_a_writer), TEST(test_threads_of_a_guest),
+        TEST(test_writers_take_turns),     TEST(test_waiting),
+        TEST(test_transactions_move),      TEST(test_slots_grow),
+        TEST(test_slots_grow_under_load),  TEST(test_close_with_children),
     };
     return cmocka_run_group_tests_name("threads", tests, setup, teardown);
 }
