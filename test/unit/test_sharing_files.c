@@ -1,6 +1,7 @@
 /* What surrounds the sharing of a file: its other names, the side file and what may stand in its
  * place, permissions, readers who may not write. On real files. */
 #include "sharing_machine.h"
+#include <grp.h>
 #include <sched.h>
 #include <sys/mount.h>
 
@@ -375,6 +376,59 @@ static void test_writing_without_a_side_file(void **state)
     close_last(db);
 }
 
+/* ---- somebody else's link, which may not be taken away ---- */
+
+#define NEIGHBOUR (NOBODY - 1) /* of nobody's group */
+
+static void link_as_neighbour(void)
+{
+    EXPECT(setgroups(0, NULL) == 0 && setgid(NOBODY) == 0 && setuid(NEIGHBOUR) == 0);
+    EXPECT(symlink(other, side) == 0);
+}
+
+static void meet_link(void)
+{
+    kv_db *db;
+    become_nobody();
+    EXPECT(unlink(side) < 0);
+    EXPECT(open_as(path, 0, &db) < 0);
+    EXPECT(open_as(path, KV_OPEN_CREATE, &db) < 0);
+    EXPECT(open_as(path, KV_OPEN_EXCLUSIVE, &db) < 0); /* the next sharer would be misled */
+    db = open_ok(KV_OPEN_READONLY);                    /* as a guest, who has no side file */
+    EXPECT(number_now(db) == 1 && stat_of(db).guest == 1);
+    MUST(kv_db_close(db));
+}
+
+/* In a folder where all of a group may write, but each removes only what is his (mode 1770), one of
+ * them puts a link to another's file where the side file is to be: that file stays as it is. */
+static void test_link_of_somebody_else(void **state)
+{
+    char text[9] = "";
+    if (!is_root())
+        skip();
+    kv_db *db = open_ok(KV_OPEN_CREATE);
+    commit_number(db, 0, 1);
+    close_last(db);
+    make_file(other, "precious", 8);
+    assert_int_equal(chown(path, NOBODY, NOBODY), 0);
+    assert_int_equal(chown(other, NOBODY, NOBODY), 0);
+    assert_int_equal(chown(dir.dir, 0, NOBODY), 0);
+    assert_int_equal(chmod(dir.dir, 01770), 0);
+    child c = child_start(link_as_neighbour);
+    child_end(&c);
+    c = child_start(meet_link);
+    child_end(&c);
+    int fd = open(other, O_RDONLY);
+    assert_int_equal(read(fd, text, sizeof text), 8);
+    assert_string_equal(text, "precious");
+    close(fd);
+    assert_int_equal(chmod(dir.dir, 0755), 0);
+    assert_int_equal(unlink(side), 0);
+    db = open_ok(0);
+    assert_int_equal(number_now(db), 1);
+    close_last(db);
+}
+
 /* ---- guests ---- */
 
 static void be_guest(kv_db *db)
@@ -643,6 +697,7 @@ int main(void)
         TEST(test_owned_file_replaced),
         TEST(test_permissions_of_the_side_file),
         TEST(test_writing_without_a_side_file),
+        TEST(test_link_of_somebody_else),
         TEST(test_a_guest_keeps_its_snapshot),
         TEST(test_a_guest_and_truncation),
         TEST(test_several_guests),
