@@ -80,18 +80,34 @@ static const char *place_of(const sim_unit *unit, uint32_t page_size, char *buf,
     return buf;
 }
 
+#define LINE 168 /* bytes of one that tells of a unit */
+
+/* Those that were lost, or kept. */
+static void text_list(text *t, const crash_sweep *s, const crash_epoch *e, bool kept)
+{
+    char place[LINE - 40];
+    for (size_t i = 0; i < e->n; i++) {
+        if (e->keep[i] != kept)
+            continue;
+        if (t->left < 2 * LINE) {
+            text_add(t, "  and more\n");
+            return;
+        }
+        text_add(t, "  %-5s %4zu  event %-5zu %s\n", kept ? "kept" : "LOST", i, e->units[i].event,
+                 place_of(&e->units[i], s->options.page_size, place, sizeof place));
+    }
+}
+
+/* The lost ones first: the others may be more than there is room for. */
 static void text_units(text *t, const crash_sweep *s, const crash_record *record, unsigned depth)
 {
     const crash_epoch *e = &s->levels[depth].epoch;
-    char place[128];
     text_add(t, "before event %zu of %zu", e->at, record->disk->n_events);
     const crash_moment *m = crash_log_find(record->log, e->at);
     text_add(t, ": durable %llu, published %llu, writing %llu\n", (unsigned long long)m->durable,
              (unsigned long long)m->published, (unsigned long long)m->writing);
-    for (size_t i = 0; !e->kill && i < e->n; i++)
-        text_add(t, "  %-5s %4zu  event %-5zu %s\n", e->keep[i] ? "kept" : "LOST", i,
-                 e->units[i].event,
-                 place_of(&e->units[i], s->options.page_size, place, sizeof place));
+    for (int kept = 0; !e->kill && kept < 2; kept++)
+        text_list(t, s, e, kept);
 }
 
 void crash_report(crash_sweep *s, const crash_record *record, unsigned depth)
@@ -181,21 +197,46 @@ void crash_step_keep(const crash_step *step, crash_epoch *e)
 static crash_sweep *watched;
 static char last_words[sizeof((crash_sweep *)0)->report];
 
-static void die(int number)
+/* Once: a sanitizer may end the program by a signal. */
+static void speak(const char *what)
 {
     text t = {last_words, sizeof last_words};
+    const crash_sweep *s = watched;
+    unsigned depth = 0;
+    watched = NULL;
+    if (!s)
+        return;
+    while (depth + 1 < CRASH_DEPTH && s->levels[depth + 1].epoch.active)
+        depth++;
+    text_add(&t, "%s in or behind this state:\n", what);
+    text_path(&t, s, depth);
+    text_add(&t, "\n");
+    if (write(2, last_words, strlen(last_words)) < 0)
+        _exit(2);
+}
+
+static void die(int number)
+{
+    char what[32];
     signal(number, SIG_DFL);
-    if (watched) {
-        unsigned depth = 0;
-        while (depth + 1 < CRASH_DEPTH && watched->levels[depth + 1].epoch.active)
-            depth++;
-        text_add(&t, "signal %d in or behind this state:\n", number);
-        text_path(&t, watched, depth);
-        text_add(&t, "\n");
-        if (write(2, last_words, strlen(last_words)) < 0)
-            _exit(2);
-    }
+    snprintf(what, sizeof what, "signal %d", number);
+    speak(what);
     raise(number);
+}
+
+/* There only where the program is linked with a sanitizer, whose report ends it without a signal. */
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+/* gcc's UBSan is a library beside that of AddressSanitizer, and only the latter gets the callback. */
+__attribute__((visibility("default"))) const char *__ubsan_default_options(void);
+const char *__ubsan_default_options(void)
+{
+    return "abort_on_error=1";
+}
+
+static void die_sanitized(void)
+{
+    speak("sanitizer report");
 }
 
 void crash_watch(crash_sweep *s)
@@ -205,4 +246,6 @@ void crash_watch(crash_sweep *s)
     alarm(0);
     for (size_t i = 0; i < KVI_COUNT(numbers); i++)
         signal(numbers[i], s ? die : SIG_DFL);
+    if (__sanitizer_set_death_callback)
+        __sanitizer_set_death_callback(die_sanitized);
 }

@@ -37,26 +37,50 @@ static bool state_check(crash_sweep *s, unsigned depth, const crash_expect *expe
     return ok;
 }
 
-/* Keeps whatever can be kept without the failure going away. */
-static void state_minimise(crash_sweep *s, unsigned depth, const crash_expect *expect)
+/* Keeps the group whole if the failure does not go away. True: more is kept than before. */
+static bool group_keep(crash_sweep *s, unsigned depth, const crash_expect *expect, uint32_t group)
 {
     crash_epoch *e = &s->levels[depth].epoch;
-    s->minimising = true;
-    for (uint32_t g = 0; g < e->groups; g++) {
-        uint8_t *before = malloc(e->n);
-        if (!before)
-            sim_die("out of memory");
-        memcpy(before, e->keep, e->n);
-        crash_epoch_keep_group(e, g, true);
-        if (state_check(s, depth, expect, true))
-            memcpy(e->keep, before, e->n);
-        free(before);
-    }
+    bool more = false;
     for (size_t i = 0; i < e->n; i++)
-        if (!e->keep[i]) {
-            e->keep[i] = true;
-            e->keep[i] = !state_check(s, depth, expect, true);
-        }
+        more = more || (e->group[i] == group && !e->keep[i]);
+    if (!more)
+        return false;
+    uint8_t *before = malloc(e->n);
+    if (!before)
+        sim_die("out of memory");
+    memcpy(before, e->keep, e->n);
+    crash_epoch_keep_group(e, group, true);
+    more = !state_check(s, depth, expect, true);
+    if (!more)
+        memcpy(e->keep, before, e->n);
+    free(before);
+    return more;
+}
+
+static bool unit_keep(crash_sweep *s, unsigned depth, const crash_expect *expect, size_t i)
+{
+    crash_epoch *e = &s->levels[depth].epoch;
+    if (e->keep[i])
+        return false;
+    e->keep[i] = true;
+    e->keep[i] = !state_check(s, depth, expect, true);
+    return e->keep[i];
+}
+
+/* Keeps whatever can be kept without the failure going away. What could not be may be kept once others
+ * are. */
+static void state_minimise(crash_sweep *s, unsigned depth, const crash_expect *expect)
+{
+    const crash_epoch *e = &s->levels[depth].epoch;
+    s->minimising = true;
+    for (bool more = true; more;) {
+        more = false;
+        for (uint32_t g = 0; g < e->groups; g++)
+            more = group_keep(s, depth, expect, g) || more;
+        for (size_t i = 0; i < e->n; i++)
+            more = unit_keep(s, depth, expect, i) || more;
+    }
     s->minimising = false;
 }
 
