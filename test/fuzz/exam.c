@@ -291,6 +291,7 @@ static void read_trees(reading *r, kv_txn *txn)
         FUZZ_MUST(tree || !r->sound);
         if (!tree)
             continue;
+        FUZZ_MUST(i > 0 || !is_multi(tree)); /* no meta may say so */
         read_forward(r, tree);
         read_backward(r, tree);
         (void)fine(r, kv_tree_stat(tree, &info));
