@@ -7,7 +7,7 @@
 
 #define CRASH_FILE   "db"
 #define CRASH_SIDE   "db-lock"
-#define CRASH_DEPTH  3 /* a crash, one in its recovery, and one in the recovery of that */
+#define CRASH_DEPTH  3 /* a crash, one in its recovery or the work after it, and one more */
 #define CRASH_FILES  8 /* files whose images are hashed in parts */
 #define CRASH_SECTOR 512
 
