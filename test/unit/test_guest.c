@@ -373,26 +373,33 @@ static void test_durable_beside_a_writer(void **state)
     assert_int_equal(backed_up(guest), KV_OK);
 }
 
+/* sticky: those after it, too. */
+static void durable_failing(fault_os *fault, kv_db *apart, bool sticky)
+{
+    unsigned less = 0;
+    for (uint64_t at = 1, id = 0; id == 0 || fault_hit(fault); at++) {
+        fault_plan(fault, (fault_case){.at = at, .mask = FAULT_SYSTEM, .sticky = sticky});
+        id = kv_db_durable_id(apart);
+        assert_in_range(id, 0, newest_id());
+        assert_true(fault_hit(fault) || id == newest_id());
+        less += id < newest_id();
+    }
+    assert_in_range(less, 3, 9);
+}
+
 /* A call that fails makes a guest know less than there is, never more. */
 static void test_durable_with_failing_calls(void **state)
 {
     kv_options options = {.size = sizeof options, .flags = KV_OPEN_READONLY};
     fault_os fault;
     kv_db *apart;
-    unsigned less = 0;
     fault_init(&fault, sim_os(disk));
     commit_as(KV_TXN_DURABLE);
     disk->os.open = open_kept_out;
     assert_int_equal(kvi_db_open(&fault.os, PATH, &options, &apart, NULL, 0), KV_OK);
     disk->os.open = open_inner;
-    for (uint64_t at = 1, id = 0; id == 0 || fault_hit(&fault); at++) {
-        fault_plan(&fault, (fault_case){.at = at, .mask = FAULT_SYSTEM});
-        id = kv_db_durable_id(apart);
-        assert_in_range(id, 0, newest_id());
-        assert_true(fault_hit(&fault) || id == newest_id());
-        less += id < newest_id();
-    }
-    assert_in_range(less, 3, 9);
+    durable_failing(&fault, apart, false);
+    durable_failing(&fault, apart, true);
     fault_plan(&fault, (fault_case){0});
     assert_int_equal(kv_db_close(apart), KV_OK);
     assert_true(fault_balanced(&fault));
