@@ -437,7 +437,8 @@ typedef struct kv_salvage_info {
 
 /* Reads what can be read of a damaged file into a new database at dest, and reports what cannot:
  * each unusable page, the ranges of keys that are missing, the keys whose value is missing. Where a
- * branch is unusable, its leaves are looked for in the whole file; leaves whose tree cannot be told
+ * branch is unusable, its leaves are looked for in the whole file; a sound page that lies in the place
+ * of another is read there; leaves whose tree cannot be told
  * go to trees named "lost+found-N". When both metas are damaged, the newest versions of the pages
  * are put together. Where the records of free pages are damaged too, an older version of a page may
  * take the place of a lost one, and deleted entries may come back: a note says so, and where that

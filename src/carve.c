@@ -1,6 +1,7 @@
 /* carve.c - see carve.h. */
 #include "carve.h"
 #include "node.h"
+#include <stdlib.h>
 
 #define SEED_TRIALS 256 /* pages at which a seed is tried */
 #define STEP        64  /* pages between two reports */
@@ -44,6 +45,57 @@ bool kvi_carve_holds(const kvi_carve *carve, kvi_ptr ptr, unsigned level)
     return kvi_carved_node(page) && page->birth == ptr.birth && page->level == level;
 }
 
+/* ---- pages in the places of others ---- */
+
+static int moved_order(const void *a, const void *b)
+{
+    const kvi_ptr *x = &((const kvi_moved *)a)->ptr, *y = &((const kvi_moved *)b)->ptr;
+    int order = (x->page > y->page) - (x->page < y->page);
+    return order ? order : (x->birth > y->birth) - (x->birth < y->birth);
+}
+
+/* Without a seed it could be anything that looks like a header. */
+static int moved_note(kvi_carve *carve, kvi_pgno at, const uint8_t *bytes)
+{
+    kvi_moved moved = {{kvi_get64(bytes + KVI_P_page), kvi_get64(bytes + KVI_P_birth)}, at};
+    if (!carve->seeded || moved.ptr.page == at || !header_fits(bytes, moved.ptr.page) ||
+        kvi_file_matches(&carve->file, bytes, moved.ptr, true) != 0)
+        return KV_OK;
+    kvi_moved *list =
+        kvi_os_room(carve->os, carve->moved, &carve->moved_cap, carve->n_moved + 1, sizeof *list);
+    if (!list)
+        return kvi_fail(&carve->err, KV_ENOMEM, "no memory to list pages");
+    carve->moved = list;
+    list[carve->n_moved++] = moved;
+    carve->newest = KVI_MAX(carve->newest, moved.ptr.birth);
+    return KV_OK;
+}
+
+int kvi_carve_elsewhere(kvi_carve *carve, kvi_ptr ptr, uint8_t *buf)
+{
+    kvi_moved key = {.ptr = ptr};
+    if (carve->n_moved == 0)
+        return KV_NOTFOUND;
+    const kvi_moved *moved =
+        bsearch(&key, carve->moved, carve->n_moved, sizeof *moved, moved_order);
+    if (!moved)
+        return KV_NOTFOUND;
+    int rc = kvi_carve_read(carve, moved->at, buf);
+    if (rc == KV_OK && kvi_file_matches(&carve->file, buf, ptr, true) != 0)
+        rc = KV_NOTFOUND; /* it has changed since */
+    return rc;
+}
+
+/* ---- every page ---- */
+
+static int scan_page(kvi_carve *carve, kvi_pgno page)
+{
+    if (kvi_carve_read(carve, page, carve->buffer) != KV_OK)
+        return KV_OK;
+    carve->carved[page] = kvi_carve_judge(carve, page, carve->buffer);
+    return carve->carved[page].birth ? KV_OK : moved_note(carve, page, carve->buffer);
+}
+
 int kvi_carve_scan(kvi_carve *carve, int (*step)(void *context, uint64_t pages), void *context)
 {
     const kvi_os *os = carve->os;
@@ -54,14 +106,16 @@ int kvi_carve_scan(kvi_carve *carve, int (*step)(void *context, uint64_t pages),
         return kvi_fail(&carve->err, KV_ENOMEM, "no memory to look at all pages");
     memset(carve->carved, 0, (size_t)(carve->pages + 1) * sizeof *carve->carved);
     for (kvi_pgno page = kvi_first_page(carve->file.page_size); page < carve->pages; page++) {
-        int rc = kvi_carve_read(carve, page, carve->buffer);
-        if (rc == KV_OK)
-            carve->carved[page] = kvi_carve_judge(carve, page, carve->buffer);
+        int rc = scan_page(carve, page);
+        if (rc != KV_OK)
+            return rc;
         if (!carve->carved[page].broken)
             carve->newest = KVI_MAX(carve->newest, carve->carved[page].birth);
         if (page % STEP == 0 && (rc = step(context, STEP)) != KV_OK)
             return rc;
     }
+    if (carve->n_moved)
+        qsort(carve->moved, carve->n_moved, sizeof *carve->moved, moved_order);
     return KV_OK;
 }
 
@@ -305,6 +359,7 @@ void kvi_carve_close(kvi_carve *carve)
     }
     kvi_lock_close(&carve->lock);
     os->free(os, carve->carved);
+    os->free(os, carve->moved);
     os->free(os, carve->buffer);
     kvi_err_destroy(&carve->err);
 }

@@ -19,6 +19,12 @@ static inline bool kvi_carved_node(const kvi_carved *page)
     return page->birth && !page->broken && page->type <= KVI_BRANCH;
 }
 
+/* A page that lies in another's place. */
+typedef struct kvi_moved {
+    kvi_ptr ptr; /* what it is, by its own header, behind a right checksum */
+    kvi_pgno at; /* where it lies */
+} kvi_moved;
+
 /* Whose word the commit is. */
 enum kvi_trust {
     KVI_TRUST_NONE,  /* nobody's: roots must be looked for */
@@ -42,7 +48,9 @@ typedef struct kvi_carve {
     kvi_pgno pages;     /* whole ones in the file */
     kvi_carved *carved; /* of each; NULL: not scanned */
     kvi_id newest;      /* scanned: greatest birth */
-    uint8_t *buffer;    /* one page */
+    kvi_moved *moved;   /* scanned: by number and birth */
+    size_t n_moved, moved_cap;
+    uint8_t *buffer; /* one page */
 } kvi_carve;
 
 /* Finds out what it can about the file. KV_ENOTKV: nothing in it looks like kv; KV_ENOENT,
@@ -65,6 +73,10 @@ kvi_carved kvi_carve_judge(const kvi_carve *carve, kvi_pgno page, const uint8_t 
  * result. */
 int kvi_carve_scan(kvi_carve *carve, int (*step)(void *context, uint64_t pages),
                    void *context) KVI_MUST_CHECK;
+
+/* After the scan: the page of this number and birth, wherever it lies but in its own place. Both together
+ * mean one content (S4), so it is that page. KV_NOTFOUND; KV_EIO. */
+int kvi_carve_elsewhere(kvi_carve *carve, kvi_ptr ptr, uint8_t *buf) KVI_MUST_CHECK;
 
 /* After the scan: is a sound node of this birth and level there? */
 bool kvi_carve_holds(const kvi_carve *carve, kvi_ptr ptr, unsigned level);

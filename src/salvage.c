@@ -376,6 +376,29 @@ static int salvage_done(kvi_walk *walk)
     return rc;
 }
 
+/* ---- pages that lie elsewhere ---- */
+
+int kvi_salvage_elsewhere(kvi_rescue *s, kvi_ptr ptr, uint8_t *buf)
+{
+    char reason[sizeof s->carve.err.text]; /* what is wrong with its place stays the error text */
+    kvi_err_text(&s->carve.err, reason, sizeof reason);
+    int rc = kvi_carve_scan(&s->carve, kvi_salvage_step, s);
+    if (rc != KV_OK)
+        return rc;
+    rc = kvi_carve_elsewhere(&s->carve, ptr, buf);
+    if (rc == KV_OK)
+        return KV_OK;
+    return kvi_fail(&s->carve.err, KV_NOTFOUND, "%s", reason);
+}
+
+static int salvage_elsewhere(kvi_walk *walk, kvi_ptr ptr, uint8_t *buf)
+{
+    kvi_rescue *s = walk->context;
+    int rc = kvi_salvage_elsewhere(s, ptr, buf);
+    s->moved += rc == KV_OK;
+    return rc;
+}
+
 /* ---- walking ---- */
 
 static kvi_walk salvage_walk(kvi_rescue *s)
@@ -390,6 +413,7 @@ static kvi_walk salvage_walk(kvi_rescue *s)
         .entry = salvage_entry,
         .done = salvage_done,
         .broken = salvage_broken,
+        .elsewhere = salvage_elsewhere,
         .context = s,
     };
 }
@@ -472,6 +496,7 @@ static int salvage_snapshots(kvi_rescue *s)
         .page = snapshots_page,
         .entry = snapshots_entry,
         .broken = snapshots_broken,
+        .elsewhere = salvage_elsewhere,
         .context = s,
     };
     kvi_slice none = {NULL, 0};
@@ -552,6 +577,9 @@ static int salvage_read(kvi_rescue *s)
         rc = salvage_snapshots(s);
     if (rc == KV_OK && (s->n_gaps > 0 || s->info.losses > 0 || s->carve.trust == KVI_TRUST_NONE))
         rc = salvage_rest(s);
+    if (rc == KV_OK && s->moved)
+        kvi_salvage_note(s, "%llu %s not in place, but elsewhere in the file, and sound",
+                         (unsigned long long)s->moved, s->moved == 1 ? "page was" : "pages were");
     return rc == KV_OK ? kvi_salvage_step(s, 2 * s->carve.pages) : rc;
 }
 

@@ -2,7 +2,8 @@
  *
  *   1. The commit: recovery's choice; else a sound meta's; else what a damaged meta says, if its roots
  *      are there; else the newest pages that look like roots.
- *   2. Its trees are walked, entry by entry. Where a node cannot be used, a gap is noted.
+ *   2. Its trees are walked, entry by entry. A page that is not in its place is looked for in the whole
+ *      file, by number, birth and checksum. Where a node cannot be used, a gap is noted.
  *   3. If there is a gap, every page of the file is looked at. Orphans are sound nodes that no walk
  *      came by and no other orphan leads to; while the records of free pages can be believed, only
  *      pages in use count, otherwise any leaf, the newest version of each stretch of keys first, and

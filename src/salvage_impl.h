@@ -99,6 +99,7 @@ typedef struct kvi_rescue {
     kvi_slice key;  /* of the newest entry */
     bool stale;     /* old versions: what they lack may be newer elsewhere */
     kvi_pgno done;
+    uint64_t moved; /* pages that were read in the places of others */
 } kvi_rescue;
 
 /* ---- salvage.c ---- */
@@ -116,6 +117,9 @@ int kvi_salvage_tree(kvi_rescue *s, kvi_slice name, const kvi_tree_desc *desc,
 /* Copies what can be read below an orphan to the tree, or as a piece of the catalog. */
 int kvi_salvage_walk(kvi_rescue *s, const kvi_orphan *orphan, const kvi_gap *gap,
                      size_t tree) KVI_MUST_CHECK;
+
+/* The bytes of a page whose place does not have it, from where they are. As kvi_walk.elsewhere. */
+int kvi_salvage_elsewhere(kvi_rescue *s, kvi_ptr ptr, uint8_t *buf) KVI_MUST_CHECK;
 
 /* Is a node missing that should be on this page, which the file has? */
 static inline bool kvi_gaps_have(const kvi_rescue *s, kvi_pgno page)

@@ -83,6 +83,12 @@ static int measure_broken(kvi_walk *walk, kvi_ptr ptr, unsigned level, int rc)
     return KV_OK;
 }
 
+static int measure_elsewhere(kvi_walk *walk, kvi_ptr ptr, uint8_t *buf)
+{
+    const measure *m = walk->context;
+    return kvi_salvage_elsewhere(m->s, ptr, buf);
+}
+
 /* The budget is for hostile files, whose subtrees share pages. */
 static int measure_below(measure *m, kvi_ptr ptr, unsigned level, enum kvi_walk_kind kind)
 {
@@ -96,6 +102,7 @@ static int measure_below(measure *m, kvi_ptr ptr, unsigned level, enum kvi_walk_
         .large = measure_large,
         .entry = measure_entry,
         .broken = measure_broken,
+        .elsewhere = measure_elsewhere,
         .context = m,
     };
     kvi_tree_desc desc = {.root = ptr, .level = (uint8_t)level};

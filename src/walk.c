@@ -60,6 +60,16 @@ static int walk_spend(kvi_walk *walk, uint64_t bytes)
 
 /* ---- reading pages ---- */
 
+static int walk_read_place(kvi_walk *walk, kvi_ptr ptr, uint8_t *buf)
+{
+    kvi_file *file = walk->file;
+    int rc = kvi_file_read(file, ptr.page << file->page_shift, buf, file->page_size);
+    if (rc != KV_OK)
+        return rc;
+    int broken = kvi_file_matches(file, buf, ptr, !walk->unsealed);
+    return broken ? walk_fail_node(walk, ptr, broken) : KV_OK;
+}
+
 /* Reads the page that ptr names and holds it against N7, N8 and N9. */
 static int walk_read(kvi_walk *walk, kvi_ptr ptr, uint8_t *buf)
 {
@@ -67,11 +77,14 @@ static int walk_read(kvi_walk *walk, kvi_ptr ptr, uint8_t *buf)
     if (ptr.page < kvi_first_page(file->page_size) || ptr.page >= walk->meta->high_water ||
         ptr.birth == 0 || ptr.birth > walk->meta->id)
         return walk_fail_node(walk, ptr, 7);
-    int rc = kvi_file_read(file, ptr.page << file->page_shift, buf, file->page_size);
-    if (rc != KV_OK)
+    int rc = walk_read_place(walk, ptr, buf);
+    if (!walk->elsewhere || (rc != KV_ECORRUPT && rc != KV_EIO))
         return rc;
-    int broken = kvi_file_matches(file, buf, ptr, !walk->unsealed);
-    return broken ? walk_fail_node(walk, ptr, broken) : KV_OK;
+    int found = walk->elsewhere(walk, ptr, buf);
+    if (found == KV_NOTFOUND)
+        return rc;
+    walk->invariant = NULL;
+    return found;
 }
 
 /* A page that is a sound node, but of another level, breaks the tree (T4) and not itself (N1). */

@@ -76,6 +76,9 @@ struct kvi_walk {
     /* A page or value that cannot be read (KV_EIO) or is broken (KV_ECORRUPT; walk->invariant says
      * how, the file's error text says more). NULL: the walk stops with rc. KV_OK: go on without. */
     int (*broken)(kvi_walk *walk, kvi_ptr ptr, unsigned level, int rc);
+    /* The place of a page does not have it: KV_OK with its bytes, verified, from elsewhere, or
+     * KV_NOTFOUND. */
+    int (*elsewhere)(kvi_walk *walk, kvi_ptr ptr, uint8_t *buf);
     void *context;
 
     /* For the callbacks to read. */

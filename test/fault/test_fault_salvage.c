@@ -180,6 +180,18 @@ static void shared(void)
     surgeon_stamp(&image, at.page);
 }
 
+/* Each is found in the place of the other. */
+static void changed_places(void)
+{
+    uint8_t *a = surgeon_page(&image, surgeon_node(&image, &image.meta.main, 0, 0).page);
+    uint8_t *b = surgeon_page(&image, image.meta.main.root.page);
+    for (uint32_t i = 0; i < image.page_size; i++) {
+        uint8_t byte = a[i];
+        a[i] = b[i];
+        b[i] = byte;
+    }
+}
+
 static void cut(void)
 {
     image.size = image.size / 2 / image.page_size * image.page_size;
@@ -219,6 +231,7 @@ static const struct damage {
     {"space records, root, leaf", space_and_leaf},
     {"a cycle", cycle},
     {"a shared leaf", shared},
+    {"pages changed places", changed_places},
     {"half of the file", cut},
     {"every third page", every_third},
     {"every second page and the metas", every_second_and_metas},

@@ -351,6 +351,101 @@ static void test_wrong_children(void **state)
     }
 }
 
+/* ---- pages in the places of others ---- */
+
+static void swap_pages(surgeon *s, kvi_pgno a, kvi_pgno b)
+{
+    uint8_t *x = surgeon_page(s, a), *y = surgeon_page(s, b);
+    for (uint32_t i = 0; i < s->page_size; i++) {
+        uint8_t byte = x[i];
+        x[i] = y[i];
+        y[i] = byte;
+    }
+}
+
+/* Sound pages change places: two leaves of one tree or of two, a branch or root and a leaf, all pages of
+ * a level. They are what they are wherever they lie, so nothing is lost. */
+static void test_changed_places(void **state)
+{
+    const kvi_tree_desc *main = &tall.file.meta.main;
+    kvi_tree_desc twin;
+    kvi_pgno at;
+    surgeon_catalog(&tall.file, 0, &at, &twin);
+    kvi_ptr branch = surgeon_node(&tall.file, main, 1, 1);
+    const uint8_t *page = surgeon_page(&tall.file, branch.page);
+    kvi_pgno leaf = kvi_branch_child(page, tall.file.page_size, 2).page;
+    kvi_pgno other = kvi_branch_child(page, tall.file.page_size, 5).page;
+    const kvi_pgno pairs[][2] = {
+        {leaf, other},
+        {leaf, surgeon_node(&tall.file, &twin, 0, 1).page},
+        {branch.page, leaf},
+        {branch.page, surgeon_node(&tall.file, main, 0, 0).page},
+        {main->root.page, leaf},
+        {main->root.page, branch.page},
+        {at, leaf},
+    };
+    for (size_t i = 0; i < KVI_COUNT(pairs); i++) {
+        surgeon s;
+        kv_salvage_info info;
+        surgeon_take(&s, tall.file.bytes, tall.file.size);
+        swap_pages(&s, pairs[i][0], pairs[i][1]);
+        assert_int_equal(patient_salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        check_nothing_lost(saved_check(&tall, NULL, 0));
+        assert_int_equal(info.losses, 0);
+        assert_int_equal(info.bad_pages, 0);
+        assert_non_null(strstr(said.notes, "2 pages were not in place"));
+    }
+}
+
+/* Of two such leaves one is damaged: that one is lost, and nothing else. What lies elsewhere with an older
+ * birth is another version. */
+static void test_changed_places_damaged(void **state)
+{
+    const kvi_tree_desc *main = &tall.file.meta.main;
+    const uint8_t *page = surgeon_page(&tall.file, surgeon_node(&tall.file, main, 1, 1).page);
+    kvi_pgno leaf = kvi_branch_child(page, tall.file.page_size, 2).page;
+    kvi_pgno other = kvi_branch_child(page, tall.file.page_size, 5).page;
+    for (int older = 0; older < 2; older++) {
+        surgeon s;
+        kv_salvage_info info;
+        surgeon_take(&s, tall.file.bytes, tall.file.size);
+        swap_pages(&s, leaf, other);
+        uint8_t *moved = surgeon_page(&s, other);
+        if (older) {
+            kvi_put64(moved + KVI_P_birth, kvi_get64(moved + KVI_P_birth) - 1);
+            surgeon_stamp(&s, other);
+        } else {
+            moved[s.page_size / 2] ^= 1;
+        }
+        assert_int_equal(patient_salvage(&s, &info), KV_OK);
+        surgeon_free(&s);
+        assert_int_equal(saved_check(&tall, &leaf, 1), patient_living(&tall, leaf));
+        assert_int_equal(info.bad_pages, 1);
+        assert_non_null(strstr(said.notes, "1 page was not in place"));
+    }
+}
+
+/* A leaf was written beside its place, where an older version of it is left. */
+static void test_landed_elsewhere(void **state)
+{
+    kvi_ptr leaf = surgeon_node(&tall.file, &tall.file.meta.main, 0, 1);
+    surgeon s;
+    kv_salvage_info info;
+    surgeon_take(&s, tall.file.bytes, tall.file.size);
+    kvi_pgno end = s.size / s.page_size;
+    s.bytes = realloc(s.bytes, s.size + s.page_size);
+    assert_non_null(s.bytes);
+    s.size += s.page_size;
+    uint8_t *page = surgeon_page(&s, leaf.page);
+    memcpy(surgeon_page(&s, end), page, s.page_size);
+    kvi_put64(page + KVI_P_birth, leaf.birth - 1);
+    surgeon_stamp(&s, leaf.page);
+    assert_int_equal(patient_salvage(&s, &info), KV_OK);
+    surgeon_free(&s);
+    check_nothing_lost(saved_check(&tall, NULL, 0));
+}
+
 /* What lies behind the end that the commit knows is not its own, nor is what only looks like a page. */
 static void test_beyond_the_end(void **state)
 {
@@ -610,6 +705,9 @@ int main(void)
         cmocka_unit_test(test_remains_tell_the_place),
         cmocka_unit_test(test_remains_of_another_level),
         cmocka_unit_test(test_wrong_children),
+        cmocka_unit_test(test_changed_places),
+        cmocka_unit_test(test_changed_places_damaged),
+        cmocka_unit_test(test_landed_elsewhere),
         cmocka_unit_test(test_beyond_the_end),
         cmocka_unit_test(test_senseless_values),
         cmocka_unit_test(test_value_used_twice),
