@@ -393,19 +393,22 @@ typedef struct kv_salvage_loss {
     kv_slice tree;    /* name of the tree; zero length: the main tree */
     kv_slice from;    /* RANGE, NAMES: missing are keys >= from (ptr NULL: from the first on) ... */
     kv_slice to;      /* ... and < to (ptr NULL: to the last). VALUE: from is the key */
-    uint64_t entries; /* that are missing there; UINT64_MAX: not known, possibly none, or what was
-                         found there is old */
+    uint64_t entries; /* that are missing there, in this tree; UINT64_MAX: not known, possibly none,
+                         or what was found there is old */
     uint64_t page;    /* the unusable one, or the first one of the value */
     const char *reason; /* PAGE, VALUE */
+    uint64_t found;     /* RANGE: entries with keys of this range in the found trees of the new
+                           database: what is missing is lost, or among them */
 } kv_salvage_loss;
 
 typedef struct kv_salvage_tree {
     kv_slice name;        /* zero length: the main tree */
     uint64_t entries;     /* in the new database */
-    uint64_t lost;        /* missing */
+    uint64_t missing;     /* from this tree: lost, or among what is in found trees */
     uint64_t lost_values; /* of those: only the value is unusable */
-    uint32_t known;       /* 1: lost is all; 0: there may be more */
+    uint32_t known;       /* 1: missing is all; 0: there may be more */
     uint32_t found;       /* 1: put together of pages whose tree is not known: lost+found-N */
+    uint64_t elsewhere;   /* entries of found trees with keys of the ranges that are missing */
 } kv_salvage_tree;
 
 /* Each may be NULL. Slices and texts are valid during the call. Not 0 stops: KV_ECANCELED. */
@@ -425,7 +428,8 @@ typedef struct kv_salvage_info {
     size_t size;           /* in: sizeof(kv_salvage_info) */
     uint64_t commit_id;    /* that was read; 0: not known */
     uint64_t entries;      /* in the new database */
-    uint64_t lost_entries; /* missing, as far as known */
+    uint64_t lost_entries; /* at least, as far as known: those of missing that are nowhere, even if
+                              all that found trees have of those keys is of them */
     uint64_t lost_values;  /* of those: only the value is unusable */
     uint64_t losses;       /* reported, those of pages apart; 0: all was recovered */
     uint64_t bad_pages;    /* unusable ones that the commit leads to */
@@ -433,6 +437,8 @@ typedef struct kv_salvage_info {
     uint64_t found_trees;  /* of those: lost+found-N */
     uint32_t guessed;      /* 1: both metas are damaged, so the commit is a guess */
     uint32_t unsealed;     /* 1: the seed is lost, so no checksum could be verified */
+    uint64_t missing;      /* from their trees, as far as known: lost, or in found trees */
+    uint64_t found;        /* entries in found trees */
 } kv_salvage_info;
 
 /* Reads what can be read of a damaged file into a new database at dest, and reports what cannot:

@@ -538,7 +538,9 @@ static int salvage_rest(kvi_rescue *s)
         rc = kvi_orphans_find(s);
     if (rc == KV_OK)
         rc = kvi_gaps_fill(s);
-    return rc == KV_OK ? kvi_gaps_rest(s) : rc;
+    if (rc == KV_OK)
+        rc = kvi_gaps_rest(s);
+    return rc == KV_OK ? kvi_gaps_tell(s) : rc;
 }
 
 static void salvage_note_commit(kvi_rescue *s)
@@ -591,13 +593,17 @@ static int salvage_tell_tree(kvi_rescue *s, const kvi_rescued *tree)
         .name = {tree->name.ptr, tree->name.len},
         .entries = tree->tree->desc.entries,
         .lost_values = tree->values,
+        .elsewhere = tree->elsewhere,
         .found = tree->found,
     };
     bool known = tree->expected != KVI_UNKNOWN && tree->expected >= told.entries;
-    told.lost = known ? tree->expected - told.entries : tree->values + tree->missing;
+    told.missing = known ? tree->expected - told.entries : tree->values + tree->missing;
     told.known = known && !tree->guessed; /* nor where more came back than there were */
     s->info.entries += told.entries;
-    s->info.lost_entries += told.lost;
+    s->info.missing += told.missing;
+    s->info.lost_entries +=
+        KVI_MAX(told.missing - KVI_MIN(told.missing, told.elsewhere), told.lost_values);
+    s->info.found += told.found ? told.entries : 0;
     s->info.lost_values += told.lost_values;
     s->info.trees += told.name.len > 0;
     s->info.found_trees += told.found;
@@ -616,6 +622,9 @@ static int salvage_conclude(kvi_rescue *s)
     int rc = KV_OK;
     for (size_t i = 0; rc == KV_OK && i < s->n_trees; i++)
         rc = salvage_tell_tree(s, &s->trees[i]);
+    /* what one found tree has may have been counted for several */
+    s->info.lost_entries =
+        KVI_MAX(s->info.missing - KVI_MIN(s->info.missing, s->info.found), s->info.lost_entries);
     s->info.commit_id = s->carve.trust == KVI_TRUST_NONE ? 0 : s->carve.meta.id;
     s->info.guessed = s->carve.trust < KVI_TRUST_SLOT;
     s->info.unsealed = !s->carve.seeded;

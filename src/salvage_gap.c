@@ -1,5 +1,6 @@
 /* salvage_gap.c - orphans back in their places, and what stays missing: see salvage.h. */
 #include "node.h"
+#include "range.h"
 #include "salvage_impl.h"
 #include "tree.h"
 #include <stdio.h>
@@ -171,6 +172,26 @@ static bool gap_tight(const kvi_gap *gap, size_t i)
     return before && behind == before + KVI_PTR_SIZE;
 }
 
+/* Of the keys that are missing in a tree, how many have the found ones? */
+static int range_found(kvi_rescue *s, size_t missing, const kvi_range *range, uint64_t *found)
+{
+    int rc = KV_OK;
+    *found = 0;
+    for (size_t i = 0; rc == KV_OK && i < s->n_trees; i++) {
+        uint64_t n = 0;
+        if (!s->trees[i].found || i == missing)
+            continue;
+        rc = kvi_range_count(s->trees[i].tree, range, &n);
+        *found += n;
+    }
+    return rc;
+}
+
+static kvi_place place_before(kvi_kept_key key)
+{
+    return (kvi_place){.key = kvi_kept_slice(key), .set = key.ptr != NULL};
+}
+
 static int gap_tell_keys(kvi_rescue *s, const kvi_gap *gap, kvi_kept_key from, bool after,
                          kvi_kept_key to, uint64_t entries)
 {
@@ -184,9 +205,14 @@ static int gap_tell_keys(kvi_rescue *s, const kvi_gap *gap, kvi_kept_key from, b
         .page = gap->ptr.page,
         .reason = "",
     };
-    if (tree)
-        loss.tree = (kv_slice){tree->name.ptr, tree->name.len};
-    return kvi_salvage_lose(s, &loss);
+    if (!tree)
+        return kvi_salvage_lose(s, &loss);
+    kvi_range range = {.lo = place_before(from), .hi = place_before(to), .limit = UINT64_MAX};
+    range.lo.after = after;
+    loss.tree = (kv_slice){tree->name.ptr, tree->name.len};
+    int rc = range_found(s, gap->tree, &range, &loss.found);
+    s->trees[gap->tree].elsewhere += loss.found;
+    return rc == KV_OK ? kvi_salvage_lose(s, &loss) : rc;
 }
 
 /* The keys before number i, or behind the last one. */
@@ -230,15 +256,6 @@ static int gap_tell(kvi_rescue *s, kvi_gap *gap)
     return rc;
 }
 
-/* From that one on. */
-static int gaps_tell(kvi_rescue *s, size_t first)
-{
-    int rc = KV_OK;
-    for (size_t i = first; rc == KV_OK && i < s->n_gaps; i++)
-        rc = gap_tell(s, &s->gaps[i]);
-    return rc;
-}
-
 int kvi_gaps_fill(kvi_rescue *s)
 {
     int rc = KV_OK;
@@ -246,7 +263,7 @@ int kvi_gaps_fill(kvi_rescue *s)
         for (size_t i = 0; rc == KV_OK && i < s->n_gaps; i++)
             if ((s->gaps[i].tree == KVI_NO_TREE) == catalog)
                 rc = gap_fill(s, i);
-    return rc == KV_OK ? gaps_tell(s, 0) : rc;
+    return rc;
 }
 
 /* ---- trees of what is left ---- */
@@ -405,7 +422,7 @@ int kvi_gaps_rest(kvi_rescue *s)
 {
     found_list list = {0};
     bool join = parent_lost(s);
-    size_t first = s->n_gaps, next = first;
+    size_t next = s->n_gaps;
     int rc = KV_OK;
     for (size_t i = 0; rc == KV_OK && i < s->n_orphans; i++) {
         if (orphan_rests(s, &s->orphans[i]))
@@ -414,7 +431,13 @@ int kvi_gaps_rest(kvi_rescue *s)
             rc = gap_fill(s, next);
     }
     s->os->free(s->os, list.at);
-    if (rc == KV_OK)
-        rc = gaps_tell(s, first);
+    return rc;
+}
+
+int kvi_gaps_tell(kvi_rescue *s)
+{
+    int rc = KV_OK;
+    for (size_t i = 0; rc == KV_OK && i < s->n_gaps; i++)
+        rc = gap_tell(s, &s->gaps[i]);
     return rc == KV_OK ? found_tell(s) : rc;
 }

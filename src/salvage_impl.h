@@ -62,13 +62,14 @@ typedef struct kvi_gap {
 typedef struct kvi_rescued {
     kv_tree *tree;
     kvi_kept_key name;
-    kvi_id birth;      /* of the newest page it is made of */
-    bool found;        /* made of orphans: its own name is lost */
-    bool guessed;      /* older versions may be among its pages */
-    uint64_t expected; /* entries, or KVI_UNKNOWN */
-    uint64_t values;   /* lost values */
-    uint64_t missing;  /* entries of its gaps, as far as known */
-    kvi_pgno unsure;   /* an unusable page or value that was not reported; 0: none */
+    kvi_id birth;       /* of the newest page it is made of */
+    bool found;         /* made of orphans: its own name is lost */
+    bool guessed;       /* older versions may be among its pages */
+    uint64_t expected;  /* entries, or KVI_UNKNOWN */
+    uint64_t values;    /* lost values */
+    uint64_t missing;   /* entries of its gaps, as far as known */
+    uint64_t elsewhere; /* entries with keys of those gaps in found trees */
+    kvi_pgno unsure;    /* an unusable page or value that was not reported; 0: none */
 } kvi_rescued;
 
 typedef struct kvi_rescue {
@@ -146,10 +147,13 @@ int kvi_orphans_roots(kvi_rescue *s) KVI_MUST_CHECK;
 
 /* ---- salvage_gap.c ---- */
 
-/* Puts orphans where a node is missing, and says what stays missing. */
+/* Puts orphans where a node is missing. */
 int kvi_gaps_fill(kvi_rescue *s) KVI_MUST_CHECK;
 
 /* Makes trees of the orphans that belong nowhere. */
 int kvi_gaps_rest(kvi_rescue *s) KVI_MUST_CHECK;
+
+/* Then: says what stays missing, and how much of it may be in those. */
+int kvi_gaps_tell(kvi_rescue *s) KVI_MUST_CHECK;
 
 #endif

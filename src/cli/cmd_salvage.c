@@ -53,6 +53,10 @@ static void salvage_json_loss(const kv_salvage_loss *loss)
         salvage_json_key(loss->after ? "after" : "from", loss->from);
         salvage_json_key("to", loss->to);
         salvage_json_entries(loss->entries);
+        if (loss->kind == KV_LOSS_RANGE) {
+            json_name("found_entries");
+            json_number(loss->found);
+        }
     }
     json_name("page");
     json_number(loss->page);
@@ -69,8 +73,10 @@ static void salvage_json_tree(const kv_salvage_tree *tree)
     json_open('{');
     salvage_json_key("tree", tree->name.len ? tree->name : (kv_slice){NULL, 0});
     salvage_json_entries(tree->entries);
-    json_name("lost_entries");
-    json_number(tree->lost);
+    json_name("missing_entries");
+    json_number(tree->missing);
+    json_name("found_entries");
+    json_number(tree->elsewhere);
     json_name("lost_values");
     json_number(tree->lost_values);
     json_name("size_known");
@@ -89,6 +95,8 @@ static void salvage_json_info(const kv_salvage_info *info)
     } numbers[] = {
         {"commit_id", info->commit_id},
         {"entries", info->entries},
+        {"missing_entries", info->missing},
+        {"found_entries", info->found},
         {"lost_entries", info->lost_entries},
         {"lost_values", info->lost_values},
         {"losses", info->losses},
@@ -155,7 +163,7 @@ static void salvage_print_loss(const kv_salvage_loss *loss)
         out_char('\n');
         return;
     }
-    out_text("lost: ");
+    out_text(!known ? "perhaps lost: " : loss->found ? "missing: " : "lost: ");
     if (loss->kind == KV_LOSS_NAMES)
         out_text("trees");
     else
@@ -170,6 +178,9 @@ static void salvage_print_loss(const kv_salvage_loss *loss)
         out_format("%s %s, ", known ? units_count(count, loss->entries) : "an unknown number of",
                    known && loss->entries == 1 ? what : many);
         salvage_print_bounds(loss);
+        if (loss->found)
+            out_format("; they are lost, or among %s with such keys in lost+found",
+                       units_count(count, loss->found));
     }
     out_char('\n');
 }
@@ -180,8 +191,9 @@ static void salvage_print_tree(const kv_salvage_tree *tree)
     salvage_print_tree_name(tree->name);
     out_format(": %s %s recovered", units_count(entries, tree->entries),
                tree->entries == 1 ? "entry" : "entries");
-    if (tree->lost || tree->known)
-        out_format(", %s lost", units_count(lost, tree->lost));
+    if (tree->missing || tree->known)
+        out_format(tree->elsewhere && tree->missing ? ", %s lost or in lost+found" : ", %s lost",
+                   units_count(lost, tree->missing));
     out_text(tree->found || tree->known ? "\n" : "; more may be lost\n");
 }
 

@@ -66,8 +66,8 @@ grep -q "\"path\":\"main tree: $root@[0-9]* $leaf\"" out || fail "check: no path
 rm -f s.kv
 run kv salvage d.kv s.kv --json; code 1; quiet
 out_has "{\"lost\":\"page\",\"tree\":null,\"page\":$leaf,"
-out_has "\"entries\":$entries,\"page\":$leaf}"
-out_has '{"tree":"numbers","entries":4000,"lost_entries":0,'
+out_has "\"entries\":$entries,\"found_entries\":0,\"page\":$leaf}"
+out_has '{"tree":"numbers","entries":4000,"missing_entries":0,'
 out_has "{\"ok\":false,\"commit_id\":"
 if have jq; then
     jq -c . out >/dev/null || fail 'not a JSON object per line'
@@ -96,6 +96,19 @@ out_has 'tree lost+found-1: '; out_has 'tree lost+found-2: '
 same <(kv export s.kv) <(kv export a.kv)
 same <(for t in 1 2; do kv export s.kv -t lost+found-$t; done | sort) \
     <(for t in numbers small; do kv export a.kv -t $t; done | sort)
+
+# ---- a file that was cut in half: what is in lost+found is not called lost ----
+head -c $(($(stat -c %s before) / 8192 * 4096)) before >d.kv
+rm -f s.kv
+run kv salvage d.kv s.kv; code 1; quiet
+out_has 'missing: main tree: 4,001 entries, all keys; they are lost, or among '
+out_has 'main tree: 0 entries recovered, 4,001 lost or in lost+found'
+grep -q '^lost: main tree\|^lost: tree lost+found' out && fail "what was found is called lost: $(cat out)"
+rm -f s.kv
+run kv salvage d.kv s.kv --json; code 1
+grep -q '"missing_entries":4001,"found_entries":\([1-9][0-9]*\),"lost_entries":' out || fail "no totals: $(cat out)"
+found=$(sed -n 's/.*"missing_entries":4001,"found_entries":\([0-9]*\),"lost_entries":\([0-9]*\),.*/\1 \2/p' out | tail -n 1)
+[ $((${found% *} + ${found#* })) -ge 4001 ] || fail "the totals do not add up: $found"
 
 # ---- both metas ----
 cp a.kv d.kv; harm d.kv 0 8 8; harm d.kv 1 8 8

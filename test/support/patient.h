@@ -83,7 +83,7 @@ typedef struct told_loss {
     char tree[32];
     uint8_t *from, *to;
     size_t from_len, to_len;
-    uint64_t entries;
+    uint64_t entries, found;
 } told_loss;
 
 typedef struct told {
@@ -92,6 +92,7 @@ typedef struct told {
     uint64_t lost; /* of trees whose size is known */
     uint64_t entries;
     unsigned found, unknown; /* trees; others whose losses may be more */
+    kv_salvage_info info;
     char notes[4096];
 } told;
 

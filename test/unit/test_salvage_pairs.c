@@ -48,7 +48,7 @@ static void test_pairs_alone(void **state)
         assert_int_equal(patient_salvage(&s, &info), KV_OK);
         surgeon_free(&s);
         saved_check_sound();
-        assert_int_equal(info.lost_entries, twin.entries);
+        assert_int_equal(info.missing, twin.entries);
         assert_int_equal(info.lost_values, orphans ? 0 : twin.entries);
         assert_int_equal(info.entries, small.n - (orphans ? 0 : twin.entries));
     }
