@@ -96,14 +96,20 @@ static bool is_cut(const kvi_carve *carve)
     return carve->pages < carve->meta.high_water;
 }
 
+/* Does it lack pages of this meta's commit? No open takes that. */
+static bool reason_cut(const kvi_carve *carve, unsigned slot, char *reason, size_t size)
+{
+    kvi_pgno pages = carve->slots.meta[slot].high_water;
+    if (pages <= carve->pages)
+        return false;
+    snprintf(reason, size, "its commit has %llu pages, but the file ends after %llu",
+             (unsigned long long)pages, (unsigned long long)carve->pages);
+    return true;
+}
+
 /* Of the sound metas, the one that an open takes, or would. */
 static void reason_chosen(const kvi_carve *carve, char *reason, size_t size)
 {
-    if (is_cut(carve)) {
-        snprintf(reason, size, "its commit has %llu pages, but the file ends after %llu",
-                 (unsigned long long)carve->meta.high_water, (unsigned long long)carve->pages);
-        return;
-    }
     const kvi_choice *choice = &carve->choice;
     bool proven = carve->meta.durable == carve->meta.id;
     const char *why = choice->confirmed  ? "both metas hold this commit, so it is durable"
@@ -119,8 +125,11 @@ static void reason_chosen(const kvi_carve *carve, char *reason, size_t size)
 static void reason_passed(const kvi_carve *carve, unsigned slot, char *reason, size_t size)
 {
     const kvi_meta *own = &carve->slots.meta[slot];
-    if (carve->trust != KVI_TRUST_FULL)
-        snprintf(reason, size, "the other meta is newer");
+    if (is_cut(carve) || carve->trust != KVI_TRUST_FULL)
+        snprintf(reason, size,
+                 "older than the other, whose commit %llu cannot be used; what this one had may "
+                 "have been overwritten",
+                 (unsigned long long)carve->meta.id);
     else if (own->id > carve->meta.id)
         snprintf(reason, size,
                  "not all that commit %llu wrote is there: it was cut short, or damaged",
@@ -142,6 +151,8 @@ void kvi_dissect_meta(kv_inspect *l, unsigned slot, kv_meta_info *info)
     bool chosen = sound && slot == carve->slot && carve->trust >= KVI_TRUST_SLOT;
     if (!sound)
         snprintf(reason, size, "%s", meta_unsound(state));
+    else if (reason_cut(carve, slot, reason, size))
+        chosen = false;
     else if (chosen)
         reason_chosen(carve, reason, size);
     else

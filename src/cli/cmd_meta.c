@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define CELL_MAX 120
+#define LOOKS    3 /* at metas that a writer may be writing */
 
 typedef const char *meta_cell(char cell[CELL_MAX], const kv_meta_info *meta);
 
@@ -238,21 +239,28 @@ static void meta_print_json(const kv_meta_info metas[2])
 
 /* ---- the command ---- */
 
-static int meta_show(const cli_args *args, kv_inspect *look)
+static int meta_look(const cli_args *args, kv_inspect *look, kv_meta_info metas[2])
 {
-    kv_meta_info metas[2];
     for (unsigned slot = 0; slot < 2; slot++) {
         metas[slot].size = sizeof metas[slot];
         int result = kv_inspect_meta(look, slot, &metas[slot]);
         if (result != KV_OK)
             return look_fail(args, result, "meta");
     }
+    return 0;
+}
+
+static int meta_show(const cli_args *args, kv_inspect *look)
+{
+    kv_meta_info metas[2];
+    int code = meta_look(args, look, metas);
+    if (code)
+        return code;
     if (args_given(args, ARG_JSON))
         meta_print_json(metas);
     else
         meta_print_table(metas);
-    bool sound = metas[0].state == KV_META_SOUND || metas[1].state == KV_META_SOUND;
-    return sound ? CLI_DONE : CLI_DAMAGED;
+    return metas[0].chosen || metas[1].chosen ? CLI_DONE : CLI_DAMAGED;
 }
 
 static int meta_choose(const cli_args *args, kv_inspect *look, const char *to)
@@ -269,13 +277,29 @@ static int meta_choose(const cli_args *args, kv_inspect *look, const char *to)
     return session_explain(args->file, result, "", sentence, "");
 }
 
+/* A writer may be overwriting what was just looked at: then another look finds a meta to choose. */
+static int meta_open(const cli_args *args, kv_inspect **look)
+{
+    int code = look_open(args, look);
+    for (int looks = 1; code == 0 && looks < LOOKS; looks++) {
+        kv_meta_info metas[2];
+        code = meta_look(args, *look, metas);
+        if (code == 0 && (metas[0].chosen || metas[1].chosen))
+            return 0;
+        kv_inspect_close(*look);
+        if (code == 0)
+            code = look_open(args, look);
+    }
+    return code;
+}
+
 int cmd_meta(const cli_args *args)
 {
     kv_inspect *look;
     bool choose = args_given(args, ARG_CHOOSE);
     if (choose != (args->count > 0))
         return args_wrong(args, "--choose and DEST belong together");
-    int code = look_open(args, &look);
+    int code = meta_open(args, &look);
     if (code)
         return code;
     code = choose ? meta_choose(args, look, args->operands[0].text) : meta_show(args, look);
