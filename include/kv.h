@@ -510,6 +510,11 @@ typedef struct kv_meta_info {
     uint32_t log_pages, map_levels, blocked_pages, delta_len;
 } kv_meta_info;
 
+/* kv_db_check of a file that no open takes, as of the commit that kv_db_salvage would read: which
+ * invariant keeps it from being opened, and what else is wrong in what is there. KV_ECORRUPT: problems
+ * were reported; KV_OK: none was found. What is written meanwhile may be taken for damage. O(file). */
+KV_API int kv_inspect_check(kv_inspect *look, const kv_check_options *options);
+
 /* slot: 0 or 1. */
 KV_API int kv_inspect_meta(kv_inspect *look, unsigned slot, kv_meta_info *info);
 

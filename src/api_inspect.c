@@ -1,4 +1,5 @@
 /* api_inspect.c - the public calls that look inside a file: arguments are checked here. */
+#include "check.h"
 #include "dissect.h"
 
 KV_API int kv_inspect_open(const char *path, kv_inspect **look, char *message, size_t message_size)
@@ -24,6 +25,16 @@ KV_API int kv_inspect_meta(kv_inspect *look, unsigned slot, kv_meta_info *info)
         return KV_EINVAL;
     kvi_dissect_meta(look, slot, info);
     return KV_OK;
+}
+
+KV_API int kv_inspect_check(kv_inspect *look, const kv_check_options *options)
+{
+    kv_check_options known = {.size = sizeof known};
+    if (!look || (options && options->size < sizeof options->size))
+        return KV_EINVAL;
+    if (options)
+        memcpy(&known, options, KVI_MIN(options->size, sizeof known));
+    return kvi_check_carved(&look->carve, &known);
 }
 
 KV_API int kv_inspect_choose(kv_inspect *look, unsigned slot, const char *dest, char *message,

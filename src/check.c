@@ -1,5 +1,6 @@
 /* check.c - see check.h. */
 #include "check.h"
+#include "carve.h"
 #include "codec.h"
 #include "pairs.h"
 #include "inspect.h"
@@ -18,7 +19,7 @@
 #define NO_SLOT        UINT_MAX
 
 typedef struct check {
-    kv_db *db;
+    kvi_file *file;
     kvi_inspection look;
     kvi_keep keep; /* the named snapshots */
     const kvi_meta *meta;
@@ -29,8 +30,10 @@ typedef struct check {
     uint64_t done;     /* pages */
     uint64_t reported; /* done when progress was last reported */
     uint64_t problems;
-    bool listless;   /* the list of named snapshots cannot be read */
-    uint64_t gaps;   /* parts that could not be visited */
+    bool unsealed; /* the seed is lost: no checksum can be verified */
+    bool refused;  /* no open takes this commit: what it is, and what it seals, is reported apart */
+    bool listless; /* the list of named snapshots cannot be read */
+    uint64_t gaps; /* parts that could not be visited */
     kvi_entry entry; /* the newest one that the walk met */
     uint8_t *key, *fence;
     char first[320]; /* the first problem, for kv_db_errmsg */
@@ -134,7 +137,7 @@ static int check_report(check *c, kvi_pgno page, const char *invariant, const ch
 static int check_report_newest(check *c, kvi_pgno page, const char *invariant)
 {
     char message[sizeof c->first];
-    kvi_err_text(&c->db->err, message, sizeof message);
+    kvi_err_text(c->file->err, message, sizeof message);
     return check_report(c, page, invariant ? invariant : "", "%s", message);
 }
 
@@ -268,14 +271,14 @@ static int check_leave(kvi_walk *walk, unsigned level)
 /* V4 */
 static int check_expand(check *c, kvi_pgno page, kvi_slice stored)
 {
-    const kvi_os *os = c->db->os;
+    const kvi_os *os = c->file->os;
     const kvi_entry *entry = &c->entry;
     uint8_t *raw = NULL;
     bool ok = kvi_codec_plausible(entry->codec, stored.len, entry->raw_len);
     if (ok) {
         raw = os->alloc(os, (size_t)entry->raw_len + 1);
         if (!raw)
-            return kvi_fail(&c->db->err, KV_ENOMEM, "no memory to decompress a value");
+            return kvi_fail(c->file->err, KV_ENOMEM, "no memory to decompress a value");
         ok = kvi_codec_decompress(entry->codec, stored, raw, (size_t)entry->raw_len);
     }
     os->free(os, raw);
@@ -311,16 +314,22 @@ static int check_collect(void *context, uint64_t offset, const uint8_t *bytes, s
 /* Reads a large value; a compressed one also into memory, to be expanded. */
 static int check_run(check *c, const kvi_large *large)
 {
-    const kvi_os *os = c->db->os;
+    const kvi_os *os = c->file->os;
     uint8_t *stored = NULL;
     bool compressed = c->entry.flags & KVI_ENTRY_COMPRESSED;
     if (compressed && !(stored = os->alloc(os, (size_t)large->stored_len)))
-        return kvi_fail(&c->db->err, KV_ENOMEM, "no memory to read a compressed value");
-    int rc = kvi_walk_large(&c->db->file, large, stored ? check_collect : NULL, stored);
+        return kvi_fail(c->file->err, KV_ENOMEM, "no memory to read a compressed value");
+    int rc = kvi_walk_large(c->file, large, stored ? check_collect : NULL, stored);
     if (rc == KV_OK && compressed)
         rc = check_expand(c, large->ptr.page, kvi_slice_of(stored, (size_t)large->stored_len));
     os->free(os, stored);
     return rc;
+}
+
+/* M2: the file ends before these pages do. */
+static bool check_behind(const check *c, kvi_pgno page, uint64_t pages)
+{
+    return (page + pages) << c->file->page_shift > kvi_file_known(c->file);
 }
 
 static int check_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *leaf)
@@ -341,10 +350,11 @@ static int check_large(kvi_walk *walk, const kvi_large *large, const kvi_ptr *le
     if (large->ptr.birth > c->meta->durable)
         c->sums.walk += large->pages * c->meta->page_size;
     uint64_t problems = c->problems;
-    rc = check_run(c, large);
+    rc = c->unsealed ? KV_OK : check_run(c, large);
     if (c->problems != problems || (rc != KV_ECORRUPT && rc != KV_EIO))
         return rc;
-    return check_report_newest(c, large->ptr.page, rc == KV_ECORRUPT ? "V3" : NULL);
+    const char *invariant = check_behind(c, large->ptr.page, large->pages) ? "M2" : "V3";
+    return check_report_newest(c, large->ptr.page, rc == KV_ECORRUPT ? invariant : NULL);
 }
 
 /* ---- trees ---- */
@@ -387,8 +397,9 @@ static int check_broken(kvi_walk *walk, kvi_ptr ptr, unsigned level, int rc)
 {
     check *c = walk->context;
     const char *invariant = walk->invariant;
-    (void)rc;
     c->gaps++;
+    if (!invariant && rc == KV_ECORRUPT && check_behind(c, ptr.page, 1))
+        invariant = "M2";
     check_at(c, level);
     if (invariant && (invariant[0] == 'V' || invariant[0] == 'C'))
         check_at_entry(c, walk->tree, walk->tree->entries - 1);
@@ -416,9 +427,20 @@ static int check_state(check *c, kvi_pgno page)
     return KV_OK;
 }
 
+static int check_load_space(check *c)
+{
+    kvi_meta meta = *c->meta;
+    if (!c->refused)
+        return kvi_inspect_space(&c->look);
+    meta.durable = meta.id; /* damage there is no reason to give up */
+    return kvi_space_load(&c->look.space, c->file, &meta);
+}
+
 static int check_space(check *c)
 {
-    int rc = kvi_inspect_space(&c->look);
+    if (c->refused && check_behind(c, c->meta->high_water, 0))
+        return KV_OK; /* that is reported, and says enough */
+    int rc = check_load_space(c);
     if (rc == KV_ECORRUPT || (rc == KV_OK && kvi_space_unknown(c->look.space)))
         return check_report(c, 0, "S1", "the records of free pages are damaged");
     for (kvi_pgno page = kvi_first_page(c->meta->page_size);
@@ -430,7 +452,7 @@ static int check_space(check *c)
 static int check_meta(check *c)
 {
     const kvi_meta *meta = c->meta;
-    if (c->gaps || meta->durable == meta->id ||
+    if (c->gaps || c->refused || meta->durable == meta->id ||
         (c->sums.seal == meta->seal && c->sums.walk == meta->walk))
         return KV_OK;
     return check_report(c, 0, "M1", "the seal of commit %llu is not that of its pages",
@@ -440,9 +462,10 @@ static int check_meta(check *c)
 static int check_all(check *c)
 {
     kvi_walk walk = {
-        .file = &c->db->file,
+        .file = c->file,
         .meta = c->meta,
         .budget = UINT64_MAX,
+        .unsealed = c->unsealed,
         .page = check_page,
         .leave = check_leave,
         .large = check_large,
@@ -470,24 +493,24 @@ static int check_all(check *c)
 
 static int check_prepare(check *c)
 {
-    const kvi_os *os = c->db->os;
+    const kvi_os *os = c->file->os;
     c->key = os->alloc(os, c->meta->page_size); /* a page has room for a key */
     c->fence = os->alloc(os, c->meta->page_size);
     int rc = kvi_pgset_init(&c->reached, os, c->meta->high_water);
     if (rc == KV_OK)
         rc = kvi_pgset_init(&c->past, os, c->meta->high_water);
     if (rc != KV_OK || !c->key || !c->fence)
-        return kvi_fail(&c->db->err, KV_ENOMEM, "no memory for the check");
+        return kvi_fail(c->file->err, KV_ENOMEM, "no memory for the check");
     return KV_OK;
 }
 
 /* The newest commit, with the snapshots that it lists. A damaged list is walked, and reported, without
  * them. */
-static int check_begin(check *c)
+static int check_begin(check *c, kv_db *db)
 {
     int rc = KV_MISMATCH;
     for (int tries = 0; rc == KV_MISMATCH && tries < TRIES; tries++) {
-        rc = kvi_inspect_begin(c->db, &c->look);
+        rc = kvi_inspect_begin(db, &c->look);
         if (rc != KV_OK)
             return rc;
         rc = kvi_keep_begin(&c->keep, c->look.txn);
@@ -498,14 +521,34 @@ static int check_begin(check *c)
             kvi_inspect_end(&c->look);
     }
     return rc == KV_MISMATCH
-               ? kvi_fail(&c->db->err, KV_EBUSY, "the list of snapshots changes too fast")
+               ? kvi_fail(&db->err, KV_EBUSY, "the list of snapshots changes too fast")
                : rc;
+}
+
+static void check_end(check *c)
+{
+    kvi_pgset_close(&c->reached);
+    kvi_pgset_close(&c->past);
+    c->file->os->free(c->file->os, c->key);
+    c->file->os->free(c->file->os, c->fence);
+}
+
+/* What is told of a check as a whole. */
+static int check_conclude(const check *c, int rc)
+{
+    if (rc == KV_ECANCELED)
+        return kvi_fail(c->file->err, rc, "the check was stopped");
+    if (rc == KV_OK && c->problems)
+        rc = KV_ECORRUPT;
+    return rc == KV_ECORRUPT ? kvi_fail(c->file->err, rc, "%llu problems; the first: %s",
+                                        (unsigned long long)c->problems, c->first)
+                             : rc;
 }
 
 int kvi_check(kv_db *db, const kv_check_options *options)
 {
-    check c = {.db = db, .meta = &c.look.meta, .options = *options};
-    int rc = check_begin(&c);
+    check c = {.file = &db->file, .meta = &c.look.meta, .options = *options};
+    int rc = check_begin(&c, db);
     if (rc != KV_OK)
         return rc;
     rc = check_prepare(&c);
@@ -513,15 +556,86 @@ int kvi_check(kv_db *db, const kv_check_options *options)
         rc = check_all(&c);
     kvi_inspect_end(&c.look);
     kvi_keep_end(&c.keep, db);
-    kvi_pgset_close(&c.reached);
-    kvi_pgset_close(&c.past);
-    db->os->free(db->os, c.key);
-    db->os->free(db->os, c.fence);
-    if (rc == KV_ECANCELED)
-        return kvi_fail(&db->err, rc, "the check was stopped");
-    if (rc == KV_OK && c.problems)
-        rc = KV_ECORRUPT;
-    return rc == KV_ECORRUPT ? kvi_fail(&db->err, rc, "%llu problems; the first: %s",
-                                        (unsigned long long)c.problems, c.first)
-                             : rc;
+    check_end(&c);
+    return check_conclude(&c, rc);
+}
+
+/* ---- a file that no open takes ---- */
+
+/* M0: is one of the metas whole? The second is a page or more behind the first. */
+static int check_metas(check *c, const kvi_carve *carve)
+{
+    static const char *const texts[] = {
+        [KVI_META_TORN] = "its magic or checksum is wrong",
+        [KVI_META_UNKNOWN] = "it is of another version of kv",
+        [KVI_META_WRONG] = "its checksum is right, but its numbers are impossible",
+    };
+    int rc = KV_OK;
+    for (unsigned slot = 0; rc == KV_OK && slot < 2; slot++) {
+        kvi_pgno page = slot * (kvi_meta_stride(c->meta->page_size) >> c->file->page_shift);
+        if (carve->state[slot] != KVI_META_VALID)
+            rc = check_report(c, page, "M0", "meta %u is not sound: %s", slot,
+                              texts[carve->state[slot]]);
+    }
+    return rc;
+}
+
+/* M1, M2 of the newest commit. */
+static int check_commit(check *c, const kvi_carve *carve)
+{
+    const kvi_meta *meta = &carve->slots.meta[carve->slot];
+    kvi_pgno stride = kvi_meta_stride(c->meta->page_size) >> c->file->page_shift;
+    if (carve->trust == KVI_TRUST_NONE)
+        return KV_OK;
+    if (meta->high_water > carve->pages)
+        return check_report(c, carve->pages, "M2",
+                            "the commit has %llu pages, but the file ends after %llu",
+                            (unsigned long long)meta->high_water, (unsigned long long)carve->pages);
+    if (carve->trust != KVI_TRUST_SLOT)
+        return KV_OK;
+    return check_report(c, carve->slot * stride, "M1",
+                        "commit %llu is not whole, and the commit before it is not there",
+                        (unsigned long long)meta->id);
+}
+
+static int check_scanned(void *context, uint64_t pages)
+{
+    return check_progress(context, pages);
+}
+
+/* Nothing tells which pages are in use: each one by itself, where it has a header. */
+static int check_each(check *c, kvi_carve *carve)
+{
+    int rc = kvi_carve_scan(carve, check_scanned, c);
+    for (kvi_pgno page = 0; rc == KV_OK && page < carve->pages; page++) {
+        unsigned broken = carve->carved[page].broken;
+        char invariant[] = {'N', (char)('0' + broken), 0};
+        if (broken)
+            rc = check_report(c, page, invariant, "page %llu breaks invariant %s",
+                              (unsigned long long)page, invariant);
+    }
+    return rc;
+}
+
+int kvi_check_carved(kvi_carve *carve, const kv_check_options *options)
+{
+    check c = {
+        .file = &carve->file,
+        .meta = &c.look.meta,
+        .look.meta = carve->meta,
+        .options = *options,
+        .unsealed = !carve->seeded,
+        .refused = true,
+    };
+    int rc = check_prepare(&c);
+    if (rc == KV_OK && (carve->trust < KVI_TRUST_SLOT))
+        rc = check_metas(&c, carve);
+    if (rc == KV_OK)
+        rc = check_commit(&c, carve);
+    if (rc == KV_OK)
+        rc = carve->trust != KVI_TRUST_NONE ? check_all(&c) : check_each(&c, carve);
+    if (c.look.space)
+        kvi_space_close(c.look.space);
+    check_end(&c);
+    return check_conclude(&c, rc);
 }

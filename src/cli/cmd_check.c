@@ -17,6 +17,8 @@ typedef struct cli_check {
     uint64_t problems;
     int unsound;   /* the meta that is not sound; -1: none */
     char why[160]; /* it is not */
+    bool
+        refused; /* the file cannot be read as a database: the problems are those of what is there */
     bool json;
 } cli_check;
 
@@ -69,6 +71,28 @@ static int check_on_progress(void *context, const kv_progress *now)
     check->progress.total = now->total;
     progress_update(&check->progress, now->done, now->done);
     return 0;
+}
+
+/* ---- files that no open takes ---- */
+
+/* The refusal is said already, and decides the exit status; here are its reasons, one by one. */
+static void check_refused(cli_check *check)
+{
+    char sentence[512] = "";
+    kv_inspect *look;
+    kv_check_options options = {.size = sizeof options,
+                                .problem = check_on_problem,
+                                .progress = check_on_progress,
+                                .context = check};
+    kv_check_problem none = {.invariant = "M0", .message = sentence, .path = ""};
+    check->refused = true;
+    int result = kv_inspect_open(check->session.args->file, &look, sentence, sizeof sentence);
+    if (result == KV_OK) {
+        result = kv_inspect_check(look, &options);
+        kv_inspect_close(look);
+    } else if (result == KV_ENOTKV || result == KV_EVERSION) {
+        check_on_problem(check, &none);
+    }
 }
 
 /* ---- metas ---- */
@@ -141,7 +165,7 @@ static void check_end_json(const cli_check *check, bool ok, double seconds)
 static int check_conclude(cli_check *check, int result, double seconds)
 {
     char count[UNITS_MAX], duration[UNITS_MAX];
-    if (result != KV_OK && (result != KV_ECORRUPT || check->problems == 0))
+    if (result != KV_OK && (result != KV_ECORRUPT || check->problems == 0 || check->refused))
         return session_fail(&check->session, result, "check");
     bool aloud = !check->json && !args_given(check->session.args, ARG_QUIET);
     if (check->problems > 0) {
@@ -171,6 +195,8 @@ static int check_run(cli_check *check)
     kv_db_info info = {.size = sizeof info};
     progress_begin(&check->progress, "pages", 0, args_given(args, ARG_QUIET));
     int result = kv_db_check(check->session.db, &options);
+    if (result == KV_ECORRUPT && check->problems == 0)
+        check_refused(check);
     double seconds = progress_end(&check->progress);
     if (result == KV_OK && kv_db_stat(check->session.db, &info) == KV_OK)
         check->pages = info.pages;
@@ -189,9 +215,13 @@ int cmd_check(const cli_args *args)
         json_open('[');
     }
     int code = session_open_file(&check.session, args, SESSION_READ);
-    if (code && check.json)
-        check_end_json(&check, false, 0);
-    if (code)
+    if (code) {
+        progress_begin(&check.progress, "pages", 0, args_given(args, ARG_QUIET));
+        check_refused(&check);
+        double seconds = progress_end(&check.progress);
+        if (check.json)
+            check_end_json(&check, false, seconds);
         return code;
+    }
     return session_close(&check.session, check_run(&check));
 }

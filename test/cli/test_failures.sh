@@ -25,7 +25,11 @@ for file in noise text; do
     cp $file before
     for command in "get $file k" "put $file k v" "check $file" "repair $file" "import $file input"; do
         # shellcheck disable=SC2086 # words
-        run kv $command; code 4; out; err "kv: $file: "; err 'is this the right file?'
+        run kv $command; code 4; err "kv: $file: "; err 'is this the right file?'
+        case $command in
+        check*) out 'M0: no page of it looks like one of a database' ;; # as any problem
+        *) out ;;
+        esac
         same before $file
     done
 done

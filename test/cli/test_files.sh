@@ -93,10 +93,21 @@ for meta in 0 1; do
 done
 run kv meta cut.kv --json; code 4; out_has '"chosen":false'
 grep -q '"chosen":true' out && fail "meta of a cut file: one is chosen: $(cat out)"
-run kv check cut.kv --json; code 4; out_has '{"problems":[],"ok":false,"pages":'
+run kv check cut.kv; out_has "page $((size / 4096 - 1)): M2: the commit has "; out_has ' [catalog: '
+run kv check cut.kv --json; code 4
+out_has "{\"problems\":[{\"page\":$((size / 4096 - 1)),\"invariant\":\"M2\",\"message\":\"the commit has "
+out_has '"path":"catalog: '; out_has '"ok":false,"pages":'
 cp a.kv metaless.kv
 dd if=/dev/zero of=metaless.kv bs=4096 count=2 conv=notrunc status=none
-run kv check metaless.kv --json; code 4; out_has '{"problems":[],"ok":false,"pages":0'
+run kv check metaless.kv --json; code 4; out_has '{"problems":[{"page":0,"invariant":"M0",'
+out_has '{"page":1,"invariant":"M0",'; out_has '"ok":false,"pages":'
+: >empty.kv
+printf 'SQLite format 3\0 and so on' >other.kv
+for file in empty other; do
+    run kv check $file.kv; code 4; out_has 'M0: no page of it looks like one of a database'
+    run kv check $file.kv --json; code 4; out_has '{"problems":[{"page":0,"invariant":"M0","message":"no page '
+done
+run kv check no.kv --json; code 3; out_has '{"problems":[],"ok":false'
 run kv pages metaless.kv --quiet; code 4
 # One meta, as a crash may leave it: the file is sound, until the next commit with a note.
 for meta in 0 1; do

@@ -1,6 +1,7 @@
 /* victim.c - see victim.h. */
 #include "victim.h"
 #include "db.h"
+#include "check.h"
 #include "dissect.h"
 #include "salvage.h"
 #include <stdio.h>
@@ -517,7 +518,11 @@ int victim_dissect(const kvi_os *os)
     int rc = kvi_dissect_open(os, VICTIM_NAME, &look, message, sizeof message);
     if (rc != KV_OK)
         return rc;
+    const kv_check_options options = {.size = sizeof options};
     int first = dissect_pages(look);
+    rc = kvi_check_carved(&look->carve, &options);
+    if (first == KV_OK && rc != KV_ECORRUPT)
+        first = rc;
     for (unsigned slot = 0; slot < 2; slot++) {
         kv_meta_info info = {.size = sizeof info};
         kvi_dissect_meta(look, slot, &info);

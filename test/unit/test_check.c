@@ -1047,6 +1047,95 @@ static void test_callbacks_stop_it(void **state)
     assert_int_equal(kv_db_close(db), KV_OK);
 }
 
+/* ---- files that no open takes ---- */
+
+/* What a check of the file as it lies there says. */
+static void check_refused(const surgeon *s, findings *f)
+{
+    kv_inspect *look;
+    kv_check_options options = {sizeof options, on_problem, on_progress, f};
+    surgeon_save(s, path);
+    f->progress = (kv_progress){0};
+    f->named = f->n = 0;
+    f->all[0] = 0;
+    assert_int_equal(kv_inspect_open(path, &look, NULL, 0), KV_OK);
+    int rc = kv_inspect_check(look, &options);
+    assert_int_equal(rc, f->n ? KV_ECORRUPT : KV_OK);
+    kv_inspect_close(look);
+}
+
+/* The first page behind the end is named, and each one that a tree lacks, with the way to it. */
+static void test_cut_file(void **state)
+{
+    surgeon s = patient();
+    findings f = {.wanted = "M2"};
+    check_refused(&s, &f);
+    assert_int_equal(f.n, 0);
+    kvi_pgno last = s.meta.high_water, root = s.meta.main.root.page;
+    kvi_ptr branch = surgeon_node(&s, &s.meta.main, 1, 1), leaf = {last, branch.birth};
+    kvi_branch_set_child(surgeon_page(&s, branch.page), s.page_size, 3, leaf);
+    surgeon_stamp(&s, branch.page);
+    s.meta.high_water++;
+    surgeon_put_meta(&s);
+    assert_int_equal(s.size, last * s.page_size);
+    f.page = last;
+    check_refused(&s, &f);
+    char first[100], way[100];
+    snprintf(first, sizeof first, "%llu M2: the commit has %llu pages, but the file ends after",
+             (unsigned long long)last, (unsigned long long)last + 1);
+    assert_memory_equal(f.all, first, strlen(first));
+    assert_int_equal(f.named, 2);
+    snprintf(way, sizeof way, "main tree: %llu@1 %llu@3 %llu", (unsigned long long)root,
+             (unsigned long long)branch.page, (unsigned long long)last);
+    assert_string_equal(f.path, way);
+    surgeon_free(&s);
+}
+
+/* Both metas are named; the trees are looked at where one still says what they begin at, else each page
+ * by itself. */
+static void test_no_meta(void **state)
+{
+    for (int gone = 0; gone < 2; gone++) {
+        surgeon s = patient();
+        kvi_pgno leaf = surgeon_node(&s, &s.meta.main, 0, 1).page;
+        uint64_t second = kvi_meta_stride(s.page_size);
+        surgeon_page(&s, leaf)[s.page_size / 2] ^= 1;
+        if (gone) { /* but for the seed */
+            memset(s.bytes + KVI_M_main, 0xff, KVI_TREE_SIZE);
+            memset(s.bytes + second + KVI_M_main, 0xff, KVI_TREE_SIZE);
+        }
+        s.bytes[KVI_M_checksum] ^= 1;
+        s.bytes[second + KVI_M_checksum] ^= 1;
+        findings f = {.wanted = "M0"};
+        check_refused(&s, &f);
+        assert_int_equal(f.named, 2);
+        assert_memory_equal(f.all, "0 M0: ", 6);
+        f = (findings){.wanted = "N9", .page = leaf};
+        check_refused(&s, &f);
+        assert_int_equal(f.named, 1);
+        assert_int_equal(strncmp(f.path, "main tree: ", 11) == 0, !gone);
+        surgeon_free(&s);
+    }
+}
+
+/* A lazy commit whose page is damaged, and no commit before it. */
+static void test_commit_not_whole(void **state)
+{
+    surgeon s = patient();
+    kvi_meta lazy = s.meta;
+    lazy.id++;
+    lazy.durable = s.meta.id - 1;
+    lazy.kind = KVI_KIND_LAZY;
+    lazy.seal = lazy.walk = 1;
+    s.meta = lazy;
+    surgeon_put_meta(&s);
+    memset(s.bytes + kvi_meta_stride(s.page_size), 0, KVI_META_SIZE);
+    findings f = {.wanted = "M1"};
+    check_refused(&s, &f);
+    assert_int_equal(f.named, 1);
+    surgeon_free(&s);
+}
+
 static void test_arguments(void **state)
 {
     kv_db *db;
@@ -1106,6 +1195,9 @@ int main(void)
         cmocka_unit_test(test_stops_at_too_many),
         cmocka_unit_test(test_callbacks_stop_it),
         cmocka_unit_test(test_progress_stops_it),
+        cmocka_unit_test(test_cut_file),
+        cmocka_unit_test(test_no_meta),
+        cmocka_unit_test(test_commit_not_whole),
         cmocka_unit_test(test_arguments),
     };
     return cmocka_run_group_tests(tests, base_build, base_remove);
