@@ -54,11 +54,12 @@ static bool error_fits(int rc)
 }
 
 /* Compaction needs no longer file, and goes on where the disk has no room for one; so does a commit that
- * asked for room and finds enough inside the file. */
+ * asked for room behind the end, or wanted to have it filled ahead. */
 static bool went_on_with_holes(void)
 {
     int error = w.fault.plan.error;
-    return hit_in("commit") && (error == ENOSPC || error == EDQUOT);
+    return (hit_in("commit_compact") && (error == ENOSPC || error == EDQUOT)) ||
+           (hit_in("commit") && w.fault.first_zeros && !w.fault.plan.sticky);
 }
 
 /* Makes a database of an empty file: opened twice, so it is left once in between. */

@@ -147,10 +147,21 @@ static int64_t write_half(const kvi_os *inner, int fd, const struct iovec *iov, 
     return inner->pwritev(inner, fd, part, used, off);
 }
 
+static bool all_zeros(const struct iovec *iov, int n)
+{
+    for (int i = 0; i < n; i++)
+        for (size_t k = 0; k < iov[i].iov_len; k++)
+            if (((const uint8_t *)iov[i].iov_base)[k])
+                return false;
+    return true;
+}
+
 static int64_t call_pwritev(const kvi_os *os, int fd, const struct iovec *iov, int n, uint64_t off)
 {
     fault_os *fault = fault_of(os);
     verdict v = judge_at(fault, FAULT_PWRITEV, off);
+    if (v != PASS && fault->first_failed == FAULT_PWRITEV && fault->failed[FAULT_PWRITEV] == 1)
+        fault->first_zeros = all_zeros(iov, n);
     if (v == FAIL)
         return -fault->plan.error;
     if (v == PASS)
@@ -479,6 +490,7 @@ void fault_plan(fault_os *fault, fault_case plan)
     fault->counted = 0;
     fault->first_failed = FAULT_CALLS;
     fault->first_offset = 0;
+    fault->first_zeros = false;
     for (int i = 0; i < FAULT_CALLS; i++) {
         fault->calls[i] = 0;
         fault->failed[i] = 0;

@@ -88,6 +88,7 @@ typedef struct fault_os {
     _Atomic uint64_t failed[FAULT_CALLS]; /* of them, made to fail or cut short */
     _Atomic int first_failed;             /* its kind, or FAULT_CALLS */
     _Atomic uint64_t first_offset;        /* where it was to read or write, if it was */
+    _Atomic bool first_zeros;             /* it was to write zeros */
 
     /* taken and not given back; these live as long as the table */
     _Atomic int64_t handles;
