@@ -159,7 +159,7 @@ void kvi_dissect_meta(kv_inspect *l, unsigned slot, kv_meta_info *info)
         reason_passed(carve, slot, reason, size);
     *info = (kv_meta_info){.size = sizeof *info,
                            .state = state,
-                           .chosen = chosen && carve->trust == KVI_TRUST_FULL && !is_cut(carve),
+                           .chosen = chosen && carve->trust == KVI_TRUST_FULL,
                            .reason = reason,
                            .id = meta.id,
                            .durable = meta.durable,

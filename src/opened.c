@@ -77,10 +77,9 @@ void kvi_opened_free(kv_txn *txn)
 static void bucket_leave(kv_tree *tree)
 {
     kv_tree **at = bucket_of(tree->txn, name_of(tree));
-    while (*at && *at != tree)
+    while (*at != tree) /* it is there */
         at = &(*at)->beside;
-    if (*at)
-        *at = tree->beside;
+    *at = tree->beside;
 }
 
 void kvi_opened_rename(kv_tree *tree, kvi_slice name)

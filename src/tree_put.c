@@ -210,8 +210,9 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
         fits = kvi_node_build(&seq, at[p], at[p + 1], page);
         if (!fits)
             break;
-        if (run && in->element >= at[p] && in->element < at[p + 1])
-            kvi_leaf_set_run(page, in->element - at[p] + 1, run);
+        unsigned place = in->element - at[p]; /* of the newcomer: in there, or out of all bounds */
+        if (run && place < at[p + 1] - at[p])
+            kvi_leaf_set_run(page, place + 1, run);
         uint8_t *key = kvi_scratch_key(tree->txn->db, in->level, p - 1);
         size_t len = kvi_seq_separator(&seq, at[p], same_len, key);
         adds[p - 1] = (kvi_item){

@@ -1059,8 +1059,9 @@ static void check_refused(const surgeon *s, findings *f)
     f->named = f->n = 0;
     f->all[0] = 0;
     assert_int_equal(kv_inspect_open(path, &look, NULL, 0), KV_OK);
-    int rc = kv_inspect_check(look, &options);
-    assert_int_equal(rc, f->n ? KV_ECORRUPT : KV_OK);
+    int rc = kv_inspect_check(look, &options), silent = kv_inspect_check(look, NULL);
+    assert_int_equal(silent, f->n ? KV_ECORRUPT : KV_OK);
+    assert_int_equal(rc, f->stop_after && f->n == f->stop_after ? KV_ECANCELED : silent);
     kv_inspect_close(look);
 }
 
@@ -1114,8 +1115,49 @@ static void test_no_meta(void **state)
         check_refused(&s, &f);
         assert_int_equal(f.named, 1);
         assert_int_equal(strncmp(f.path, "main tree: ", 11) == 0, !gone);
+        f = (findings){.wanted = "M0", .stop_after = 1};
+        check_refused(&s, &f);
+        assert_int_equal(f.n, 1);
         surgeon_free(&s);
     }
+}
+
+/* Without the seed no checksum can be verified; what else is wrong is found. */
+static void test_no_seed(void **state)
+{
+    surgeon s = patient();
+    kvi_pgno leaf = surgeon_node(&s, &s.meta.main, 0, 1).page;
+    memset(s.bytes + KVI_M_hash_seed, 0x11, 8);
+    memset(s.bytes + kvi_meta_stride(s.page_size) + KVI_M_hash_seed, 0x22, 8);
+    findings f = {.wanted = "M0"};
+    check_refused(&s, &f);
+    assert_int_equal(f.named, 2);
+    uint64_t before = f.n;
+    surgeon_page(&s, leaf)[KVI_P_level] = 1;
+    check_refused(&s, &f);
+    assert_int_equal(f.named, 2);
+    assert_int_equal(f.n, before + 1);
+    surgeon_free(&s);
+}
+
+/* A large value behind the end is named by its first page. */
+static void test_cut_value(void **state)
+{
+    surgeon s = patient();
+    kvi_pgno leaf;
+    uint8_t *stored;
+    kvi_entry entry;
+    find_value(&s, 1, KVI_ENTRY_LARGE, &leaf, &stored, &entry);
+    kvi_large large = entry.large;
+    large.ptr.page = s.meta.high_water;
+    kvi_large_put(stored + kvi_entry_ref_at(&entry), &large);
+    surgeon_stamp(&s, leaf);
+    s.meta.high_water += large.pages;
+    surgeon_put_meta(&s);
+    findings f = {.wanted = "M2", .page = large.ptr.page};
+    check_refused(&s, &f);
+    assert_int_equal(f.named, 2); /* the file ends there, too */
+    surgeon_free(&s);
 }
 
 /* A lazy commit whose page is damaged, and no commit before it. */
@@ -1197,6 +1239,8 @@ int main(void)
         cmocka_unit_test(test_progress_stops_it),
         cmocka_unit_test(test_cut_file),
         cmocka_unit_test(test_no_meta),
+        cmocka_unit_test(test_no_seed),
+        cmocka_unit_test(test_cut_value),
         cmocka_unit_test(test_commit_not_whole),
         cmocka_unit_test(test_arguments),
     };

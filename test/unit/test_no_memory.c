@@ -201,6 +201,18 @@ static int put_expiring(kv_txn *txn)
     return rc == KV_OK ? put_some(kv_txn_main(txn), 0, 1, 1000) : rc;
 }
 
+/* More than are found by looking through all. */
+static int open_trees(kv_txn *txn)
+{
+    int rc = KV_OK;
+    for (unsigned i = 0; rc == KV_OK && i < 70; i++) {
+        char name[16];
+        kv_tree *tree;
+        rc = kv_tree_open(txn, name, key_of(i, name), KV_TREE_CREATE, NULL, &tree);
+    }
+    return rc;
+}
+
 /* One run: true when nothing failed. */
 static bool run_once(int (*work)(kv_txn *txn), uint64_t at)
 {
@@ -284,11 +296,20 @@ static void test_pages_made_private(void **state)
     free(many.bytes);
 }
 
+static void test_many_trees(void **state)
+{
+    budget = 0;
+    image nothing = image_of(make_nothing);
+    fail_each(&nothing, open_trees);
+    free(nothing.bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pages_written_early),
         cmocka_unit_test(test_pages_made_private),
+        cmocka_unit_test(test_many_trees),
     };
     return cmocka_run_group_tests_name("no memory", tests, setup, teardown);
 }
