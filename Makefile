@@ -383,7 +383,7 @@ fault-sites: ## is every system call and allocation of the engine failed by some
 	$(build) VARIANT=coverage TESTS='$(FAULT_TESTS)' test-programs
 	@$(in_build) test/fault/sites $(patsubst %,build/coverage/test/%,$(FAULT_TESTS))
 FAULT_TESTS := $(addprefix fault/test_fault_,calls runs whole salvage) \
-               $(addprefix unit/test_,cursor_cases group guest inspect merge space)
+               $(addprefix unit/test_,cursor_cases group guest inspect merge no_memory space)
 
 simulate: ## search interleavings of processes, and kills, for SEEDS=... seeds (FIRST_SEED=1)
 	@$(in_build) .ci/deps build test
