@@ -562,21 +562,20 @@ int kvi_check(kv_db *db, const kv_check_options *options)
 
 /* ---- a file that no open takes ---- */
 
-/* M0: is one of the metas whole? The second is a page or more behind the first. */
+/* The second meta is a page or more behind the first. */
+static kvi_pgno meta_page(const check *c, unsigned slot)
+{
+    return slot * kvi_meta_stride(c->meta->page_size) >> c->file->page_shift;
+}
+
+/* M0: is one of the metas whole? */
 static int check_metas(check *c, const kvi_carve *carve)
 {
-    static const char *const texts[] = {
-        [KVI_META_TORN] = "its magic or checksum is wrong",
-        [KVI_META_UNKNOWN] = "it is of another version of kv",
-        [KVI_META_WRONG] = "its checksum is right, but its numbers are impossible",
-    };
     int rc = KV_OK;
-    for (unsigned slot = 0; rc == KV_OK && slot < 2; slot++) {
-        kvi_pgno page = slot * (kvi_meta_stride(c->meta->page_size) >> c->file->page_shift);
+    for (unsigned slot = 0; rc == KV_OK && slot < 2; slot++)
         if (carve->state[slot] != KVI_META_VALID)
-            rc = check_report(c, page, "M0", "meta %u is not sound: %s", slot,
-                              texts[carve->state[slot]]);
-    }
+            rc = check_report(c, meta_page(c, slot), "M0", "meta %u is not sound: %s", slot,
+                              kvi_meta_unsound(carve->state[slot]));
     return rc;
 }
 
@@ -584,7 +583,6 @@ static int check_metas(check *c, const kvi_carve *carve)
 static int check_commit(check *c, const kvi_carve *carve)
 {
     const kvi_meta *meta = &carve->slots.meta[carve->slot];
-    kvi_pgno stride = kvi_meta_stride(c->meta->page_size) >> c->file->page_shift;
     if (carve->trust == KVI_TRUST_NONE)
         return KV_OK;
     if (meta->high_water > carve->pages)
@@ -593,7 +591,7 @@ static int check_commit(check *c, const kvi_carve *carve)
                             (unsigned long long)meta->high_water, (unsigned long long)carve->pages);
     if (carve->trust != KVI_TRUST_SLOT)
         return KV_OK;
-    return check_report(c, carve->slot * stride, "M1",
+    return check_report(c, meta_page(c, carve->slot), "M1",
                         "commit %llu is not whole, and the commit before it is not there",
                         (unsigned long long)meta->id);
 }

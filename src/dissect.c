@@ -83,13 +83,6 @@ static kv_root root_of(const kvi_tree_desc *desc)
     };
 }
 
-static const char *meta_unsound(int state)
-{
-    return state == KVI_META_TORN      ? "its magic or checksum is wrong: torn, or damaged"
-           : state == KVI_META_UNKNOWN ? "it is of another version of kv"
-                                       : "its checksum is right, but its numbers are impossible";
-}
-
 /* Does the file lack pages of the commit? No open takes it then. */
 static bool is_cut(const kvi_carve *carve)
 {
@@ -150,7 +143,8 @@ void kvi_dissect_meta(kv_inspect *l, unsigned slot, kv_meta_info *info)
     bool sound = state == KVI_META_VALID;
     bool chosen = sound && slot == carve->slot && carve->trust >= KVI_TRUST_SLOT;
     if (!sound)
-        snprintf(reason, size, "%s", meta_unsound(state));
+        snprintf(reason, size, "%s%s", kvi_meta_unsound(state),
+                 state == KVI_META_TORN ? ": torn, or damaged" : "");
     else if (reason_cut(carve, slot, reason, size))
         chosen = false;
     else if (chosen)

@@ -168,6 +168,13 @@ static bool meta_numbers_ok(const kvi_meta *meta)
            (meta->durable < meta->id || (meta->seal == 0 && meta->walk == 0));
 }
 
+const char *kvi_meta_unsound(enum kvi_meta_state state)
+{
+    return state == KVI_META_TORN      ? "its magic or checksum is wrong"
+           : state == KVI_META_UNKNOWN ? "it is of another version of kv"
+                                       : "its checksum is right, but its numbers are impossible";
+}
+
 enum kvi_meta_state kvi_meta_decode(const uint8_t block[KVI_META_SIZE], kvi_meta *meta)
 {
     if (!kvi_meta_has_magic(block) ||

@@ -55,6 +55,9 @@ static inline void kvi_meta_prove(kvi_meta *meta)
 void kvi_meta_encode(const kvi_meta *meta, uint8_t block[KVI_META_SIZE]);
 enum kvi_meta_state kvi_meta_decode(const uint8_t block[KVI_META_SIZE], kvi_meta *meta);
 
+/* What is wrong with one that is not valid. */
+const char *kvi_meta_unsound(enum kvi_meta_state state);
+
 /* True when the block begins with kv's magic, whatever follows. */
 bool kvi_meta_has_magic(const uint8_t block[KVI_META_SIZE]);
 

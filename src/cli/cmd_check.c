@@ -17,8 +17,7 @@ typedef struct cli_check {
     uint64_t problems;
     int unsound;   /* the meta that is not sound; -1: none */
     char why[160]; /* it is not */
-    bool
-        refused; /* the file cannot be read as a database: the problems are those of what is there */
+    bool refused;  /* no open takes the file: the problems are those of what is there */
     bool json;
 } cli_check;
 
@@ -73,6 +72,14 @@ static int check_on_progress(void *context, const kv_progress *now)
     return 0;
 }
 
+static kv_check_options check_options(cli_check *check)
+{
+    return (kv_check_options){.size = sizeof(kv_check_options),
+                              .problem = check_on_problem,
+                              .progress = check_on_progress,
+                              .context = check};
+}
+
 /* ---- files that no open takes ---- */
 
 /* The refusal is said already, and decides the exit status; here are its reasons, one by one. */
@@ -80,10 +87,7 @@ static void check_refused(cli_check *check)
 {
     char sentence[512] = "";
     kv_inspect *look;
-    kv_check_options options = {.size = sizeof options,
-                                .problem = check_on_problem,
-                                .progress = check_on_progress,
-                                .context = check};
+    kv_check_options options = check_options(check);
     kv_check_problem none = {.invariant = "M0", .message = sentence, .path = ""};
     check->refused = true;
     int result = kv_inspect_open(check->session.args->file, &look, sentence, sizeof sentence);
@@ -188,10 +192,7 @@ static int check_conclude(cli_check *check, int result, double seconds)
 static int check_run(cli_check *check)
 {
     const cli_args *args = check->session.args;
-    kv_check_options options = {.size = sizeof options,
-                                .problem = check_on_problem,
-                                .progress = check_on_progress,
-                                .context = check};
+    kv_check_options options = check_options(check);
     kv_db_info info = {.size = sizeof info};
     progress_begin(&check->progress, "pages", 0, args_given(args, ARG_QUIET));
     int result = kv_db_check(check->session.db, &options);
