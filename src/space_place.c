@@ -449,6 +449,21 @@ static void zone_fit(kvi_space *space, size_t n)
         zone_remove(space, kvi_bitset_next(&space->zone, 0));
 }
 
+/* In a file that is mostly free, groups behind twice the pages that are not would keep it from becoming
+ * shorter; in front of that some are half empty. */
+static int zone_draw_in(kvi_space *space)
+{
+    kvi_bitset *zone = &space->zone;
+    uint64_t end = 2 * (space->high_water - space->free.total) / GROUP + 1;
+    uint64_t group = end < space->high_water / GROUP ? kvi_bitset_next(zone, end) : zone->size;
+    if (group >= zone->size)
+        return KV_OK;
+    for (; group < zone->size; group = kvi_bitset_next(zone, group + 1))
+        zone_remove(space, group);
+    space->group_at = 0;
+    return group_find(space, GROUP_FROM, &group) ? zone_add(space, group) : KV_OK;
+}
+
 /* Bit i: bits i to i + n - 1 of the mask are set. */
 static uint64_t runs_of(uint64_t mask, unsigned n)
 {
@@ -487,8 +502,8 @@ static bool branch_run(kvi_space *space, unsigned n, kvi_pgno *page)
  * shorter runs. */
 static int take_branches(kvi_space *space, picks *hand)
 {
-    int rc = KV_OK;
     zone_fit(space, hand->n);
+    int rc = zone_draw_in(space);
     while (rc == KV_OK && hand->got < hand->n) {
         size_t left = hand->n - hand->got, n = KVI_MIN(left, (size_t)BRANCH_RUN);
         kvi_pgno page;
