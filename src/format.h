@@ -85,6 +85,11 @@ typedef struct kvi_ptr {
 
 #define KVI_PTR_SIZE 12
 
+static inline bool kvi_ptr_same(kvi_ptr a, kvi_ptr b)
+{
+    return a.page == b.page && a.birth == b.birth;
+}
+
 static inline kvi_ptr kvi_ptr_get(const uint8_t *p)
 {
     return (kvi_ptr){kvi_get64(p) & KVI_PGNO_MAX, kvi_get64(p + 4) >> 16}; /* 48 bits each */

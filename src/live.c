@@ -80,17 +80,12 @@ static int named_add(void *context, kvi_slice name, const kvi_named *named)
     return id_add(context, named->id);
 }
 
-static bool same_root(kvi_ptr a, kvi_ptr b)
-{
-    return a.page == b.page && a.birth == b.birth;
-}
-
 /* Reads a list, unless it is the one that was read last: a root names its content. */
 static int listed_read(kv_txn *txn, const kvi_tree_desc *desc, kvi_listed *listed)
 {
     kv_tree tree = {.txn = txn, .desc = *desc};
     id_list list = {txn->db->os, listed->ids, 0, listed->cap};
-    if (same_root(listed->root, desc->root))
+    if (kvi_ptr_same(listed->root, desc->root))
         return KV_OK;
     int rc = kvi_named_each(&tree, named_add, &list);
     if (list.n)
@@ -106,7 +101,7 @@ static int listed_read_both(kv_txn *txn)
     const kvi_tree_desc none = {0};
     const kvi_tree_desc *newest = &db->head.meta.snapshots, *durable = &db->head.durable_snapshots;
     int rc = listed_read(txn, newest, &db->listed[0]);
-    if (same_root(newest->root, durable->root) || KVI_MUTANT(NAMED_FORGOTTEN))
+    if (kvi_ptr_same(newest->root, durable->root) || KVI_MUTANT(NAMED_FORGOTTEN))
         durable = &none; /* the same once more */
     return rc == KV_OK ? listed_read(txn, durable, &db->listed[1]) : rc;
 }

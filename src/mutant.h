@@ -22,21 +22,22 @@
     X(REMNANT_KEPT)       /* of a commit that did not happen, in the slot where it was written */  \
     X(LARGE_UNPROVEN)     /* recovery ignores the checksums of large values */                     \
     /* space */                                                                                    \
-    X(REUSED_EARLY)    /* pages that the durable commit needs */                                   \
-    X(PINS_IGNORED)    /* pages that a reader needs are used again */                              \
-    X(GUESTS_IGNORED)  /* the same for a reader without the side file */                           \
-    X(NAMED_IGNORED)   /* the same for a snapshot with a name */                                   \
-    X(NAMED_FORGOTTEN) /* the same once the newest commit has dropped it, durable or not */        \
-    X(NAMED_LAZILY)    /* a snapshot is made by a lazy commit */                                   \
-    X(NAMED_UNCHECKED) /* opening one does not look again whether it is there */                   \
-    X(BLOCKED_FREED)   /* blocked pages are free once the records are loaded */                    \
-    X(DROPS_KEPT)      /* by an abort */                                                           \
-    X(TAKEN_KEPT)      /* by an abort */                                                           \
-    X(OWN_PAGE_REUSED) /* an early-sealed page, by the transaction that wrote it */                \
-    X(RENEWED_UNNAMED) /* the same, where its id should have risen */                              \
-    X(RENEWED_INSIDE)  /* the same, although a savepoint may bring the page back */                \
-    X(DEATH_TOO_EARLY) /* under the id that the transaction had when it dropped a page */          \
-    X(TRUNCATED_EARLY) /* before the shrinking commit is durable */                                \
+    X(REUSED_EARLY)     /* pages that the durable commit needs */                                  \
+    X(PINS_IGNORED)     /* pages that a reader needs are used again */                             \
+    X(GUESTS_IGNORED)   /* the same for a reader without the side file */                          \
+    X(NAMED_IGNORED)    /* the same for a snapshot with a name */                                  \
+    X(NAMED_FORGOTTEN)  /* the same once the newest commit has dropped it, durable or not */       \
+    X(NAMED_LAZILY)     /* a snapshot is made by a lazy commit */                                  \
+    X(NAMED_UNCHECKED)  /* opening one does not look again whether it is there */                  \
+    X(BLOCKED_FREED)    /* blocked pages are free once the records are loaded */                   \
+    X(DROPS_KEPT)       /* by an abort */                                                          \
+    X(TAKEN_KEPT)       /* by an abort */                                                          \
+    X(OWN_PAGE_REUSED)  /* an early-sealed page, by the transaction that wrote it */               \
+    X(RENEWED_UNNAMED)  /* the same, where its id should have risen */                             \
+    X(RENEWED_INSIDE)   /* the same, although a savepoint may bring the page back */               \
+    X(DEATH_TOO_EARLY)  /* under the id that the transaction had when it dropped a page */         \
+    X(TRUNCATED_EARLY)  /* before the shrinking commit is durable */                               \
+    X(FOLLOWED_UNTAKEN) /* a page that another process took is as it was before */                 \
     /* what is read */                                                                             \
     X(PAGE_UNCHECKED)  /* its checksum */                                                          \
     X(LEVEL_UNCHECKED) /* of a node */                                                             \

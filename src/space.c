@@ -314,14 +314,13 @@ void kvi_space_abort(kvi_space *space)
     txn_end(space);
 }
 
-/* From now on the bitmap pages of these runs lack a record; unless they were just written. */
-static void since_note(kvi_space *space, const kvi_extents *runs)
+void kvi_space_note(kvi_space *space, const kvi_extents *runs, kvi_id id)
 {
     for (size_t i = 0; i < runs->n; i++) {
         size_t last = kvi_space_slot(space, kvi_extent_end(&runs->at[i]) - 1);
         for (size_t slot = kvi_space_slot(space, runs->at[i].page); slot <= last; slot++)
             if (space->since[slot] == 0)
-                space->since[slot] = space->record.id;
+                space->since[slot] = id;
     }
 }
 
@@ -365,9 +364,9 @@ static void drops_advance(kvi_space *space)
 
 void kvi_space_commit(kvi_space *space)
 {
-    since_note(space, &space->record.taken);
-    since_note(space, &space->record.dropped);
-    if (space->folded)
+    kvi_space_note(space, &space->record.taken, space->record.id);
+    kvi_space_note(space, &space->record.dropped, space->record.id);
+    if (space->folded) /* some were just written */
         own_advance(space);
     else
         delta_advance(space);

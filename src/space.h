@@ -70,6 +70,12 @@ int kvi_space_load(kvi_space **space, kvi_file *file, const kvi_meta *meta) KVI_
 void kvi_space_close(kvi_space *space);
 bool kvi_space_unknown(const kvi_space *space);
 
+/* Goes on to meta, a commit that others made on top of ours, without a look at the file: by the records
+ * in its delta. Between transactions. False: they do not tell all (the records were folded, or the file
+ * became shorter), or memory is short; the space is good for nothing but kvi_space_close then. O(what
+ * changed), and O(dead runs) when pages were taken that nobody needs any more. */
+bool kvi_space_follow(kvi_space *space, const kvi_meta *meta) KVI_MUST_CHECK;
+
 /* Begins transaction id on top of the newest commit. live: ascending ids of all live snapshots
  * (readers, published, durable, unresolved, named). Dead pages that none of them needs become
  * free. NULL: nothing becomes free this time. */

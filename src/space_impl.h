@@ -187,10 +187,16 @@ static inline kvi_id kvi_space_slot_birth(const kvi_space *space, size_t slot)
     return slot < space->own.n_level[0] ? space->own.level[0][slot].birth : 0;
 }
 
+/* The bitmap pages of these runs lack the record of commit id from now on. */
+void kvi_space_note(kvi_space *space, const kvi_extents *runs, kvi_id id);
+
 /* ---- placement: space_place.c ---- */
 
 /* Pages, all below the high-water mark, become free. */
 void kvi_space_put(kvi_space *space, kvi_pgno page, uint64_t pages);
+
+/* Free pages are so no longer. */
+void kvi_space_away(kvi_space *space, kvi_pgno page, uint64_t pages);
 
 /* Raises the high-water mark; the new pages are free. */
 int kvi_space_grow(kvi_space *space, kvi_pgno high_water) KVI_MUST_CHECK;

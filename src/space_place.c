@@ -69,14 +69,18 @@ void kvi_space_put(kvi_space *space, kvi_pgno page, uint64_t pages)
     space->group_wait -= KVI_MIN(space->group_wait, pages);
 }
 
+void kvi_space_away(kvi_space *space, kvi_pgno page, uint64_t pages)
+{
+    kvi_bitset_remove(&space->free, page, pages);
+    space->zone_free -= zone_overlap(space, page, pages);
+}
+
 static int space_get(kvi_space *space, kvi_pgno page, uint64_t pages)
 {
     int rc = kvi_extents_push(&space->taken, space->os, (kvi_extent){page, pages, space->id, 0});
-    if (rc != KV_OK)
-        return rc;
-    kvi_bitset_remove(&space->free, page, pages);
-    space->zone_free -= zone_overlap(space, page, pages);
-    return KV_OK;
+    if (rc == KV_OK)
+        kvi_space_away(space, page, pages);
+    return rc;
 }
 
 /* Takes back the pages that were taken last. */

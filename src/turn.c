@@ -69,6 +69,14 @@ static int file_look(kv_db *db)
     return KV_OK;
 }
 
+/* The records go on to the head's commit, where they can. */
+static void space_follow(kv_db *db)
+{
+    if (db->space && !kvi_space_follow(db->space, &db->head.meta))
+        kvi_space_forget(db);
+    db->told_durable = 0; /* pages may be dead that were in use */
+}
+
 /* Numbers that no writer hands over would lead to pages that are in use, or nowhere. */
 static bool record_ok(const kvi_record *record)
 {
@@ -115,6 +123,7 @@ static int head_inherit(kv_db *db, const kvi_slots *slots, const kvi_record *rec
         .lazy_bytes = handover->lazy_bytes,
         .shrunk = handover->shrunk,
     };
+    space_follow(db);
     return KV_OK;
 }
 
@@ -159,6 +168,7 @@ static bool nothing_in_doubt(const kvi_slots *slots, const kvi_record *record)
 
 static int head_take_over(kv_db *db, const kvi_slots *slots, const kvi_record *record)
 {
+    kvi_space_forget(db);
     int rc = nothing_in_doubt(slots, record) ? head_inherit(db, slots, record)
                                              : head_adopt(db, slots, record);
     if (rc != KV_OK)
@@ -202,11 +212,12 @@ static int head_refresh(kv_db *db)
     if (rc != KV_OK || kvi_poisoned(db))
         return rc;
     if (published != db->head_published || died) {
-        kvi_space_forget(db);
         db->head_published = published;
         rc = head_read(db, died);
-        if (rc != KV_OK)
+        if (rc != KV_OK) {
+            kvi_space_forget(db);
             db->head_published = 0; /* again, next time */
+        }
     }
     kvi_id burnt = atomic_load_explicit(&board->burnt, memory_order_relaxed);
     db->head.next_id = KVI_MAX(db->head.next_id, burnt + 1);

@@ -56,6 +56,8 @@ void model_close(space_model *m)
     const kvi_os *os = &m->fault.os;
     int fd = m->file.fd;
     kvi_space_close(m->space);
+    if (m->other)
+        kvi_space_close(m->other);
     kvi_file_close(&m->file);
     os->close(os, fd);
     assert_true(fault_balanced(&m->fault));
@@ -371,9 +373,9 @@ void model_check(space_model *m)
     }
 }
 
-void model_reload(space_model *m, bool keep)
+static kvi_space *load(space_model *m)
 {
-    kvi_space *space = NULL, *old = m->space;
+    kvi_space *space = NULL;
     int rc = kvi_space_load(&space, &m->file, &m->meta);
     if (rc != KV_OK) {
         char text[400];
@@ -381,6 +383,12 @@ void model_reload(space_model *m, bool keep)
         fail_msg("load: %d %s", rc, text);
     }
     assert_false(kvi_space_unknown(space));
+    return space;
+}
+
+void model_reload(space_model *m, bool keep)
+{
+    kvi_space *old = m->space, *space = load(m);
     /* Pages that fell free silently do so again when the readers are known. */
     bool reticent = m->reticent;
     m->reticent = false;
@@ -395,6 +403,23 @@ void model_reload(space_model *m, bool keep)
     compare(m, space);
     m->space = keep ? space : old;
     kvi_space_close(keep ? old : space);
+}
+
+void model_turn(space_model *m)
+{
+    kvi_space *mine = m->space;
+    bool follows = m->other && kvi_space_follow(m->other, &m->meta), reticent = m->reticent;
+    m->followed += follows;
+    m->loaded += !follows;
+    if (m->other && !follows)
+        kvi_space_close(m->other);
+    m->space = follows ? m->other : load(m);
+    m->other = mine;
+    m->reticent = false; /* whoever comes after others asks for live snapshots */
+    assert_int_equal(model_begin(m), KV_OK);
+    model_abort(m);
+    m->reticent = reticent;
+    compare(m, m->space);
 }
 
 /* ---- the walk ---- */

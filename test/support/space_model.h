@@ -24,7 +24,8 @@ typedef struct space_model {
     kvi_err err;
     kvi_file file;
     kvi_space *space;
-    kvi_meta meta; /* of the newest commit */
+    kvi_space *other; /* of another process: as new as its last turn; NULL: none yet */
+    kvi_meta meta;    /* of the newest commit */
     rng random;
 
     model_page *pages;  /* all that could exist; free behind the high-water mark */
@@ -48,6 +49,8 @@ typedef struct space_model {
     uint64_t folds;    /* commits that wrote a bitmap page */
     uint64_t logs;     /* log pages written */
     uint64_t chains;   /* pages of blocked chains written */
+    uint64_t followed; /* turns of the other one for which it read nothing ... */
+    uint64_t loaded;   /* ... and for which it did */
     uint32_t most_log;
 } space_model;
 
@@ -86,6 +89,9 @@ void model_check(space_model *m);
 /* Loads the records anew; what comes out is the same once the readers are known. keep: goes on with
  * the new one. */
 void model_reload(space_model *m, bool keep);
+
+/* From now on the other process makes the transactions. */
+void model_turn(space_model *m);
 
 /* The walk meets the records' own pages, each once, and with newer_than only the newer ones. */
 void model_walk(space_model *m);

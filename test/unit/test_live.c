@@ -49,6 +49,29 @@ static void expect_snapshot(kv_db *db, unsigned number)
     kv_txn_abort(txn);
 }
 
+/* Writers in turn read the two metas, and what is free only when somebody has folded the records. */
+static void test_turns_read_little(void **state)
+{
+    enum { TURNS = 400 };
+    (void)state;
+    if (exclusive) /* it takes two */
+        return;
+    kv_db *db = make_db(), *second = open_flags(0);
+    unsigned little = 0;
+    commit_number(db, 0, 1);
+    for (unsigned i = 0; i < TURNS; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "turn %u", i);
+        uint64_t before = fault.calls[FAULT_PREAD];
+        commit_text(i % 2 ? second : db, 0, text);
+        little += fault.calls[FAULT_PREAD] - before <= 2;
+    }
+    assert_true(little > TURNS * 3 / 4);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+    assert_int_equal(kv_db_close(second), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 /* Commits that would take the pages of a snapshot that nobody needs. */
 static void overwrite(kv_db *db)
 {
@@ -171,6 +194,7 @@ static void test_asked_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_turns_read_little),
         TEST(test_list_in_its_old_page),
         TEST(test_list_cannot_be_read),
         TEST(test_asked_again),

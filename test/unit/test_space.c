@@ -21,6 +21,7 @@ typedef struct workload {
     unsigned huge; /* one transaction in so many drops most of the file, or doubles it */
     unsigned come, go;
     unsigned check; /* one transaction in so many is compared and loaded anew */
+    unsigned turn;  /* before one in so many another process takes over; 0: none does */
 } workload;
 
 static void change(space_model *m, const workload *w)
@@ -52,6 +53,8 @@ static void step(space_model *m, const workload *w)
 {
     kvi_meta meta;
     model_move_readers(m, w->come, w->go);
+    if (w->turn && rng_one_in(&m->random, w->turn))
+        model_turn(m);
     assert_int_equal(model_begin(m), KV_OK);
     change(m, w);
     while (rng_one_in(&m->random, 4)) {
@@ -103,7 +106,7 @@ static void run(const workload *w, space_model *m)
 
 static void test_small_transactions(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 3000, 3000, 4, 5, 0, 0, 20, 20, 1};
+    static const workload w = {KVI_PAGE_MIN, 3000, 3000, 4, 5, 0, 0, 20, 20, 1, 0};
     space_model m;
     run(&w, &m);
     assert_true(m.folds > 5);
@@ -113,16 +116,31 @@ static void test_small_transactions(void **state)
 /* Many folds while dropped pages wait to be filed: the records must tell of these, too. */
 static void test_seldom_told(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 6000, 3000, 6, 6, 2, 0, 20, 20, 4};
+    static const workload w = {KVI_PAGE_MIN, 6000, 3000, 6, 6, 2, 0, 20, 20, 4, 0};
     space_model m;
     run_with(&w, &m, true);
     assert_true(m.folds > 5 && m.untold > w.steps / 4);
     model_close(&m);
 }
 
+/* Two processes take turns. The records of a small commit follow from the meta, unless it folded. */
+static void test_turns(void **state)
+{
+    static const workload small = {KVI_PAGE_MIN, 3000, 3000, 4, 5, 0, 0, 20, 20, 3, 2};
+    static const workload runs = {KVI_PAGE_MIN, 9000, 3000, 6, 6, 30, 0, 40, 10, 4, 3};
+    static const workload sizes = {KVI_PAGE_MIN, 6000, 1200, 40, 40, 30, 25, 20, 20, 2, 2};
+    const workload *const each[] = {&small, &runs, &sizes};
+    for (size_t i = 0; i < 2 * KVI_COUNT(each); i++) {
+        space_model m;
+        run_with(each[i / 2], &m, i % 2);
+        assert_true(m.followed > each[i / 2]->steps / 20 && m.loaded > 5 && m.folds > 5);
+        model_close(&m);
+    }
+}
+
 static void test_growing_and_shrinking(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 6000, 1200, 40, 40, 30, 25, 20, 20, 1};
+    static const workload w = {KVI_PAGE_MIN, 6000, 1200, 40, 40, 30, 25, 20, 20, 1, 0};
     space_model m;
     run(&w, &m);
     assert_true(m.folds > 20);
@@ -131,7 +149,7 @@ static void test_growing_and_shrinking(void **state)
 
 static void test_readers_that_stay(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 8000, 1200, 30, 30, 5, 60, 15, 2, 1};
+    static const workload w = {KVI_PAGE_MIN, 8000, 1200, 30, 30, 5, 60, 15, 2, 1, 0};
     space_model m;
     run(&w, &m);
     assert_true(m.chains > 5);
@@ -140,7 +158,7 @@ static void test_readers_that_stay(void **state)
 
 static void test_large_pages(void **state)
 {
-    static const workload w = {KVI_PAGE_MAX, 3000, 800, 60, 60, 8, 20, 20, 10, 2};
+    static const workload w = {KVI_PAGE_MAX, 3000, 800, 60, 60, 8, 20, 20, 10, 2, 0};
     space_model m;
     run(&w, &m);
     model_close(&m);
@@ -150,7 +168,7 @@ static void test_large_pages(void **state)
  * scattered pages that one transaction drops. */
 static void test_log(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 400000, 1, 0, 0, 0, 0, 0, 0, 1};
+    static const workload w = {KVI_PAGE_MIN, 400000, 1, 0, 0, 0, 0, 0, 0, 1, 0};
     space_model m;
     run(&w, &m);
     assert_int_equal(model_begin(&m), KV_OK);
@@ -178,7 +196,7 @@ static void test_log(void **state)
 /* In a file of single holes, a run is looked for in vain once, and again only when there may be one. */
 static void test_runs_in_vain(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 6000, 1, 0, 0, 0, 0, 0, 0, 1};
+    static const workload w = {KVI_PAGE_MIN, 6000, 1, 0, 0, 0, 0, 0, 0, 1, 0};
     space_model m;
     run(&w, &m);
     assert_int_equal(model_begin(&m), KV_OK);
@@ -224,7 +242,7 @@ static void test_runs_in_vain(void **state)
 /* A record that needs more log pages than are kept writes the base anew. */
 static void test_huge_record(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 250000, 1, 0, 0, 0, 0, 0, 0, 1};
+    static const workload w = {KVI_PAGE_MIN, 250000, 1, 0, 0, 0, 0, 0, 0, 1, 0};
     space_model m;
     run(&w, &m);
     assert_int_equal(model_begin(&m), KV_OK);
@@ -260,7 +278,7 @@ static void test_huge_record(void **state)
 
 static void test_common_commit_writes_no_page(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 4000, 1, 0, 0, 0, 0, 0, 0, 1};
+    static const workload w = {KVI_PAGE_MIN, 4000, 1, 0, 0, 0, 0, 0, 0, 1, 0};
     space_model m;
     unsigned wrote = 0;
     run(&w, &m);
@@ -287,7 +305,7 @@ static void test_common_commit_writes_no_page(void **state)
 /* Branches that come few at a time, as those of a load do, lie close to each other. */
 static void test_load_leaves_few_holes(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 9000, 1, 0, 0, 0, 0, 0, 0, 1};
+    static const workload w = {KVI_PAGE_MIN, 9000, 1, 0, 0, 0, 0, 0, 0, 1, 0};
     space_model m;
     run(&w, &m);
     assert_int_equal(model_begin(&m), KV_OK);
@@ -303,7 +321,7 @@ static void test_load_leaves_few_holes(void **state)
 
 static void test_file_shrinks(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 9000, 1, 0, 0, 0, 0, 0, 0, 1};
+    static const workload w = {KVI_PAGE_MIN, 9000, 1, 0, 0, 0, 0, 0, 0, 1, 0};
     space_model m;
     run(&w, &m);
     assert_int_equal(model_begin(&m), KV_OK);
@@ -328,7 +346,7 @@ static void test_file_shrinks(void **state)
 /* S1: what is not in use cannot be dropped, nothing twice. */
 static void test_drop_is_checked(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 1000, 1, 0, 0, 0, 0, 0, 0, 1};
+    static const workload w = {KVI_PAGE_MIN, 1000, 1, 0, 0, 0, 0, 0, 0, 1, 0};
     space_model m;
     kvi_pgno page;
     run(&w, &m);
@@ -354,7 +372,7 @@ static void test_drop_is_checked(void **state)
 /* Between two live snapshots pages become free, although an older one is still there. */
 static void test_reuse_between_snapshots(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 1000, 1, 0, 0, 0, 0, 0, 0, 1};
+    static const workload w = {KVI_PAGE_MIN, 1000, 1, 0, 0, 0, 0, 0, 0, 1, 0};
     space_model m;
     run(&w, &m);
     m.readers[0] = m.meta.id;
@@ -372,7 +390,7 @@ static void test_reuse_between_snapshots(void **state)
 
 static void test_rebuild(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 6000, 200, 40, 30, 10, 20, 20, 20, 10};
+    static const workload w = {KVI_PAGE_MIN, 6000, 200, 40, 30, 10, 20, 20, 20, 10, 0};
     space_model m;
     run(&w, &m);
     kvi_id id = m.meta.id + 1;
@@ -466,7 +484,7 @@ static void load_failing(space_model *m)
 
 static void test_out_of_memory(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 3000, 150, 20, 20, 5, 0, 40, 10, 10};
+    static const workload w = {KVI_PAGE_MIN, 3000, 150, 20, 20, 5, 0, 40, 10, 10, 0};
     space_model m;
     unsigned failures = 0;
     run(&w, &m);
@@ -480,10 +498,35 @@ static void test_out_of_memory(void **state)
     model_close(&m);
 }
 
+/* Without memory another process loads what it might have followed. */
+static void test_follow_out_of_memory(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 3000, 300, 4, 5, 20, 0, 20, 20, 10, 2};
+    space_model m;
+    unsigned failures = 0;
+    run(&w, &m);
+    for (unsigned round = 0; round < 400; round++) {
+        step(&m, &w);
+        fault_plan(&m.fault,
+                   (fault_case){.at = 1 + round % 8, .mask = FAULT_MEMORY, .error = ENOMEM});
+        bool follows = kvi_space_follow(m.other, &m.meta), hit = fault_hit(&m.fault);
+        fault_plan(&m.fault, (fault_case){0});
+        assert_true(!hit || !follows);
+        failures += hit;
+        if (!follows) {
+            kvi_space_close(m.other);
+            m.other = NULL;
+        }
+        model_turn(&m);
+    }
+    assert_true(failures > 20);
+    model_close(&m);
+}
+
 /* The same of records that tell of many pages that readers still need. */
 static void test_out_of_memory_for_chain(void **state)
 {
-    static const workload w = {KVI_PAGE_MIN, 20000, 60, 100, 100, 0, 0, 60, 5, 60};
+    static const workload w = {KVI_PAGE_MIN, 20000, 60, 100, 100, 0, 0, 60, 5, 60, 0};
     space_model m;
     run(&w, &m);
     for (unsigned i = 0; i < 200 && m.meta.blocked_pages == 0; i++) {
@@ -502,7 +545,7 @@ static void test_out_of_memory_for_chain(void **state)
 /* Most of many pages are in use: dropping some of them takes log pages. */
 static void run_crowded(space_model *m)
 {
-    static const workload w = {KVI_PAGE_MIN, 50000, 1, 0, 0, 0, 0, 0, 0, 1};
+    static const workload w = {KVI_PAGE_MIN, 50000, 1, 0, 0, 0, 0, 0, 0, 1, 0};
     run(&w, m);
     assert_int_equal(model_begin(m), KV_OK);
     assert_int_equal(model_take(m, KVI_SPACE_LEAF, 40000), KV_OK);
@@ -682,6 +725,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small_transactions),
         cmocka_unit_test(test_seldom_told),
+        cmocka_unit_test(test_turns),
         cmocka_unit_test(test_growing_and_shrinking),
         cmocka_unit_test(test_readers_that_stay),
         cmocka_unit_test(test_large_pages),
@@ -695,6 +739,7 @@ int main(void)
         cmocka_unit_test(test_reuse_between_snapshots),
         cmocka_unit_test(test_rebuild),
         cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_follow_out_of_memory),
         cmocka_unit_test(test_out_of_memory_for_log),
         cmocka_unit_test(test_out_of_memory_for_chain),
         cmocka_unit_test(test_drop_refused),
