@@ -167,7 +167,10 @@ typedef struct kv_options {
     uint32_t sweep_per_write; /* expired entries that each commit of changed entries may remove
                                  besides (compaction, too), in the main tree and the named trees
                                  that its transaction opened; default 0. See kv_sweep */
-    uint32_t reserved;        /* 0 */
+    uint32_t fill;            /* percent of a leaf that keys fill, put in ascending order one after
+                                 the other, before they begin the next one; in compact copies as
+                                 well: 50 to 100, default 100. What is left takes later keys in
+                                 between without a split; kv_db_compact takes it back */
 } kv_options;
 
 /* Opens the database file at path. options == NULL: defaults with KV_OPEN_CREATE. Opening after a

@@ -122,6 +122,7 @@ int kvi_compact_to(kv_txn *txn, const char *path)
         .flags = KV_OPEN_CREATE | KV_OPEN_EXCLUSIVE,
         .page_size = txn->db->file.page_size,
         .memory_budget = MEMORY_BUDGET,
+        .fill = 100 - txn->db->leaf_spare,
     };
     int rc = kvi_db_open(txn->db->os, path, &options, &db, message, sizeof message);
     if (rc != KV_OK)

@@ -12,6 +12,7 @@
 
 #define BUDGET_DEFAULT    ((uint64_t)256 << 20)
 #define LAZY_SYNC_DEFAULT ((uint64_t)64 << 20)
+#define FILL_LEAST        50 /* percent: leaves that are emptier are merged by deletes */
 #define OPEN_FLAGS                                                                                 \
     (KV_OPEN_CREATE | KV_OPEN_READONLY | KV_OPEN_IMMUTABLE | KV_OPEN_NO_CHECKSUM |                 \
      KV_OPEN_NO_CLOSE_SYNC | KV_OPEN_EXCLUSIVE | KV_OPEN_RANDOM)
@@ -24,7 +25,7 @@ static bool options_ok(const kv_options *o)
     return !(o->flags & ~(uint32_t)OPEN_FLAGS) && !((o->flags & KV_OPEN_IMMUTABLE) && !readonly) &&
            !((o->flags & (KV_OPEN_EXCLUSIVE | KV_OPEN_CREATE)) && readonly) &&
            (o->page_size == 0 || kvi_page_size_ok(o->page_size)) && o->durability >= KV_DEFAULT &&
-           o->durability <= KV_LAZY && o->reserved == 0;
+           o->durability <= KV_LAZY && (o->fill == 0 || (o->fill >= FILL_LEAST && o->fill <= 100));
 }
 
 static int options_read(const kv_options *given, kvi_err *err, kv_options *options)
@@ -47,6 +48,8 @@ static int options_read(const kv_options *given, kvi_err *err, kv_options *optio
         options->memory_budget = BUDGET_DEFAULT;
     if (options->lazy_sync_bytes == 0)
         options->lazy_sync_bytes = LAZY_SYNC_DEFAULT;
+    if (options->fill == 0)
+        options->fill = 100;
     return KV_OK;
 }
 
@@ -60,6 +63,7 @@ static void db_options(kv_db *db, const kv_options *options)
     db->memory_budget = options->memory_budget;
     db->lazy_sync_bytes = options->lazy_sync_bytes;
     db->sweep_per_write = options->sweep_per_write;
+    db->leaf_spare = 100 - options->fill;
 }
 
 static void turn_init(kvi_turn *turn)

@@ -40,5 +40,7 @@ bool kvi_finger_try(kv_tree *tree, kvi_slice key, kvi_slice value)
     tree->desc.entries++;
     tree->run_next++;
     finger->changes = tree->put_changes = ++txn->changes;
+    if (kvi_tree_filled(tree, finger->leaf))
+        finger->leaf = NULL;
     return true;
 }

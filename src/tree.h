@@ -67,6 +67,15 @@ int kvi_tree_seek_around(kv_tree *tree, kvi_slice key, kvi_path *path, int aroun
  * standing there, was set to it without a search. */
 bool kvi_tree_append(kv_tree *tree, kvi_slice key, kvi_path *path);
 
+/* Has an ascending run filled the leaf as far as it is to? (kv_options.fill) */
+static inline bool kvi_tree_filled(const kv_tree *tree, const uint8_t *leaf)
+{
+    const kv_db *db = tree->txn->db;
+    return KVI_UNLIKELY(db->leaf_spare > 0) &&
+           kvi_node_used(leaf, db->file.page_size) >=
+               db->file.page_size * (100 - db->leaf_spare) / 100;
+}
+
 /* Inserts item at path (from kvi_tree_seek: not found), or replaces the value there (found). The
  * tree changes in memory only. On return path is positioned on the entry. Values are complete
  * stored forms (value.h); item->expiry repeats what they say. */

@@ -241,6 +241,21 @@ static void node_split(kv_tree *tree, kvi_path *path, unsigned i, const arrival 
 
 /* ---- an element that does not fit ---- */
 
+/* Was the newest entry put before this place? */
+static bool run_goes_on(const kv_tree *tree, const kvi_step *leaf, unsigned element)
+{
+    return tree->run_leaf == leaf->ptr.page && tree->run_next == element;
+}
+
+/* Are there no leaves behind the path's? */
+static bool path_at_end(const kvi_path *path)
+{
+    for (unsigned i = 0; i + 1 < path->depth; i++)
+        if (path->steps[i].slot != kvi_node_count(path->steps[i].page))
+            return false;
+    return true;
+}
+
 /* Ascending and descending keys fill their pages; others are divided evenly. */
 static enum kvi_split split_direction(const kv_tree *tree, const kvi_path *path, unsigned i,
                                       const arrival *in)
@@ -248,7 +263,7 @@ static enum kvi_split split_direction(const kv_tree *tree, const kvi_path *path,
     const kvi_step *step = &path->steps[i];
     bool last = in->element == element_count(step->page);
     bool first = in->element == (in->level ? 1 : 0);
-    if (in->level == 0 && tree->run_leaf == step->ptr.page && tree->run_next == in->element && last)
+    if (in->level == 0 && run_goes_on(tree, step, in->element) && last)
         return KVI_SPLIT_APPEND;
     if (in->level == 0 && kvi_leaf_run(step->page, in->element) == KVI_RUN &&
         2 * in->element >= kvi_node_count(step->page))
@@ -367,11 +382,8 @@ static int leaf_first(kv_tree *tree, kvi_path *path)
 bool kvi_tree_append(kv_tree *tree, kvi_slice key, kvi_path *path)
 {
     if (path->depth == 0 || tree->put_changes != tree->txn->changes ||
-        kvi_path_leaf(path)->ptr.page != tree->run_leaf)
+        kvi_path_leaf(path)->ptr.page != tree->run_leaf || !path_at_end(path))
         return false;
-    for (unsigned i = 0; i + 1 < path->depth; i++)
-        if (path->steps[i].slot != kvi_node_count(path->steps[i].page))
-            return false;
     kvi_step *leaf = kvi_path_leaf(path);
     unsigned count = kvi_node_count(leaf->page);
     if (tree->run_next != count ||
@@ -451,6 +463,15 @@ static int insert_ready(kv_tree *tree, kvi_path *path, const kvi_item *item)
     return rc == KV_OK && item->expiry ? path_expire(tree, path, item) : rc;
 }
 
+/* Does the item open the next leaf of an ascending run, although this one has room? Runs that only the
+ * leaf remembers are over for all that is known: an entry behind one would have a leaf to itself. */
+static bool leaf_spared(const kv_tree *tree, const kvi_path *path, const arrival *in)
+{
+    const kvi_step *leaf = &path->steps[path->depth - 1];
+    return kvi_tree_filled(tree, leaf->page) && in->element == kvi_node_count(leaf->page) &&
+           (run_goes_on(tree, leaf, in->element) || path_at_end(path));
+}
+
 int kvi_tree_insert(kv_tree *tree, kvi_path *path, const kvi_item *item)
 {
     int rc = path->depth ? KV_OK : leaf_first(tree, path);
@@ -462,7 +483,8 @@ int kvi_tree_insert(kv_tree *tree, kvi_path *path, const kvi_item *item)
     arrival in = {0, leaf->slot, item};
     kvi_tree_adjust(tree, path, 1);
     tree->changed = true;
-    if (!node_insert(tree, leaf, &in) && !leaf_next(tree, path, &in)) {
+    if ((leaf_spared(tree, path, &in) || !node_insert(tree, leaf, &in)) &&
+        !leaf_next(tree, path, &in)) {
         bool found;
         node_overflow(tree, path, path->depth - 1, &in);
         if (tree->txn->failed)

@@ -170,6 +170,7 @@ struct kv_db {
     uint64_t memory_budget;
     uint64_t lazy_sync_bytes;
     uint32_t sweep_per_write; /* entries */
+    uint32_t leaf_spare;      /* percent of a leaf that ascending runs leave free */
     _Atomic bool poisoned;
     _Atomic uint32_t n_writers; /* open write transactions: 0 or 1 */
     _Atomic uint32_t n_waiting; /* threads that wait for a commit */

@@ -36,6 +36,8 @@ const args_option args_options[ARG_COUNT] = {
                         "decode \\t \\n \\r \\\\ \\xNN in arguments"},
     [ARG_EXPIRY] = {    "expiry",      0,   ARGS_SWITCH,   NULL,
                         "a column with the time of expiry, behind the key"},
+    [ARG_FILL] = {      "fill",        0,   ARGS_NUMBER,   "PERCENT",
+                        "of a leaf that keys in order fill: 50 to 100 (the default)"},
     [ARG_FLOAT] = {     "float",       0,   ARGS_SWITCH,   NULL,
                         "count in floating-point numbers"},
     [ARG_FOLLOW] = {    "follow",      0,   ARGS_SWITCH,   NULL,

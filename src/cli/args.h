@@ -18,6 +18,7 @@ typedef enum args_id {
     ARG_DURABILITY,
     ARG_ESCAPED,
     ARG_EXPIRY,
+    ARG_FILL,
     ARG_FLOAT,
     ARG_FOLLOW,
     ARG_FORMAT,

@@ -49,6 +49,8 @@ int cmd_copy(const cli_args *args)
     const char *to = args->operands[0].text;
     if (strcmp(to, "-") == 0 && isatty(STDOUT_FILENO))
         return args_wrong(args, "standard output is a terminal; redirect it into a file or a pipe");
+    if (args_given(args, ARG_FILL) && !args_given(args, ARG_COMPACT))
+        return args_wrong(args, "--fill needs --compact");
     int code = args_given(args, ARG_AT) ? session_open(&session, args, SESSION_READ)
                                         : session_open_file(&session, args, SESSION_READ);
     if (code)

@@ -173,7 +173,8 @@ const cli_command cli_commands[] = {
      "  kv import words.kv words.tsv\n"
      "  mdb_dump -a ~/old-lmdb | kv import new.kv\n",
      1, 2, KEYS,
-     PLAIN | STORE | O(MULTI) | O(FORMAT) | O(EXPIRY) | O(BATCH) | O(MEMORY) | O(JSON) | O(QUIET),
+     PLAIN | STORE | O(MULTI) | O(FORMAT) | O(EXPIRY) | O(BATCH) | O(FILL) | O(MEMORY) | O(JSON) |
+         O(QUIET),
      cmd_import},
     {"export", "dump unload", "FILE", "write entries in a form that import reads",
      "text: one line per entry, so that `kv export | kv import` is exact; of entries that\n"
@@ -273,7 +274,7 @@ const cli_command cli_commands[] = {
      "for --compact, and for --at, which copies one of them as if it were the newest commit.\n",
      "  kv copy phone.kv backup.kv --compact\n"
      "  kv copy phone.kv - | ssh host 'cat >phone.kv'\n",
-     2, 2, 0, O(AT) | O(COMPACT) | O(QUIET) | O(WAIT), cmd_copy},
+     2, 2, 0, O(AT) | O(COMPACT) | O(FILL) | O(QUIET) | O(WAIT), cmd_copy},
     {"compact", "shrink vacuum defrag optimize", "FILE", "make a file smaller while it is used",
      "Puts the entries of half empty pages together, moves pages from the end of the file into\n"
      "holes further up, in many small steps between which others read and write, and hands the\n"

@@ -194,6 +194,7 @@ static kv_options session_options(const cli_args *args, enum session_mode mode)
                                              : 0;
     options.page_size = (uint32_t)args->number[ARG_PAGE_SIZE];
     options.memory_budget = args->number[ARG_MEMORY];
+    options.fill = (uint32_t)args->number[ARG_FILL];
     options.wait_ms = session_wait(args, mode);
     static const int durabilities[] = {KV_STRICT, KV_DURABLE, KV_LAZY};
     if (args_given(args, ARG_DURABILITY))
@@ -210,18 +211,21 @@ bool session_page_size_ok(uint64_t size)
     return power && size >= 4096 && size <= 65536;
 }
 
-static int session_check_page_size(const cli_args *args)
+static int session_check_options(const cli_args *args)
 {
-    if (!args_given(args, ARG_PAGE_SIZE) || session_page_size_ok(args->number[ARG_PAGE_SIZE]))
-        return 0;
-    return args_wrong(args, "--page-size is one of 4096, 8192, 16384, 32768, 65536");
+    uint64_t fill = args->number[ARG_FILL];
+    if (args_given(args, ARG_PAGE_SIZE) && !session_page_size_ok(args->number[ARG_PAGE_SIZE]))
+        return args_wrong(args, "--page-size is one of 4096, 8192, 16384, 32768, 65536");
+    if (args_given(args, ARG_FILL) && (fill < 50 || fill > 100))
+        return args_wrong(args, "--fill is 50 to 100");
+    return 0;
 }
 
 int session_open_file(cli_session *session, const cli_args *args, enum session_mode mode)
 {
     char sentence[SENTENCE_MAX] = "";
     *session = (struct cli_session){.args = args, .file = args->file, .mode = mode};
-    int code = session_check_page_size(args);
+    int code = session_check_options(args);
     if (code)
         return code;
     session_catch_bus_error(args->file);

@@ -39,6 +39,10 @@ run kv put a.kv k v --durability never; code 2; err 'strict|durable|lazy'
 run kv help import; out_has 'default: text, or for import what the first line shows'
 run kv export a.kv --format csv; code 2; err 'text|mdb_dump|db_dump'
 run kv import a.kv --batch 0; code 2; err '--batch is at least 1'
+for bad in 0 49 101 4294967346; do
+    run kv import a.kv --fill "$bad"; code 2; err '--fill is 50 to 100'
+done
+run kv copy a.kv b.kv --fill 70; code 2; err '--fill needs --compact'
 
 # ---- arguments ----
 run kv get; code 2; err 'FILE is missing'; err 'usage: kv get FILE KEY'

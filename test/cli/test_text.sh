@@ -104,6 +104,17 @@ run kv count batch3.kv; out 25
 run kv import batch4.kv input --batch 1; code 0
 run kv count batch4.kv; out 25
 
+# ---- leaves that are left with room ----
+pages() { kv stat "$1" --json | sed -n 's/.*"leaf_pages":\([0-9]*\).*/\1/p'; }
+seq -f 'key%05g	v' 1 20000 >input
+run kv import full.kv input; code 0
+run kv import half.kv input --fill 50; code 0
+[ "$(pages half.kv)" -ge $(($(pages full.kv) * 19 / 10)) ] || fail '--fill 50 did not leave half'
+run kv copy half.kv full2.kv --compact; code 0
+[ "$(pages full2.kv)" = "$(pages full.kv)" ] || fail 'a compact copy is not full'
+run kv copy full.kv half2.kv --compact --fill 50; code 0
+[ "$(pages half2.kv)" = "$(pages half.kv)" ] || fail 'copy --fill differs from import --fill'
+
 # ---- more than the memory budget ----
 run kv import small.kv random --memory 1M; code 0
 kv export small.kv >text; kv export r.kv >again; same text again

@@ -647,6 +647,8 @@ static void bench_open(bench *b, unsigned d)
         options.memory_budget = 20 * KVI_PAGE_MIN;
     if (b->how & 16 && d != HANDLES - 1)
         options.sweep_per_write = 3;
+    if (b->how & 32)
+        options.fill = 60;
     options.durability = (int)(b->how >> 2 & 3);
     FUZZ_MUST(kvi_db_open(sim_os(b->disk), FILE_NAME, &options, &b->db[d], NULL, 0) == KV_OK);
 }

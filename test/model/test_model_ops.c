@@ -110,7 +110,8 @@ static kv_db *open_db(const run_case *c, uint32_t page_size)
     kv_options options = {.size = sizeof options,
                           .flags = KV_OPEN_CREATE,
                           .page_size = page_size,
-                          .memory_budget = c->budget};
+                          .memory_budget = c->budget,
+                          .fill = (size_t)(c - cases) % 2 ? 50 : 0};
     int rc = kvi_db_open(sim_os(disk), "db", &options, &db, message, sizeof message);
     if (rc != KV_OK)
         fail_msg("open: %d %s", rc, message);

@@ -500,7 +500,8 @@ static void recorder_init(recorder *x, const crash_workload *w, uint64_t seed, u
     x->me = &x->lives[0];
     x->s.options = (kv_options){.size = sizeof x->s.options,
                                 .page_size = w->page_size ? w->page_size : KVI_PAGE_MIN,
-                                .memory_budget = w->budget};
+                                .memory_budget = w->budget,
+                                .fill = seed & 4 ? 60 : 0};
     x->s.exclusive = !w->pair && (name_number(w->name) ^ seed) & 1;
     x->s.scratch = model_new();
     x->twice.least = UINT64_MAX;

@@ -714,7 +714,7 @@ static void test_open_options(void **state)
         {.size = sizeof *wrong, .page_size = 1000},
         {.size = sizeof *wrong, .durability = KV_DEFAULT - 1},
         {.size = sizeof *wrong, .durability = KV_LAZY + 1},
-        {.size = sizeof *wrong, .reserved = 1},
+        {.size = sizeof *wrong, .fill = 49},
     };
     char text[8] = "-";
     kv_db *second;

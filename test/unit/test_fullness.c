@@ -59,6 +59,97 @@ static void runs_in_turn_fill_leaves_too(void **state)
     }
 }
 
+static uint64_t leaves_in(kv_db *db, unsigned entries)
+{
+    kv_db_info info = {.size = sizeof info};
+    assert_int_equal(kv_db_stat(db, &info), KV_OK);
+    assert_int_equal(info.entries, entries);
+    return info.leaf_pages;
+}
+
+/* One entry behind each of so many, which are there. */
+static void put_between(kv_db *db, unsigned *entries, unsigned step)
+{
+    static const uint8_t value[VALUE];
+    kv_txn *txn;
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    for (unsigned i = 0; i < RECORDS; i += step, ++*entries) {
+        char key[32];
+        int len = snprintf(key, sizeof key, "%08u+", i);
+        assert_int_equal(kv_put(kv_txn_main(txn), key, (size_t)len, value, VALUE, 0), KV_OK);
+    }
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+}
+
+/* Records in order, of one length (a finger puts them) or of several. */
+static kv_db *load_filled(const char *path, uint32_t fill, unsigned lengths)
+{
+    static const uint8_t value[VALUE + 10];
+    const kv_options options = {
+        .size = sizeof options, .flags = KV_OPEN_CREATE, .page_size = PAGE, .fill = fill};
+    kv_txn *txn;
+    kv_db *db;
+    remove(path);
+    assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
+    assert_int_equal(kv_txn_begin(db, KV_TXN_WRITE, &txn), KV_OK);
+    for (unsigned i = 0; i < RECORDS; i++) {
+        char key[32];
+        int len = snprintf(key, sizeof key, "%08u", i);
+        assert_int_equal(kv_put(kv_txn_main(txn), key, (size_t)len, value, VALUE + i % lengths, 0),
+                         KV_OK);
+    }
+    assert_int_equal(kv_txn_commit(txn), KV_OK);
+    assert_int_equal(kv_db_check(db, NULL), KV_OK);
+    return db;
+}
+
+/* kv_options.fill: leaves are as full as asked for, to an entry, and take later ones without a split. */
+static void runs_leave_what_is_asked_for(void **state)
+{
+    char path[512], copy[512];
+    snprintf(path, sizeof path, "%s", scratch_path(*state, "filled.kv"));
+    snprintf(copy, sizeof copy, "%s", scratch_path(*state, "filled-copy.kv"));
+    for (unsigned lengths = 1; lengths <= 10; lengths += 9) {
+        unsigned entries = RECORDS;
+        kv_db *db = load_filled(path, 0, lengths);
+        uint64_t full = leaves_in(db, entries);
+        put_between(db, &entries, 50);
+        assert_true(leaves_in(db, entries) > full * 11 / 10);
+        assert_int_equal(kv_db_close(db), KV_OK);
+        for (uint32_t fill = 50; fill <= 80; fill += 15) {
+            entries = RECORDS;
+            db = load_filled(path, fill, lengths);
+            uint64_t leaves = leaves_in(db, entries), asked = full * 100 / fill;
+            assert_in_range(leaves, asked * 94 / 100, asked);
+            remove(copy);
+            assert_int_equal(kv_db_copy(db, copy, KV_COPY_COMPACT), KV_OK);
+            put_between(db, &entries, 50);
+            assert_int_equal(leaves_in(db, entries), leaves);
+            assert_int_equal(kv_db_close(db), KV_OK);
+            assert_int_equal(kv_db_open(copy, NULL, &db), KV_OK);
+            entries = RECORDS;
+            assert_int_equal(leaves_in(db, entries), leaves);
+            assert_int_equal(kv_db_close(db), KV_OK);
+        }
+    }
+}
+
+static void fill_out_of_range_is_refused(void **state)
+{
+    static const uint32_t wrong[] = {1, 49, 101, UINT32_MAX};
+    kv_options options = {.size = sizeof options, .flags = KV_OPEN_CREATE};
+    const char *path = scratch_path(*state, "wrong.kv");
+    kv_db *db;
+    for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        options.fill = wrong[i];
+        assert_int_equal(kv_db_open(path, &options, &db), KV_EINVAL);
+    }
+    options.fill = 100;
+    assert_int_equal(kv_db_open(path, &options, &db), KV_OK);
+    assert_int_equal(kv_db_close(db), KV_OK);
+}
+
 /* What a long run writes early is complete: none of it is written again by another name. */
 static void run_is_written_once(void **state)
 {
@@ -122,6 +213,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_in_turn_fill_leaves_too),
+        cmocka_unit_test(runs_leave_what_is_asked_for),
+        cmocka_unit_test(fill_out_of_range_is_refused),
         cmocka_unit_test(run_is_written_once),
         cmocka_unit_test(runs_in_trees_are_written_once),
         cmocka_unit_test(large_transaction_leaves_no_holes),
