@@ -133,6 +133,7 @@ struct kvi_space {
     kvi_bitset zone; /* groups of 64 pages that belong to branches, by page / 64 */
     uint64_t zone_free;
     uint64_t group_wait; /* pages to fall free before it makes sense to look for a group again */
+    uint64_t draw_wait;  /* the same before groups far back are given up again */
     kvi_pgno leaf_at, branch_at, run_at, group_at; /* where the last search ended */
     uint64_t no_run;                               /* no free run is as long as this */
 

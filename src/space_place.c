@@ -12,6 +12,7 @@
 #define GROUP       64 /* pages of a group: one word of a bitset */
 #define GROUP_FROM  32 /* free pages of a group that is worth taking into the zone */
 #define GROUP_AGAIN 24 /* the same when the zone is found again */
+#define FAR         4  /* groups are far back behind so many times the pages that are not free */
 #define BULK        64 /* pages from which a contiguous run is looked for */
 #define BRANCH_RUN  32 /* branches placed side by side, at most */
 #define SPARE       16 /* one page in so many stays free ... */
@@ -67,6 +68,7 @@ void kvi_space_put(kvi_space *space, kvi_pgno page, uint64_t pages)
     space->zone_free += zone_overlap(space, page, pages);
     run_note(space, page, pages);
     space->group_wait -= KVI_MIN(space->group_wait, pages);
+    space->draw_wait -= KVI_MIN(space->draw_wait, pages);
 }
 
 void kvi_space_away(kvi_space *space, kvi_pgno page, uint64_t pages)
@@ -453,19 +455,20 @@ static void zone_fit(kvi_space *space, size_t n)
         zone_remove(space, kvi_bitset_next(&space->zone, 0));
 }
 
-/* In a file that is mostly free, groups behind twice the pages that are not would keep it from becoming
- * shorter; in front of that some are half empty. */
+/* In a file that is mostly free, groups far behind the pages that are not would keep it from becoming
+ * shorter; in front of that some are nearly empty. */
 static int zone_draw_in(kvi_space *space)
 {
     kvi_bitset *zone = &space->zone;
-    uint64_t end = 2 * (space->high_water - space->free.total) / GROUP + 1;
+    uint64_t end = FAR * (space->high_water - space->free.total) / GROUP + 1;
     uint64_t group = end < space->high_water / GROUP ? kvi_bitset_next(zone, end) : zone->size;
-    if (group >= zone->size)
+    if (group >= zone->size || space->draw_wait > 0)
         return KV_OK;
     for (; group < zone->size; group = kvi_bitset_next(zone, group + 1))
         zone_remove(space, group);
+    space->draw_wait = space->high_water / FAR;
     space->group_at = 0;
-    return group_find(space, GROUP_FROM, &group) ? zone_add(space, group) : KV_OK;
+    return group_find(space, GROUP_FROM, &group) && group < end ? zone_add(space, group) : KV_OK;
 }
 
 /* Bit i: bits i to i + n - 1 of the mask are set. */
