@@ -10,7 +10,7 @@ typedef struct follow {
     kvi_extents dead;   /* pages that these records dropped */
 } follow;
 
-/* Do the meta's records begin with ours, and end with what ours lack? */
+/* Do the meta's records begin with ours, and go on with what ours lack? */
 static bool goes_on(const kvi_space *space, const kvi_meta *meta)
 {
     const kvi_space_roots *roots = &space->roots;
@@ -18,7 +18,17 @@ static bool goes_on(const kvi_space *space, const kvi_meta *meta)
            kvi_ptr_same(meta->log, roots->log) && kvi_ptr_same(meta->map, roots->map) &&
            kvi_ptr_same(meta->blocked, roots->blocked) && meta->log_tail == roots->log_tail &&
            meta->delta_len >= space->delta_len && meta->delta_len <= sizeof meta->delta &&
-           memcmp(meta->delta, space->delta, space->delta_len) == 0;
+           memcmp(meta->delta, space->delta, space->delta_len) == 0 &&
+           meta->high_water <= kvi_file_known(space->file) >> space->file->page_shift;
+}
+
+/* The newest commit whose record we have. */
+static kvi_id newest_known(const kvi_space *space)
+{
+    const kvi_space_own *own = &space->own;
+    return space->delta_len ? space->delta_last
+           : own->n_log     ? own->log[own->n_log - 1].last
+                            : own->log_tail;
 }
 
 /* Pages that no record speaks of are in use. */
@@ -168,23 +178,43 @@ static int lists_follow(follow *f)
     return rc;
 }
 
+static bool is_used(const kvi_space *space, kvi_pgno page)
+{
+    return page == 0 || kvi_space_state(space, page) == KVI_PAGE_USED;
+}
+
+/* The records' own pages are in use, whatever forged records say. */
+static bool own_used(const kvi_space *space)
+{
+    const kvi_space_own *own = &space->own;
+    bool used = true;
+    for (size_t i = 0; i < own->n_log; i++)
+        used &= is_used(space, own->log[i].ptr.page);
+    for (size_t i = 0; i < own->n_chain; i++)
+        used &= is_used(space, own->chain[i].page);
+    for (unsigned level = 0; level < own->levels; level++)
+        for (size_t i = 0; i < own->n_level[level]; i++)
+            used &= is_used(space, own->level[level][i].page);
+    return used;
+}
+
 static int follow_records(follow *f, const kvi_meta *meta)
 {
     kvi_space *space = f->space;
     const uint8_t *at = meta->delta + space->delta_len, *end = meta->delta + meta->delta_len;
-    kvi_id id = space->delta_len ? space->delta_last : 0, first = 0;
+    kvi_id known = newest_known(space), id = space->delta_len ? known : 0, first = 0;
     int rc = grow(f, meta->high_water);
     while (rc == KV_OK && at < end) {
         f->events.n = 0;
         rc = kvi_record_get(&at, end, space->first, &id, &f->events, space->os);
-        if (rc == KV_OK && id > meta->id)
+        if (rc == KV_OK && (id <= known || id > meta->id))
             rc = KV_ECORRUPT;
         if (rc == KV_OK)
             rc = record_apply(f, id);
         first = first ? first : id;
     }
-    if (rc != KV_OK)
-        return rc;
+    if (rc != KV_OK || !own_used(space))
+        return rc != KV_OK ? rc : KV_ECORRUPT;
     if (space->delta_len == 0)
         space->delta_first = first;
     space->delta_last = id;

@@ -523,6 +523,46 @@ static void test_follow_out_of_memory(void **state)
     model_close(&m);
 }
 
+/* Is a meta followed whose newest record says that the page is free? The follower is gone then. */
+static bool follows_forged(space_model *m, kvi_pgno page, kvi_id id)
+{
+    kvi_meta meta = m->meta;
+    kvi_extent drop = {page, 1, id, id};
+    kvi_record record = {.id = id, .dropped = {&drop, 1, 1}};
+    kvi_record_cursor cursor = {0};
+    kvi_id before = m->space->delta_len ? m->space->delta_last : 0;
+    size_t room = sizeof meta.delta - meta.delta_len;
+    model_turn(m); /* the other one has seen the newest commit now, too */
+    meta.id = m->meta.id + 5;
+    meta.delta_len +=
+        (uint16_t)kvi_record_put(meta.delta + meta.delta_len, room, before, &record, &cursor);
+    assert_true(cursor.done);
+    bool follows = kvi_space_follow(m->other, &meta);
+    kvi_space_close(m->other);
+    m->other = NULL;
+    return follows;
+}
+
+static void test_follow_trusts_nothing(void **state)
+{
+    static const workload w = {KVI_PAGE_MIN, 3000, 300, 4, 5, 20, 0, 20, 20, 10, 2};
+    space_model m;
+    run(&w, &m);
+    kvi_pgno own = m.first, used = m.first;
+    while (!m.pages[own].own)
+        own++;
+    while (m.pages[used].own || m.pages[used].state != KVI_PAGE_USED)
+        used++;
+    assert_true(follows_forged(&m, used, m.meta.id + 1));
+    assert_false(follows_forged(&m, own, m.meta.id + 1));
+    assert_false(follows_forged(&m, used, m.meta.id + 6)); /* newer than the commit */
+    model_turn(&m);
+    kvi_meta longer = m.meta;
+    longer.high_water = (kvi_pgno)1 << 40;
+    assert_false(kvi_space_follow(m.other, &longer)); /* than the file, and than memory */
+    model_close(&m);
+}
+
 /* The same of records that tell of many pages that readers still need. */
 static void test_out_of_memory_for_chain(void **state)
 {
@@ -740,6 +780,7 @@ int main(void)
         cmocka_unit_test(test_rebuild),
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_follow_out_of_memory),
+        cmocka_unit_test(test_follow_trusts_nothing),
         cmocka_unit_test(test_out_of_memory_for_log),
         cmocka_unit_test(test_out_of_memory_for_chain),
         cmocka_unit_test(test_drop_refused),
