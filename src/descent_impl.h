@@ -241,7 +241,7 @@ static void warm(kv_tree *tree, const kvi_slice *keys, unsigned n)
     group_to_leaves(&g, tree);
     for (unsigned i = 0; i < n; i++) {
         const seeker *s = &g.seekers[i];
-        if (s->rc != KV_OK || (s->ptr.page == last.page && s->ptr.birth == last.birth))
+        if (s->rc != KV_OK || kvi_ptr_same(s->ptr, last))
             continue;
         kvi_txn_prefetch_whole(g.txn, s->ptr);
         last = s->ptr;

@@ -499,18 +499,32 @@ uint64_t kvi_space_free_below(const kvi_space *space, kvi_pgno limit)
     return sum;
 }
 
-bool kvi_space_own_behind(const kvi_space *space, kvi_pgno limit)
+bool kvi_space_own_any(const kvi_space *space,
+                       bool (*test)(const kvi_space *space, kvi_pgno page, kvi_pgno limit),
+                       kvi_pgno limit)
 {
     const kvi_space_own *own = &space->own;
-    bool behind = false;
+    bool any = false;
     for (size_t i = 0; i < own->n_log; i++)
-        behind |= own->log[i].ptr.page >= limit;
+        any |= test(space, own->log[i].ptr.page, limit);
     for (size_t i = 0; i < own->n_chain; i++)
-        behind |= own->chain[i].page >= limit;
+        any |= test(space, own->chain[i].page, limit);
     for (unsigned level = 0; level < own->levels; level++)
         for (size_t i = 0; i < own->n_level[level]; i++)
-            behind |= own->level[level][i].page >= limit;
-    return behind;
+            if (own->level[level][i].page)
+                any |= test(space, own->level[level][i].page, limit);
+    return any;
+}
+
+static bool is_behind(const kvi_space *space, kvi_pgno page, kvi_pgno limit)
+{
+    (void)space;
+    return page >= limit;
+}
+
+bool kvi_space_own_behind(const kvi_space *space, kvi_pgno limit)
+{
+    return kvi_space_own_any(space, is_behind, limit);
 }
 
 void kvi_space_refold(kvi_space *space)

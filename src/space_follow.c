@@ -178,24 +178,11 @@ static int lists_follow(follow *f)
     return rc;
 }
 
-static bool is_used(const kvi_space *space, kvi_pgno page)
+/* The records' own pages are in use; forged records may say otherwise. */
+static bool is_unused(const kvi_space *space, kvi_pgno page, kvi_pgno limit)
 {
-    return page == 0 || kvi_space_state(space, page) == KVI_PAGE_USED;
-}
-
-/* The records' own pages are in use, whatever forged records say. */
-static bool own_used(const kvi_space *space)
-{
-    const kvi_space_own *own = &space->own;
-    bool used = true;
-    for (size_t i = 0; i < own->n_log; i++)
-        used &= is_used(space, own->log[i].ptr.page);
-    for (size_t i = 0; i < own->n_chain; i++)
-        used &= is_used(space, own->chain[i].page);
-    for (unsigned level = 0; level < own->levels; level++)
-        for (size_t i = 0; i < own->n_level[level]; i++)
-            used &= is_used(space, own->level[level][i].page);
-    return used;
+    (void)limit;
+    return kvi_space_state(space, page) != KVI_PAGE_USED;
 }
 
 static int follow_records(follow *f, const kvi_meta *meta)
@@ -213,8 +200,10 @@ static int follow_records(follow *f, const kvi_meta *meta)
             rc = record_apply(f, id);
         first = first ? first : id;
     }
-    if (rc != KV_OK || !own_used(space))
-        return rc != KV_OK ? rc : KV_ECORRUPT;
+    if (rc == KV_OK && kvi_space_own_any(space, is_unused, 0))
+        rc = KV_ECORRUPT;
+    if (rc != KV_OK)
+        return rc;
     if (space->delta_len == 0)
         space->delta_first = first;
     space->delta_last = id;

@@ -162,6 +162,11 @@ int kvi_space_record(kvi_space *space) KVI_MUST_CHECK;
 /* The own ones of the dropped pages, and what is left of the pages taken; both sorted. */
 int kvi_space_taken_kept(kvi_space *space, kvi_extents *own, kvi_extents *kept) KVI_MUST_CHECK;
 
+/* Does one of the records' own pages pass the test? */
+bool kvi_space_own_any(const kvi_space *space,
+                       bool (*test)(const kvi_space *space, kvi_pgno page, kvi_pgno limit),
+                       kvi_pgno limit);
+
 /* Room for a list behind the unfiled pages, so that joining it to them cannot fail. */
 int kvi_space_unfile_room(kvi_space *space, const kvi_extents *list) KVI_MUST_CHECK;
 
